@@ -1,0 +1,1 @@
+"""cc-boost: Claude Code on any OpenAI-compatible provider."""

@@ -1,0 +1,88 @@
+"""Errors as a client of either protocol expects them."""
+
+import secrets
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from starlette.types import Scope, Send
+
+from ._asgi import Headers, route_path
+from ._json import dumps
+
+
+class ApiError(Exception):
+    """A failure that the client is to see: an HTTP status, an Anthropic error type and a message.
+
+    ``headers`` are sent with it (names in lower case). ``details`` becomes ``error.details``, which the SDKs read
+    an ``error_code`` from. ``type`` is one of the types of https://docs.claude.com/en/api/errors.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        type: str,
+        message: str,
+        *,
+        headers: Iterable[tuple[str, str]] = (),
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.type = type
+        self.message = message
+        self.headers = tuple(headers)
+        self.details = details
+
+    def body(self, request_id: str) -> dict[str, Any]:
+        """The Anthropic error object, which is also the ``data`` of an ``error`` event."""
+        error: dict[str, Any] = {"type": self.type, "message": self.message}
+        if self.details is not None:
+            error["details"] = dict(self.details)
+        return {"type": "error", "error": error, "request_id": request_id}
+
+    def openai_body(self) -> dict[str, Any]:
+        """The same failure as an OpenAI error object."""
+        return {"error": {"message": self.message, "type": self.type, "param": None, "code": self.status}}
+
+
+class StreamAborted(Exception):
+    """Raised through the layers to break off a response whose start is already on the wire.
+
+    A server answers it by closing the connection without the end of the body, so that no client can take what it
+    got for a complete answer. The reason has been sent before as an ``error`` event and logged where it arose.
+    """
+
+
+def invalid_request(message: str) -> ApiError:
+    """A 400 in Anthropic's form, for input that can't be converted."""
+    return ApiError(400, "invalid_request_error", message)
+
+
+def new_request_id() -> str:
+    """An id for one exchange: ``req_`` and 24 letters and digits."""
+    return "req_" + secrets.token_hex(12)
+
+
+def request_id(scope: Scope) -> str:
+    """The id of this exchange: the one that an outer layer has given it, or a new one."""
+    known = scope.get("ccproxy.request_id")
+    return known if isinstance(known, str) else new_request_id()
+
+
+def speaks_openai(scope: Scope) -> bool:
+    """Whether a request's path belongs to the OpenAI API, whose clients expect OpenAI's error objects."""
+    return route_path(scope).endswith(("/chat/completions", "/completions", "/embeddings", "/responses"))
+
+
+async def send_error(scope: Scope, send: Send, error: ApiError) -> None:
+    """Answer a request with an error in the dialect of its path."""
+    id_ = request_id(scope)
+    body = dumps(error.openai_body() if speaks_openai(scope) else error.body(id_))
+    headers: Headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"request-id", id_.encode()),
+        *((name.encode("latin-1"), value.encode("latin-1")) for name, value in error.headers),
+    ]
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

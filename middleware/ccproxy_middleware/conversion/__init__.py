@@ -1,0 +1,1 @@
+"""Anthropic Messages <-> OpenAI Chat Completions, without I/O but for the middleware itself."""

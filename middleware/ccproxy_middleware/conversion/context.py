@@ -1,0 +1,33 @@
+"""What the answer's converters must know of the request: made with it, read-only from then on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .profiles import Profile
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One request's memory.
+
+    model: the client's own name for the model, echoed in the answer.
+    thinking: whether reasoning becomes thinking blocks: ``show``; ``omit`` (block with a signature, no text, as
+        ``display: omitted`` asks); ``off``.
+    tool_names: upstream's name of a tool -> the client's, for names that had to be shortened.
+    tools: the client's names of the tools that were offered.
+    used_tool_ids: every tool id of the request's history; a repeat would make Claude Code drop turns.
+    stop_sequences: all that the client asked for.
+    local_stops: those of them that upstream doesn't know: the converter finds them in the text.
+    input_tokens: estimate, until upstream reports the real figure.
+    """
+
+    model: str
+    profile: Profile = field(default_factory=Profile)
+    thinking: Literal["show", "omit", "off"] = "off"
+    tool_names: Mapping[str, str] = field(default_factory=dict)
+    tools: frozenset[str] = frozenset()
+    used_tool_ids: frozenset[str] = frozenset()
+    stop_sequences: tuple[str, ...] = ()
+    local_stops: tuple[str, ...] = ()
+    input_tokens: int = 0

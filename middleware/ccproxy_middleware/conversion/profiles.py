@@ -1,0 +1,336 @@
+"""What providers do differently, as data: the switches of a profile and the table of profiles.
+
+A converter never asks who the provider is, only what a switch says. Defaults are those of ``generic``, a plain
+OpenAI-compatible server. Sources of the table: the vendors' own pages and observed behaviour, as of November 2026.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
+
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""Every ``reasoning_effort`` that OpenAI knows, weakest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One provider's switches. See docs of each; ``PROVIDER_OPTIONS`` may set any of them."""
+
+    name: str = "generic"
+
+    # Parameters
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    max_output: int | None = None  # clamp max_tokens to this
+    sampling: Literal["pass", "drop"] = "pass"  # temperature and top_p
+    top_k: Literal["pass", "drop"] = "drop"
+    stop_limit: int | None = 4  # more stop sequences than this are found by the proxy; none: no limit
+    stream_usage: bool = True  # ask for usage with stream_options
+    user_field: Literal["none", "user", "safety_identifier"] = "none"  # where metadata.user_id goes
+    prompt_cache_key: bool = False  # send one, derived from the session
+    service_tier: Literal["pass", "drop"] = "drop"
+    structured_output: Literal["json_schema", "json_object", "prompt", "refuse"] = "json_schema"
+    extra_body: Mapping[str, Any] = field(default_factory=dict)  # merged into the body last
+
+    # Messages
+    system_role: Literal["system", "developer", "user"] = "system"
+    mid_system: Literal["inline", "user", "hoist"] = "inline"
+    content_parts: bool = True  # off: content is always a string
+    assistant_null_content: Literal["null", "empty"] = "null"
+    vision: bool = True
+    image_urls: Literal["pass", "refuse"] = "pass"
+    pdf: Literal["text", "file", "refuse"] = "text"
+    tool_images: Literal["user_message", "tool_content", "drop"] = "user_message"
+    bridge_after_tool: bool = False  # an assistant message between tool results and a user message
+    tool_result_name: bool = False  # the tool's name on its result message
+    prefill: Literal["refuse", "vllm", "prefix", "pass"] = "refuse"
+    cache_control: Literal["drop", "pass", "breakpoints"] = "drop"
+    history_repair: Literal["on", "refuse"] = "on"
+
+    # Tools
+    strict_tools: bool = True
+    schema_dialect: Literal["openai", "gemini", "full"] = "openai"
+    forced_tool_choice: bool = True
+    parallel_flag: bool = True
+    tool_id: Literal["openai40", "mistral9", "any"] = "openai40"
+    tool_name_max: int = 64
+    server_tools: Literal["refuse", "drop"] = "refuse"
+
+    # Reasoning
+    efforts: tuple[str, ...] = ()  # the reasoning_effort values the model takes; none: send no effort
+    effort_off: str = "none"  # what switches reasoning off; "omit" where nothing does
+    adaptive_effort: str = "omit"  # for adaptive thinking that names no effort
+    reasoning_style: Literal[
+        "openai", "openrouter", "deepseek", "chat_template", "gemini", "thinking_object", "together", "groq", "none"
+    ] = "openai"
+    tools_with_effort: Literal["ok", "none", "drop"] = "ok"
+    reasoning_roundtrip: Literal["drop", "reasoning_content", "reasoning", "reasoning_details", "gemini"] = "drop"
+    think_tags: Literal["off", "on", "auto"] = "off"
+    emit_thinking: Literal["auto", "on", "off"] = "auto"
+
+    # Who is who
+    key_mode: Literal["server", "passthrough"] = "server"
+    strict_version: bool = False
+
+    # Matched in order against the upstream model's name; the first match's switches replace those above.
+    models: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)  # set by the user: they beat the models' switches
+    # Hosts (a leading dot: and all below) and ports by which a base URL shows its provider.
+    hosts: tuple[str, ...] = ()
+    port: int | None = None
+
+    def for_model(self, model: str) -> "Profile":
+        """The profile with the switches of one upstream model applied."""
+        for pattern, switches in self.models:
+            if re.match(pattern, model.rpartition("/")[2], re.IGNORECASE):
+                return replace(self, **{**switches, **self.options})
+        return self
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+_EFFORTS_LMH = ("low", "medium", "high")
+
+_OPENAI_MODELS: tuple[tuple[str, Mapping[str, Any]], ...] = (
+    (r"(gpt-3|gpt-4|chatgpt-4)", {"efforts": ()}),
+    (r"gpt-5.*-chat", {"efforts": ()}),
+    (
+        r"(o3|o4-mini)",
+        {
+            "efforts": _EFFORTS_LMH, "effort_off": "omit", "sampling": "drop",
+            "system_role": "developer", "stop_limit": 0,
+        },
+    ),
+    (
+        r"o1",
+        {"efforts": _EFFORTS_LMH, "effort_off": "omit", "sampling": "drop", "system_role": "developer"},
+    ),
+    (
+        r"gpt-5\.[4-9]",
+        {"sampling": "drop", "system_role": "developer", "tools_with_effort": "none"},
+    ),
+    (r"gpt-5\.[1-3]", {"efforts": ("none", *_EFFORTS_LMH), "sampling": "drop", "system_role": "developer"}),
+    (
+        r"gpt-5(-|$)",
+        {
+            "efforts": ("minimal", *_EFFORTS_LMH), "effort_off": "minimal",
+            "sampling": "drop", "system_role": "developer",
+        },
+    ),
+)  # fmt: skip
+
+_OPENAI = Profile(
+    name="openai",
+    hosts=("api.openai.com",),
+    max_tokens_field="max_completion_tokens",
+    efforts=EFFORTS,
+    pdf="file",
+    user_field="safety_identifier",
+    service_tier="pass",
+    models=_OPENAI_MODELS,
+)
+
+_TABLE = (
+    Profile(),
+    _OPENAI,
+    replace(
+        _OPENAI,
+        name="azure",
+        hosts=(".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com"),
+        user_field="user",
+        service_tier="drop",
+    ),
+    Profile(name="ollama", port=11434, stop_limit=None),
+    Profile(name="vllm", top_k="pass", prefill="vllm", stop_limit=None),
+    Profile(name="llama.cpp", top_k="pass", stop_limit=None),
+    Profile(
+        name="deepseek",
+        hosts=("api.deepseek.com",),
+        reasoning_style="deepseek",
+        efforts=("high", "max"),
+        reasoning_roundtrip="reasoning_content",
+        structured_output="json_object",
+        stop_limit=16,
+        vision=False,
+        strict_tools=False,
+    ),
+    Profile(
+        name="openrouter",
+        hosts=("openrouter.ai",),
+        reasoning_style="openrouter",
+        reasoning_roundtrip="reasoning_details",
+        efforts=EFFORTS,
+        top_k="pass",
+        pdf="file",
+    ),
+    Profile(
+        name="groq",
+        hosts=("api.groq.com",),
+        max_tokens_field="max_completion_tokens",
+        reasoning_style="groq",
+        models=(
+            (r"gpt-oss", {"efforts": _EFFORTS_LMH, "effort_off": "low"}),
+            (r"qwen", {"efforts": ("none",), "effort_off": "none"}),
+        ),
+    ),
+    Profile(
+        name="gemini",
+        hosts=("generativelanguage.googleapis.com", ".aiplatform.googleapis.com"),
+        reasoning_roundtrip="gemini",
+        schema_dialect="gemini",
+        strict_tools=False,
+        parallel_flag=False,
+        stop_limit=5,
+        efforts=_EFFORTS_LMH,
+        models=(
+            (r"gemini-(1|2\.0)", {"efforts": ()}),
+            (r"gemini-2\.5-pro", {"effort_off": "low"}),
+            (r"gemini-3", {"effort_off": "low"}),
+        ),
+    ),
+    Profile(
+        name="mistral",
+        hosts=("api.mistral.ai", "codestral.mistral.ai"),
+        tool_id="mistral9",
+        bridge_after_tool=True,
+        assistant_null_content="empty",
+        mid_system="user",
+        stream_usage=False,
+        stop_limit=None,
+        prefill="prefix",
+    ),
+    Profile(
+        name="xai",
+        hosts=("api.x.ai",),
+        max_tokens_field="max_completion_tokens",
+        models=(
+            (r"grok-(4\.[3-9]|[5-9])", {"efforts": ("none", *_EFFORTS_LMH), "stop_limit": 0}),
+            (r"grok-4", {"stop_limit": 0}),
+            (r"grok-3-mini", {"efforts": ("low", "high"), "effort_off": "omit", "stop_limit": 0}),
+        ),
+    ),
+    Profile(
+        name="together",
+        hosts=("api.together.xyz", "api.together.ai"),
+        reasoning_style="together",
+        strict_tools=False,
+        top_k="pass",
+        stop_limit=None,
+    ),
+    Profile(
+        name="fireworks",
+        hosts=("api.fireworks.ai",),
+        efforts=("none", *_EFFORTS_LMH),
+        top_k="pass",
+        models=((r".*", {}),),
+    ),
+    Profile(
+        name="cerebras",
+        hosts=("api.cerebras.ai",),
+        max_tokens_field="max_completion_tokens",
+        models=((r"gpt-oss", {"efforts": _EFFORTS_LMH, "effort_off": "low"}),),
+    ),
+    Profile(name="nvidia", hosts=("integrate.api.nvidia.com",), strict_tools=False),
+    Profile(name="cloudflare", hosts=("api.cloudflare.com", "gateway.ai.cloudflare.com"), strict_tools=False),
+    Profile(
+        name="moonshot",
+        hosts=("api.moonshot.ai", "api.moonshot.cn"),
+        reasoning_style="thinking_object",
+        reasoning_roundtrip="reasoning_content",
+        strict_tools=False,
+        structured_output="json_object",
+        stop_limit=5,
+    ),
+    Profile(
+        name="z.ai",
+        hosts=("api.z.ai", "open.bigmodel.cn"),
+        reasoning_style="thinking_object",
+        structured_output="json_object",
+        stop_limit=5,
+    ),
+)
+
+PROFILES: Mapping[str, Profile] = {profile.name: profile for profile in _TABLE}
+"""Every profile by its name."""
+
+_HINTS = get_type_hints(Profile)
+SWITCHES: tuple[str, ...] = tuple(
+    f.name for f in fields(Profile) if f.name not in ("name", "models", "options", "hosts", "port")
+)
+"""The names of all switches."""
+
+
+def resolve_profile(provider: str, options: Mapping[str, Any]) -> Profile:
+    """The profile of a provider with switches set by the user.
+
+    Raises ValueError, in one line that lists what exists, for a profile, a switch or a value that doesn't.
+    """
+    profile = PROFILES.get(provider.lower())
+    if profile is None:
+        raise ValueError(f"unknown provider {provider!r}; there are {', '.join(PROFILES)}")
+    if not options:
+        return profile
+    checked = {name: _check_switch(name, value) for name, value in options.items()}
+    return replace(profile, **checked, options=checked)
+
+
+def detect_provider(base_url: str) -> str:
+    """The profile that a base URL's host or port gives away, else ``generic``."""
+    parts = urlsplit(base_url)
+    host = (parts.hostname or "").lower()
+    for profile in PROFILES.values():
+        for known in profile.hosts:
+            if host == known or (known.startswith(".") and host.endswith(known)):
+                return profile.name
+    for profile in PROFILES.values():
+        if profile.port is not None and profile.port == parts.port:
+            return profile.name
+    return "generic"
+
+
+@lru_cache(maxsize=1024)
+def profile_for_model(profile: Profile, model: str) -> Profile:
+    """``profile.for_model(model)``, remembered."""
+    return profile.for_model(model)
+
+
+def _check_switch(name: str, value: Any) -> Any:
+    """A switch's value in its own type; ``on``/``off`` and true/false mean the same, ``"none"`` is null."""
+    if name not in SWITCHES:
+        raise ValueError(f"unknown switch {name!r}; there are {', '.join(SWITCHES)}")
+    hint = _HINTS[name]
+    if hint is bool:
+        truth = {"on": True, "off": False, "true": True, "false": False}
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, str) and value.lower() in truth:
+            return truth[value.lower()]
+        raise ValueError(f"switch {name!r} can't be {value!r}; it is true or false")
+    if get_origin(hint) is Literal:
+        choices = get_args(hint)
+        if isinstance(value, bool):
+            value = "on" if value else "off"
+        if value in choices:
+            return value
+        raise ValueError(f"switch {name!r} can't be {value!r}; there are {', '.join(choices)}")
+    if name == "efforts":
+        if isinstance(value, (list, tuple)) and all(item in EFFORTS for item in value):
+            return tuple(sorted(value, key=EFFORTS.index))
+        raise ValueError(f"switch {name!r} can't be {value!r}; it is a list out of {', '.join(EFFORTS)}")
+    if name in ("effort_off", "adaptive_effort"):
+        if value in (*EFFORTS, "omit"):
+            return value
+        raise ValueError(f"switch {name!r} can't be {value!r}; there are {', '.join(EFFORTS)}, omit")
+    if name == "extra_body":
+        if isinstance(value, Mapping):
+            return value
+        raise ValueError(f"switch {name!r} can't be {value!r}; it is a JSON object")
+    if value is None or value == "none":
+        if type(None) in get_args(hint):
+            return None
+    elif isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise ValueError(f"switch {name!r} can't be {value!r}; it is a whole number")
