@@ -225,7 +225,6 @@ _TABLE = (
         hosts=("api.fireworks.ai",),
         efforts=("none", *_EFFORTS_LMH),
         top_k="pass",
-        models=((r".*", {}),),
     ),
     Profile(
         name="cerebras",
