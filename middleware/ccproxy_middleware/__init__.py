@@ -1,1 +1,13 @@
-"""The layers of cc-boost, each a pure ASGI middleware that also works alone."""
+"""The layers of cc-boost: pure ASGI middleware, each of use alone in front of any ASGI app."""
+
+from .auth import AuthMiddleware
+from .conversion import FormatConversionMiddleware
+from .headers import CustomHeadersMiddleware
+from .models import ModelMappingMiddleware
+
+__all__ = [
+    "AuthMiddleware",
+    "CustomHeadersMiddleware",
+    "FormatConversionMiddleware",
+    "ModelMappingMiddleware",
+]

@@ -1,5 +1,6 @@
 """Errors as a client of either protocol expects them."""
 
+import re
 import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -8,6 +9,11 @@ from starlette.types import Scope, Send
 
 from ._asgi import Headers, route_path
 from ._json import dumps
+
+MAX_BODY_BYTES = 32 * 1024 * 1024
+"""The largest request that the Messages API takes."""
+
+_PRINTABLE = re.compile(r"[\x20-\x7e]+")
 
 
 class ApiError(Exception):
@@ -56,6 +62,16 @@ class StreamAborted(Exception):
 def invalid_request(message: str) -> ApiError:
     """A 400 in Anthropic's form, for input that can't be converted."""
     return ApiError(400, "invalid_request_error", message)
+
+
+def body_too_large() -> ApiError:
+    """The 413 for a body over MAX_BODY_BYTES."""
+    return ApiError(413, "request_too_large", "Request exceeds the maximum size of 32 MB")
+
+
+def header_value(name: bytes, value: str) -> Headers:
+    """A header as a list of one, or of none if a value from outside is not fit for a header."""
+    return [(name, value.encode())] if _PRINTABLE.fullmatch(value) and len(value) <= 1024 else []
 
 
 def new_request_id() -> str:

@@ -23,7 +23,8 @@ class Profile:
 
     # Parameters
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    max_output: int | None = None  # clamp max_tokens to this
+    max_output: int | None = None  # lower a larger max_tokens to this
+    min_output: int | None = None  # raise a smaller one to this
     sampling: Literal["pass", "drop"] = "pass"  # temperature and top_p
     top_k: Literal["pass", "drop"] = "drop"
     stop_limit: int | None = 4  # more stop sequences than this are found by the proxy; none: no limit
@@ -63,12 +64,23 @@ class Profile:
     effort_off: str = "none"  # what switches reasoning off; "omit" where nothing does
     adaptive_effort: str = "omit"  # for adaptive thinking that names no effort
     reasoning_style: Literal[
-        "openai", "openrouter", "deepseek", "chat_template", "gemini", "thinking_object", "together", "groq", "none"
+        "openai",
+        "openrouter",
+        "deepseek",
+        "chat_template",
+        "gemini",
+        "thinking_object",
+        "together",
+        "groq",
+        "none",
     ] = "openai"
     tools_with_effort: Literal["ok", "none", "drop"] = "ok"
     reasoning_roundtrip: Literal["drop", "reasoning_content", "reasoning", "reasoning_details", "gemini"] = "drop"
     think_tags: Literal["off", "on", "auto"] = "off"
     emit_thinking: Literal["auto", "on", "off"] = "auto"
+
+    # Counting
+    tokenizer: Literal["o200k", "estimate"] = "estimate"
 
     # Who is who
     key_mode: Literal["server", "passthrough"] = "server"
@@ -130,6 +142,7 @@ _OPENAI = Profile(
     pdf="file",
     user_field="safety_identifier",
     service_tier="pass",
+    tokenizer="o200k",
     models=_OPENAI_MODELS,
 )
 

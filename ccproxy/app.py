@@ -1,0 +1,105 @@
+"""Settings become the stack of layers. The whole proxy is on this page."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ccproxy_middleware import (
+    AuthMiddleware,
+    CustomHeadersMiddleware,
+    FormatConversionMiddleware,
+    ModelMappingMiddleware,
+)
+
+from .boundary import Boundary
+from .forward import Forward
+from .pages import ConnectionTest, Root, health, no_such_page
+from .settings import Settings
+from .transport import make_client
+
+
+def create_app(settings: Settings | None = None, *, endpoint: ASGIApp | None = None) -> Starlette:
+    """The proxy as an ASGI app, to be served or mounted.
+
+    Without ``settings`` they come from the environment and ``.env``; raises ConfigurationError if they don't fit.
+    ``endpoint`` replaces :class:`Forward`: any ASGI app that answers ``POST /v1/chat/completions``. The app's
+    lifespan opens and closes the connections to the provider; a host that doesn't run it may mount the app all
+    the same.
+    """
+    settings = settings or Settings.load()
+    client = make_client("httpx", timeout=settings.request_timeout) if settings.http_transport == "httpx" else None
+    forward = Forward(
+        settings.openai_base_url,
+        api_key=settings.openai_api_key.get_secret_value(),
+        api_version=settings.azure_api_version,
+        client=client,
+        timeout=settings.request_timeout,
+        max_retries=settings.max_retries,
+    )
+    target = _Endpoint(endpoint or forward)
+    options = conversion_options(settings)
+    layers = [
+        Middleware(AuthMiddleware, api_keys=settings.client_keys),
+        Middleware(CustomHeadersMiddleware, headers=settings.custom_headers),
+        Middleware(
+            ModelMappingMiddleware,
+            big=settings.big_model,
+            middle=settings.middle_model,
+            small=settings.small_model,
+        ),
+        Middleware(FormatConversionMiddleware, provider=settings.provider, options=options),
+    ]
+    test_stack = FormatConversionMiddleware(target, provider=settings.provider, options=options)
+    routes = [
+        Route("/", Root(settings, [getattr(layer.cls, "__name__", "?") for layer in layers]), methods=["GET"]),
+        Route("/health", health),
+        Route("/test-connection", ConnectionTest(test_stack, settings), methods=["GET"]),
+        # What reaches the endpoint: converted requests, and Anthropic's own where no layer converts.
+        Route("/v1/chat/completions", target, methods=["POST"]),
+        Route("/v1/messages", target, methods=["POST"]),
+        Route("/v1/messages/count_tokens", target, methods=["POST"]),
+        Route("/v1/models", target, methods=["GET"]),
+        Route("/v1/models/{id:path}", target, methods=["GET"]),
+    ]
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with forward.lifespan():
+            yield
+        if client is not None:
+            await client.aclose()
+
+    app = Starlette(
+        routes=routes,
+        middleware=[Middleware(Boundary), *layers],
+        exception_handlers={HTTPException: no_such_page},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+def conversion_options(settings: Settings) -> dict[str, Any]:
+    """The profile's switches: PROVIDER_OPTIONS, and the limits of ``max_tokens``."""
+    options = dict(settings.provider_options)
+    limits = (settings.max_tokens_limit, options.get("max_output"))
+    options["max_output"] = min(limit for limit in limits if isinstance(limit, int))
+    if settings.min_tokens_limit is not None:
+        options["min_output"] = settings.min_tokens_limit
+    return options
+
+
+class _Endpoint:
+    """Marks an ASGI app for Route, which takes a plain function for a request handler."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)

@@ -1,0 +1,46 @@
+"""The outermost skin of the app: an id for every exchange, and a visible end for every failure."""
+
+import logging
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ccproxy_middleware._asgi import get_header
+from ccproxy_middleware._errors import ApiError, StreamAborted, new_request_id, send_error
+
+logger = logging.getLogger("ccproxy")
+
+
+class Boundary:
+    """Wrap the layers.
+
+    Every answer gets a ``request-id``. An answer that a layer has broken off just stops here, on which a server
+    closes the connection without the body's end. A bug becomes a 500 without details; its traceback is logged.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        id_ = new_request_id()
+        started = False
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                headers = list(message.get("headers", ()))
+                if get_header(headers, b"request-id") is None:
+                    message = {**message, "headers": [*headers, (b"request-id", id_.encode())]}
+            await send(message)
+
+        scope = {**scope, "ccproxy.request_id": id_}
+        try:
+            await self.app(scope, receive, send_with_id)
+        except StreamAborted:
+            logger.debug("answer broken off (%s)", id_)
+        except Exception:
+            logger.exception("a bug in the proxy (%s)", id_)
+            if not started:
+                await send_error(scope, send_with_id, ApiError(500, "api_error", "Internal proxy error"))

@@ -1,0 +1,149 @@
+"""The proxy's own small pages: what runs, whether it lives, whether the provider answers."""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ccproxy_middleware._asgi import BufferedBody, route_path, with_path
+from ccproxy_middleware._errors import ApiError, request_id
+
+from .settings import Settings
+
+
+class JSON(Response):
+    """A JSON answer, dumped by orjson."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        return orjson.dumps(content)
+
+
+class Root:
+    """``GET /``: what runs here, without secrets. Claude Code sends ``HEAD /`` once at its start."""
+
+    def __init__(self, settings: Settings, layers: Sequence[str]) -> None:
+        self._page = {
+            "name": "cc-boost",
+            "version": version("cc-boost"),
+            "provider": settings.provider,
+            "models": {
+                "BIG_MODEL": settings.big_model,
+                "MIDDLE_MODEL": settings.middle_model,
+                "SMALL_MODEL": settings.small_model,
+            },
+            "layers": list(layers),
+            "endpoints": [
+                "POST /v1/messages",
+                "POST /v1/messages/count_tokens",
+                "GET /v1/models",
+                "GET /health",
+                "GET /test-connection",
+            ],
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await JSON(self._page)(scope, receive, send)
+
+
+async def health(request: Request) -> Response:
+    """``GET /health``: the process lives and serves. Never asks the provider."""
+    return JSON({"status": "ok"})
+
+
+async def no_such_page(request: Request, exc: Exception) -> Response:
+    """What has no route: a 404, or a 405 with the methods that it does take, in Anthropic's form."""
+    id_ = request_id(request.scope)
+    path = route_path(request.scope)
+    if isinstance(exc, HTTPException) and exc.status_code == 405:
+        error = ApiError(405, "invalid_request_error", f"{request.method} is not allowed for {path}")
+    else:
+        error = ApiError(404, "not_found_error", f"{path} is not supported by this endpoint")
+    headers = {**(getattr(exc, "headers", None) or {}), "request-id": id_}
+    return JSON(error.body(id_), status_code=error.status, headers=headers)
+
+
+class ConnectionTest:
+    """``GET /test-connection``: one tiny request to the provider, and what to do if it fails.
+
+    ``stack`` answers Anthropic requests; the custom headers are in the scope already.
+    """
+
+    def __init__(self, stack: ASGIApp, settings: Settings) -> None:
+        self._stack = stack
+        self._model = settings.small_model
+        self._provider = settings.provider
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        question = {
+            "model": self._model,
+            "max_tokens": 16,
+            "messages": [{"role": "user", "content": "Reply with the word OK."}],
+        }
+        status = 0
+        body = bytearray()
+
+        async def collect(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            elif message["type"] == "http.response.body":
+                body.extend(message.get("body", b""))
+
+        inner = {**with_path(scope, "/v1/messages"), "method": "POST", "query_string": b""}
+        headers = [(k, v) for k, v in scope["headers"] if k.lower() not in (b"content-length", b"content-type")]
+        inner["headers"] = [*headers, (b"content-type", b"application/json")]
+        await self._stack(inner, BufferedBody(receive, data=question), collect)
+        if not status:
+            return  # the client went away
+        page, code = self._verdict(status, bytes(body))
+        await JSON(page, status_code=code)(scope, receive, send)
+
+    def _verdict(self, status: int, body: bytes) -> tuple[dict[str, Any], int]:
+        try:
+            answer = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            answer = {}
+        page: dict[str, Any] = {"provider": self._provider, "model": self._model}
+        if status == 200:
+            return {"status": "ok", **page, "usage": answer.get("usage")}, 200
+        error = answer.get("error") or {}
+        failure = {
+            "type": error.get("type", "api_error"),
+            "message": error.get("message", ""),
+        }
+        return {
+            "status": "failed",
+            **page,
+            "error": failure,
+            "remedy": _remedy(status, failure["message"]),
+        }, status
+
+
+def _remedy(status: int, message: str) -> str:
+    """What to change, by the kind of failure."""
+    if "could not connect" in message:
+        return "Check OPENAI_BASE_URL: is the server up, is the name right, is there a network or a proxy between?"
+    if "API key" in message:
+        return "Check OPENAI_API_KEY: the provider does not accept it."
+    match status:
+        case 400:
+            return "The provider refused the request: check SMALL_MODEL, PROVIDER and PROVIDER_OPTIONS."
+        case 402:
+            return "The provider wants to be paid: check the account behind OPENAI_API_KEY."
+        case 403:
+            return "The key may not use this model: check SMALL_MODEL and the rights of OPENAI_API_KEY."
+        case 404:
+            return "Check OPENAI_BASE_URL (most end in /v1) and that the model of SMALL_MODEL exists there."
+        case 429 | 529:
+            return "The provider is there but busy, or its limit is used up: try again later."
+        case 504:
+            return "The provider did not answer in time: is the model still loading? REQUEST_TIMEOUT sets the limit."
+        case _:
+            return "The provider is there but fails: look at its own log or status page."

@@ -1,0 +1,65 @@
+"""Who may call."""
+
+import hmac
+from collections.abc import Sequence
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ._asgi import get_header, route_path, without_headers
+from ._errors import ApiError, send_error
+
+_OPEN_PATHS = frozenset({"/", "/health"})
+_CREDENTIALS = (b"x-api-key", b"authorization")
+
+
+class AuthMiddleware:
+    """Let only clients in that send one of ``api_keys``, as ``x-api-key`` or as ``Authorization: Bearer``.
+
+    Reads: the credential that the client sent, even where an outer CustomHeadersMiddleware has set another
+    ``authorization`` since. ``GET`` and ``HEAD`` of ``/`` and ``/health`` are open to everybody.
+    Writes: nothing but the removal of the client's credential from the request, so that it can't go upstream.
+    Without keys every request passes as it is. Scopes other than HTTP pass unchecked.
+    Raises ValueError for keys that could never match.
+    """
+
+    def __init__(self, app: ASGIApp, *, api_keys: Sequence[str] = ()) -> None:
+        if isinstance(api_keys, str):
+            raise ValueError("api_keys is a sequence of keys, not one string")
+        if not all(key.strip() for key in api_keys):
+            raise ValueError("api_keys must not hold a blank key")
+        self.app = app
+        self._keys = tuple(key.encode() for key in api_keys)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not self._keys or self._is_open(scope):
+            return await self.app(scope, receive, send)
+        if not self._knows(scope):
+            error = ApiError(
+                401,
+                "authentication_error",
+                "invalid API key: send this proxy's key as `x-api-key` or as `Authorization: Bearer`",
+                headers=[("x-should-retry", "false")],
+            )
+            return await send_error(scope, send, error)
+        custom = {name.lower() for name, _ in scope.get("ccproxy.custom_headers", ())}
+        spent = [name for name in _CREDENTIALS if name not in custom]
+        await self.app({**scope, "headers": without_headers(scope["headers"], *spent)}, receive, send)
+
+    def _is_open(self, scope: Scope) -> bool:
+        return scope["method"] in ("GET", "HEAD") and route_path(scope) in _OPEN_PATHS
+
+    def _knows(self, scope: Scope) -> bool:
+        """Whether one of the request's credentials is one of the keys, in the same time for every wrong one."""
+        headers = scope.get("ccproxy.client_headers", scope["headers"])
+        sent = [get_header(headers, b"x-api-key") or ""]
+        scheme, _, token = (get_header(headers, b"authorization") or "").partition(" ")
+        if scheme.lower() == "bearer":
+            sent.append(token.strip())
+        known = False
+        for credential in sent:
+            for key in self._keys:
+                known |= hmac.compare_digest(credential.encode("latin-1"), key)
+        return known
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self._keys)} keys)"

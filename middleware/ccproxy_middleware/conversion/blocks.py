@@ -1,0 +1,189 @@
+"""The content blocks of a streamed answer: which one is open, and what has to wait for its turn.
+
+Upstream mixes reasoning, text and several tool calls as it likes; an Anthropic stream has one block at a time.
+Thinking and text can be closed whenever something else comes. A tool call's block can't be closed before its
+arguments are whole, so meanwhile text waits, and further calls wait in the order in which they appeared.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from .context import Context
+from .events import EventWriter
+from .reasoning import add_details, encode_signature
+from .tool_calls import StreamedCall, ToolCallAssembler, ToolIds, client_tool_name
+
+
+class BlockStream:
+    """Write one answer's blocks. ``text``, ``thinking`` and ``tool_call`` take fragments in upstream's order."""
+
+    def __init__(self, context: Context, writer: EventWriter) -> None:
+        self._context = context
+        self._writer = writer
+        self._assembler = ToolCallAssembler()
+        self._ids = ToolIds(context)
+        self._opened = 0  # so many of the assembler's calls had their turn
+        self._call: StreamedCall | None = None  # the call whose block is open
+        self._blank = ""  # whitespace that shows only if visible text follows
+        self._waiting: list[tuple[bool, str]] = []  # (is thinking, text) that came during an unfinished call
+        self._output: list[str] = []
+        # Provider state that is still to ride in a signature
+        self._source = ""
+        self._details: list[dict[str, Any]] = []
+        self._signatures: dict[str, str] = {}
+
+    @property
+    def has_tool_use(self) -> bool:
+        return any(call.client_id for call in self._assembler.calls)
+
+    @property
+    def output(self) -> str:
+        """All that the model has written, for an estimate of its tokens."""
+        calls = [call.name + call.arguments for call in self._assembler.calls]
+        return "".join(self._output + calls)
+
+    def text(self, text: str) -> None:
+        self._output.append(text)
+        if self._writer.open == "text":
+            self._writer.text(text)
+        elif self._waiting or self._call is None or not text.isspace():  # whitespace behind a call goes
+            self._wait_or_write(thinking=False, text=text)
+
+    def thinking(self, text: str, source: str) -> None:
+        """Reasoning, and the field that it came from."""
+        self._output.append(text)
+        if self._context.thinking != "off":
+            self._source = source
+            self._wait_or_write(thinking=True, text=text)
+
+    def details(self, details: list[dict[str, Any]]) -> None:
+        """Reasoning details that have to come back with the conversation."""
+        add_details(self._details, details)
+
+    def tool_call(self, delta: Mapping[str, Any]) -> None:
+        """One item of ``delta.tool_calls``."""
+        self._continue(self._assembler.add(delta))
+
+    def function_call(self, function: Mapping[str, Any]) -> None:
+        """The older ``delta.function_call``."""
+        call = self._assembler.add_legacy(function)
+        if call is not None:
+            self._continue(call)
+
+    def finish(self) -> None:
+        """Close what is open and write what waits: calls first, then text."""
+        self._open_calls(last=True)
+        self._close()
+        self._write_waiting()
+        self._close()
+        if self._blank and self._writer.blocks == 0:
+            self._writer.start_text()
+            self._writer.text(self._blank)
+            self._writer.stop_block()
+        self._write_state(for_call=self.has_tool_use)
+
+    def _continue(self, call: StreamedCall) -> None:
+        if call is self._call:
+            self._write_arguments(call)
+        if call.client_id:  # a signature that comes after the block has begun
+            self._signatures.update(self._signature_of(call))
+        self._open_calls(last=False)
+
+    def _open_calls(self, *, last: bool) -> None:
+        """Open the calls whose turn it is; with ``last`` those too that are not known completely."""
+        calls = self._assembler.calls
+        while self._opened < len(calls):
+            call = calls[self._opened]
+            unfinished = self._call is not None and not self._call.whole
+            if not last and (unfinished or not call.name_settled):
+                return
+            self._opened += 1
+            if call.name:
+                self._open_call(call)
+
+    def _open_call(self, call: StreamedCall) -> None:
+        call.client_id = self._ids.claim(call.id)
+        self._signatures.update(self._signature_of(call))
+        self._close()
+        self._write_state(for_call=True)
+        self._blank = ""
+        self._writer.start_tool_use(call.client_id, client_tool_name(call.name, self._context))
+        self._call = call
+        self._write_arguments(call)
+
+    def _write_arguments(self, call: StreamedCall) -> None:
+        if fragment := call.take():
+            self._writer.input_json(fragment)
+
+    def _wait_or_write(self, *, thinking: bool, text: str) -> None:
+        if self._call is not None and not self._call.whole:
+            self._waiting.append((thinking, text))
+            return
+        self._write_waiting()
+        self._write(thinking, text)
+
+    def _write_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for thinking, text in waiting:
+            self._write(thinking, text)
+
+    def _write(self, thinking: bool, text: str) -> None:
+        if not thinking:
+            self._write_text(text)
+            return
+        if self._writer.open != "thinking":
+            self._close()
+            self._writer.start_thinking()
+        if self._context.thinking == "show":
+            self._writer.thinking(text)
+
+    def _write_text(self, text: str) -> None:
+        if self._writer.open != "text":
+            if text.isspace():
+                self._blank += text
+                return
+            self._close()
+            self._write_state(for_call=False)
+            self._writer.start_text()
+            text, self._blank = self._blank + text, ""
+        self._writer.text(text)
+
+    def _close(self) -> None:
+        """Close the open block: thinking with its signature, a call with what is left of its arguments."""
+        if self._writer.open == "thinking":
+            self._writer.signature(self._take_signature())
+        elif self._call is not None:
+            if rest := self._call.take_last():
+                self._writer.input_json(rest)
+            self._call = None
+        self._writer.stop_block()
+
+    def _write_state(self, *, for_call: bool) -> None:
+        """A thinking block without text, if provider state is left over that the client has to send back.
+
+        A client that didn't ask for thinking gets one only with a tool call, which would be refused without it.
+        """
+        asked = self._context.thinking != "off"
+        if self._signatures or (self._details and (asked or for_call)):
+            self._writer.start_thinking()
+            self._writer.signature(self._take_signature())
+            self._writer.stop_block()
+
+    def _take_signature(self) -> str:
+        envelope: dict[str, Any] = {"p": self._context.profile.name}
+        if self._source:
+            envelope["f"] = self._source
+        if self._signatures:
+            envelope["calls"] = self._signatures
+        if self._details:
+            envelope["details"] = self._details
+        self._signatures, self._details = {}, []
+        return encode_signature(envelope)
+
+    def _signature_of(self, call: StreamedCall) -> dict[str, str]:
+        """Gemini's signature of a call by the client's id, once."""
+        wanted = self._context.profile.reasoning_roundtrip == "gemini"
+        if not wanted or call.signature is None or call.signature_sent:
+            return {}
+        call.signature_sent = True
+        return {call.client_id: call.signature}

@@ -1,0 +1,49 @@
+"""Field checks that answer in the Messages API's own words: ``<dotted.path>: Input should be ..``."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from .._errors import invalid_request
+
+T = TypeVar("T")
+
+_EXPECTED: Mapping[type, str] = {
+    bool: "a valid boolean",
+    dict: "a valid dictionary",
+    float: "a valid number",
+    int: "a valid integer",
+    list: "a valid list",
+    str: "a valid string",
+}
+
+
+def expect(value: Any, kind: type[T], path: str) -> T:
+    """The value itself if it is of that JSON type. Raises a 400 that names the path."""
+    if kind is int and isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
+        return value
+    raise invalid_request(f"{path}: Input should be {_EXPECTED[kind]}")
+
+
+def required(data: Mapping[str, Any], key: str, kind: type[T], path: str = "") -> T:
+    """A field that must be there."""
+    full = f"{path}.{key}" if path else key
+    if key not in data:
+        raise invalid_request(f"{full}: Field required")
+    return expect(data[key], kind, full)
+
+
+def optional(data: Mapping[str, Any], key: str, kind: type[T], path: str = "") -> T | None:
+    """A field that may be absent or null."""
+    value = data.get(key)
+    return None if value is None else expect(value, kind, f"{path}.{key}" if path else key)
+
+
+def in_range(value: float | None, low: float, high: float, path: str) -> None:
+    """Refuse a number outside its closed range."""
+    if value is not None and not low <= value <= high:
+        side = f"greater than or equal to {low:g}" if value < low else f"less than or equal to {high:g}"
+        raise invalid_request(f"{path}: Input should be {side}")

@@ -1,0 +1,226 @@
+"""One exchange with the inner app: its OpenAI answer, JSON or a stream, goes to the client as Anthropic's.
+
+Nothing is sent before the answer is known to be good, so that a failure still gets a real status. A stream that
+fails later ends in an ``error`` event and a broken body, never cleanly: Claude Code takes a clean end for success.
+"""
+
+import contextlib
+import logging
+from typing import Any
+
+import anyio
+from starlette.types import Message, Send
+
+from .._asgi import Headers, get_header
+from .._errors import ApiError, StreamAborted, header_value
+from .._json import dumps, loads
+from .errors import PromptRefused, error_from_payload, error_from_response
+from .rate_limits import response_headers
+from .request import ConvertedRequest
+from .response import convert_response, message_events, refusal_message
+from .stream import StreamConverter
+
+logger = logging.getLogger("ccproxy.conversion")
+
+_CUT_OFF = "the provider's answer ended before it was complete"
+
+
+class Exchange:
+    """Receives the messages of the inner app's answer and sends those of the client's.
+
+    :meth:`send` is the inner app's ``send``. :meth:`close` is called when the inner app has returned or raised.
+    """
+
+    def __init__(self, request: ConvertedRequest, request_id: str, send: Send) -> None:
+        self._request = request
+        self._context = request.context
+        self._id = request_id
+        self._send = send
+        self._status = 0
+        self._headers: Headers = []  # the inner app's
+        self._body = bytearray()  # of an answer that is not a stream
+        self.done = False  # the client has the whole answer, or an aborted one
+        self.aborted = False
+
+    async def send(self, message: Message) -> None:
+        """Take one message of the inner app's answer."""
+        if self.done:
+            return
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            self._headers = list(message.get("headers", ()))
+        elif message["type"] == "http.response.body":
+            await self._on_body(message.get("body", b""), more=message.get("more_body", False))
+        else:
+            await self._send(message)
+
+    async def _on_body(self, data: bytes, *, more: bool) -> None:
+        self._body += data
+        if not more:
+            await self._answer_whole()
+
+    async def _answer_whole(self) -> None:
+        """Answer from the complete body in ``_body``."""
+        try:
+            message = self._message()
+        except ApiError as error:
+            await self.fail(error)
+        else:
+            await self._send_message(message)
+
+    def _message(self) -> dict[str, Any]:
+        """The Anthropic message of the body. Raises ApiError if it is none."""
+        profile = self._context.profile
+        try:
+            if not 200 <= self._status < 300:
+                raise error_from_response(self._status, self._headers, bytes(self._body), profile)
+            try:
+                payload = loads(bytes(self._body))
+            except ValueError:
+                raise ApiError(502, "api_error", "the provider's answer is not JSON") from None
+            if isinstance(payload, dict) and payload.get("error") and not payload.get("choices"):
+                raise error_from_payload(payload, None, profile)
+            return convert_response(payload, self._context)
+        except PromptRefused as refusal:
+            return refusal_message(refusal.message, self._context)
+
+    async def _send_message(self, message: dict[str, Any]) -> None:
+        body = dumps(message)
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await self._send_whole(200, headers + self._own_headers(), body)
+
+    async def fail(self, error: ApiError) -> None:
+        """Tell the client of a failure. Raises StreamAborted if its answer has begun."""
+        body = dumps(error.body(self._id))
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        for name, value in error.headers:
+            headers += header_value(name.encode(), value)
+        await self._send_whole(error.status, headers + self._own_headers(), body)
+
+    async def close(self) -> None:
+        """The inner app is through: whatever is missing now will never come."""
+        if not self.done:
+            await self.fail(ApiError(502, "api_error", _CUT_OFF))
+
+    async def break_off(self) -> None:
+        """The inner app has raised: an answer that has begun must not look complete."""
+        self.done = True
+
+    def _own_headers(self) -> Headers:
+        headers: Headers = [(b"request-id", self._id.encode())]
+        for name, value in response_headers(self._headers):
+            headers += header_value(name.encode(), value)
+        model = get_header(self._headers, b"x-upstream-model") or str(self._request.body.get("model"))
+        return headers + header_value(b"x-upstream-model", model)
+
+    async def _send_whole(self, status: int, headers: Headers, body: bytes) -> None:
+        self.done = True
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+
+class StreamExchange(Exchange):
+    """An exchange whose client asked for a stream.
+
+    ``grace`` is how many seconds of silence may pass before the stream is begun without a first event, and
+    ``interval`` after how many without output a ping follows.
+    """
+
+    def __init__(
+        self, request: ConvertedRequest, request_id: str, send: Send, *, grace: float, interval: float
+    ) -> None:
+        super().__init__(request, request_id, send)
+        self._converter = StreamConverter(request.context, request_id)
+        self._grace = grace
+        self._interval = interval
+        self._lock = anyio.Lock(fast_acquire=True)  # a ping must not come in between two halves of an answer
+        self._committed = False
+        self._whole: bool | None = None  # whether upstream answers with one JSON body, once that is known
+        self._last_output = anyio.current_time()
+
+    async def keep_alive(self) -> None:
+        """Start the stream when the grace is over, then send pings while upstream is silent."""
+        with contextlib.suppress(OSError):  # the client is gone, as the inner app will find out too
+            while not self.done:
+                limit = self._interval if self._committed else self._grace
+                wait = self._last_output + limit - anyio.current_time()
+                if wait > 0:
+                    await anyio.sleep(wait)
+                    continue
+                async with self._lock:
+                    if not self.done:
+                        started = self._converter.started
+                        await self._emit(self._converter.ping() if started else self._converter.start())
+
+    async def _on_body(self, data: bytes, *, more: bool) -> None:
+        async with self._lock:
+            if self._whole is None:
+                self._body += data
+                self._whole = self._is_whole()
+                if self._whole is None and more:
+                    return
+                data = bytes(self._body)
+            elif self._whole:
+                self._body += data
+            if self._whole:
+                if not more:
+                    await self._answer_whole()
+            else:
+                await self._convert(data, more=more)
+
+    def _is_whole(self) -> bool | None:
+        """Whether the answer is one JSON body, as every error is. Told by the body: content types lie."""
+        if not 200 <= self._status < 300:
+            return True
+        start = bytes(self._body[:64]).lstrip()
+        return start.startswith((b"{", b"[")) if start else None
+
+    async def _convert(self, data: bytes, *, more: bool) -> None:
+        converter = self._converter
+        frames = converter.feed(data) if data else []
+        if not more and not converter.finished and converter.error is None:
+            frames += converter.finish()
+        if converter.error is not None:
+            await self._emit(frames[:-1] if converter.started else [])
+            await self.fail(converter.error)
+        elif converter.finished:
+            self.done = True
+            await self._emit(frames, more=False)
+        elif frames:
+            await self._emit(frames)
+
+    async def _emit(self, frames: list[bytes], *, more: bool = True) -> None:
+        if not self._committed:
+            if not frames:
+                return
+            self._committed = True
+            headers: Headers = [
+                (b"content-type", b"text/event-stream; charset=utf-8"),
+                (b"cache-control", b"no-cache"),
+                (b"x-accel-buffering", b"no"),
+                *self._own_headers(),
+            ]
+            await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        self._last_output = anyio.current_time()
+        await self._send({"type": "http.response.body", "body": b"".join(frames), "more_body": more})
+
+    async def _send_message(self, message: dict[str, Any]) -> None:
+        frames = message_events(message)
+        self.done = True
+        await self._emit(frames[1:] if self._converter.started else frames, more=False)
+
+    async def break_off(self) -> None:
+        if self._committed and not self.done:
+            with contextlib.suppress(StreamAborted):
+                await self.fail(ApiError(500, "api_error", "Internal proxy error"))
+        self.done = True
+
+    async def fail(self, error: ApiError) -> None:
+        if isinstance(error, PromptRefused):
+            return await self._send_message(refusal_message(error.message, self._context))
+        if not self._committed:
+            return await super().fail(error)
+        self.done = self.aborted = True
+        logger.warning("stream broken off: %s (%s)", error.type, self._id)
+        await self._emit(self._converter.fail(error))
+        raise StreamAborted(error.message)

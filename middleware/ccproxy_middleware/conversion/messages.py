@@ -1,0 +1,225 @@
+"""Turns become chat messages: every tool call is answered right behind the message that holds it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .._errors import invalid_request
+from .._json import dumps, loads
+from .checks import required
+from .content import (
+    Attachments,
+    Part,
+    as_content,
+    mark_cached,
+    result_text,
+    text_part,
+    unsupported,
+    user_parts,
+)
+from .names import upstream_tool_id, upstream_tool_name
+from .profiles import Profile
+from .reasoning import decode_signature
+from .turns import SERVER_BLOCKS, Block, Turn
+
+Message = dict[str, Any]
+
+NO_RESULT = "[no result]"
+BRIDGE = "Tool results received."
+GEMINI_SKIP = "skip_thought_signature_validator"
+
+
+def convert_turns(turns: Sequence[Turn], profile: Profile) -> list[Message]:
+    """The conversation without its system prompt, and with every call answered."""
+    messages: list[Message] = []
+    open_calls: dict[str, Block] = {}  # the last assistant message's calls that have no result yet
+    for turn in turns:
+        if turn.role == "user":
+            results, parts = _user(turn, open_calls, profile)
+            messages += results
+            messages += _missing_results(open_calls, profile)
+            if parts:
+                if profile.bridge_after_tool and messages and messages[-1]["role"] == "tool":
+                    messages.append({"role": "assistant", "content": BRIDGE})
+                messages.append({"role": "user", "content": as_content(parts, profile)})
+            continue
+        messages += _missing_results(open_calls, profile)
+        if turn.role == "assistant":
+            _add_assistant(messages, turn, open_calls, profile)
+        else:
+            parts = [mark_cached(text_part(block.data["text"]), block.data, profile) for block in turn.blocks]
+            messages.append({"role": profile.system_role, "content": join_texts(parts)})
+    return messages + _missing_results(open_calls, profile)
+
+
+def used_tool_ids(turns: Sequence[Turn]) -> frozenset[str]:
+    """The ids of all calls in the history. Raises a 400 if one repeats."""
+    ids: set[str] = set()
+    for turn in turns:
+        for block in turn.blocks:
+            if turn.role == "assistant" and block.type == "tool_use":
+                id_ = required(block.data, "id", str, block.path)
+                if id_ in ids:
+                    raise invalid_request("messages: `tool_use` ids must be unique")
+                ids.add(id_)
+    return frozenset(ids)
+
+
+def join_texts(parts: list[Part]) -> str | list[Part]:
+    """Text parts as one string, or as they are where one carries a cache mark."""
+    if any(part.keys() != {"type", "text"} for part in parts):
+        return parts
+    return "\n\n".join(part["text"] for part in parts)
+
+
+def _user(turn: Turn, open_calls: dict[str, Block], profile: Profile) -> tuple[list[Message], list[Part]]:
+    """The tool messages of a user turn, and the parts of the user message behind them. Closes the calls."""
+    results: list[Message] = []
+    own: list[Part] = []
+    attachments = Attachments()
+    for block in turn.blocks:
+        if block.type != "tool_result":
+            parts = user_parts(block, profile)
+            own += [*parts[:-1], mark_cached(parts[-1], block.data, profile)]
+            continue
+        id_ = required(block.data, "tool_use_id", str, block.path)
+        call = open_calls.pop(id_, None)
+        if call is not None:
+            results.append(_tool_message(block, id_, call, profile, attachments))
+        elif profile.history_repair == "on":
+            own.append(text_part("[result of an earlier tool call]\n" + result_text(block, profile, attachments)))
+        else:
+            raise invalid_request(
+                f"{block.path}: unexpected `tool_use_id` found in `tool_result` blocks: {id_}. Each `tool_result` "
+                "block must have a corresponding `tool_use` block in the previous message."
+            )
+    return results, attachments.parts + own
+
+
+def _tool_message(block: Block, id_: str, call: Block, profile: Profile, attachments: Attachments) -> Message:
+    inside = Attachments() if profile.tool_images == "tool_content" else attachments
+    part = mark_cached(text_part(result_text(block, profile, inside)), block.data, profile)
+    parts = [part, *inside.parts] if inside is not attachments else [part]
+    message: Message = {
+        "role": "tool",
+        "tool_call_id": upstream_tool_id(id_, profile),
+        "content": as_content(parts, profile),
+    }
+    if profile.tool_result_name:
+        message["name"] = upstream_tool_name(call.data["name"], profile)
+    return message
+
+
+def _missing_results(open_calls: dict[str, Block], profile: Profile) -> list[Message]:
+    """Answers for calls without a result: an interrupt, a rewind or a compaction must not end the session."""
+    if open_calls and profile.history_repair == "refuse":
+        index = next(iter(open_calls.values())).path.split(".")[1]
+        raise invalid_request(
+            f"messages.{index}: `tool_use` ids were found without `tool_result` blocks immediately after: "
+            f"{', '.join(open_calls)}. Each `tool_use` block must have a corresponding `tool_result` block in the "
+            "next message."
+        )
+    missing = [
+        {"role": "tool", "tool_call_id": upstream_tool_id(id_, profile), "content": NO_RESULT} for id_ in open_calls
+    ]
+    open_calls.clear()
+    return missing
+
+
+def _add_assistant(messages: list[Message], turn: Turn, open_calls: dict[str, Block], profile: Profile) -> None:
+    """Append an assistant turn and note its calls."""
+    texts: list[Part] = []
+    calls: list[dict[str, Any]] = []
+    thoughts: list[str] = []
+    envelopes: list[Mapping[str, Any]] = []
+    adjacent = False  # whether the block before was text
+    for block in turn.blocks:
+        is_text = False
+        match block.type:
+            case "text":
+                is_text = True
+                part = mark_cached(text_part(block.data["text"]), block.data, profile)
+                if adjacent and texts[-1].keys() == {"type", "text"}:
+                    part = {**part, "text": texts.pop()["text"] + part["text"]}  # fragments, cut by citations
+                texts.append(part)
+            case "tool_use":
+                calls.append(_tool_call(block, profile))
+                open_calls[block.data["id"]] = block
+            case "thinking":
+                if thought := block.data.get("thinking"):
+                    thoughts.append(str(thought))
+                envelopes += _envelope(block.data.get("signature"))
+            case "redacted_thinking":
+                envelopes += _envelope(block.data.get("data"))
+            case "document" if profile.strict_version:
+                raise unsupported(block.path, "a document in an assistant message")
+            case type_ if type_ in SERVER_BLOCKS:
+                pass
+            case type_:
+                raise invalid_request(f"{block.path}: unsupported block type '{type_}'")
+        adjacent = is_text
+    message: Message = {"role": "assistant", "content": join_texts(texts) if texts else None}
+    if not texts and profile.assistant_null_content == "empty":
+        message["content"] = ""
+    _add_provider_state(message, list(open_calls), calls, thoughts, envelopes, profile)
+    if calls:
+        message["tool_calls"] = calls
+    messages.append(message)
+
+
+def _tool_call(block: Block, profile: Profile) -> dict[str, Any]:
+    name = required(block.data, "name", str, block.path)
+    return {
+        "id": upstream_tool_id(required(block.data, "id", str, block.path), profile),
+        "type": "function",
+        "function": {
+            "name": upstream_tool_name(name, profile),
+            "arguments": _arguments(block.data.get("input")),
+        },
+    }
+
+
+def _arguments(input_: Any) -> str:
+    """Compact JSON of a call's input, always of an object.
+
+    Claude Code replays input that it could not use as it came: an array, or a string with JSON inside.
+    """
+    if input_ is None:
+        return "{}"
+    if isinstance(input_, str):
+        try:
+            decoded = loads(input_)
+        except ValueError:
+            decoded = None
+        input_ = decoded if isinstance(decoded, dict) else {"_raw_arguments": input_}
+    elif not isinstance(input_, dict):
+        input_ = {"_raw_arguments": dumps(input_).decode()}
+    return dumps(input_).decode()
+
+
+def _envelope(signature: Any) -> list[Mapping[str, Any]]:
+    envelope = decode_signature(signature) if isinstance(signature, str) else None
+    return [] if envelope is None else [envelope]
+
+
+def _add_provider_state(
+    message: Message,
+    ids: list[str],
+    calls: list[dict[str, Any]],
+    thoughts: list[str],
+    envelopes: list[Mapping[str, Any]],
+    profile: Profile,
+) -> None:
+    """Give back what the provider wants to see again of its own reasoning."""
+    match profile.reasoning_roundtrip:
+        case "reasoning_content" | "reasoning" as name:
+            if thoughts or (calls and name == "reasoning_content"):  # DeepSeek wants it on calls, even empty
+                message[name] = "\n".join(thoughts)
+        case "reasoning_details":
+            details = [item for envelope in envelopes for item in envelope.get("details") or ()]
+            if details:
+                message["reasoning_details"] = details
+        case "gemini":
+            signatures = {id_: s for envelope in envelopes for id_, s in (envelope.get("calls") or {}).items()}
+            for id_, call in zip(ids, calls, strict=True):
+                signature = signatures.get(id_, GEMINI_SKIP)
+                call["extra_content"] = {"google": {"thought_signature": signature}}

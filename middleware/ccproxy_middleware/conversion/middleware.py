@@ -1,0 +1,251 @@
+"""The layer around the converters."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import anyio
+import anyio.to_thread
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .._asgi import (
+    BodyTooLarge,
+    BufferedBody,
+    ClientDisconnected,
+    Headers,
+    get_header,
+    route_path,
+    with_path,
+    without_headers,
+)
+from .._errors import (
+    MAX_BODY_BYTES,
+    ApiError,
+    StreamAborted,
+    body_too_large,
+    invalid_request,
+    request_id,
+    send_error,
+)
+from .._json import dumps, loads
+from . import catalogue
+from .errors import error_from_response
+from .exchange import Exchange, StreamExchange
+from .profiles import resolve_profile
+from .request import ConvertedRequest, convert_request
+from .response import empty_message, message_events
+from .tokens import count_request
+
+logger = logging.getLogger("ccproxy.conversion")
+
+_METHODS = {"/v1/messages": "POST", "/v1/messages/count_tokens": "POST", "/v1/models": "GET"}
+
+
+class FormatConversionMiddleware:
+    """Answer Anthropic clients from an inner app that speaks OpenAI's Chat Completions.
+
+    ``provider`` names a profile and ``options`` sets switches of it; :mod:`.profiles` has both. Raises ValueError
+    for one that does not exist.
+
+    Reads: ``POST /v1/messages``, ``POST /v1/messages/count_tokens``, ``GET /v1/models`` and ``/v1/models/{id}``;
+    everything else passes untouched. ``ccproxy.model`` and ``ccproxy.models`` in the scope, which an outer
+    ModelMappingMiddleware leaves; without it the models are the inner app's own.
+    Writes: ``POST /v1/chat/completions`` to the inner app, with the headers that only concern Anthropic removed;
+    the answer, with the model's name as the client sent it. Counting asks nobody.
+    """
+
+    first_event_grace = 10.0  # seconds of silence until a stream is begun, and an early failure has lost its status
+    ping_interval = 10.0  # seconds without output until a ping
+
+    def __init__(self, app: ASGIApp, *, provider: str = "generic", options: Mapping[str, Any] = {}) -> None:
+        self.app = app
+        self._profile = resolve_profile(provider, options)
+        self._told_of_clamp = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        path = route_path(scope)
+        is_model = path.startswith("/v1/models/")
+        method = "GET" if is_model else _METHODS.get(path)
+        if method is None and not path.startswith("/v1/messages/"):
+            return await self.app(scope, receive, send)
+        scope = {**scope, "ccproxy.request_id": request_id(scope)}
+        try:
+            if method is None:
+                raise ApiError(404, "not_found_error", f"{path} is not supported by this endpoint")
+            if scope["method"] != method:
+                allow = [("allow", method)]
+                raise ApiError(405, "invalid_request_error", f"{path} takes {method} only", headers=allow)
+            if method == "GET":
+                id_ = path.removeprefix("/v1/models/") if is_model else None
+                return await self._models(scope, receive, send, id_)
+            body = await self._read(scope, receive)
+            if path == "/v1/messages":
+                await self._messages(scope, body, send)
+            else:
+                await self._count(scope, body, send)
+        except ApiError as error:
+            await send_error(scope, send, error)
+        except ClientDisconnected:
+            return
+
+    async def _read(self, scope: Scope, receive: Receive) -> BufferedBody:
+        encoding = get_header(scope["headers"], b"content-encoding")
+        if encoding and encoding.lower() != "identity":
+            raise ApiError(415, "invalid_request_error", f"content-encoding '{encoding}' is not supported")
+        try:
+            body = await BufferedBody.read(scope, receive, MAX_BODY_BYTES)
+        except BodyTooLarge:
+            raise body_too_large() from None
+        try:
+            _ = body.data
+        except ValueError as error:
+            raise invalid_request(f"The request body is not valid JSON: {error}") from None
+        return body
+
+    async def _messages(self, scope: Scope, body: BufferedBody, send: Send) -> None:
+        known = scope.get("ccproxy.model") or {}
+        request = await self._convert(body, known.get("requested"), counting=False)
+        self._tell_of_clamp(request)
+        if body.data["max_tokens"] == 0:
+            return await _send_prewarmed(scope, request, send)
+        inner_body = body.replace(request.body)
+        inner_scope = {
+            **with_path(scope, "/v1/chat/completions"),
+            "query_string": b"",
+            "headers": self._inner_headers(scope["headers"], request.stream),
+            "ccproxy.model": {"tier": None, **known, "requested": request.context.model},
+        }
+        id_ = request_id(scope)
+        if not request.stream:
+            exchange = Exchange(request, id_, send)
+            return await self._run(inner_scope, inner_body, exchange)
+        stream = StreamExchange(request, id_, send, grace=self.first_event_grace, interval=self.ping_interval)
+        failure: Exception | None = None
+        async with anyio.create_task_group() as tasks:  # it would wrap what is raised inside in a group
+            tasks.start_soon(stream.keep_alive)
+            try:
+                await self._run(inner_scope, inner_body, stream)
+            except Exception as error:
+                failure = error
+            tasks.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def _run(self, scope: Scope, body: BufferedBody, exchange: Exchange) -> None:
+        """Call the inner app, and see to it that the client's answer comes to an end."""
+        try:
+            await self.app(scope, body, exchange.send)
+        except StreamAborted:
+            pass  # told below, also where an inner app kept it to itself
+        except Exception:
+            await exchange.break_off()
+            raise
+        if exchange.aborted:
+            raise StreamAborted
+        if not body.disconnected:
+            await exchange.close()
+
+    async def _convert(self, body: BufferedBody, model: str | None, *, counting: bool) -> ConvertedRequest:
+        def convert() -> ConvertedRequest:
+            return convert_request(body.data, self._profile, model=model, counting=counting)
+
+        if _holds_document(body.data):  # reading a PDF takes long
+            return await anyio.to_thread.run_sync(convert)
+        return convert()
+
+    def _tell_of_clamp(self, request: ConvertedRequest) -> None:
+        if request.clamped_from is None or self._told_of_clamp:
+            return
+        self._told_of_clamp = True
+        limit = request.context.profile.max_output
+        logger.warning("a client asked for max_tokens %s; it gets %s, the limit set here", request.clamped_from, limit)
+
+    def _inner_headers(self, headers: Headers, stream: bool) -> Headers:
+        key = get_header(headers, b"x-api-key")
+        replaced = [b"accept", b"accept-encoding", b"content-length", b"content-type", b"idempotency-key"]
+        if self._profile.key_mode == "passthrough" and key is not None:
+            replaced += [b"x-api-key", b"authorization"]
+        kept = without_headers(headers, *replaced)
+        inner = [(k, v) for k, v in kept if not k.lower().startswith((b"anthropic-", b"x-stainless-"))]
+        inner += [
+            (b"content-type", b"application/json"),
+            (b"accept", b"text/event-stream" if stream else b"application/json"),
+            (b"accept-encoding", b"identity"),
+        ]
+        if b"authorization" in replaced and key is not None:
+            inner.append((b"authorization", f"Bearer {key}".encode("latin-1")))
+        return inner
+
+    async def _count(self, scope: Scope, body: BufferedBody, send: Send) -> None:
+        request = await self._convert(body, None, counting=True)
+        tokenizer = request.context.profile.tokenizer
+        tokens = await anyio.to_thread.run_sync(count_request, request.body, tokenizer)
+        await _send_json(scope, send, {"input_tokens": tokens})
+
+    async def _models(self, scope: Scope, receive: Receive, send: Send, id_: str | None) -> None:
+        aliases = scope.get("ccproxy.models")
+        if aliases:
+            models = [catalogue.model_info(alias.id, alias.model) for alias in aliases]
+        else:
+            models = catalogue.from_openai(await self._ask_models(scope, receive))
+        answer = catalogue.page(models, scope["query_string"]) if id_ is None else catalogue.find(models, id_)
+        await _send_json(scope, send, answer)
+
+    async def _ask_models(self, scope: Scope, receive: Receive) -> Any:
+        """The inner app's own ``GET /v1/models``."""
+        status = 0
+        headers: Headers = []
+        body = bytearray()
+
+        async def collect(message: Message) -> None:
+            nonlocal status, headers
+            if message["type"] == "http.response.start":
+                status, headers = message["status"], list(message.get("headers", ()))
+            elif message["type"] == "http.response.body":
+                body.extend(message.get("body", b""))
+
+        inner = {**with_path(scope, "/v1/models"), "query_string": b"", "ccproxy.lists_models": True}
+        inner["headers"] = self._inner_headers(scope["headers"], stream=False)
+        await self.app(inner, BufferedBody(receive, b""), collect)
+        if not 200 <= status < 300:
+            raise error_from_response(status or 502, headers, bytes(body), self._profile)
+        try:
+            return loads(bytes(body))
+        except ValueError:
+            raise ApiError(502, "api_error", "the provider's list of models is not JSON") from None
+
+
+def _holds_document(data: Any) -> bool:
+    """Whether any block of the conversation, or of a tool result in it, is a document."""
+    messages = data.get("messages") if isinstance(data, dict) else None
+    return any(_has_document(message) for message in messages) if isinstance(messages, list) else False
+
+
+def _has_document(block: Any) -> bool:
+    content = block.get("content") if isinstance(block, dict) else None
+    if not isinstance(content, list):
+        return False
+    return any(isinstance(b, dict) and (b.get("type") == "document" or _has_document(b)) for b in content)
+
+
+async def _send_prewarmed(scope: Scope, request: ConvertedRequest, send: Send) -> None:
+    """``max_tokens: 0`` warms Anthropic's prompt cache; here there is nothing to do."""
+    message = empty_message(request.context, stop_reason="max_tokens")
+    if not request.stream:
+        return await _send_json(scope, send, message)
+    headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
+    await _send(scope, send, headers, b"".join(message_events(message)))
+
+
+async def _send_json(scope: Scope, send: Send, answer: dict[str, Any]) -> None:
+    body = dumps(answer)
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await _send(scope, send, headers, body)
+
+
+async def _send(scope: Scope, send: Send, headers: Headers, body: bytes) -> None:
+    headers = [*headers, (b"request-id", request_id(scope).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

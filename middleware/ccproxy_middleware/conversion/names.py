@@ -1,0 +1,34 @@
+"""Tool names and ids within upstream's limits, as pure functions: both ends of a conversation agree without state."""
+
+import re
+from hashlib import sha256
+
+from .profiles import Profile
+
+_ILLEGAL = re.compile(r"[^A-Za-z0-9_-]")
+_LEGAL_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
+_MISTRAL_ID = re.compile(r"[A-Za-z0-9]{9}")
+
+
+def upstream_tool_name(name: str, profile: Profile) -> str:
+    """A tool's name as upstream takes it; too long or illegal ones keep their head and end in a hash.
+
+    OpenAI allows 64 characters out of ``A-Za-z0-9_-``; Claude Code's MCP names pass that in practice. Gemini also
+    wants a letter or an underscore first.
+    """
+    legal = _ILLEGAL.sub("", name)
+    if profile.schema_dialect == "gemini" and not (legal[:1].isalpha() or legal[:1] == "_"):
+        legal = "_" + legal
+    if legal == name and len(name) <= profile.tool_name_max:
+        return name
+    return f"{legal[: profile.tool_name_max - 9]}_{sha256(name.encode()).hexdigest()[:8]}"
+
+
+def upstream_tool_id(id_: str, profile: Profile) -> str:
+    """A call's id as upstream takes it: OpenAI allows 40 characters, Mistral wants nine alphanumerics."""
+    if profile.tool_id == "any":
+        return id_
+    digest = sha256(id_.encode()).hexdigest()
+    if profile.tool_id == "mistral9":
+        return id_ if _MISTRAL_ID.fullmatch(id_) else digest[:9]
+    return id_ if _LEGAL_ID.fullmatch(id_) else f"call_{digest[:32]}"

@@ -1,0 +1,100 @@
+"""The provider's rate-limit headers as Anthropic's, and when to try again."""
+
+import math
+import re
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+_LONGEST = 31 * 24 * 3600.0  # seconds; a reset further away is a mistake, and Claude Code would wait for it
+
+_NUMBER = re.compile(r"\d{1,15}(?:\.\d{1,9})?")
+_DURATION = re.compile(r"(?:\d{1,15}(?:\.\d{1,9})?(?:ms|us|µs|ns|[dhms]))+")
+_DURATION_PART = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)(ms|us|µs|ns|[dhms])")
+_UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+
+
+def response_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    """``x-ratelimit-*`` as ``anthropic-ratelimit-*``: all that a client gets of a success's headers.
+
+    Resets become RFC 3339 times in UTC, rounded up to seconds. Values that are no numbers or times are left
+    out.
+    """
+    values = _read(headers)
+    converted: list[tuple[str, str]] = []
+    now = time.time()
+    for what in ("requests", "tokens"):
+        for field in ("limit", "remaining"):
+            value = values.get(f"x-ratelimit-{field}-{what}", "")
+            if _NUMBER.fullmatch(value):
+                converted.append((f"anthropic-ratelimit-{what}-{field}", str(int(float(value)))))
+        wait = _seconds(values.get(f"x-ratelimit-reset-{what}", ""), now)
+        if wait is not None:
+            reset = datetime.fromtimestamp(math.ceil(now + wait), UTC)
+            converted.append((f"anthropic-ratelimit-{what}-reset", reset.strftime("%Y-%m-%dT%H:%M:%SZ")))
+    return converted
+
+
+def retry_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    """``retry-after`` in whole seconds, ``retry-after-ms`` and ``x-should-retry`` for an error.
+
+    Without the provider's own ``retry-after`` it is the longest reset of a limit of which nothing remains.
+    """
+    values = _read(headers)
+    now = time.time()
+    converted: list[tuple[str, str]] = []
+    wait = _seconds(values.get("retry-after", ""), now)
+    if wait is None:
+        exhausted = (
+            _seconds(values.get(name.replace("-remaining", "-reset", 1), ""), now)
+            for name, value in values.items()
+            if name.startswith("x-ratelimit-remaining") and _NUMBER.fullmatch(value) and float(value) == 0
+        )
+        wait = max((reset for reset in exhausted if reset is not None), default=None)
+    if wait is not None:
+        converted.append(("retry-after", str(math.ceil(wait))))
+    milliseconds = values.get("retry-after-ms", "")
+    if _NUMBER.fullmatch(milliseconds) and float(milliseconds) <= _LONGEST * 1000:
+        converted.append(("retry-after-ms", milliseconds))
+    should = values.get("x-should-retry", "").lower()
+    if should in ("true", "false"):
+        converted.append(("x-should-retry", should))
+    return converted
+
+
+def _read(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    return {name.decode("latin-1").lower(): value.decode("latin-1").strip() for name, value in headers}
+
+
+def _seconds(value: str, now: float) -> float | None:
+    """Seconds from now, at least 0, for the ways in which providers tell a time; None for anything else.
+
+    Go durations (``1m1.5s``), seconds, seconds or milliseconds since 1970, ISO 8601 and HTTP dates.
+    """
+    if _NUMBER.fullmatch(value):
+        seconds = float(value)
+        if seconds > 1e11:
+            seconds /= 1000
+        if seconds > 1e9:
+            seconds -= now
+    elif _DURATION.fullmatch(value):
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(value))
+    else:
+        moment = _date(value)
+        if moment is None:
+            return None
+        seconds = moment - now
+    return max(seconds, 0.0) if seconds <= _LONGEST else None
+
+
+def _date(value: str) -> float | None:
+    if not 10 <= len(value) <= 40:
+        return None
+    for parse in (datetime.fromisoformat, parsedate_to_datetime):
+        try:
+            moment = parse(value)
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError):
+            continue
+    return None

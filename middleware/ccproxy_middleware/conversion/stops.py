@@ -1,0 +1,105 @@
+"""Why an answer ended, and stop sequences that the proxy has to find itself."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from .._errors import ApiError
+from .context import Context
+
+StopReason = Literal[
+    "end_turn", "max_tokens", "model_context_window_exceeded", "refusal", "stop_sequence", "tool_use"
+]
+
+_LIMITS: dict[str, StopReason] = {
+    "length": "max_tokens",
+    "max_tokens": "max_tokens",
+    "model_length": "model_context_window_exceeded",
+}
+_REFUSALS = ("content_filter", "safety", "sensitive", "recitation")
+_FAILURES = ("error", "network_error", "abort", "malformed", "function_call_filter")
+
+
+def check_finish_reason(finish_reason: str | None) -> None:
+    """Raise ApiError if the finish reason says that the answer failed: 529 or 502."""
+    reason = (finish_reason or "").lower()
+    if reason == "insufficient_system_resource":
+        raise ApiError(529, "overloaded_error", "upstream ran out of resources")
+    if reason.startswith(_FAILURES) or "malformed" in reason:
+        raise ApiError(502, "api_error", f"upstream failed while answering: {finish_reason}"[:200])
+
+
+def cut_off(finish_reason: str | None) -> bool:
+    """Whether the answer hit a limit, so that its last value may be incomplete."""
+    return (finish_reason or "").lower() in _LIMITS
+
+
+def upstream_stop(choice: Mapping[str, Any], context: Context) -> str | None:
+    """The stop sequence that upstream says it met (vLLM); a number there is the id of an end token."""
+    word = choice.get("stop_reason")
+    return word if isinstance(word, str) and word in context.stop_sequences else None
+
+
+def stop_outcome(
+    finish_reason: str | None, *, matched: str | None, refusal: str | None, has_tool_use: bool
+) -> dict[str, Any]:
+    """The ``stop_reason``, ``stop_sequence`` and ``stop_details`` of a message.
+
+    ``matched`` is the stop sequence that was found, by upstream or here; ``refusal`` the text of OpenAI's refusal
+    field. Several providers finish with ``stop`` after tool calls, so the content decides, not the word.
+    """
+    word = (finish_reason or "").lower()
+    reason: StopReason = "end_turn"
+    if matched is not None:
+        reason = "stop_sequence"
+    elif word in _LIMITS:
+        reason = _LIMITS[word]
+    elif refusal or word.startswith(_REFUSALS):
+        reason = "refusal"
+    elif has_tool_use:
+        reason = "tool_use"
+    details = (
+        {"type": "refusal", "category": None, "explanation": refusal or None} if reason == "refusal" else None
+    )
+    return {"stop_reason": reason, "stop_sequence": matched, "stop_details": details}
+
+
+def held_suffix(text: str, targets: Sequence[str]) -> int:
+    """The length of the longest end of ``text`` that is the beginning, but not the whole, of a target."""
+    longest = max((len(target) for target in targets), default=0) - 1
+    for length in range(min(longest, len(text)), 0, -1):
+        end = text[-length:]
+        if any(target.startswith(end) and len(target) > length for target in targets):
+            return length
+    return 0
+
+
+class StopMatcher:
+    """Find stop sequences in a text that comes in fragments, cut anywhere.
+
+    The sequence that is complete first wins, as it does where a model is stopped; of those that end together the
+    longest.
+    """
+
+    __slots__ = ("_held", "_stops", "matched")
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops = tuple(stop for stop in stops if stop)
+        self._held = ""
+        self.matched: str | None = None
+
+    def feed(self, fragment: str) -> str:
+        """The text that is now sure to come before any stop sequence; ``matched`` is set where one was found."""
+        text = self._held + fragment
+        found = [(start + len(stop), start, stop) for stop in self._stops if (start := text.find(stop)) >= 0]
+        if found:
+            _, start, self.matched = min(found)
+            self._held = ""
+            return text[:start]
+        sure = len(text) - held_suffix(text, self._stops)
+        self._held = text[sure:]
+        return text[:sure]
+
+    def finish(self) -> str:
+        """What was held back, when the text ends or is interrupted."""
+        held, self._held = self._held, ""
+        return held

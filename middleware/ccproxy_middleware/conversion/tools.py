@@ -1,0 +1,169 @@
+"""The tools of a request as functions, and the choice among them."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from .._errors import invalid_request
+from .checks import expect, optional, required
+from .client_tools import client_tool
+from .names import upstream_tool_name
+from .profiles import Profile
+from .schemas import is_strict, tool_parameters
+from .turns import Block, Turn
+
+# Tools that Anthropic's servers run. Only the beginning of the type is fixed; a date follows.
+_SERVER_TOOLS = (
+    "web_search_", "web_fetch_", "code_execution_", "advisor_", "mcp_toolset", "computer_toolset_",
+    "browser_toolset_",
+)  # fmt: skip
+_TOOL_SEARCH = "tool_search_tool_"
+
+
+def offered_tools(
+    tools: Sequence[Any], changes: Iterable[Block], turns: Iterable[Turn], profile: Profile
+) -> list[Block]:
+    """The client's tool definitions that are in effect for this request, still in Anthropic's form.
+
+    Server tools are refused or dropped. Deferred tools wait until a ``tool_reference`` names them, unless the
+    search for them would have been the server's. ``tool_addition`` and ``tool_removal`` are applied.
+    """
+    known: dict[str, Block] = {}
+    deferred: set[str] = set()
+    search = False
+    for n, tool in enumerate(tools):
+        path = f"tools.{n}"
+        expect(tool, dict, path)
+        kind = optional(tool, "type", str, path) or "custom"
+        if kind.startswith(_TOOL_SEARCH):
+            search = True
+            continue
+        if _is_server_tool(tool, kind, path, profile):
+            continue
+        name = _tool_name(tool, path)
+        if name in known:
+            raise invalid_request("tools: Tool names must be unique.")
+        known[name] = Block(path, tool)
+        if tool.get("defer_loading") is True:
+            deferred.add(name)
+    offered = dict(known)
+    hidden = set() if search else deferred - _referenced(turns)
+    for block in changes:
+        _apply_change(block, known, offered, hidden, profile)
+    return [tool for name, tool in offered.items() if name not in hidden and _callable_directly(tool.data)]
+
+
+def convert_tool(definition: Block, profile: Profile) -> dict[str, Any]:
+    """One definition as an OpenAI function."""
+    path, tool = definition
+    name = upstream_tool_name(tool["name"], profile)
+    description = optional(tool, "description", str, path)
+    schema = optional(tool, "input_schema", dict, path)
+    if schema is None:
+        published = client_tool(tool)
+        if published is None:
+            kind = tool.get("type", "custom")
+            if kind == "custom":
+                raise invalid_request(f"{path}.input_schema: Field required")
+            raise invalid_request(f"{path}: tool type '{kind}' is not supported by this endpoint")
+        text, schema = published
+        description = description or text
+    parameters, note = tool_parameters(schema, profile.schema_dialect)
+    if note:
+        description = f"{description}\n\n{note}" if description else note
+    function: dict[str, Any] = {"name": name}
+    if description:
+        function["description"] = description
+    function["parameters"] = parameters
+    if tool.get("strict") is True and profile.strict_tools and is_strict(parameters):
+        function["strict"] = True
+    return {"type": "function", "function": function}
+
+
+def convert_tool_choice(choice: Any, names: Sequence[str], profile: Profile) -> dict[str, Any]:
+    """``tool_choice`` and ``parallel_tool_calls`` of a request that has tools; both absent unless asked for."""
+    if choice is None:
+        return {}
+    expect(choice, dict, "tool_choice")
+    params: dict[str, Any] = {}
+    match required(choice, "type", str, "tool_choice"):
+        case "auto":
+            params["tool_choice"] = "auto"
+        case "none":
+            params["tool_choice"] = "none"
+        case "any":
+            params["tool_choice"] = "required" if profile.forced_tool_choice else "auto"
+        case "tool":
+            name = required(choice, "name", str, "tool_choice")
+            if name not in names:
+                raise invalid_request(f"tool_choice.name: Tool '{name}' not found in provided tools")
+            function = {"name": upstream_tool_name(name, profile)}
+            forced = {"type": "function", "function": function}
+            params["tool_choice"] = forced if profile.forced_tool_choice else "auto"
+        case other:
+            raise invalid_request(f"tool_choice.type: Input should be 'auto', 'any', 'tool' or 'none', not '{other}'")
+    disabled = optional(choice, "disable_parallel_tool_use", bool, "tool_choice")
+    if disabled and profile.parallel_flag and params["tool_choice"] != "none":
+        params["parallel_tool_calls"] = False
+    return params
+
+
+def _is_server_tool(tool: dict[str, Any], kind: str, path: str, profile: Profile) -> bool:
+    """Whether to leave a tool out because Anthropic's servers would run it."""
+    if not kind.startswith(_SERVER_TOOLS):
+        return False
+    if profile.server_tools == "refuse":
+        raise invalid_request(f"{path}: server tool '{kind}' is not supported by this endpoint")
+    return True
+
+
+def _tool_name(tool: dict[str, Any], path: str) -> str:
+    name = required(tool, "name", str, path)
+    if not name:
+        raise invalid_request(f"{path}.name: String should have at least 1 character")
+    return name
+
+
+def _referenced(turns: Iterable[Turn]) -> set[str]:
+    """The names of all tools that a ``tool_reference`` in a result has made available."""
+    names: set[str] = set()
+    for turn in turns:
+        for block in turn.blocks:
+            content = block.data.get("content") if block.type == "tool_result" else None
+            for piece in content if isinstance(content, list) else ():
+                if isinstance(piece, dict) and piece.get("type") == "tool_reference":
+                    names.add(str(piece.get("tool_name")))
+    return names
+
+
+def _apply_change(
+    block: Block,
+    known: dict[str, Block],
+    offered: dict[str, Block],
+    hidden: set[str],
+    profile: Profile,
+) -> None:
+    change = required(block.data, "tool", dict, block.path)
+    path = f"{block.path}.tool"
+    kind = required(change, "type", str, path)
+    if kind == "tool_definition":
+        tool = required(change, "definition", dict, path)
+        if _is_server_tool(tool, str(tool.get("type")), f"{path}.definition", profile):
+            return
+        name = _tool_name(tool, f"{path}.definition")
+        known[name] = Block(f"{path}.definition", tool)
+    elif kind == "tool_reference":
+        name = required(change, "name", str, path)
+        if name not in known:
+            raise invalid_request(f"{path}.name: Tool '{name}' not found in provided tools")
+    else:
+        raise invalid_request(f"{path}: '{kind}' is not supported by this endpoint")
+    if block.type == "tool_addition":
+        offered[name] = known[name]
+        hidden.discard(name)
+    else:
+        offered.pop(name, None)
+
+
+def _callable_directly(tool: dict[str, Any]) -> bool:
+    callers = tool.get("allowed_callers")
+    return not isinstance(callers, list) or "direct" in callers

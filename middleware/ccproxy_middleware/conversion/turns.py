@@ -1,0 +1,177 @@
+"""The client's ``messages`` as turns: strings become blocks, blanks go, neighbours of one role are one turn.
+
+Claude Code puts ``role: system`` messages into the conversation. They keep their place, since moving them to the top
+would rewrite the prompt's head at every turn and cost the provider's prefix cache; but never between a tool call and
+its results.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from .._errors import invalid_request
+from .checks import expect, optional, required
+from .profiles import Profile
+
+Role = Literal["user", "assistant", "system"]
+
+# Blocks that Anthropic's own servers made. The assistant's text tells their outcome; the rest is unreadable here.
+SERVER_BLOCKS = frozenset({
+    "advisor_tool_result", "bash_code_execution_tool_result", "code_execution_tool_result", "document", "fallback",
+    "mcp_tool_listing", "mcp_tool_result", "mcp_tool_use", "server_tool_use",
+    "text_editor_code_execution_tool_result", "tool_search_tool_result", "web_fetch_tool_result",
+    "web_search_tool_result",
+})  # fmt: skip
+
+_SILENT = SERVER_BLOCKS | {"compaction", "thinking", "redacted_thinking"}  # a turn of nothing else is dropped
+
+
+class Block(NamedTuple):
+    """A content block and its place in the request, for errors: ``messages.3.content.0``."""
+
+    path: str
+    data: dict[str, Any]
+
+    @property
+    def type(self) -> Any:
+        return self.data.get("type")
+
+
+@dataclass(slots=True)
+class Turn:
+    role: Role
+    blocks: list[Block]
+
+
+@dataclass(slots=True)
+class History:
+    """What ``messages`` says.
+
+    system: text blocks that belong to the system prompt: leading system messages and hoisted ones.
+    tool_changes: ``tool_addition`` and ``tool_removal`` blocks in their order.
+    effort: the last ``output_config.effort`` that a system message set.
+    """
+
+    turns: list[Turn] = field(default_factory=list)
+    system: list[dict[str, Any]] = field(default_factory=list)
+    tool_changes: list[Block] = field(default_factory=list)
+    effort: str | None = None
+
+
+def read_history(messages: Sequence[Any], profile: Profile) -> History:
+    """Read and order the conversation. Raises a 400 for what is not one."""
+    if not messages:
+        raise invalid_request("messages: at least one message is required")
+    history = History()
+    last_user = max((n for n, m in enumerate(messages) if isinstance(m, dict) and m.get("role") == "user"), default=-1)
+    for n, message in enumerate(messages):
+        path = f"messages.{n}"
+        expect(message, dict, path)
+        role = required(message, "role", str, path)
+        if role not in ("user", "assistant", "system"):
+            raise invalid_request(f"{path}.role: Input should be 'user', 'assistant' or 'system'")
+        blocks = read_blocks(message.get("content", [] if role == "system" else None), f"{path}.content")
+        if role == "system":
+            _read_system(history, message, blocks, path, cleared=n < last_user)
+        elif role == "assistant":
+            _read_assistant(history, blocks)
+        else:
+            history.turns.append(Turn("user", blocks))
+    _place_system(history, profile)
+    history.turns = _merge(history.turns)
+    if not history.turns:
+        raise invalid_request("messages: text content blocks must be non-empty")
+    return history
+
+
+def read_blocks(content: Any, path: str) -> list[Block]:
+    """A message's content as blocks, without the blank text that clients replay and providers refuse."""
+    if isinstance(content, str):
+        return [Block(path, {"type": "text", "text": content})] if content.strip() else []
+    if not isinstance(content, list):
+        raise invalid_request(f"{path}: Input should be a valid string or list")
+    blocks: list[Block] = []
+    for m, data in enumerate(content):
+        place = f"{path}.{m}"
+        expect(data, dict, place)
+        kind = required(data, "type", str, place)
+        if kind == "text" and not required(data, "text", str, place).strip():
+            continue
+        blocks.append(Block(place, data))
+    return blocks
+
+
+def _read_system(history: History, message: dict[str, Any], blocks: list[Block], path: str, *, cleared: bool) -> None:
+    config = optional(message, "output_config", dict, path)
+    if config:
+        history.effort = optional(config, "effort", str, f"{path}.output_config") or history.effort
+    texts: list[Block] = []
+    for block in blocks:
+        if block.type in ("tool_addition", "tool_removal"):
+            history.tool_changes.append(block)
+        elif block.type == "text":
+            texts.append(block)
+        else:
+            raise invalid_request(f"{block.path}: unsupported block type '{block.type}'")
+    if texts and not (cleared and message.get("clear_at") == "next_user_message"):
+        history.turns.append(Turn("system", texts))
+
+
+def _read_assistant(history: History, blocks: list[Block]) -> None:
+    for position, block in enumerate(blocks):
+        if block.type != "compaction":
+            continue
+        summary = optional(block.data, "content", str, block.path)
+        if summary is None:
+            if block.data.get("encrypted_content"):
+                raise invalid_request(f"{block.path}: an encrypted compaction is not supported by this endpoint")
+            continue  # a compaction that failed stands for nothing
+        text = f"Summary of the conversation so far:\n{summary}"
+        changes = optional(block.data, "tool_changes", list, block.path) or []
+        history.turns = [Turn("user", [Block(block.path, {"type": "text", "text": text})])]
+        history.tool_changes = read_blocks(changes, f"{block.path}.tool_changes")
+        return _read_assistant(history, blocks[position + 1 :])
+    if any(block.type not in _SILENT for block in blocks):
+        history.turns.append(Turn("assistant", [block for block in blocks if block.type != "compaction"]))
+
+
+def _place_system(history: History, profile: Profile) -> None:
+    """Move leading system messages to the system prompt and give the later ones the form the profile wants."""
+    turns = [turn for turn in history.turns if turn.blocks]
+    while turns and turns[0].role == "system":
+        history.system += [block.data for block in turns.pop(0).blocks]
+    placed: list[Turn] = []
+    waiting: list[Turn] = []  # system messages between a call and its results
+    for turn in turns:
+        if turn.role == "system":
+            if profile.mid_system == "hoist":
+                history.system += [block.data for block in turn.blocks]
+                continue
+            if profile.mid_system == "user" or profile.system_role == "user":
+                turn = Turn("user", [_reminder(turn.blocks)])
+            if placed and placed[-1].role == "assistant":
+                waiting.append(turn)
+                continue
+        elif turn.role == "assistant":
+            placed += waiting
+            waiting = []
+        placed.append(turn)
+        if turn.role == "user":
+            placed += waiting
+            waiting = []
+    history.turns = placed + waiting
+
+
+def _reminder(blocks: list[Block]) -> Block:
+    text = "\n\n".join(block.data["text"] for block in blocks)
+    return Block(blocks[0].path, {"type": "text", "text": f"<system-reminder>\n{text}\n</system-reminder>"})
+
+
+def _merge(turns: list[Turn]) -> list[Turn]:
+    merged: list[Turn] = []
+    for turn in turns:
+        if merged and merged[-1].role == turn.role:
+            merged[-1] = Turn(turn.role, merged[-1].blocks + turn.blocks)
+        else:
+            merged.append(turn)
+    return merged

@@ -1,0 +1,58 @@
+"""The operator's own headers on every request to the provider."""
+
+import re
+from collections.abc import Mapping
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ._asgi import Headers, without_headers
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FRAMING = frozenset({"content-length", "transfer-encoding", "connection"})
+
+
+class CustomHeadersMiddleware:
+    """Set headers on the request, over whatever the client or the proxy itself would send under those names.
+
+    Writes: the request's headers, and ``ccproxy.custom_headers`` in the scope, from which the forwarding endpoint
+    takes them: it forwards no other header of the client's. Only the target provider gets them.
+    Leaves the client's own headers in the scope as ``ccproxy.client_headers`` for an inner AuthMiddleware.
+    Raises ValueError, by :func:`check_header`, for a header that can't be sent.
+    """
+
+    def __init__(self, app: ASGIApp, *, headers: Mapping[str, str]) -> None:
+        for name, value in headers.items():
+            check_header(name, value)
+        self.app = app
+        self._headers: Headers = [(n.lower().encode(), v.encode("latin-1")) for n, v in headers.items()]
+        self._names = tuple(name for name, _ in self._headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not self._headers:
+            return await self.app(scope, receive, send)
+        outer: Headers = scope.get("ccproxy.custom_headers", [])
+        inner_scope = {
+            **scope,
+            "headers": [*without_headers(scope["headers"], *self._names), *self._headers],
+            "ccproxy.custom_headers": [*without_headers(outer, *self._names), *self._headers],
+            "ccproxy.client_headers": scope.get("ccproxy.client_headers", scope["headers"]),
+        }
+        await self.app(inner_scope, receive, send)
+
+    def __repr__(self) -> str:
+        names = ", ".join(name.decode() for name in self._names)
+        return f"{type(self).__name__}({names})"
+
+
+def check_header(name: str, value: str) -> None:
+    """Raise ValueError if a header can't be set; the message names the header and never its value."""
+    if not _TOKEN.fullmatch(name):
+        raise ValueError(f"{name!r} is not a header name")
+    if name.lower() in _FRAMING:
+        raise ValueError(f"{name} belongs to the connection and can't be set")
+    if any(character in value for character in "\r\n\0"):
+        raise ValueError(f"the value of {name} holds a line break or a NUL")
+    try:
+        value.encode("latin-1")
+    except UnicodeEncodeError:
+        raise ValueError(f"the value of {name} holds characters outside latin-1") from None

@@ -1,0 +1,202 @@
+"""Claude's model names become the provider's."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ._asgi import (
+    BodyTooLarge,
+    BufferedBody,
+    ClientDisconnected,
+    Headers,
+    get_header,
+    route_path,
+    without_headers,
+)
+from ._errors import MAX_BODY_BYTES, body_too_large, header_value, send_error
+from ._json import dumps, loads
+
+TIERS = ("BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL")
+
+_MODEL_PATHS = ("/messages", "/messages/count_tokens", "/chat/completions")
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """A name that clients may ask for, and the provider's model behind it."""
+
+    id: str
+    model: str
+
+
+class ModelMappingMiddleware:
+    """Map the ``model`` of a request by tier: ``haiku`` -> small, ``sonnet`` -> middle, any other Claude -> big.
+
+    Any name that is not Claude's goes through unchanged; a trailing ``[1m]`` is ignored.
+
+    Reads: ``model`` in the JSON body of ``/v1/messages``, ``/v1/messages/count_tokens`` or ``/chat/completions``,
+    so it may stand on either side of FormatConversionMiddleware. A body that it can't read passes unchanged.
+    Writes: ``model``; ``ccproxy.model`` in the scope, with the name that the client ``requested`` and its ``tier``;
+    ``ccproxy.models``, the aliases that FormatConversionMiddleware lists. The answer carries the client's own name,
+    and the provider's in the header ``x-upstream-model``; without FormatConversionMiddleware this layer sees to that.
+    """
+
+    def __init__(self, app: ASGIApp, *, big: str, middle: str | None = None, small: str) -> None:
+        self.app = app
+        self._models = {"BIG_MODEL": big, "MIDDLE_MODEL": middle or big, "SMALL_MODEL": small}
+        self._aliases = tuple(
+            Alias(id_, self._models[tier])
+            for id_, tier in (
+                ("claude-opus", "BIG_MODEL"),
+                ("claude-sonnet", "MIDDLE_MODEL"),
+                ("claude-haiku", "SMALL_MODEL"),
+            )
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        if scope["method"] != "POST" or not route_path(scope).endswith(_MODEL_PATHS):
+            return await self._list(scope, receive, send)
+        try:
+            body = await BufferedBody.read(scope, receive, MAX_BODY_BYTES)
+        except BodyTooLarge:
+            return await send_error(scope, send, body_too_large())
+        except ClientDisconnected:
+            return
+        try:
+            data = body.data
+        except ValueError:
+            return await self.app(scope, body, send)
+        name = data.get("model") if isinstance(data, dict) else None
+        if not isinstance(name, str):
+            return await self.app(scope, body, send)
+
+        tier = tier_of(name)
+        model = self._models[tier] if tier else name
+        outer = scope.get("ccproxy.model")
+        inner_scope = {
+            **scope,
+            "ccproxy.model": {"requested": outer["requested"] if outer else name, "tier": tier},
+            "ccproxy.models": self._aliases,
+        }
+        if model != name:
+            body = body.replace({**data, "model": model})
+            inner_scope["headers"] = without_headers(scope["headers"], b"content-length")
+        restore = _NameRestorer(send, name, model, rewrite=outer is None)
+        await self.app(inner_scope, body, restore.send)
+
+    async def _list(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Tell inner layers the aliases, or list them where a converter stands outside and asks for the models."""
+        asked_by_converter = scope["method"] == "GET" and scope.get("ccproxy.lists_models")
+        if not (asked_by_converter and route_path(scope) == "/v1/models"):
+            return await self.app({**scope, "ccproxy.models": self._aliases}, receive, send)
+        data = [
+            {
+                "id": alias.id,
+                "object": "model",
+                "created": 0,
+                "owned_by": "cc-boost",
+                "display_name": alias.model,
+            }
+            for alias in self._aliases
+        ]
+        body = dumps({"object": "list", "data": data})
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+def tier_of(name: str) -> str | None:
+    """The tier that a client's model name belongs to, or None for a name that is not Claude's."""
+    name = name.lower().removesuffix("[1m]")
+    if "haiku" in name:
+        return "SMALL_MODEL"
+    if "sonnet" in name:
+        return "MIDDLE_MODEL"
+    if "opus" in name or name.startswith(("claude", "anthropic")):
+        return "BIG_MODEL"
+    return None
+
+
+class _NameRestorer:
+    """Put the client's name for the model back into one answer.
+
+    An inner FormatConversionMiddleware has done so already, and says it with ``x-upstream-model``; where one stands
+    outside (``rewrite`` is off) it will. Otherwise the answer is Anthropic's or OpenAI's own, JSON or a stream.
+    """
+
+    def __init__(self, send: Send, requested: str, upstream: str, *, rewrite: bool) -> None:
+        self._send = send
+        self._requested = requested
+        self._upstream = upstream
+        self._rewrite = rewrite
+        self._stream = False
+        self._start: Message | None = None  # held until a JSON body is whole
+        self._buffer = b""
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await self._on_start(message)
+        elif message["type"] != "http.response.body" or not self._rewrite:
+            await self._send(message)
+        elif self._stream:
+            await self._on_stream(message)
+        else:
+            await self._on_json(message)
+
+    async def _on_start(self, message: Message) -> None:
+        headers: Headers = list(message.get("headers", ()))
+        kind = get_header(headers, b"content-type") or ""
+        if get_header(headers, b"x-upstream-model") is not None or message["status"] >= 300:
+            self._rewrite = False
+        else:
+            headers += header_value(b"x-upstream-model", self._upstream)
+        encoded = (get_header(headers, b"content-encoding") or "identity") != "identity"
+        self._stream = kind.startswith("text/event-stream")
+        self._rewrite &= not encoded and (self._stream or kind.startswith("application/json"))
+        if self._rewrite:
+            headers = without_headers(headers, b"content-length", b"etag", b"content-md5")
+        message = {**message, "headers": headers}
+        if self._rewrite and not self._stream:
+            self._start = message
+        else:
+            await self._send(message)
+
+    async def _on_stream(self, message: Message) -> None:
+        more = message.get("more_body", False)
+        whole, newline, rest = (self._buffer + message.get("body", b"")).rpartition(b"\n")
+        self._buffer = rest if more else b""
+        lines = whole + newline if more else whole + newline + rest
+        rewritten = b"\n".join(self._line(line) for line in lines.split(b"\n"))
+        await self._send({**message, "body": rewritten})
+
+    def _line(self, line: bytes) -> bytes:
+        if not line.startswith(b"data:") or b'"model"' not in line:
+            return line
+        try:
+            return b"data: " + dumps(self._renamed(loads(line[5:])))
+        except ValueError:
+            return line
+
+    async def _on_json(self, message: Message) -> None:
+        self._buffer += message.get("body", b"")
+        if message.get("more_body", False):
+            return
+        try:
+            body = dumps(self._renamed(loads(self._buffer)))
+        except ValueError:
+            body = self._buffer
+        assert self._start is not None  # noqa: S101
+        headers = [*self._start["headers"], (b"content-length", str(len(body)).encode())]
+        await self._send({**self._start, "headers": headers})
+        await self._send({**message, "body": body})
+
+    def _renamed(self, data: Any) -> Any:
+        """The object with its ``model`` replaced, also inside a ``message_start`` event."""
+        if not isinstance(data, dict):
+            return data
+        if isinstance(data.get("message"), dict):
+            return {**data, "message": self._renamed(data["message"])}
+        return {**data, "model": self._requested} if "model" in data else data

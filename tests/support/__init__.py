@@ -1,0 +1,1 @@
+"""What the tests share: real servers, a provider that follows OpenAI's protocol, and one that breaks HTTP."""
