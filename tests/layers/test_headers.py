@@ -42,7 +42,7 @@ async def test_nothing_is_changed_without_headers() -> None:
     ],
 )  # fmt: skip
 async def test_header_that_cannot_be_sent_is_refused_at_start(name: str, value: str) -> None:
-    with pytest.raises(ValueError, match="header|connection|value"):
+    with pytest.raises(ValueError, match=r"header|connection|value"):
         CustomHeadersMiddleware(Inner(), headers={name: value})
 
 
