@@ -1,0 +1,26 @@
+# syntax=docker/dockerfile:1
+FROM python:3.13-slim AS build
+RUN pip install --no-cache-dir uv
+ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never
+WORKDIR /app
+RUN uv venv
+COPY pyproject.toml README.md LICENSE ./
+COPY ccproxy ccproxy
+COPY middleware middleware
+RUN --mount=type=cache,target=/root/.cache/uv uv pip install .
+
+FROM python:3.13-slim
+RUN useradd --system --uid 10001 --create-home ccproxy
+WORKDIR /app
+COPY --from=build /app/.venv .venv
+COPY asgi.py gunicorn.conf.py ./
+ENV PATH="/app/.venv/bin:$PATH" PYTHONUNBUFFERED=1
+USER ccproxy
+EXPOSE 8082
+
+# Python, because the image has no curl; http.client, because it uses no proxy of the environment.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 \
+    CMD ["python", "-c", "import http.client, os, sys; connection = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('PORT') or 8082), timeout=4); connection.request('GET', '/health'); sys.exit(connection.getresponse().status != 200)"]
+
+# The exec form: gunicorn is process 1 and gets the SIGTERM.
+CMD ["gunicorn", "-c", "gunicorn.conf.py", "asgi:app"]
