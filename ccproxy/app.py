@@ -1,7 +1,7 @@
 """Settings become the stack of layers. The whole proxy is on this page."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from starlette.applications import Starlette
@@ -67,13 +67,16 @@ def create_app(settings: Settings | None = None, *, endpoint: ASGIApp | None = N
         Route("/v1/models", target, methods=["GET"]),
         Route("/v1/models/{id:path}", target, methods=["GET"]),
     ]
+    if options.get("count_tokens", "local") != "local":  # a provider that counts does it there
+        routes += [Route(path, target, methods=["POST"]) for path in ("/tokenize", "/apply-template")]
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with forward.lifespan():
+        async with AsyncExitStack() as stack:
+            if client is not None:
+                await stack.enter_async_context(client)
+            await stack.enter_async_context(forward.lifespan())
             yield
-        if client is not None:
-            await client.aclose()
 
     app = Starlette(
         routes=routes,

@@ -18,7 +18,10 @@ def loads(data: bytes | str) -> Any:
         escape = b"\\u" if isinstance(data, bytes) else "\\u"
         if escape not in data:  # type: ignore[operator]
             raise
-        return replace_surrogates(loads_lenient(data))
+        try:
+            return replace_surrogates(loads_lenient(data))
+        except RecursionError:
+            raise ValueError("the document is nested too deeply") from None
 
 
 def loads_lenient(data: bytes | str) -> Any:

@@ -19,7 +19,7 @@ from ._json import dumps, loads
 
 TIERS = ("BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL")
 
-_MODEL_PATHS = ("/messages", "/messages/count_tokens", "/chat/completions")
+_MODEL_PATHS = ("/messages", "/messages/count_tokens", "/chat/completions", "/tokenize", "/apply-template")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,9 @@ class ModelMappingMiddleware:
 
     Any name that is not Claude's goes through unchanged; a trailing ``[1m]`` is ignored.
 
-    Reads: ``model`` in the JSON body of ``/v1/messages``, ``/v1/messages/count_tokens`` or ``/chat/completions``,
-    so it may stand on either side of FormatConversionMiddleware. A body that it can't read passes unchanged.
+    Reads: ``model`` in the JSON body of ``/v1/messages``, ``/v1/messages/count_tokens``, ``/chat/completions``
+    or where a provider counts tokens, so it may stand on either side of FormatConversionMiddleware. A body that it
+    can't read passes unchanged.
     Writes: ``model``; ``ccproxy.model`` in the scope, with the name that the client ``requested`` and its ``tier``;
     ``ccproxy.models``, the aliases that FormatConversionMiddleware lists. The answer carries the client's own name,
     and the provider's in the header ``x-upstream-model``; without FormatConversionMiddleware this layer sees to that.

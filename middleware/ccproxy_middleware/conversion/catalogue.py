@@ -11,33 +11,51 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from .._errors import ApiError, invalid_request
+from .profiles import Profile, profile_for_model
 
 ModelInfo = dict[str, Any]
 
 _EPOCH = "1970-01-01T00:00:00Z"
 
 # Context window and longest answer in tokens, by the beginning of the name; vendors' model pages, November 2026.
-_LIMITS: tuple[tuple[str, int, int], ...] = (
-    (r"gpt-4o-mini|gpt-4o", 128_000, 16_384),
+_LIMITS: tuple[tuple[str, int, int | None], ...] = (
+    (r"gpt-4o-mini|gpt-4o|gpt-5-chat", 128_000, 16_384),
     (r"gpt-4\.1", 1_047_576, 32_768),
+    (r"gpt-4-turbo", 128_000, 4_096),
+    (r"gpt-5\.4(-pro|-\d|$)", 1_050_000, 128_000),
     (r"gpt-5", 400_000, 128_000),
+    (r"gpt-oss", 131_072, 131_072),
     (r"o3|o4-mini|o1", 200_000, 100_000),
+    (r"deepseek-v4", 1_048_576, 384_000),
     (r"deepseek-(chat|reasoner)", 128_000, 64_000),
     (r"gemini-(2\.5|3)", 1_048_576, 65_536),
+    (r"grok-4(-1)?-fast", 2_000_000, None),
+    (r"grok-(4(-0709|-latest)?$|code-fast)", 256_000, None),
+    (r"codestral", 256_000, None),
 )
 
+# Where a provider's list tells a model's context window, and its longest answer: vLLM; OpenRouter, Together and
+# Fireworks; Groq; Mistral; llama.cpp, which serves less than the model was trained for where it is told to.
+_WINDOW_FIELDS = ("max_model_len", "context_length", "context_window", "max_context_length")
+_META_FIELDS = ("n_ctx", "n_ctx_train")
+_OUTPUT_FIELD = "max_completion_tokens"
 
-def model_info(id_: str, model: str, created: Any = None) -> ModelInfo:
-    """One entry: the id that clients send, and what is known of the model behind it."""
-    window, output = _limits(model)
+
+def model_info(id_: str, model: str, profile: Profile, told: Mapping[str, Any] = {}) -> ModelInfo:
+    """One entry: the id that clients send, and what is known of the model behind it.
+
+    ``told`` is the provider's own entry. The profile's ``max_output`` for the model caps ``max_tokens``.
+    """
+    window, output = _limits(model, told)
+    cap = profile_for_model(profile, model).max_output
     return {
         "type": "model",
         "id": id_,
         "display_name": model,
-        "created_at": _timestamp(created),
+        "created_at": _timestamp(told.get("created")),
         "lifecycle": "active",
         "max_input_tokens": window,
-        "max_tokens": output,
+        "max_tokens": min((limit for limit in (output, cap) if limit is not None), default=None),
         "capabilities": None,
         "line": None,
         "deprecated_at": None,
@@ -45,16 +63,14 @@ def model_info(id_: str, model: str, created: Any = None) -> ModelInfo:
     }
 
 
-def from_openai(payload: Any) -> list[ModelInfo]:
+def from_openai(payload: Any, profile: Profile) -> list[ModelInfo]:
     """The entries of an OpenAI ``GET /models`` answer, newest first. Raises a 502 if it is none."""
     data = payload.get("data") if isinstance(payload, Mapping) else None
     if not isinstance(data, list):
         raise ApiError(502, "api_error", "the provider's list of models is not one")
     entries = [item for item in data if isinstance(item, Mapping) and isinstance(item.get("id"), str)]
     entries.sort(key=lambda item: _created(item.get("created")), reverse=True)
-    return [
-        model_info(item["id"], str(item.get("display_name") or item["id"]), item.get("created")) for item in entries
-    ]
+    return [model_info(item["id"], str(item.get("display_name") or item["id"]), profile, item) for item in entries]
 
 
 def page(models: Sequence[ModelInfo], query: bytes) -> dict[str, Any]:
@@ -90,12 +106,23 @@ def find(models: Iterable[ModelInfo], id_: str) -> ModelInfo:
     raise ApiError(404, "not_found_error", f"model: {id_}")
 
 
-def _limits(model: str) -> tuple[int | None, int | None]:
-    name = model.rpartition("/")[2]
-    for pattern, window, output in _LIMITS:
-        if re.match(pattern, name):
-            return window, output
-    return None, None
+def _limits(model: str, told: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """Context window and longest answer: what the provider says, else what is known of the model."""
+    known: tuple[int | None, int | None] = (None, None)
+    for pattern, *limits in _LIMITS:
+        if re.match(pattern, model.rpartition("/")[2]):
+            known = (limits[0], limits[1])
+            break
+    window = _first_count(told, *_WINDOW_FIELDS) or _first_count(told.get("meta"), *_META_FIELDS)
+    output = _first_count(told, _OUTPUT_FIELD) or _first_count(told.get("top_provider"), _OUTPUT_FIELD)
+    return window or known[0], output or known[1]
+
+
+def _first_count(entry: Any, *names: str) -> int | None:
+    if not isinstance(entry, Mapping):
+        return None
+    values = [entry.get(name) for name in names]
+    return next((value for value in values if type(value) is int and value > 0), None)
 
 
 def _created(value: Any) -> float:

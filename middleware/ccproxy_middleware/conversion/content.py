@@ -78,10 +78,13 @@ def result_text(block: Block, profile: Profile, attachments: Attachments) -> str
 
 
 def as_content(parts: list[Part], profile: Profile) -> str | list[Part]:
-    """Parts as a message's ``content``: a string where there is one text, or where the provider takes no more."""
+    """Parts as a message's ``content``: a string where there is one text, or where the provider takes no more.
+
+    Where cache marks pass they stay parts: a mark moves on from turn to turn, and what was sent must stay the same.
+    """
     if not profile.content_parts:
         return "\n\n".join(part.get("text", NO_VISION) for part in parts)
-    if len(parts) == 1 and parts[0].keys() == {"type", "text"}:
+    if len(parts) == 1 and profile.cache_control == "drop" and parts[0].keys() == {"type", "text"}:
         text: str = parts[0]["text"]
         return text
     return parts

@@ -14,6 +14,7 @@ from starlette.types import Message, Send
 from .._asgi import Headers, get_header
 from .._errors import ApiError, StreamAborted, header_value
 from .._json import dumps, loads
+from .corrections import find_correction
 from .errors import PromptRefused, error_from_payload, error_from_response
 from .rate_limits import response_headers
 from .request import ConvertedRequest
@@ -29,16 +30,20 @@ class Exchange:
     """Receives the messages of the inner app's answer and sends those of the client's.
 
     :meth:`send` is the inner app's ``send``. :meth:`close` is called when the inner app has returned or raised.
+    A refusal that ``correction`` can avoid is kept from the client: :meth:`restart` makes ready for the answer to a
+    corrected request, :meth:`close` tells it all the same.
     """
 
     def __init__(self, request: ConvertedRequest, request_id: str, send: Send) -> None:
-        self._request = request
+        self.request = request
         self._context = request.context
         self._id = request_id
         self._send = send
         self._status = 0
         self._headers: Headers = []  # the inner app's
         self._body = bytearray()  # of an answer that is not a stream
+        self._refusal: ApiError | None = None
+        self.correction: dict[str, Any] | None = None  # the profile switches that the refusal asks for
         self.done = False  # the client has the whole answer, or an aborted one
         self.aborted = False
 
@@ -64,9 +69,23 @@ class Exchange:
         try:
             message = self._message()
         except ApiError as error:
-            await self.fail(error)
+            profile = self._context.profile
+            self.correction = find_correction(self._status, bytes(self._body), self.request.body, profile)
+            if self.correction is None:
+                await self.fail(error)
+            else:
+                self._refusal = error
         else:
             await self._send_message(message)
+
+    def restart(self, request: ConvertedRequest) -> None:
+        """Forget a refused request and its answer, and expect the answer to this one."""
+        self.request = request
+        self._context = request.context
+        self._status = 0
+        self._headers = []
+        self._body.clear()
+        self._refusal = self.correction = None
 
     def _message(self) -> dict[str, Any]:
         """The Anthropic message of the body. Raises ApiError if it is none."""
@@ -100,7 +119,7 @@ class Exchange:
     async def close(self) -> None:
         """The inner app is through: whatever is missing now will never come."""
         if not self.done:
-            await self.fail(ApiError(502, "api_error", _CUT_OFF))
+            await self.fail(self._refusal or ApiError(502, "api_error", _CUT_OFF))
 
     async def break_off(self) -> None:
         """The inner app has raised: an answer that has begun must not look complete."""
@@ -110,7 +129,7 @@ class Exchange:
         headers: Headers = [(b"request-id", self._id.encode())]
         for name, value in response_headers(self._headers):
             headers += header_value(name.encode(), value)
-        model = get_header(self._headers, b"x-upstream-model") or str(self._request.body.get("model"))
+        model = get_header(self._headers, b"x-upstream-model") or str(self.request.body.get("model"))
         return headers + header_value(b"x-upstream-model", model)
 
     async def _send_whole(self, status: int, headers: Headers, body: bytes) -> None:
@@ -167,6 +186,14 @@ class StreamExchange(Exchange):
                     await self._answer_whole()
             else:
                 await self._convert(data, more=more)
+
+    def restart(self, request: ConvertedRequest) -> None:
+        super().restart(request)
+        self._whole = None
+        begun = self._converter.started
+        self._converter = StreamConverter(request.context, self._id)
+        if begun:
+            self._converter.start()  # the client has these events already
 
     def _is_whole(self) -> bool | None:
         """Whether the answer is one JSON body, as every error is. Told by the body: content types lie."""

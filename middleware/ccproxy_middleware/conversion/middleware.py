@@ -29,12 +29,13 @@ from .._errors import (
 )
 from .._json import dumps, loads
 from . import catalogue
+from .corrections import LearnedProfiles
+from .counting import TokenCounter
 from .errors import error_from_response
 from .exchange import Exchange, StreamExchange
 from .profiles import resolve_profile
 from .request import ConvertedRequest, convert_request
 from .response import empty_message, message_events
-from .tokens import count_request
 
 logger = logging.getLogger("ccproxy.conversion")
 
@@ -51,15 +52,19 @@ class FormatConversionMiddleware:
     everything else passes untouched. ``ccproxy.model`` and ``ccproxy.models`` in the scope, which an outer
     ModelMappingMiddleware leaves; without it the models are the inner app's own.
     Writes: ``POST /v1/chat/completions`` to the inner app, with the headers that only concern Anthropic removed;
-    the answer, with the model's name as the client sent it. Counting asks nobody.
+    the answer, with the model's name as the client sent it. Counting asks the inner app only by ``count_tokens``,
+    for ``POST /tokenize`` and ``/apply-template``; a list of models by ``GET /v1/models``.
     """
 
     first_event_grace = 10.0  # seconds of silence until a stream is begun, and an early failure has lost its status
     ping_interval = 10.0  # seconds without output until a ping
+    max_corrections = 5  # of one request, each for another refusal
 
     def __init__(self, app: ASGIApp, *, provider: str = "generic", options: Mapping[str, Any] = {}) -> None:
         self.app = app
         self._profile = resolve_profile(provider, options)
+        self._count_tokens = TokenCounter()
+        self._profiles = LearnedProfiles(self._profile)
         self._told_of_clamp = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -110,7 +115,6 @@ class FormatConversionMiddleware:
         self._tell_of_clamp(request)
         if body.data["max_tokens"] == 0:
             return await _send_prewarmed(scope, request, send)
-        inner_body = body.replace(request.body)
         inner_scope = {
             **with_path(scope, "/v1/chat/completions"),
             "query_string": b"",
@@ -120,13 +124,13 @@ class FormatConversionMiddleware:
         id_ = request_id(scope)
         if not request.stream:
             exchange = Exchange(request, id_, send)
-            return await self._run(inner_scope, inner_body, exchange)
+            return await self._run(inner_scope, body, exchange)
         stream = StreamExchange(request, id_, send, grace=self.first_event_grace, interval=self.ping_interval)
         failure: Exception | None = None
         async with anyio.create_task_group() as tasks:  # it would wrap what is raised inside in a group
             tasks.start_soon(stream.keep_alive)
             try:
-                await self._run(inner_scope, inner_body, stream)
+                await self._run(inner_scope, body, stream)
             except Exception as error:
                 failure = error
             tasks.cancel_scope.cancel()
@@ -134,9 +138,37 @@ class FormatConversionMiddleware:
             raise failure
 
     async def _run(self, scope: Scope, body: BufferedBody, exchange: Exchange) -> None:
-        """Call the inner app, and see to it that the client's answer comes to an end."""
+        """Call the inner app, and see to it that the client's answer comes to an end.
+
+        A refusal that names a parameter is answered by a corrected request. The correction is remembered once the
+        provider has taken it.
+        """
+        patch: dict[str, Any] = {}
+        asked = [exchange.request.body]
+
+        async def send(message: Message) -> None:
+            if patch and message["type"] == "http.response.start" and 200 <= message["status"] < 300:
+                self._profiles.remember(body.data["model"], patch)
+            await exchange.send(message)
+
+        while True:
+            inner_body = body.replace(asked[-1])
+            await self._call(scope, inner_body, send, exchange)
+            if inner_body.disconnected:
+                return
+            if exchange.correction is None or len(asked) > self.max_corrections:
+                break
+            patch |= exchange.correction
+            request = await self._convert(body, exchange.request.context.model, counting=False, patch=patch)
+            if request.body in asked:
+                break  # it would be refused again
+            asked.append(request.body)
+            exchange.restart(request)
+        await exchange.close()
+
+    async def _call(self, scope: Scope, body: BufferedBody, send: Send, exchange: Exchange) -> None:
         try:
-            await self.app(scope, body, exchange.send)
+            await self.app(scope, body, send)
         except StreamAborted:
             pass  # told below, also where an inner app kept it to itself
         except Exception:
@@ -144,12 +176,15 @@ class FormatConversionMiddleware:
             raise
         if exchange.aborted:
             raise StreamAborted
-        if not body.disconnected:
-            await exchange.close()
 
-    async def _convert(self, body: BufferedBody, model: str | None, *, counting: bool) -> ConvertedRequest:
+    async def _convert(
+        self, body: BufferedBody, model: str | None, *, counting: bool, patch: Mapping[str, Any] = {}
+    ) -> ConvertedRequest:
+        name = body.data.get("model") if isinstance(body.data, dict) else None
+        profile = self._profiles.get(name, patch)
+
         def convert() -> ConvertedRequest:
-            return convert_request(body.data, self._profile, model=model, counting=counting)
+            return convert_request(body.data, profile, model=model, counting=counting)
 
         if _holds_document(body.data):  # reading a PDF takes long
             return await anyio.to_thread.run_sync(convert)
@@ -179,42 +214,61 @@ class FormatConversionMiddleware:
         return inner
 
     async def _count(self, scope: Scope, body: BufferedBody, send: Send) -> None:
+        async def ask(path: str, question: Mapping[str, Any]) -> Any:
+            return await self._ask({**scope, "method": "POST"}, body.replace(question), path)
+
         request = await self._convert(body, None, counting=True)
-        tokenizer = request.context.profile.tokenizer
-        tokens = await anyio.to_thread.run_sync(count_request, request.body, tokenizer)
+        tokens = await self._count_tokens(request, ask)
         await _send_json(scope, send, {"input_tokens": tokens})
 
     async def _models(self, scope: Scope, receive: Receive, send: Send, id_: str | None) -> None:
         aliases = scope.get("ccproxy.models")
         if aliases:
-            models = [catalogue.model_info(alias.id, alias.model) for alias in aliases]
-        else:
-            models = catalogue.from_openai(await self._ask_models(scope, receive))
+            models = [catalogue.model_info(alias.id, alias.model, self._profile) for alias in aliases]
+        else:  # an inner ModelMappingMiddleware lists its aliases
+            models = await self._listed({**scope, "ccproxy.lists_models": True}, receive)
+        if self._profile.list_models == "upstream":
+            taken = {model["id"] for model in models}
+            models += [model for model in await self._upstream_models(scope, receive) if model["id"] not in taken]
         answer = catalogue.page(models, scope["query_string"]) if id_ is None else catalogue.find(models, id_)
         await _send_json(scope, send, answer)
 
-    async def _ask_models(self, scope: Scope, receive: Receive) -> Any:
-        """The inner app's own ``GET /v1/models``."""
+    async def _upstream_models(self, scope: Scope, receive: Receive) -> list[catalogue.ModelInfo]:
+        """The provider's own models; none where it fails, since the aliases are there all the same."""
+        try:
+            return await self._listed(scope, receive)
+        except (ApiError, StreamAborted) as error:
+            logger.warning("the provider's own models are not listed: %s", error)
+            return []
+
+    async def _listed(self, scope: Scope, receive: Receive) -> list[catalogue.ModelInfo]:
+        answer = await self._ask(scope, BufferedBody(receive, b""), "/v1/models")
+        return catalogue.from_openai(answer, self._profile)
+
+    async def _ask(self, scope: Scope, body: BufferedBody, path: str) -> Any:
+        """The JSON of the inner app's answer. Raises ApiError for an error, or for what is no JSON."""
         status = 0
         headers: Headers = []
-        body = bytearray()
+        answer = bytearray()
 
         async def collect(message: Message) -> None:
             nonlocal status, headers
             if message["type"] == "http.response.start":
                 status, headers = message["status"], list(message.get("headers", ()))
             elif message["type"] == "http.response.body":
-                body.extend(message.get("body", b""))
+                answer.extend(message.get("body", b""))
 
-        inner = {**with_path(scope, "/v1/models"), "query_string": b"", "ccproxy.lists_models": True}
+        inner = {**with_path(scope, path), "query_string": b""}
         inner["headers"] = self._inner_headers(scope["headers"], stream=False)
-        await self.app(inner, BufferedBody(receive, b""), collect)
+        await self.app(inner, body, collect)
+        if body.disconnected:
+            raise ClientDisconnected
         if not 200 <= status < 300:
-            raise error_from_response(status or 502, headers, bytes(body), self._profile)
+            raise error_from_response(status or 502, headers, bytes(answer), self._profile)
         try:
-            return loads(bytes(body))
+            return loads(bytes(answer))
         except ValueError:
-            raise ApiError(502, "api_error", "the provider's list of models is not JSON") from None
+            raise ApiError(502, "api_error", f"the provider's answer to {path} is not JSON") from None
 
 
 def _holds_document(data: Any) -> bool:

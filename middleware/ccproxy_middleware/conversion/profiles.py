@@ -81,6 +81,10 @@ class Profile:
 
     # Counting
     tokenizer: Literal["o200k", "estimate"] = "estimate"
+    count_tokens: Literal["local", "vllm", "llama.cpp"] = "local"  # by the provider's own /tokenize, in this form
+
+    # Models
+    list_models: Literal["aliases", "upstream"] = "aliases"  # upstream: the provider's own models behind the aliases
 
     # Who is who
     key_mode: Literal["server", "passthrough"] = "server"

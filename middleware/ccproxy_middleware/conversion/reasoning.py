@@ -141,6 +141,4 @@ def _objects(value: Any) -> list[dict[str, Any]]:
 
 
 def _strings(value: Any) -> dict[str, str]:
-    return (
-        {key: item for key, item in value.items() if isinstance(item, str)} if isinstance(value, dict) else {}
-    )
+    return {key: item for key, item in value.items() if isinstance(item, str)} if isinstance(value, dict) else {}

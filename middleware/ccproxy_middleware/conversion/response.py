@@ -56,9 +56,7 @@ def convert_response(data: Any, context: Context) -> dict[str, Any]:
         refusal=refusal,
         has_tool_use=bool(tool_uses),
     )
-    usage = convert_usage(
-        find_usage(data, choice), context, lambda: _estimate_output(thinking, text, tool_uses)
-    )
+    usage = convert_usage(find_usage(data, choice), context, lambda: _estimate_output(thinking, text, tool_uses))
     return {
         **new_message(context.model, {**usage, **service_tier(data, context)}),
         "content": blocks,
@@ -86,9 +84,7 @@ def message_events(message: dict[str, Any]) -> list[bytes]:
     counts = {name: n for name, n in usage.items() if name != "service_tier"}
     start = {name: n for name, n in usage.items() if name != "output_tokens_details"}
     writer = EventWriter()
-    writer.message_start(
-        {**new_message(message["model"], {**start, "output_tokens": 0}), "id": message["id"]}
-    )
+    writer.message_start({**new_message(message["model"], {**start, "output_tokens": 0}), "id": message["id"]})
     for block in message["content"]:
         match block["type"]:
             case "thinking":
@@ -103,9 +99,7 @@ def message_events(message: dict[str, Any]) -> list[bytes]:
                 writer.start_tool_use(block["id"], block["name"])
                 writer.input_json(dumps(block["input"]).decode())
         writer.stop_block()
-    writer.message_end(
-        {name: message[name] for name in ("stop_reason", "stop_sequence", "stop_details")}, counts
-    )
+    writer.message_end({name: message[name] for name in ("stop_reason", "stop_sequence", "stop_details")}, counts)
     return writer.take()
 
 
@@ -128,9 +122,7 @@ def _first_choice(data: Any, context: Context) -> dict[str, Any]:
         raise failure
     for choice in choices if isinstance(choices, list) else ():
         if isinstance(choice, dict) and choice.get("index") in (0, None):
-            error = choice.get("error") or (
-                data.get("error") if choice.get("finish_reason") == "error" else None
-            )
+            error = choice.get("error") or (data.get("error") if choice.get("finish_reason") == "error" else None)
             if error:
                 raise error_from_payload({"error": error}, profile=context.profile)
             return choice
@@ -166,9 +158,7 @@ def _calls(message: Mapping[str, Any]) -> list[dict[str, Any]]:
     return calls
 
 
-def _tool_uses(
-    calls: list[dict[str, Any]], context: Context, *, cut_off: bool
-) -> tuple[list[Block], dict[str, str]]:
+def _tool_uses(calls: list[dict[str, Any]], context: Context, *, cut_off: bool) -> tuple[list[Block], dict[str, str]]:
     """The tool_use blocks, and Gemini's signatures by the ids that the client sees."""
     blocks: list[Block] = []
     signatures: dict[str, str] = {}
@@ -185,17 +175,13 @@ def _tool_uses(
         else:
             input_ = parse_arguments(function.get("arguments"), cut_off=cut_off)
         id_ = ids.claim(call.get("id"))
-        blocks.append(
-            {"type": "tool_use", "id": id_, "name": client_tool_name(name, context), "input": input_}
-        )
+        blocks.append({"type": "tool_use", "id": id_, "name": client_tool_name(name, context), "input": input_})
         if signature := thought_signature(call):
             signatures[id_] = signature
     return blocks, signatures
 
 
-def _envelope(
-    message: Mapping[str, Any], source: str, signatures: dict[str, str], context: Context
-) -> dict[str, Any]:
+def _envelope(message: Mapping[str, Any], source: str, signatures: dict[str, str], context: Context) -> dict[str, Any]:
     """What of the provider's state rides in the signature of the thinking block."""
     envelope: dict[str, Any] = {"p": context.profile.name}
     if source:
@@ -208,9 +194,7 @@ def _envelope(
     return envelope
 
 
-def _emits_thinking(
-    thinking: str, envelope: Mapping[str, Any], tool_uses: list[Block], context: Context
-) -> bool:
+def _emits_thinking(thinking: str, envelope: Mapping[str, Any], tool_uses: list[Block], context: Context) -> bool:
     """Whether there is a thinking block; unasked only if tool calls would come back without their state."""
     has_state = "calls" in envelope or "details" in envelope
     if context.thinking == "off":

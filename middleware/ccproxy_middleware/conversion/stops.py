@@ -6,9 +6,7 @@ from typing import Any, Literal
 from .._errors import ApiError
 from .context import Context
 
-StopReason = Literal[
-    "end_turn", "max_tokens", "model_context_window_exceeded", "refusal", "stop_sequence", "tool_use"
-]
+StopReason = Literal["end_turn", "max_tokens", "model_context_window_exceeded", "refusal", "stop_sequence", "tool_use"]
 
 _LIMITS: dict[str, StopReason] = {
     "length": "max_tokens",
@@ -57,9 +55,7 @@ def stop_outcome(
         reason = "refusal"
     elif has_tool_use:
         reason = "tool_use"
-    details = (
-        {"type": "refusal", "category": None, "explanation": refusal or None} if reason == "refusal" else None
-    )
+    details = {"type": "refusal", "category": None, "explanation": refusal or None} if reason == "refusal" else None
     return {"stop_reason": reason, "stop_sequence": matched, "stop_details": details}
 
 

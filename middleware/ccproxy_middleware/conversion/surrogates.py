@@ -22,7 +22,22 @@ class ChunkReader:
         self._held: dict[_Path, str] = {}
 
     def read(self, data: bytes) -> Any:
-        """The JSON of one event. Raises ValueError if it is none."""
+        """The JSON of one event, bytes that are no UTF-8 replaced. Raises ValueError if it is none."""
+        try:
+            return self._parse(data)
+        except ValueError:
+            readable = data.decode("utf-8", "replace").encode()
+            if readable == data:
+                raise
+            return self._parse(readable)
+
+    def finish(self) -> dict[str, str]:
+        """A last delta, with the halves of its fields that found no partner."""
+        lone = {str(path[3]): "\ufffd" for path in self._held if path[:3] == _DELTA and len(path) == 4}
+        self._held.clear()
+        return lone
+
+    def _parse(self, data: bytes) -> Any:
         escaped = b"\\ud" in data or b"\\uD" in data
         if not escaped and not self._held:
             return loads(data)
@@ -31,12 +46,6 @@ class ChunkReader:
             return replace_surrogates(self._join(chunk, ()))
         except RecursionError:
             raise ValueError("the document is nested too deeply") from None
-
-    def finish(self) -> dict[str, str]:
-        """A last delta, with the halves of its fields that found no partner."""
-        lone = {str(path[3]): "\ufffd" for path in self._held if path[:3] == _DELTA and len(path) == 4}
-        self._held.clear()
-        return lone
 
     def _join(self, value: Any, path: _Path) -> Any:
         if isinstance(value, str) and value:

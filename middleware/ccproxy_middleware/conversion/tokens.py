@@ -4,6 +4,7 @@ What is counted is the chat body that would be sent. Clients decide by these num
 error should rather be above than below. None of them is a count of Claude's own tokens.
 """
 
+import logging
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -15,13 +16,15 @@ from .._json import dumps
 from .documents import pdf_pages
 from .images import image_tokens
 
+logger = logging.getLogger("ccproxy.conversion")
+
 _PER_REQUEST = 3
 _PER_MESSAGE = 4
 _PER_TOOL = 8
 _WITH_TOOLS = 12
 _PER_PDF_PAGE = 2000
 
-_CHUNK = 50_000  # characters handed to the tokenizer at once
+_CHUNK = 50_000  # characters handed to the tokenizer at once; it refuses more than 200,000 tokens
 
 # Kana, ideographs, Hangul, their punctuation and full-width forms
 _CJK = re.compile("[\u1100-\u11ff\u2e80-\u9fff\uac00-\ud7ff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]+")
@@ -49,19 +52,23 @@ def count_request(body: Mapping[str, Any], tokenizer: Literal["o200k", "estimate
     return _count(body, _o200k() if tokenizer == "o200k" else estimate_tokens)
 
 
+def part_tokens(part: Mapping[str, Any]) -> int:
+    """Estimated tokens of one part of a message's content: a text, an image or a file."""
+    return _part(part, estimate_tokens)
+
+
 @cache
 def _o200k() -> Callable[[str], int]:
     try:
         with warnings.catch_warnings(action="ignore"):  # of its import, which reads its tables in an old way
-            # The package's public face can't count without making a list of all tokens; its bindings can.
-            encoding = import_module("bpe_openai._bindings").tokenizer_for_encoding("o200k_base")
-    except (ImportError, AttributeError):
+            encoding = import_module("bpe_openai").get_encoding("o200k_base")
+    except ImportError as error:
+        logger.warning("tokens are estimated: the tokenizer of bpe-openai is not there (%s)", error)
         return estimate_tokens
 
     def count(text: str) -> int:
-        if not text.isascii():  # lone surrogates
-            text = text.encode("utf-8", "replace").decode()
-        return sum(encoding.count(text[start : start + _CHUNK]) for start in range(0, len(text), _CHUNK))
+        chunks = (text[start : start + _CHUNK] for start in range(0, len(text), _CHUNK))
+        return sum(len(encoding.encode_ordinary(chunk)) for chunk in chunks)
 
     return count
 

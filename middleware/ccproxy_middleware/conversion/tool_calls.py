@@ -223,9 +223,10 @@ class ToolCallAssembler:
             call = next((known for known in reversed(self.calls) if known.id == id_), None)
         else:
             call = None if named or not self.calls else self.calls[-1]
-        if call is None or not named or call.custom or not call.whole:
+        if call is None or not named or not call.name or call.custom or not call.whole:
             return call
-        repeated = name == call.name and (id_ == call.id or not function.get("arguments"))
+        same_id = id_ != "" and id_ == call.id
+        repeated = name == call.name and (same_id or not function.get("arguments"))
         return call if repeated else None
 
 

@@ -1,0 +1,110 @@
+"""The ``cc-boost`` command. What a subcommand needs is imported in it, so that the others start quickly."""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+
+class _WithVariables:
+    """Help that ends with every variable and its default."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        from .settings import variables
+
+        with formatter.section("Variables, from the environment or .env (default in brackets)"):
+            formatter.write_dl(
+                [(name, f"{text} [{default}]" if default else text) for name, default, text in variables()]
+            )
+
+
+class _Group(_WithVariables, TyperGroup):
+    pass
+
+
+class _Serve(_WithVariables, TyperCommand):
+    pass
+
+
+app = typer.Typer(
+    cls=_Group,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Run the command line; without a subcommand it serves."""
+    arguments = sys.argv[1:]
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
+        arguments.insert(0, "serve")
+    app(args=arguments, prog_name="cc-boost")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"cc-boost {version('cc-boost')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Use Claude Code, or any Anthropic Messages client, with any OpenAI-compatible provider.
+
+    Without a command: serve, with the options of "cc-boost serve".
+    """
+
+
+@app.command(cls=_Serve)
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on, over HOST.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on, over PORT.")] = None,
+    log_level: Annotated[str | None, typer.Option(help="How much to log, over LOG_LEVEL.")] = None,
+    env_file: Annotated[str | None, typer.Option(help="A file to read instead of .env.")] = None,
+) -> None:
+    """Run the proxy until Ctrl-C."""
+    from . import running
+
+    given = {"host": host, "port": port, "log_level": log_level}
+    settings = running.load_settings_or_exit(
+        env_file, **{name: value for name, value in given.items() if value is not None}
+    )
+    from .app import create_app
+
+    url = local_url(settings.host, settings.port)
+    announce = f"cc-boost: {url} -> {settings.openai_base_url}. Use it: ANTHROPIC_BASE_URL={url} claude"
+    running.serve(create_app(settings), settings, announce=announce)
+
+
+@app.command()
+def demo(
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show the requests as the provider got them.")
+    ] = False,
+    serve: Annotated[bool, typer.Option("--serve", help="Keep proxy and provider up, to try Claude Code.")] = False,
+    port: Annotated[int, typer.Option(help="Port of the proxy with --serve.", min=1, max=65535)] = 8082,
+) -> None:
+    """Show the proxy at work, with a provider that is built in: no key, no network."""
+    from .demo import run_conversation, run_servers
+
+    if serve:
+        run_servers(port)
+    else:
+        raise typer.Exit(run_conversation(verbose=verbose))
+
+
+def local_url(host: str, port: int) -> str:
+    """The URL under which this machine reaches a server that listens on ``host``."""
+    if host in ("0.0.0.0", "::", "127.0.0.1", "::1"):  # noqa: S104 - not a bind
+        host = "localhost"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

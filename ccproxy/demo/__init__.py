@@ -1,0 +1,106 @@
+"""``cc-boost demo``: the whole stack over real sockets, with a provider that is built in."""
+
+import asyncio
+import json
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from ccproxy import running
+from ccproxy.app import create_app
+from ccproxy.settings import Settings
+
+from .conversation import LIMIT_SECONDS, converse
+from .provider import KEY, MODELS, demo_provider
+
+CLIENT_KEY = "demo"
+
+
+def run_conversation(*, verbose: bool = False) -> int:
+    """Show one conversation; the exit code is 0 only if everything arrived."""
+    requests: list[dict[str, Any]] = []
+    running.configure_logging("WARNING")
+    with ExitStack() as stack:
+        provider_url = stack.enter_context(_served(demo_provider(requests.append)))
+        app = create_app(demo_settings(provider_url))
+        url = stack.enter_context(_served(app))
+        _write(f"client -> cc-boost {url} -> provider {provider_url} (built in, no key, no network)\n")
+        missing = asyncio.run(_within_limit(url))
+    if verbose:
+        for request in requests:
+            _write(f"\nrequest  as the provider got it\n{json.dumps(request, indent=2, ensure_ascii=False)}\n")
+    if not missing and len(requests) != 2:
+        missing = [f"two requests at the provider (there were {len(requests)})"]
+    if missing:
+        _write("\nNot everything arrived. Missing: " + "; ".join(missing) + ".\n")
+        return 1
+    _write("\nEverything arrived: streamed text, a tool call and its result, stop reasons, usage.\n")
+    return 0
+
+
+def run_servers(port: int) -> None:
+    """Keep the proxy on ``port`` of this machine and its provider up until Ctrl-C."""
+    with _served(demo_provider()) as provider_url:
+        settings = demo_settings(provider_url, port=port)
+        announce = f"ANTHROPIC_BASE_URL=http://localhost:{port} ANTHROPIC_API_KEY={CLIENT_KEY} claude"
+        running.serve(create_app(settings), settings, announce=announce)
+
+
+def demo_settings(provider_url: str, **values: Any) -> Settings:
+    """Settings for the built-in provider, whatever the user's environment says."""
+    large, small = MODELS
+    return Settings.explicit(
+        openai_api_key=KEY,
+        openai_base_url=f"{provider_url}/v1",
+        anthropic_api_key=CLIENT_KEY,
+        big_model=large,
+        middle_model=large,
+        small_model=small,
+        host="127.0.0.1",
+        **values,
+    )
+
+
+async def _within_limit(url: str) -> list[str]:
+    try:
+        async with asyncio.timeout(LIMIT_SECONDS):
+            return await converse(url, CLIENT_KEY, _write)
+    except TimeoutError:
+        return [f"an end within {LIMIT_SECONDS:g} seconds"]
+
+
+@contextmanager
+def _served(app: ASGIApp) -> Iterator[str]:
+    """Serve an app on a free loopback port from a thread; yields its base URL.
+
+    The socket listens already, so that no client comes too early.
+    """
+    sock = running.listen("127.0.0.1", 0)
+    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=_run, args=(server, sock), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{sock.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=5)
+        sock.close()
+
+
+def _run(server: uvicorn.Server, sock: socket.socket) -> None:
+    try:
+        server.run(sockets=[sock])
+    except SystemExit:  # uvicorn's way to say that the app did not start; it has logged why
+        sock.close()
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()

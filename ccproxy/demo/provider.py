@@ -1,0 +1,231 @@
+"""A small provider that speaks OpenAI's chat completions, so that the proxy can be tried without a key.
+
+It is no model: a few rules decide what it says. The protocol is the real one: whole and streamed answers,
+tool calls whose arguments come in pieces, ``usage``, ``max_tokens``, structured output, errors.
+"""
+
+import asyncio
+import itertools
+import json
+import re
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+KEY = "demo-key"
+MODELS = ("demo-large", "demo-small")
+PAUSE_SECONDS = 0.012  # between two chunks: about as fast as a quick model
+
+_FRAGMENT = 9  # characters of a tool call's arguments in one chunk
+_ABOUT = (
+    "I am the demo provider of cc-boost, not a model. What you see went through the whole proxy and came "
+    "back as a real stream, but a few fixed rules write my answers. Ask me to list the files, and I call a "
+    "tool. For real answers start cc-boost with OPENAI_API_KEY and OPENAI_BASE_URL."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the provider says: a text, and perhaps one tool call."""
+
+    text: str
+    tool: str | None = None
+    arguments: str = "{}"
+
+
+def demo_provider(on_request: Callable[[dict[str, Any]], None] = lambda body: None) -> Starlette:
+    """The provider as an ASGI app; ``on_request`` is shown each completion request's body."""
+    numbers = itertools.count(1)
+
+    async def completions(request: Request) -> Response:
+        if request.headers.get("authorization") != f"Bearer {KEY}":
+            return _error(401, "Incorrect API key provided.", "invalid_api_key")
+        try:
+            body = await request.json()
+            messages = body["messages"]
+            model = body["model"]
+            answer = decide(body)
+        except (ValueError, LookupError, TypeError, AttributeError) as exc:
+            return _error(400, f"The request is no chat completion request: {exc!r}", None)
+        on_request(body)
+        number = next(numbers)
+        tokens = sum(len(json.dumps(part)) for part in (messages, body.get("tools", []))) // 4
+        head: dict[str, Any] = {
+            "id": f"chatcmpl-demo{number}",
+            "created": 1_700_000_000 + number,
+            "model": model,
+        }
+        limit = body.get("max_completion_tokens") or body.get("max_tokens")
+        if not body.get("stream"):
+            return JSONResponse(_completion(head, answer, number, tokens, limit))
+        usage = (body.get("stream_options") or {}).get("include_usage", False)
+        chunks = _chunks(head, answer, number, tokens, limit, usage)
+        return StreamingResponse(_events(chunks), media_type="text/event-stream")
+
+    async def models(request: Request) -> Response:
+        listed = [{"id": id_, "object": "model", "created": 1_700_000_000, "owned_by": "demo"} for id_ in MODELS]
+        return JSONResponse({"object": "list", "data": listed})
+
+    return Starlette(
+        routes=[
+            Route("/v1/chat/completions", completions, methods=["POST"]),
+            Route("/v1/models", models),
+        ]
+    )
+
+
+def decide(body: Mapping[str, Any]) -> Answer:
+    """The answer to a request: a result is reported, a question for files calls a tool, the rest is told what
+    this is."""
+    messages = body["messages"]
+    format_ = body.get("response_format") or {}
+    if format_.get("type") == "json_schema":
+        return Answer(json.dumps(example_of(format_["json_schema"]["schema"])))
+    tools = {tool["function"]["name"]: tool["function"] for tool in body.get("tools") or ()}
+    choice = body.get("tool_choice", "auto")
+    if isinstance(choice, dict):
+        name = choice["function"]["name"]
+        return Answer("", name, json.dumps(example_of(tools[name].get("parameters", {}))))
+    results = _results(messages)
+    if results:
+        return Answer("The tool answered:\n\n" + "\n".join(results) + "\n\nThat is all, and it came through intact.")
+    question = _question(messages)
+    if choice == "none" or "TEXT ONLY" in question:  # so Claude Code asks for a summary
+        return Answer(_ABOUT)
+    if "read_file" in tools and (path := re.search(r"[\w-]+\.txt", question)):
+        arguments = {"path": path.group(), "reason": "The question is about what stands in this file."}
+        return Answer(f"I will look into {path.group()}.", "read_file", json.dumps(arguments))
+    if "Bash" in tools and re.search(r"\b(files?|directory|folder|ls|list)\b", question, re.IGNORECASE):
+        call = {"command": "ls -la", "description": "List the files here"}
+        return Answer("I will list the files.", "Bash", json.dumps(call))
+    return Answer(_ABOUT)
+
+
+def example_of(schema: Mapping[str, Any]) -> Any:
+    """The plainest value that a JSON schema allows, by ``type``, ``enum``, ``const`` and ``anyOf``."""
+    if "const" in schema:
+        return schema["const"]
+    if schema.get("enum"):
+        return schema["enum"][0]
+    if schema.get("anyOf"):
+        return example_of(schema["anyOf"][0])
+    type_ = schema.get("type", "object")
+    match type_[0] if isinstance(type_, list) else type_:
+        case "object":
+            properties = schema.get("properties", {})
+            wanted = schema.get("required", properties)
+            return {name: example_of(properties.get(name, {"type": "string"})) for name in wanted}
+        case "array":
+            return [example_of(schema.get("items", {"type": "string"}))] if schema.get("minItems") else []
+        case "integer" | "number":
+            return schema.get("minimum", 0)
+        case "boolean":
+            return False
+        case "null":
+            return None
+        case _:
+            return "Trying cc-boost"
+
+
+def _results(messages: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The tool results since the last assistant message."""
+    results: list[str] = []
+    for message in messages:
+        if message["role"] == "assistant":
+            results.clear()
+        elif message["role"] == "tool":
+            results.append(_text(message["content"]))
+    return results
+
+
+def _question(messages: Iterable[Mapping[str, Any]]) -> str:
+    """What the person asked last, without the reminders that Claude Code adds."""
+    texts = [_text(message["content"]) for message in messages if message["role"] == "user"]
+    return re.sub(r"<system-reminder>.*?</system-reminder>", "", texts[-1], flags=re.DOTALL) if texts else ""
+
+
+def _text(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    return "\n".join(part["text"] for part in content or () if part["type"] == "text")
+
+
+def _completion(
+    head: dict[str, Any], answer: Answer, number: int, prompt_tokens: int, limit: int | None
+) -> dict[str, Any]:
+    pieces, finish_reason = _pieces(answer, limit)
+    message: dict[str, Any] = {"role": "assistant", "content": "".join(pieces) or None}
+    if answer.tool is not None and finish_reason == "tool_calls":
+        message["tool_calls"] = [_call(number, answer.tool, answer.arguments)]
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason}
+    usage = _usage(prompt_tokens, pieces, answer)
+    return {**head, "object": "chat.completion", "choices": [choice], "usage": usage}
+
+
+def _chunks(
+    head: dict[str, Any],
+    answer: Answer,
+    number: int,
+    prompt_tokens: int,
+    limit: int | None,
+    include_usage: bool,
+) -> list[dict[str, Any]]:
+    pieces, finish_reason = _pieces(answer, limit)
+    deltas: list[dict[str, Any]] = [
+        {"role": "assistant", "content": ""},
+        *({"content": piece} for piece in pieces),
+    ]
+    if answer.tool is not None and finish_reason == "tool_calls":
+        call = _call(number, answer.tool, "")
+        deltas.append({"tool_calls": [{"index": 0, **call}]})
+        for start in range(0, len(answer.arguments), _FRAGMENT):
+            fragment = answer.arguments[start : start + _FRAGMENT]
+            deltas.append({"tool_calls": [{"index": 0, "function": {"arguments": fragment}}]})
+    choices: list[dict[str, Any]] = [
+        {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None} for delta in deltas
+    ]
+    choices.append({"index": 0, "delta": {}, "logprobs": None, "finish_reason": finish_reason})
+    chunks = [{**head, "object": "chat.completion.chunk", "choices": [choice]} for choice in choices]
+    if include_usage:
+        usage = _usage(prompt_tokens, pieces, answer)
+        chunks.append({**head, "object": "chat.completion.chunk", "choices": [], "usage": usage})
+    return chunks
+
+
+def _call(number: int, name: str, arguments: str) -> dict[str, Any]:
+    function = {"name": name, "arguments": arguments}
+    return {"id": f"call_demo{number}", "type": "function", "function": function}
+
+
+def _pieces(answer: Answer, limit: int | None) -> tuple[list[str], str]:
+    """The text in words, each taken for a token, cut at the limit; and the finish reason."""
+    pieces = re.findall(r"\s*\S+\s*?", answer.text)
+    if limit is not None and len(pieces) >= limit:
+        return pieces[:limit], "length"
+    return pieces, "stop" if answer.tool is None else "tool_calls"
+
+
+def _usage(prompt_tokens: int, pieces: list[str], answer: Answer) -> dict[str, int]:
+    completion_tokens = len(pieces) + (len(answer.arguments) // 4 if answer.tool else 0)
+    return {
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "total_tokens": prompt_tokens + completion_tokens,
+    }
+
+
+async def _events(chunks: Iterable[dict[str, Any]]) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield b"data: " + json.dumps(chunk).encode() + b"\n\n"
+        await asyncio.sleep(PAUSE_SECONDS)
+    yield b"data: [DONE]\n\n"
+
+
+def _error(status: int, message: str, code: str | None) -> Response:
+    error = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
+    return JSONResponse({"error": error}, status)

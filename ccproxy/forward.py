@@ -1,0 +1,342 @@
+"""The innermost endpoint: sends a request to the provider and passes the answer on, chunk by chunk."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import httpx
+from starlette.types import Receive, Scope, Send
+
+from ccproxy_middleware._asgi import BodyTooLarge, BufferedBody, ClientDisconnected, Headers, route_path
+from ccproxy_middleware._errors import (
+    MAX_BODY_BYTES,
+    ApiError,
+    StreamAborted,
+    body_too_large,
+    request_id,
+    send_error,
+    speaks_openai,
+)
+from ccproxy_middleware._json import dumps
+from ccproxy_middleware._sse import sse_event
+
+from .retries import backoff, retry_delay
+from .transport import CONNECT_LIMIT, make_client
+from .upstream import Upstream, redact, response_headers
+
+log = logging.getLogger("ccproxy.forward")
+
+MAX_HELD = 64 * 1024  # of an error's body, which is looked into before it is passed on
+
+_PROGRESS = frozenset(("connection.connect_tcp.complete", "http11.send_request_body.complete"))
+_DECODABLE = frozenset(("gzip", "deflate", "identity"))
+
+
+@dataclass(slots=True)
+class _Answer:
+    """A provider's answer whose headers are there. ``whole``: ``held`` is all of its body."""
+
+    response: httpx.Response
+    chunks: AsyncGenerator[bytes, None]
+    decoded: bool
+    held: bytes = b""
+    whole: bool = False
+
+    async def aclose(self) -> None:
+        """Give the connection back, or break it off if the body was not read to its end."""
+        await self.chunks.aclose()
+        await self.response.aclose()
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """An event loop's client, and what keeps it open."""
+
+    client: httpx.AsyncClient
+    holder: AsyncGenerator[httpx.AsyncClient, None]
+
+
+class _Attempt:
+    """One try's progress, as the client's ``trace`` extension tells it."""
+
+    def __init__(self, limit: float) -> None:
+        self.connecting = False
+        self.deadline: asyncio.Timeout | None = None
+        self._limit = limit
+
+    async def __call__(self, event: str, info: Any) -> None:
+        if event == "connection.connect_tcp.started":
+            self.connecting = True
+        elif event in _PROGRESS and self.deadline is not None and not self.deadline.expired():
+            self.deadline.reschedule(asyncio.get_running_loop().time() + self._limit)
+
+
+class Forward:
+    """An ASGI endpoint in front of a provider: its path below ``/v1`` is appended to ``base_url``.
+
+    api_key: sent as a bearer token, or as ``api-key`` in the Azure form, which ``api_version`` turns on.
+    client: an ``httpx.AsyncClient`` that stays its maker's to close. Without it one is opened by
+        :meth:`lifespan`, or at the first request, for each event loop.
+    timeout: seconds without a byte from the provider; the connect gets at most ten. Never a limit on a stream
+        that still moves.
+    max_retries: further tries after a failed connect or a passing error status, before the answer starts.
+
+    Reads ``ccproxy.custom_headers`` from the scope: headers that override its own. Of the client's headers
+    only ``content-type``, ``accept``, ``anthropic-version`` and ``anthropic-beta`` are sent on. A failure
+    before the answer has started gives a 502 or 504 in the dialect of the path; after it an ``error`` event
+    in an event stream, and StreamAborted. Raises ValueError for a base URL or key that can't be used.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        api_key: str | None = None,
+        api_version: str | None = None,
+        client: httpx.AsyncClient | None = None,
+        timeout: float = 90.0,
+        max_retries: int = 2,
+    ) -> None:
+        self._upstream = Upstream(base_url, api_key, api_version)
+        self._injected = client
+        self._opened: dict[asyncio.AbstractEventLoop, _Opened] = {}
+        self._timeout = timeout
+        self._connect_limit = min(CONNECT_LIMIT, timeout)
+        self._max_retries = max_retries
+
+    def __repr__(self) -> str:
+        return f"Forward({self._upstream.base_url!r})"
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
+        """Open the client for the running event loop, and close it at the end."""
+        await self._client()
+        try:
+            yield
+        finally:
+            opened = self._opened.pop(asyncio.get_running_loop(), None)
+            if opened is not None:
+                await opened.holder.aclose()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise RuntimeError(f"Forward serves http, not {scope['type']}")
+        try:
+            body = await BufferedBody.read(scope, receive, MAX_BODY_BYTES)
+        except BodyTooLarge:
+            await send_error(scope, send, body_too_large())
+            return
+        except ClientDisconnected:
+            return
+        failure: Exception | None = None
+        async with anyio.create_task_group() as group:
+
+            async def watch() -> None:
+                nonlocal failure
+                try:
+                    await _disconnected(body)
+                except Exception as exc:
+                    failure = exc
+                group.cancel_scope.cancel()
+
+            group.start_soon(watch)
+            try:
+                await self._exchange(scope, body, send)
+            except Exception as exc:  # kept out of the group, which would wrap it
+                failure = exc
+            group.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def _exchange(self, scope: Scope, body: BufferedBody, send: Send) -> None:
+        custom: Headers = scope.get("ccproxy.custom_headers", [])
+        secrets = self._upstream.secrets(custom)
+        try:
+            answer = await self._ask(
+                scope["method"],
+                self._url(scope, body),
+                self._upstream.request_headers(scope["headers"], custom),
+                body.body,
+            )
+        except ApiError as error:
+            error.message = redact(error.message.encode(errors="replace"), secrets).decode()
+            log.warning("%s: %s", request_id(scope), error.message)
+            await send_error(scope, send, error)
+            return
+        async with aclosing(answer):
+            await self._relay(scope, send, answer, secrets)
+
+    def _url(self, scope: Scope, body: BufferedBody) -> str:
+        model = None
+        if self._upstream.needs_model and body.body:
+            try:
+                model = body.data["model"]
+            except (ValueError, TypeError, KeyError):  # the provider says what is wrong with it
+                model = None
+        return self._upstream.url(route_path(scope), scope["query_string"], model)
+
+    async def _ask(self, method: str, url: str, headers: Headers, body: bytes) -> _Answer:
+        """The provider's answer, after retries where they are due. Raises ApiError if there is none."""
+        client = await self._client()
+        attempt = 0
+        stale = False  # a kept connection that the provider has closed was met, which costs no attempt
+        while True:
+            progress = _Attempt(self._timeout)
+            try:
+                answer = await self._try(client, progress, method, url, headers, body)
+            except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as exc:
+                if attempt >= self._max_retries:
+                    message = f"could not connect to the provider {self._upstream.host}: {exc}"
+                    raise ApiError(502, "api_error", message) from exc
+                delay = backoff(attempt)
+            except (TimeoutError, httpx.TimeoutException) as exc:
+                # Not repeated: the provider may be at work, which costs money.
+                raise self._timed_out("before it answered") from exc
+            except httpx.RequestError as exc:
+                if not progress.connecting and not stale:
+                    stale = True
+                    continue
+                raise _broken(exc) from exc
+            else:
+                response = answer.response
+                wait = retry_delay(response.status_code, response.headers, answer.held, attempt)
+                if wait is None or attempt >= self._max_retries:
+                    return answer
+                await answer.aclose()
+                delay = wait
+            attempt += 1
+            log.info("try %d at the provider failed, the next one follows in %.1f s", attempt, delay)
+            await asyncio.sleep(delay)
+
+    async def _try(
+        self,
+        client: httpx.AsyncClient,
+        progress: _Attempt,
+        method: str,
+        url: str,
+        headers: Headers,
+        body: bytes,
+    ) -> _Answer:
+        """One request. The bodies of errors are read here, as far as they are small."""
+        timeouts = httpx.Timeout(None, connect=self._connect_limit)
+        extensions = {"timeout": timeouts.as_dict(), "trace": progress}
+        request = httpx.Request(method, url, headers=headers, content=body, extensions=extensions)
+        try:
+            async with asyncio.timeout(self._connect_limit + self._timeout) as progress.deadline:
+                response = await client.send(request, stream=True, follow_redirects=False)
+        finally:
+            progress.deadline = None
+        encoding = response.headers.get("content-encoding", "identity").lower()
+        decoded = all(name.strip() in _DECODABLE for name in encoding.split(","))
+        chunks = response.aiter_bytes() if decoded else response.aiter_raw()
+        answer = _Answer(response, chunks, decoded)  # type: ignore[arg-type]  # httpx types generators as iterators
+        try:
+            if response.status_code >= 400:
+                await self._hold(answer)
+            elif response.status_code >= 300:
+                raise _redirected(response)
+        except BaseException:
+            await answer.aclose()
+            raise
+        return answer
+
+    async def _hold(self, answer: _Answer) -> None:
+        while len(answer.held) < MAX_HELD:
+            chunk = await self._read(answer)
+            if chunk is None:
+                answer.whole = True
+                return
+            answer.held += chunk
+
+    async def _read(self, answer: _Answer) -> bytes | None:
+        """The next chunk of a body, None at its end. Raises ApiError."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await anext(answer.chunks, None)
+        except (TimeoutError, httpx.TimeoutException) as exc:
+            raise self._timed_out("in its answer") from exc
+        except httpx.RequestError as exc:
+            raise _broken(exc) from exc
+
+    async def _relay(self, scope: Scope, send: Send, answer: _Answer, secrets: list[bytes]) -> None:
+        """Send the answer on. Raises StreamAborted if the provider breaks it off."""
+        response = answer.response
+        failed = response.status_code >= 400
+        is_stream = response.headers.get("content-type", "").lower().startswith("text/event-stream")
+        encoded = "content-encoding" in response.headers
+        drop: list[bytes] = []
+        if answer.decoded and encoded:
+            drop.append(b"content-encoding")
+        if is_stream or failed or (answer.decoded and encoded):
+            drop.append(b"content-length")
+        headers = response_headers(response.headers.raw, secrets, *drop)
+        held = redact(answer.held, secrets)
+        if answer.whole and scope["method"] != "HEAD":
+            headers.append((b"content-length", str(len(held)).encode()))
+        await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+        if held:
+            await send({"type": "http.response.body", "body": held, "more_body": True})
+        while not answer.whole:
+            try:
+                chunk = await self._read(answer)
+            except ApiError as error:
+                log.warning("%s: %s", request_id(scope), error.message)
+                if is_stream:
+                    await send({"type": "http.response.body", "body": _error_event(scope, error), "more_body": True})
+                raise StreamAborted(error.message) from error
+            if chunk is None:
+                break
+            if chunk:
+                body = redact(chunk, secrets) if failed else chunk
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _client(self) -> httpx.AsyncClient:
+        if self._injected is not None:
+            return self._injected
+        loop = asyncio.get_running_loop()
+        opened = self._opened.get(loop)
+        if opened is None:
+            for closed in [other for other in self._opened if other.is_closed()]:
+                del self._opened[closed]
+            holder = _hold_open(make_client(timeout=self._timeout))
+            opened = self._opened[loop] = _Opened(await anext(holder), holder)
+        return opened.client
+
+    def _timed_out(self, when: str) -> ApiError:
+        message = f"the provider timed out {when}: nothing came for {self._timeout:g} seconds"
+        return ApiError(504, "timeout_error", message)
+
+
+async def _hold_open(client: httpx.AsyncClient) -> AsyncGenerator[httpx.AsyncClient, None]:
+    """Keep a client until the event loop shuts its generators down, as ``asyncio.run`` does at its end."""
+    async with client:
+        yield client
+
+
+async def _disconnected(body: BufferedBody) -> None:
+    """Return when the client has gone away."""
+    while (await body())["type"] != "http.disconnect":
+        await anyio.lowlevel.checkpoint()  # a foreign receive may have an endless supply of other messages
+
+
+def _broken(exc: Exception) -> ApiError:
+    return ApiError(502, "api_error", f"the provider's answer broke off or was not HTTP: {exc}")
+
+
+def _redirected(response: httpx.Response) -> ApiError:
+    target = response.headers.get("location", "").partition("?")[0] or "nowhere"
+    message = f"the provider redirects to {target}, which is not followed: give its final address as the base URL"
+    return ApiError(502, "api_error", message)
+
+
+def _error_event(scope: Scope, error: ApiError) -> bytes:
+    """The dialect's last event of a broken stream. The blank line ends an event that was cut in two."""
+    if speaks_openai(scope):
+        return b"\n\ndata: " + dumps(error.openai_body()) + b"\n\n"
+    return b"\n\n" + sse_event("error", error.body(request_id(scope)))

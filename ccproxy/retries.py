@@ -1,0 +1,46 @@
+"""When a failed try is repeated, and after how long."""
+
+import random
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+MAX_RETRY_AFTER = 10.0
+
+_PASSING = frozenset((408, 429, 500, 502, 503, 504, 529))
+_NEVER_REFILLED = (b"insufficient_quota", b"billing_hard_limit_reached")  # a 429 that waiting does not cure
+
+
+def backoff(attempt: int) -> float:
+    """Seconds to wait after try ``attempt``, counted from 0: half a second, doubled each time, jittered."""
+    return min(8.0, 0.5 * 2.0**attempt) * random.uniform(0.75, 1.25)  # noqa: S311 (not for secrets)
+
+
+def retry_delay(status: int, headers: Mapping[str, str], body: bytes, attempt: int) -> float | None:
+    """Seconds after which a try that got this answer is worth repeating; None: it is not.
+
+    ``retry-after`` and ``retry-after-ms`` are honoured up to MAX_RETRY_AFTER; a longer wait is the client's
+    to decide. ``headers`` must find names in any case.
+    """
+    if status not in _PASSING or headers.get("x-should-retry") == "false":
+        return None
+    if status == 429 and any(code in body for code in _NEVER_REFILLED):
+        return None
+    asked = _retry_after(headers)
+    if asked is None:
+        return backoff(attempt)
+    return asked if asked <= MAX_RETRY_AFTER else None
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the provider asks for; a number or an HTTP date, as RFC 9110 (10.2.3) has it."""
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            return max(0.0, float(headers[name]) * unit)
+        except (KeyError, ValueError):
+            continue
+    try:
+        date = parsedate_to_datetime(headers["retry-after"])
+    except (KeyError, ValueError):
+        return None
+    return max(0.0, (date.astimezone(UTC) - datetime.now(UTC)).total_seconds())

@@ -1,0 +1,120 @@
+"""Running the app: settings or an exit code, logging, a bound socket, uvicorn."""
+
+import logging
+import logging.config
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from .configuration import ConfigurationError
+
+if TYPE_CHECKING:  # uvicorn and pydantic take a while to import, and --help and --version do without
+    from starlette.types import ASGIApp
+
+    from .settings import Settings
+
+GRACE_SECONDS = 120
+"""How long running streams may go on after a SIGTERM. A long answer takes minutes."""
+
+KEEP_ALIVE_SECONDS = 75
+"""How long an idle connection stays: longer than at clients and load balancers, so that they close first."""
+
+EXIT_CANT_START = 1
+EXIT_CONFIGURATION = 2
+
+logger = logging.getLogger("ccproxy")
+
+
+def load_settings_or_exit(env_file: str | None = None, **values: Any) -> "Settings":
+    """The settings, or exit code 2 with a line for each problem on standard error."""
+    from .settings import Settings
+
+    try:
+        return Settings.load(env_file, **values)
+    except ConfigurationError as exc:
+        fail(str(exc), EXIT_CONFIGURATION)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """End the process with a message on standard error and no traceback."""
+    print(message, file=sys.stderr, flush=True)
+    sys.exit(code)
+
+
+def configure_logging(level: str) -> None:
+    """Send what the proxy, its layers and uvicorn log from this level on to standard error."""
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+            "loggers": {
+                name: {"handlers": ["stderr"], "level": level, "propagate": False}
+                for name in ("ccproxy", "ccproxy_middleware", "uvicorn")
+            },
+        }
+    )
+
+
+def warn_at_start(settings: "Settings", host: str | None = None) -> None:
+    """Log what the operator should know. ``host``: where it listens, if not at HOST."""
+    from .settings import startup_warnings
+
+    for warning in startup_warnings(settings, host):
+        logger.warning(warning)
+
+
+def warn_under_server_command(settings: "Settings") -> None:
+    """Like :func:`warn_at_start`, for the host that a server's own command line names."""
+    import click
+
+    context = click.get_current_context(silent=True)
+    host = context.params.get("host") if context else None
+    if isinstance(host, str):
+        warn_at_start(settings, host)
+
+
+def serve(app: "ASGIApp", settings: "Settings", *, announce: str | None = None) -> None:
+    """Serve until SIGINT or SIGTERM; running streams may finish, then the process ends with exit code 0.
+
+    ``announce`` is printed on standard output as soon as connections are accepted.
+    """
+    import uvicorn
+
+    configure_logging(settings.log_level)
+    warn_at_start(settings)
+    sock = listen(settings.host, settings.port)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        log_level=settings.log_level.lower(),
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    if announce is not None:
+        print(announce, flush=True)
+    # uvicorn raises the signal again once it has shut down: an orderly end then, not a death by signal.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(0))
+    server = uvicorn.Server(config)
+    server.run(sockets=[sock])
+    if not server.started:
+        sys.exit(EXIT_CANT_START)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket, or exit code 1 with one line."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # proto: asyncio needs it for TCP_NODELAY
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host.strip("[]"), port))
+        sock.listen(2048)
+    except OSError as exc:
+        sock.close()
+        fail(f"Can't listen on HOST {host}, PORT {port}: {exc.strerror or exc}.", EXIT_CANT_START)
+    return sock

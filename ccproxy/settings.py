@@ -1,0 +1,394 @@
+"""Every setting of the proxy: its variable, its default, what it means and what it may be.
+
+The only place that reads the environment and ``.env``. Each field is the variable of the same name in upper
+case; the help text and the messages about bad values are made from the fields.
+"""
+
+import ipaddress
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from string import Formatter
+from typing import Annotated, Any, Literal, Self, get_args
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from ccproxy_middleware.conversion.profiles import PROFILES, detect_provider, resolve_profile
+
+from .configuration import MASK, ConfigurationError, describe, problem
+
+Tier = Literal["BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL"]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+
+HEADER_PREFIX = "CUSTOM_HEADER_"
+TEMPLATE_PLACEHOLDERS = ("user_request", "tools_text", "loop_count", "previous_attempts", "conversation")
+
+_URL = "an http:// or https:// URL with a host, without user, query and fragment"
+_KEY = "a key of printable ASCII characters"
+_FRAMING_HEADERS = ("CONTENT-LENGTH", "TRANSFER-ENCODING", "CONNECTION")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
+
+
+def _setting(default: Any, description: str, accepted: str, **options: Any) -> Any:
+    return Field(default, description=description, json_schema_extra={"accepted": accepted}, **options)
+
+
+class Settings(BaseSettings):
+    """The proxy's settings, from arguments, then the environment, then ``.env`` of the working directory.
+
+    An empty variable is the same as an unset one. Raises ConfigurationError for values that can't be used and
+    TypeError for an argument that is no setting.
+    """
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+        str_strip_whitespace=True,
+    )
+
+    openai_api_key: SecretStr = _setting(
+        ..., "The provider's key; required. Any text will do for a local server.", _KEY
+    )
+    anthropic_api_key: SecretStr | None = _setting(
+        None,
+        "What clients must send as their key; a comma separates several. Unset: everybody may call.",
+        "one or several keys of printable ASCII characters, separated by commas",
+    )
+    openai_base_url: str = _setting("https://api.openai.com/v1", "The provider's base URL.", _URL)
+    azure_api_version: str | None = _setting(
+        None,
+        "Set it to talk to Azure: api-key header and api-version query.",
+        "an api-version such as 2024-10-21",
+        pattern=r"^[0-9A-Za-z.-]+$",
+    )
+    provider: str = _setting(
+        None, "What the provider can do. Unset: found from the base URL.", f"one of {', '.join(PROFILES)}"
+    )
+    provider_options: Annotated[Mapping[str, Any], NoDecode] = _setting(
+        {},
+        "Switches of the provider's profile that are to be set otherwise.",
+        "a JSON object of switches",
+        repr=False,
+    )
+    big_model: str = _setting("gpt-4o", "Model for opus and other Claude names.", "a model", min_length=1)
+    middle_model: str = _setting(None, "Model for sonnet. Unset: BIG_MODEL.", "a model", min_length=1)
+    small_model: str = _setting("gpt-4o-mini", "Model for haiku.", "a model", min_length=1)
+    host: str = _setting("0.0.0.0", "Address to listen on.", "an address or host name", pattern=r"^[^\s/]+$")  # noqa: S104
+    port: int = _setting(8082, "Port to listen on.", "a whole number from 1 to 65535", ge=1, le=65535)
+    log_level: LogLevel = _setting(
+        "WARNING", "How much to log, to standard error.", f"one of {', '.join(get_args(LogLevel))}"
+    )
+    max_tokens_limit: int = _setting(
+        4096, "The most max_tokens that is asked of the provider.", "a whole number of at least 1", ge=1
+    )
+    min_tokens_limit: int | None = _setting(
+        None, "The least max_tokens that is asked.", "a whole number from 1 to MAX_TOKENS_LIMIT", ge=1
+    )
+    request_timeout: float = _setting(
+        90.0,
+        "Seconds to wait for the provider's next byte; not a limit on a stream that moves.",
+        "a number of seconds above 0",
+        gt=0,
+        allow_inf_nan=False,
+    )
+    max_retries: int = _setting(
+        2,
+        "Tries after a failed one, before the first byte only.",
+        "a whole number of at least 0",
+        ge=0,
+    )
+    http_transport: Literal["aiohttp", "httpx"] = _setting(
+        "aiohttp",
+        "What does the network work: aiohttp, or httpx alone.",
+        "aiohttp or httpx",
+    )
+    enable_boost_support: Annotated[tuple[Tier, ...], NoDecode] = _setting(
+        (),
+        "The tiers to boost.",
+        f"NONE, or one or several of {', '.join(get_args(Tier))}, separated by commas",
+    )
+    boost_base_url: str | None = _setting(None, "The planner's base URL; required with boost.", _URL)
+    boost_api_key: SecretStr | None = _setting(None, "The planner's key; required with boost.", _KEY)
+    boost_model: str = _setting("gpt-4o", "The planner's model.", "a model", min_length=1)
+    boost_wrapper_template: str | None = _setting(
+        None,
+        "The planner's prompt, or the path of a file with it. Unset: the built-in one.",
+        "a text with " + ", ".join(f"{{{name}}}" for name in TEMPLATE_PLACEHOLDERS) + " (at least one), or a file",
+    )
+    custom_headers: Annotated[dict[str, str], NoDecode] = _setting(
+        {},
+        "A header for the provider: CUSTOM_HEADER_X_API_KEY=v sends X-API-KEY: v, over the proxy's own.",
+        "CUSTOM_HEADER_<NAME>=value, one variable for each header",
+        repr=False,
+    )
+
+    _lookalikes: tuple[str, ...] = PrivateAttr(())
+
+    def __init__(self, **values: Any) -> None:
+        known = type(self).model_fields
+        unknown = [name for name in values if name not in known and not name.startswith("_")]
+        if unknown:
+            raise TypeError(f"no such setting: {', '.join(unknown)}")
+        try:
+            super().__init__(**values)
+        except ValidationError as exc:
+            problems = describe(exc, type(self).model_fields)
+            raise ConfigurationError(problems) from None  # the original holds the values
+        except (OSError, UnicodeDecodeError):
+            raise ConfigurationError([".env: can't be read; accepted: a UTF-8 text file"]) from None
+
+    @classmethod
+    def load(cls, env_file: str | None = None, **values: Any) -> Self:
+        """The settings of a process: as the constructor, with another ``.env`` file if one is named."""
+        if env_file is not None and not Path(env_file).is_file():
+            raise ConfigurationError([f"--env-file: given {env_file!r}; accepted: a file that exists"])
+        path = env_file or ".env"
+        settings = cls(_env_file=path, **values)
+        settings._lookalikes = _find_lookalikes([*os.environ, *dotenv_values(path)])
+        return settings
+
+    @staticmethod
+    def explicit(**values: Any) -> "Settings":
+        """Settings from arguments alone: neither the environment nor ``.env`` is looked at."""
+        return _Explicit(**values)
+
+    @property
+    def client_keys(self) -> tuple[str, ...]:
+        """The keys a client may send; none: everybody may call."""
+        return () if self.anthropic_api_key is None else _split(self.anthropic_api_key.get_secret_value())
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        headers = _CustomHeaders(settings_cls, dotenv_settings, env_settings)
+        return init_settings, headers, env_settings, dotenv_settings
+
+    @field_validator("openai_api_key", "anthropic_api_key", "boost_api_key", mode="before")
+    @classmethod
+    def _check_key(cls, value: Any, info: ValidationInfo) -> Any:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if text is None:
+            if info.field_name == "boost_api_key" and info.data.get("enable_boost_support"):
+                raise ValueError("ENABLE_BOOST_SUPPORT needs it")
+            return None
+        if not isinstance(text, str) or not all(" " <= char <= "~" for char in text.strip()):
+            raise ValueError("it can't stand in a header")
+        if not (_split(text) if info.field_name == "anthropic_api_key" else text.strip()):
+            raise ValueError("it is empty")
+        return SecretStr(text.strip())
+
+    @field_validator("openai_base_url", "boost_base_url", mode="after")
+    @classmethod
+    def _check_url(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None:
+            if info.data.get("enable_boost_support"):
+                raise ValueError("ENABLE_BOOST_SUPPORT needs it")
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https"):
+            raise ValueError("it doesn't begin with http:// or https://")
+        if not parts.hostname or re.search(r"[\s\x00-\x1f]", value) or parts.port == 0:  # port: may raise
+            raise ValueError("it is no URL")
+        if parts.username is not None or parts.query or parts.fragment:
+            raise ValueError("a key in the URL would be shown where URLs are")
+        return value.rstrip("/")
+
+    @field_validator("middle_model", mode="before")
+    @classmethod
+    def _default_middle(cls, value: Any, info: ValidationInfo) -> Any:
+        return info.data.get("big_model", "gpt-4o") if value is None else value
+
+    @field_validator("provider", mode="before")
+    @classmethod
+    def _check_provider(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None:
+            return detect_provider(info.data.get("openai_base_url", ""))
+        return resolve_profile(str(value).strip(), {}).name
+
+    @field_validator("provider_options", mode="before")
+    @classmethod
+    def _check_provider_options(cls, value: Any, info: ValidationInfo) -> Any:
+        try:
+            options = json.loads(value) if isinstance(value, str) else value
+        except ValueError as exc:
+            raise ValueError(f"it is no JSON: {exc}") from None
+        if isinstance(options, Mapping):
+            resolve_profile(info.data.get("provider", "generic"), options)
+        return options
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: Any) -> Any:
+        return value.strip().upper() if isinstance(value, str) else value
+
+    @field_validator("min_tokens_limit", mode="after")
+    @classmethod
+    def _check_min_tokens(cls, value: int | None, info: ValidationInfo) -> int | None:
+        limit = info.data.get("max_tokens_limit")
+        if value is not None and limit is not None and value > limit:
+            raise ValueError(f"it is above MAX_TOKENS_LIMIT, {limit}")
+        return value
+
+    @field_validator("enable_boost_support", mode="before")
+    @classmethod
+    def _split_tiers(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = () if value.strip().upper() == "NONE" else _split(value.upper())
+        return tuple(dict.fromkeys(value)) if isinstance(value, Iterable) else value
+
+    @field_validator("boost_wrapper_template", mode="after")
+    @classmethod
+    def _read_template(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            text = Path(value).read_text(encoding="utf-8") if _is_file(value) else value
+            names = {name for _, name, _, _ in Formatter().parse(text) if name is not None}
+        except (OSError, ValueError) as exc:
+            raise ValueError(f"it can't be read: {exc}") from None
+        unknown = sorted(names.difference(TEMPLATE_PLACEHOLDERS))
+        if unknown:
+            raise ValueError(f"unknown placeholder {{{unknown[0]}}}")
+        if not names:
+            raise ValueError("it has no placeholder, and there is no such file")
+        return text
+
+    @field_validator("custom_headers", mode="after")
+    @classmethod
+    def _check_headers(cls, headers: dict[str, str]) -> dict[str, str]:
+        problems = [
+            problem(HEADER_PREFIX + name.upper().replace("-", "_"), f"given {MASK}", "", accepted)
+            for name, value in headers.items()
+            if (accepted := _accepted_instead(name, value))
+        ]
+        if problems:
+            raise ConfigurationError(problems)
+        return headers
+
+
+class _Explicit(Settings):
+    """Settings from arguments alone."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *others: PydanticBaseSettingsSource,
+        **named: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
+class _CustomHeaders(PydanticBaseSettingsSource):
+    """Gathers ``CUSTOM_HEADER_*`` of the given sources, the last of which wins; arguments replace all."""
+
+    def __init__(self, settings_cls: type[BaseSettings], *sources: PydanticBaseSettingsSource) -> None:
+        super().__init__(settings_cls)
+        self._sources = sources
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        if "custom_headers" in self.current_state:
+            return {}
+        headers: dict[str, str] = {}
+        for source in self._sources:
+            if isinstance(source, EnvSettingsSource):
+                for variable, value in source.env_vars.items():
+                    name = variable.upper()
+                    if name.startswith(HEADER_PREFIX) and value is not None:
+                        headers[name.removeprefix(HEADER_PREFIX).replace("_", "-")] = value
+        return {"custom_headers": headers} if headers else {}
+
+
+def variables() -> list[tuple[str, str, str]]:
+    """Each variable with its default as one writes it (empty: unset) and its description, in order."""
+    listed = []
+    for name, field in Settings.model_fields.items():
+        if name == "custom_headers":
+            listed.append((f"{HEADER_PREFIX}*", "", field.description or ""))
+        elif name == "enable_boost_support":
+            listed.append((name.upper(), "NONE", field.description or ""))
+        else:
+            default = "" if field.is_required() or field.default in (None, {}) else field.default
+            shown = f"{default:g}" if isinstance(default, float) else str(default)
+            listed.append((name.upper(), shown, field.description or ""))
+    return listed
+
+
+def startup_warnings(settings: Settings, host: str | None = None) -> list[str]:
+    """What the operator should know before the first request. ``host``: where it listens, if not at HOST."""
+    host = settings.host if host is None else host
+    warnings = []
+    if not settings.client_keys and not _is_loopback(host):
+        warnings.append(
+            f"Listening on {host} without ANTHROPIC_API_KEY: everybody who reaches the port spends the "
+            "provider's key. Set ANTHROPIC_API_KEY, or HOST=127.0.0.1."
+        )
+    warnings += settings._lookalikes
+    return warnings
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except OSError:  # too long for a path
+        return False
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _accepted_instead(name: str, value: str) -> str | None:
+    """What is accepted, where this header isn't."""
+    if not _HEADER_NAME.fullmatch(name):
+        return f"a header's name after {HEADER_PREFIX}"
+    if name.upper() in _FRAMING_HEADERS:
+        return f"any header but {', '.join(_FRAMING_HEADERS)}, which the HTTP client sets"
+    if any(char in "\r\n\0" or char > "\xff" for char in value):
+        return "a value of latin-1 text on one line"
+    return None
+
+
+def _find_lookalikes(names: Iterable[str]) -> tuple[str, ...]:
+    """A warning for each variable that is nearly one of ours, such as OPENAI_BASEURL."""
+    known = [name for name, _, _ in variables() if len(name) > 4]
+    found = []
+    for name in dict.fromkeys(name.upper() for name in names):
+        close = get_close_matches(name, known, n=1, cutoff=0.93)
+        if close and name not in known:
+            found.append(f"{name} is set, but not a setting. Do you mean {close[0]}?")
+    return tuple(found)

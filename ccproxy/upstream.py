@@ -1,0 +1,124 @@
+"""The provider's address and what may pass to it and back: URLs, request headers, answer headers, secrets."""
+
+from collections.abc import Iterable
+from functools import cache
+from importlib.metadata import version
+from urllib.parse import quote
+
+import httpx
+
+from ccproxy_middleware._asgi import Headers
+from ccproxy_middleware._errors import ApiError
+
+_FROM_CLIENT = frozenset((b"content-type", b"accept", b"anthropic-version", b"anthropic-beta"))
+_HOP_BY_HOP = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+# About the provider's host or connection, or written by our own server.
+_NOT_FOR_CLIENT = frozenset((b"set-cookie", b"alt-svc", b"strict-transport-security", b"date", b"server"))
+_CREDENTIALS = frozenset((b"authorization", b"api-key", b"x-api-key"))
+_BESIDE_V1 = ("/tokenize", "/apply-template")  # of vLLM and llama.cpp: where they count tokens
+_MIN_SECRET = 4  # shorter "keys" are placeholders for local servers, and parts of other words
+
+
+class Upstream:
+    """One provider: a base URL and a key.
+
+    ``api_version`` turns the Azure form on: the key goes into ``api-key``, the version into the query, and a
+    bare resource URL gets ``/openai/deployments/{model}``. Raises ValueError for a URL or key that is no use.
+    """
+
+    def __init__(self, base_url: str, api_key: str | None, api_version: str | None) -> None:
+        try:
+            url = httpx.URL(base_url)
+        except httpx.InvalidURL as exc:
+            raise ValueError(f"the base URL is not valid: {exc}") from None
+        if url.scheme not in ("http", "https") or not url.host:
+            raise ValueError("the base URL must begin with http:// or https:// and name a host")
+        if url.userinfo:
+            raise ValueError("the base URL must not hold a user name or password")
+        if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
+            raise ValueError("the API key must be printable ASCII")
+        self.host = url.netloc.decode("ascii")
+        path = url.raw_path.split(b"?")[0].decode("ascii").rstrip("/")
+        self._azure_resource = api_version is not None and path in ("", "/openai", "/openai/deployments")
+        self._origin = f"{url.scheme}://{self.host}"
+        self._path = "/openai" if self._azure_resource else path
+        self._query = [url.query.decode("ascii")] if url.query else []
+        if api_version is not None and "api-version" not in url.params:
+            self._query.append(f"api-version={quote(api_version, safe='')}")
+        self._auth: Headers = []
+        if api_key is not None and api_version is not None:
+            self._auth = [(b"api-key", api_key.encode())]
+        elif api_key is not None:
+            self._auth = [(b"authorization", b"Bearer " + api_key.encode())]
+        self._secrets = [api_key.encode()] if api_key is not None and len(api_key) >= _MIN_SECRET else []
+
+    @property
+    def base_url(self) -> str:
+        """The address without its query, which may hold a secret."""
+        return self._origin + self._path
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether the model is part of the URL."""
+        return self._azure_resource
+
+    def url(self, path: str, query: bytes, model: object = None) -> str:
+        """The URL for a path below the mount. Raises ApiError for a path that would leave the base."""
+        rest = path.removeprefix("/v1") if path == "/v1" or path.startswith("/v1/") else path
+        if any(part in (".", "..") for part in rest.split("/")):
+            raise ApiError(404, "not_found_error", "there is no such path")
+        base = self._path
+        if path in _BESIDE_V1:
+            base = base.removesuffix("/v1")
+        if self._azure_resource and isinstance(model, str) and model.strip("."):
+            base = f"/openai/deployments/{quote(model, safe='')}"
+        url = self._origin + base + quote(rest, safe="/:@!$&'()*+,;=~")
+        parameters = [*self._query, query.decode("latin-1")] if query else self._query
+        return f"{url}?{'&'.join(parameters)}" if parameters else url
+
+    def request_headers(self, client: Iterable[tuple[bytes, bytes]], custom: Headers) -> Headers:
+        """The allow-listed headers of the client and our own, overridden by the custom ones name by name."""
+        headers = [(name.lower(), value) for name, value in client if name.lower() in _FROM_CLIENT]
+        headers += [(b"user-agent", user_agent()), (b"accept-encoding", b"identity"), *self._auth]
+        overridden = {name.lower() for name, _ in custom}
+        return [header for header in headers if header[0] not in overridden] + custom
+
+    def secrets(self, custom: Headers) -> list[bytes]:
+        """The credentials that are sent with a request, and must not come back."""
+        others = [value.removeprefix(b"Bearer ") for name, value in custom if name.lower() in _CREDENTIALS]
+        return self._secrets + [value for value in others if len(value) >= _MIN_SECRET]
+
+
+def response_headers(headers: Iterable[tuple[bytes, bytes]], secrets: list[bytes], *drop: bytes) -> Headers:
+    """The provider's headers that are the client's business; ``drop`` names further ones that are not."""
+    pairs = [(name.lower(), value) for name, value in headers]
+    dropped = {*_HOP_BY_HOP, *_NOT_FOR_CLIENT, *drop}
+    for name, value in pairs:
+        if name == b"connection":
+            dropped.update(token.strip().lower() for token in value.split(b","))
+    return [(name, value) for name, value in pairs if name not in dropped and redact(value, secrets) == value]
+
+
+def redact(data: bytes, secrets: list[bytes]) -> bytes:
+    """The same bytes without the secrets."""
+    for secret in secrets:
+        data = data.replace(secret, b"***")
+    return data
+
+
+@cache
+def user_agent() -> bytes:
+    """``cc-boost/<version>``."""
+    return f"cc-boost/{version('cc-boost')}".encode()

@@ -1,0 +1,107 @@
+"""What was sent in one turn is sent again in the next, byte for byte: the providers' prompt caches live on it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ccproxy_middleware._json import dumps
+from ccproxy_middleware.conversion.profiles import PROFILES, resolve_profile
+from ccproxy_middleware.conversion.request import convert_request
+
+REQUESTS = Path(__file__).parents[1] / "data/requests"
+TURNS = 12
+MARK = {"type": "ephemeral"}
+
+Message = dict[str, Any]
+
+
+def recorded(name: str) -> dict[str, Any]:
+    """The body of a request that Claude Code sent."""
+    body: dict[str, Any] = json.loads((REQUESTS / f"{name}.json").read_text())["body"]
+    return body
+
+
+def unmarked(message: Message) -> Message:
+    if isinstance(message["content"], str):
+        return message
+    return {**message, "content": [{k: v for k, v in b.items() if k != "cache_control"} for b in message["content"]]}
+
+
+def conversation() -> list[Message]:
+    """Calls in a row, parallel calls with results out of order, an image, a PDF, thinking, reminders of the system."""
+    messages: list[Message] = recorded("tool-loop-turn6")["messages"]
+    for name in ("tool-parallel-next", "tool-read-png", "tool-read-pdf-parallel", "thinking-loop"):
+        start = next(n for n, m in enumerate(recorded(name)["messages"]) if m["role"] == "assistant")
+        messages += recorded(name)["messages"][start:]
+    return [unmarked(message) for message in messages]
+
+
+def turns() -> Iterator[dict[str, Any]]:
+    """The requests of the conversation, each with what came before, its own billing header, and the mark moved on."""
+    request = recorded("tool-loop-turn6")
+    messages = conversation()
+    ends = [n for n, m in enumerate(messages) if m["role"] == "user"]
+    for turn, end in enumerate(ends):
+        said = messages[: end + 1]
+        *blocks, last = said[-1]["content"]
+        said[-1] = {**said[-1], "content": [*blocks, {**last, "cache_control": MARK}]}
+        if messages[end + 1 : end + 2] and messages[end + 1]["role"] == "system":
+            said.append(messages[end + 1])
+        header = {"type": "text", "text": f"x-anthropic-billing-header: cc_version=2.1.197.{turn:03x}"}
+        yield {**request, "messages": said, "system": [header, *request["system"][1:]]}
+
+
+def without_marks(value: Any) -> Any:
+    if isinstance(value, dict):
+        marks = ("cache_control", "prompt_cache_breakpoint")
+        return {k: without_marks(v) for k, v in value.items() if k not in marks}
+    return [without_marks(item) for item in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize(
+    ("provider", "options"),
+    [
+        *((provider, {}) for provider in PROFILES),
+        ("generic", {"mid_system": "user"}),
+        ("generic", {"system_role": "user"}),
+        ("generic", {"content_parts": False}),
+        ("generic", {"tool_images": "tool_content"}),
+        ("generic", {"tool_images": "drop"}),
+        ("generic", {"reasoning_roundtrip": "reasoning"}),
+        ("openrouter", {"cache_control": "pass"}),
+        ("openai", {"cache_control": "breakpoints"}),
+    ],
+    ids=str,
+)
+def test_prefix_is_the_same_bytes_when_the_conversation_goes_on(provider: str, options: dict[str, Any]) -> None:
+    profile = resolve_profile(provider, options)
+    before: list[bytes] = []
+    tools: set[bytes] = set()
+    for turn in turns():
+        body = without_marks(convert_request(turn, profile).body)
+        messages = [dumps(message) for message in body["messages"]]
+        assert messages[: len(before)] == before
+        assert len(messages) > len(before)
+        before = messages
+        tools.add(dumps(body["tools"]))
+    assert len(tools) == 1
+
+
+def test_conversation_is_long_and_varied() -> None:
+    requests = list(turns())
+    assert len(requests) >= TURNS
+    kinds = {b["type"] for m in requests[-1]["messages"] if isinstance(m["content"], list) for b in m["content"]}
+    assert kinds == {"text", "tool_use", "tool_result", "document", "thinking"}
+    assert [m["role"] for m in requests[-1]["messages"]].count("system") == 2
+    assert all(json.dumps(r).count('"cache_control"') == 3 for r in requests)
+
+
+def test_cache_key_is_the_sessions() -> None:
+    profile = resolve_profile("generic", {"prompt_cache_key": True})
+    keys = {convert_request(turn, profile).body["prompt_cache_key"] for turn in turns()}
+    assert len(keys) == 1
+    other = convert_request(recorded("tool-parallel-next"), profile).body["prompt_cache_key"]
+    assert other not in keys

@@ -1,0 +1,27 @@
+"""What the tests with real clients share."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support import claude_code
+
+
+@pytest.fixture(scope="session")
+def claude_program() -> Path:
+    """Claude Code's program. Without it the test is skipped, or fails where CC_BOOST_REQUIRE_CLAUDE=1."""
+    try:
+        return claude_code.install()
+    except claude_code.Unavailable as exc:
+        if os.environ.get("CC_BOOST_REQUIRE_CLAUDE") == "1":
+            pytest.fail(f"CC_BOOST_REQUIRE_CLAUDE is set, but: {exc}")
+        pytest.skip(str(exc))
+
+
+@pytest.fixture(autouse=True)
+def no_bugs(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Fail a test in which the proxy has logged a traceback."""
+    yield
+    assert not [record.getMessage() for record in caplog.get_records("call") if record.exc_info]

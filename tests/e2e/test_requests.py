@@ -1,0 +1,124 @@
+"""Requests that Claude Code and the SDKs were seen to send, byte for byte but for their prose."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+from anthropic.types import Message, MessageTokensCount, RawMessageStreamEvent
+from openai.types.chat.completion_create_params import (
+    CompletionCreateParamsNonStreaming,
+    CompletionCreateParamsStreaming,
+)
+from pydantic import TypeAdapter
+
+from support.grammar import check_stream
+from support.provider import Answer, Reply, ScriptedProvider, ToolCall
+from support.proxied import proxied
+from support.sdk import accumulate
+
+REQUESTS = Path(__file__).parent.parent / "data" / "requests"
+THREADS = sorted(path.stem for path in REQUESTS.glob("sdk-*-thread-*.json"))
+COUNTS = ["count-tokens", "count-tokens-tools", "sdk-python-tools"]
+MESSAGES = sorted({path.stem for path in REQUESTS.glob("*.json")} - {"websearch", *THREADS, *COUNTS})
+
+_EVENT: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)
+_PARAMS: Mapping[bool, TypeAdapter[Any]] = {
+    True: TypeAdapter(CompletionCreateParamsStreaming),
+    False: TypeAdapter(CompletionCreateParamsNonStreaming),
+}
+
+
+class Running(NamedTuple):
+    """A proxy in front of a provider, and a client of it."""
+
+    provider: ScriptedProvider
+    client: httpx.Client
+
+
+def model(body: dict[str, Any]) -> Answer:
+    """Think, speak, and call the first tool that there is."""
+    tools = body.get("tools") or []
+    calls = [ToolCall(tool["function"]["name"], {"made": "up"}) for tool in tools[:1]]
+    return Reply("An answer.", calls, reasoning="A thought.")
+
+
+@pytest.fixture(scope="module", params=["generic", "openai"])
+def running(request: pytest.FixtureRequest) -> Iterator[Running]:
+    provider = ScriptedProvider(model)
+    with proxied(provider, provider=request.param) as url, httpx.Client(base_url=url, timeout=20) as client:
+        yield Running(provider, client)
+
+
+def send(running: Running, name: str) -> tuple[dict[str, Any], httpx.Response]:
+    """Send a stored request; the body that was sent, and the answer."""
+    stored = json.loads((REQUESTS / f"{name}.json").read_bytes())
+    running.provider.requests.clear()
+    content = json.dumps(stored["body"]).encode()
+    answer = running.client.request(stored["method"], stored["path"], headers=stored["headers"], content=content)
+    return stored["body"], answer
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_stored_request_is_answered(running: Running, name: str) -> None:
+    body, answer = send(running, name)
+    assert answer.status_code == 200, answer.text
+    if body.get("stream"):
+        assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+        events = check_stream(answer.content)
+        for event in events:
+            if event["type"] != "ping":
+                _EVENT.validate_python(event)
+        message = Message.model_validate(accumulate(answer.content))
+    else:
+        message = Message.model_validate(answer.json())
+    thinks = body.get("thinking", {}).get("type") in ("enabled", "adaptive")
+    expected = ["thinking"] * thinks + ["text"] + ["tool_use"] * bool(body.get("tools"))
+    assert [block.type for block in message.content] == expected
+    assert message.model == body["model"]
+    assert message.stop_reason == ("tool_use" if body.get("tools") else "end_turn")
+    [converted] = running.provider.completions
+    check_params(converted)
+    assert converted["model"] in ("gpt-4o", "gpt-4o-mini", "gpt-5.2-codex")
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_stored_count_is_answered_without_the_provider(running: Running, name: str) -> None:
+    body, answer = send(running, name)
+    assert answer.status_code == 200, answer.text
+    count = MessageTokensCount.model_validate(answer.json())
+    assert 0 < count.input_tokens < len(json.dumps(body))
+    assert running.provider.requests == []
+
+
+@pytest.mark.parametrize("name", THREADS)
+def test_stored_thread_is_refused_so_that_the_sdk_goes_on_without(running: Running, name: str) -> None:
+    _, answer = send(running, name)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["details"]["error_code"] == "thread_unsupported_request"
+    assert running.provider.requests == []
+
+
+def test_stored_web_search_is_refused_with_a_reason(running: Running) -> None:
+    _, answer = send(running, "websearch")
+    assert answer.status_code == 400
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+    assert "web_search" in answer.json()["error"]["message"]
+    assert running.provider.requests == []
+
+
+def check_params(body: dict[str, Any]) -> None:
+    """Validate a completion's body against the types of OpenAI's own SDK."""
+    exhaust(_PARAMS[bool(body.get("stream"))].validate_python(body))
+
+
+def exhaust(value: Any) -> None:
+    """Go through a validated value, since pydantic validates an Iterable only as it is iterated."""
+    if isinstance(value, Mapping):
+        for item in value.values():
+            exhaust(item)
+    elif not isinstance(value, str) and hasattr(value, "__iter__"):
+        for item in value:
+            exhaust(item)
