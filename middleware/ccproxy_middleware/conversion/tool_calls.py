@@ -6,8 +6,6 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-import jiter
-
 from .._errors import ApiError
 from .._json import dumps, loads
 from .context import Context
@@ -122,7 +120,9 @@ class StreamedCall:
         """Whether the arguments are complete. Free text (a custom tool's input) shows no end and always counts."""
         if not self._whole and self._checked < len(self._fragments):
             self._checked = len(self._fragments)
-            self._whole = is_whole_json(self.arguments)
+            end = self._fragments[-1].rstrip()
+            surely_open = self._fragments[0].startswith("{") and end != "" and not end.endswith("}")
+            self._whole = not surely_open and is_whole_json(self.arguments)
         return self._whole or self.custom
 
     def add_name(self, name: Any) -> None:
@@ -231,6 +231,11 @@ class ToolCallAssembler:
 
 
 def _parse_partial(text: str) -> Any:
+    """What there is of a value that was cut off; None where jiter, which the SDKs use for it, is not installed."""
+    try:
+        import jiter
+    except ImportError:
+        return None
     try:
         value = jiter.from_json(text.encode(), allow_inf_nan=False, partial_mode=True)
         return loads(json.dumps(value))  # numbers over 64 bits become floats, as everywhere else

@@ -1,0 +1,64 @@
+"""The shape of the code: which way imports run, what the layers need, how long a module may be."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LAYERS = ROOT / "middleware/ccproxy_middleware"
+PROXY = ROOT / "ccproxy"
+MODULES = sorted([*LAYERS.rglob("*.py"), *PROXY.rglob("*.py")])
+ASGI_MODULES = {"counting.py", "exchange.py", "middleware.py"}  # of the conversion; the rest of it does no I/O
+
+
+def imports(module: Path) -> Iterator[str]:
+    """The full names of all that a module imports, relative imports written out."""
+    root = LAYERS.parent if LAYERS in module.parents else ROOT
+    package = module.relative_to(root).with_suffix("").parts[:-1]
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) + 1 - node.level] if node.level else ()
+            yield ".".join([*base, *([node.module] if node.module else [])])
+
+
+def named(module: Path) -> str:
+    return str(module.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("module", sorted(LAYERS.rglob("*.py")), ids=named)
+def test_layers_know_nothing_of_the_proxy(module: Path) -> None:
+    assert not [name for name in imports(module) if name.split(".")[0] in ("ccproxy", "pydantic_settings", "httpx")]
+
+
+@pytest.mark.parametrize("module", sorted((LAYERS / "conversion").glob("*.py")), ids=named)
+def test_converters_do_no_io(module: Path) -> None:
+    if module.name not in ASGI_MODULES:
+        roots = {name.split(".")[0] for name in imports(module)}
+        assert not roots & {"starlette", "anyio", "asyncio", "aiohttp", "socket", "os"}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=named)
+def test_module_is_one_story(module: Path) -> None:
+    assert len(module.read_text().splitlines()) <= 400
+
+
+def test_no_package_is_called_middleware() -> None:
+    """It would be shadowed by a user's own ``middleware.py``."""
+    assert not (ROOT / "middleware/__init__.py").exists()
+
+
+def test_layers_are_imported_with_starlette_and_orjson_alone() -> None:
+    refuse = (
+        "import sys\n"
+        "for name in ('httpx', 'aiohttp', 'pydantic', 'pydantic_settings', 'typer', 'rich', 'uvicorn', 'jiter',"
+        " 'pypdf', 'bpe_openai'):\n"
+        "    sys.modules[name] = None\n"
+        "import ccproxy_middleware\n"
+    )
+    subprocess.run([sys.executable, "-c", refuse], check=True)
