@@ -339,4 +339,4 @@ def _error_event(scope: Scope, error: ApiError) -> bytes:
     """The dialect's last event of a broken stream. The blank line ends an event that was cut in two."""
     if speaks_openai(scope):
         return b"\n\ndata: " + dumps(error.openai_body()) + b"\n\n"
-    return b"\n\n" + sse_event("error", error.body(request_id(scope)))
+    return b"\n\n" + sse_event("error", error.event())

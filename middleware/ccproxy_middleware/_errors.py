@@ -40,11 +40,15 @@ class ApiError(Exception):
         self.details = details
 
     def body(self, request_id: str) -> dict[str, Any]:
-        """The Anthropic error object, which is also the ``data`` of an ``error`` event."""
+        """The Anthropic error object."""
+        return {**self.event(), "request_id": request_id}
+
+    def event(self) -> dict[str, Any]:
+        """The ``data`` of an ``error`` event. The answer's headers have told the request's id before."""
         error: dict[str, Any] = {"type": self.type, "message": self.message}
         if self.details is not None:
             error["details"] = dict(self.details)
-        return {"type": "error", "error": error, "request_id": request_id}
+        return {"type": "error", "error": error}
 
     def openai_body(self) -> dict[str, Any]:
         """The same failure as an OpenAI error object."""

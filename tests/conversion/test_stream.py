@@ -232,7 +232,6 @@ def test_fail() -> None:
     assert events[-1] == {
         "type": "error",
         "error": {"type": "timeout_error", "message": "too slow"},
-        "request_id": REQUEST_ID,
     }
     assert converter.finished
     assert converter.error is error

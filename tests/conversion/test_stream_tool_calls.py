@@ -8,7 +8,9 @@ import pytest
 from ccproxy_middleware.conversion.context import Context
 from ccproxy_middleware.conversion.profiles import PROFILES
 from ccproxy_middleware.conversion.reasoning import decode_signature
-from support.chunks import blocks, call, calls, chunk, convert, ending, signatures, sse, text
+from ccproxy_middleware.conversion.stream import StreamConverter
+from support.chunks import REQUEST_ID, blocks, call, calls, chunk, convert, ending, signatures, sse, text
+from support.grammar import check_stream
 
 MADE_UP = re.compile(r"toolu_[A-Za-z0-9]{24}")
 CONTEXT = Context(model="m", tools=frozenset({"f", "g", "Bash", "get_weather"}))
@@ -191,6 +193,14 @@ def test_argument_fragments_are_passed_on_as_they_come() -> None:
     events = convert(CONTEXT, sse(*(calls(item) for item in items), chunk(finish="tool_calls")))
     deltas = [event["delta"]["partial_json"] for event in events if event["type"] == "content_block_delta"]
     assert deltas == fragments
+
+
+def test_call_after_the_whitespace_that_ends_another_opens_at_once() -> None:
+    converter = StreamConverter(CONTEXT, REQUEST_ID)
+    first = call(A, name="f", id="c1", index=0)
+    second = call(B, name="g", id="c2", index=1)
+    frames = converter.feed(sse(calls(first), calls(call("\n", index=0)), calls(second), done=False))
+    assert blocks(check_stream(b"".join(frames), complete=False)) == [f(A + "\n"), g()]
 
 
 def test_id_of_the_history_is_replaced() -> None:

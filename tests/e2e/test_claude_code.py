@@ -233,7 +233,7 @@ def test_client_key_is_checked(start: Start, variables: dict[str, str], code: in
         run = start(url, **variables).run("Say hello.")
     assert (run.code, run.result["is_error"]) == (code, bool(code)), run.errors
     assert len(provider.completions) == 1 - code
-    assert code == 0 or "invalid API key" in run.result["result"]
+    assert code == 0 or "Invalid API key" in run.result["result"]
 
 
 def test_tool_that_is_searched_for_can_be_called(start: Start) -> None:

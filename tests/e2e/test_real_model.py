@@ -13,7 +13,16 @@ from urllib.request import Request, urlopen
 
 import pytest
 from anthropic import Anthropic, BadRequestError
-from anthropic.types import Message, MessageParam, TextBlock, ToolParam, ToolUseBlock
+from anthropic.types import (
+    Message,
+    MessageParam,
+    TextBlock,
+    ToolChoiceAnyParam,
+    ToolChoiceAutoParam,
+    ToolParam,
+    ToolResultBlockParam,
+    ToolUseBlock,
+)
 
 from support.proxied import proxy
 from support.real_model import CONTEXT, Unavailable, real_model
@@ -126,13 +135,13 @@ WEATHER: ToolParam = {
 }
 
 
-@pytest.mark.parametrize("choice", ["auto", "any"])
-def test_tool_is_called_and_its_result_is_used_in_a_streamed_conversation(caller: Anthropic, choice: str) -> None:
+@pytest.mark.parametrize("choice", [{"type": "auto"}, {"type": "any"}], ids=["auto", "any"])
+def test_tool_is_called_and_its_result_is_used_in_a_streamed_conversation(
+    caller: Anthropic, choice: ToolChoiceAutoParam | ToolChoiceAnyParam
+) -> None:
     conversation: list[MessageParam] = [{"role": "user", "content": "What is the weather in Paris? Use the tool."}]
-    prompt: dict[str, Any] = {"model": "claude-opus-4-8", "tools": [WEATHER], "temperature": 0}
-    with caller.messages.stream(
-        **prompt, max_tokens=128, messages=conversation, tool_choice={"type": choice}
-    ) as stream:
+    prompt: dict[str, Any] = {"model": "claude-opus-4-8", "system": "Be brief.", "tools": [WEATHER]}
+    with caller.messages.stream(**prompt, max_tokens=128, messages=conversation, tool_choice=choice) as stream:
         fragments = [event.partial_json for event in stream if event.type == "input_json"]
         asking = stream.get_final_message()
     assert asking.stop_reason == "tool_use"
@@ -141,9 +150,10 @@ def test_tool_is_called_and_its_result_is_used_in_a_streamed_conversation(caller
     assert "paris" in str(call.input).lower()
     assert json.loads("".join(fragments)) == call.input
 
-    result = {"type": "tool_result", "tool_use_id": call.id, "content": "17 degrees and raining"}
-    conversation += [{"role": "assistant", "content": asking.content}, {"role": "user", "content": [result]}]  # type: ignore[list-item]
-    counted = caller.messages.count_tokens(**{k: prompt[k] for k in ("model", "tools")}, messages=conversation)
+    result: ToolResultBlockParam = {"type": "tool_result", "tool_use_id": call.id, "content": "17 degrees and raining"}
+    conversation += [{"role": "assistant", "content": asking.content}]
+    conversation += [{"role": "user", "content": [result]}]
+    counted = caller.messages.count_tokens(**prompt, messages=conversation)
     with caller.messages.stream(**prompt, max_tokens=64, messages=conversation) as stream:
         answer = stream.get_final_message()
     assert answer.stop_reason == "end_turn"

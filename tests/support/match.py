@@ -50,8 +50,7 @@ def match(expected: Any, actual: Any, path: str = "$") -> list[str]:
 def match_events(case: Mapping[str, Any], actual: Sequence[Event]) -> list[str]:
     """The differences between the events of a stream and those that a case expects.
 
-    Pings don't count, nor does where the text of a block is cut into deltas, nor the ``request_id`` of an ``error``
-    event, which the cases leave open. With ``json_fragments: parsed`` in the
+    Pings don't count, nor does where the text of a block is cut into deltas. With ``json_fragments: parsed`` in the
     case, tool arguments are compared as JSON.
     """
     as_json = case.get("json_fragments") == "parsed"
@@ -83,7 +82,7 @@ def _joined(events: Sequence[Event], as_json: bool) -> list[Event]:
             text = last["delta"][name] + delta[name]
             joined[-1] = {**last, "delta": {**delta, name: text}}
         else:
-            joined.append(event if event["type"] != "error" else {**event, "request_id": None})
+            joined.append(event)
     return [_with_parsed_json(event) for event in joined] if as_json else joined
 
 

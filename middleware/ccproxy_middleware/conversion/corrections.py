@@ -8,6 +8,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 from .._json import dumps
@@ -68,7 +69,7 @@ class LearnedProfiles:
         self._profile = profile
         self._learned: dict[str, Profile] = {}
 
-    def get(self, model: Any, patch: Patch = {}) -> Profile:
+    def get(self, model: Any, patch: Patch) -> Profile:
         """The profile to convert a request for ``model`` with; ``patch`` is what it is to try out besides."""
         profile = self._learned.get(model, self._profile) if isinstance(model, str) else self._profile
         return _corrected(profile, patch) if patch else profile
@@ -126,7 +127,7 @@ def _late_system(sent: _Sent) -> bool:
 
 def _user_after_tool(sent: _Sent) -> bool:
     roles = [message["role"] for message in sent["messages"]]
-    return ("tool", "user") in zip(roles, roles[1:], strict=False)
+    return ("tool", "user") in pairwise(roles)
 
 
 def _forced_choice(sent: _Sent) -> bool:
@@ -227,8 +228,9 @@ _RULES = (
     ),
     _Rule(
         _words(
-            r"(?:reasoning_?effort|invalid reasoning value|unsupported value: @(?:none|minimal|low|medium|high|xhigh|max)"
-            r"@ is not supported).{0,120}?(?:supported values are|must be|should be|expected)(?: one of)?:? "
+            r"(?:reasoning_?effort|invalid reasoning value|unsupported value: @"
+            rf"(?:{'|'.join(EFFORTS)})@ is not supported).{{0,120}}?"
+            r"(?:supported values are|must be|should be|expected)(?: one of)?:? "
             r"(?P<list>[^\[.\n]{1,120})"
         ),
         _top("reasoning_effort"),
@@ -320,8 +322,8 @@ _RULES = (
         _Rule(
             _words(
                 _unsupported("response_format", "response_format.type", "response_format.json_schema").pattern,
-                r"response_format(?:\.type)?@ (?:of )?type (?:is unavailable|@json_\w+@ is (?:not supported|unavailable))",
-                r"response_format\.type @json_\w+@ is unavailable",  # DeepSeek
+                r"response_format@ of type @json_\w+@ is not supported",  # OpenAI
+                r"response_format(?:\.type @json_\w+@| type) is unavailable",  # DeepSeek
                 r"does not support response format @json_\w+",  # Groq
                 r"invalid schema for response[_ ]format",  # OpenAI, Groq
                 r"JSON schema contains features not supported by xgrammar",  # vLLM

@@ -60,13 +60,15 @@ def stop_outcome(
 
 
 def held_suffix(text: str, targets: Sequence[str]) -> int:
-    """The length of the longest end of ``text`` that is the beginning, but not the whole, of a target."""
-    longest = max((len(target) for target in targets), default=0) - 1
-    for length in range(min(longest, len(text)), 0, -1):
-        end = text[-length:]
-        if any(target.startswith(end) and len(target) > length for target in targets):
-            return length
-    return 0
+    """The length of the longest end of ``text`` that is the beginning, but not the whole, of a non-empty target."""
+    longest = 0
+    for target in targets:
+        start = text.find(target[0], max(0, len(text) - len(target) + 1))
+        while start >= 0 and not target.startswith(text[start:]):
+            start = text.find(target[0], start + 1)
+        if start >= 0:
+            longest = max(longest, len(text) - start)
+    return longest
 
 
 class StopMatcher:

@@ -54,6 +54,11 @@ class StreamConverter:
         self._finish_reason: str | None = None
         self._matched: str | None = None  # the stop sequence that ended the answer
 
+    @property
+    def ending(self) -> bool:
+        """Whether upstream has told why it stops: only the usage and its goodbye are still to come."""
+        return self._finish_reason is not None and not self.finished
+
     def feed(self, data: bytes) -> list[bytes]:
         """Frames for the next bytes from upstream, cut anywhere."""
         return self._read(data)
@@ -83,7 +88,7 @@ class StreamConverter:
         if not self.started:
             return []
         self.finished = True
-        return [sse_event("error", self.error.body(self._request_id))]
+        return [sse_event("error", self.error.event())]
 
     def _read(self, data: bytes | None) -> list[bytes]:
         """Convert the next bytes, or with None the rest."""

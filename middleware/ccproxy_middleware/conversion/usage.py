@@ -11,14 +11,12 @@ _SERVICE_TIERS = {
 }  # fmt: skip
 
 
-def find_usage(body: Mapping[str, Any], choice: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+def find_usage(body: dict[str, Any], choice: dict[str, Any]) -> dict[str, Any] | None:
     """The usage of a completion or chunk: at the top, in the choice (Moonshot) or under ``x_groq``."""
     groq = body.get("x_groq")
-    for holder in (body, choice, groq):
-        if isinstance(holder, Mapping):
-            usage = holder.get("usage")
-            if isinstance(usage, Mapping) and usage:
-                return usage
+    for usage in (body.get("usage"), choice.get("usage"), groq.get("usage") if isinstance(groq, dict) else None):
+        if usage and isinstance(usage, dict):
+            return usage
     return None
 
 
@@ -74,7 +72,7 @@ def service_tier(body: Mapping[str, Any], context: Context) -> dict[str, str]:
 
 def _count(holder: Any, name: str) -> int | None:
     """A count that is one: JSON from upstream may hold anything."""
-    value = holder.get(name) if isinstance(holder, Mapping) else None
+    value = holder.get(name) if isinstance(holder, dict) else None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**53:
