@@ -139,7 +139,8 @@ def redact(text: str) -> str:
 
 _SECRET = re.compile(
     r"""
-    \b(?:sk|rk|pk|gsk|csk|xai|nvapi|fw|hf|tgp|pplx|r8|sess)[-_][\w*.…-]{6,}[\w*…]  # vendors' prefixes
+    \bsk-[\w*.…-]{2,}[\w*…]
+    | \b(?:sk|rk|pk|gsk|csk|xai|nvapi|fw|hf|tgp|pplx|r8|sess)[-_][\w*.…-]{6,}[\w*…]  # vendors' prefixes
     | \bkey[-_](?=[\w*-]*[\d*])[\w*-]{8,}
     | \bAIza[\w*-]{8,}
     | \beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?                                                # JSON web tokens
