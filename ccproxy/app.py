@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import httpx
+from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -12,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ccproxy_middleware import (
     AuthMiddleware,
+    BoostMiddleware,
     CustomHeadersMiddleware,
     FormatConversionMiddleware,
     ModelMappingMiddleware,
@@ -33,15 +36,12 @@ def create_app(settings: Settings | None = None, *, endpoint: ASGIApp | None = N
     the same.
     """
     settings = settings or Settings.load()
-    client = make_client("httpx", timeout=settings.request_timeout) if settings.http_transport == "httpx" else None
-    forward = Forward(
-        settings.openai_base_url,
-        api_key=settings.openai_api_key.get_secret_value(),
-        api_version=settings.azure_api_version,
-        client=client,
-        timeout=settings.request_timeout,
-        max_retries=settings.max_retries,
-    )
+    clients: list[httpx.AsyncClient] = []
+    key = settings.openai_api_key
+    forward = _forward(settings, clients, settings.openai_base_url, key, settings.azure_api_version)
+    planner = None
+    if settings.enable_boost_support and settings.boost_base_url is not None:
+        planner = _forward(settings, clients, settings.boost_base_url, settings.boost_api_key)
     target = _Endpoint(endpoint or forward)
     options = conversion_options(settings)
     layers = [
@@ -55,6 +55,15 @@ def create_app(settings: Settings | None = None, *, endpoint: ASGIApp | None = N
         ),
         Middleware(FormatConversionMiddleware, provider=settings.provider, options=options),
     ]
+    if planner is not None:
+        boost = Middleware(
+            BoostMiddleware,
+            planner=planner,
+            model=settings.boost_model,
+            tiers=settings.enable_boost_support,
+            template=settings.boost_wrapper_template,
+        )
+        layers.insert(-1, boost)
     test_stack = FormatConversionMiddleware(target, provider=settings.provider, options=options)
     routes = [
         Route("/", Root(settings, [getattr(layer.cls, "__name__", "?") for layer in layers]), methods=["GET"]),
@@ -73,9 +82,10 @@ def create_app(settings: Settings | None = None, *, endpoint: ASGIApp | None = N
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            if client is not None:
+            for client in clients:
                 await stack.enter_async_context(client)
-            await stack.enter_async_context(forward.lifespan())
+            for forwarding in filter(None, (forward, planner)):
+                await stack.enter_async_context(forwarding.lifespan())
             yield
 
     app = Starlette(
@@ -86,6 +96,28 @@ def create_app(settings: Settings | None = None, *, endpoint: ASGIApp | None = N
     )
     app.router.redirect_slashes = False
     return app
+
+
+def _forward(
+    settings: Settings,
+    clients: list[httpx.AsyncClient],
+    base_url: str,
+    key: SecretStr | None,
+    api_version: str | None = None,
+) -> Forward:
+    """An endpoint with connections of its own; a client that the app has to open is added to ``clients``."""
+    client = None
+    if settings.http_transport == "httpx":
+        client = make_client("httpx", timeout=settings.request_timeout)
+        clients.append(client)
+    return Forward(
+        base_url,
+        api_key=key.get_secret_value() if key is not None else None,
+        api_version=api_version,
+        client=client,
+        timeout=settings.request_timeout,
+        max_retries=settings.max_retries,
+    )
 
 
 def conversion_options(settings: Settings) -> dict[str, Any]:

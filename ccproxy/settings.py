@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from string import Formatter
 from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
@@ -26,6 +25,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from ccproxy_middleware.boost.prompt import PLACEHOLDERS, Template
 from ccproxy_middleware.conversion.profiles import PROFILES, detect_provider, resolve_profile
 
 from .configuration import MASK, ConfigurationError, describe, problem
@@ -34,7 +34,6 @@ Tier = Literal["BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 HEADER_PREFIX = "CUSTOM_HEADER_"
-TEMPLATE_PLACEHOLDERS = ("user_request", "tools_text", "loop_count", "previous_attempts", "conversation")
 
 _URL = "an http:// or https:// URL with a host, without user, query and fragment"
 _KEY = "a key of printable ASCII characters"
@@ -130,7 +129,7 @@ class Settings(BaseSettings):
     boost_wrapper_template: str | None = _setting(
         None,
         "The planner's prompt, or the path of a file with it. Unset: the built-in one.",
-        "a text with " + ", ".join(f"{{{name}}}" for name in TEMPLATE_PLACEHOLDERS) + " (at least one), or a file",
+        "a text with " + ", ".join(f"{{{name}}}" for name in PLACEHOLDERS) + " (at least one), or a file",
     )
     custom_headers: Annotated[dict[str, str], NoDecode] = _setting(
         {},
@@ -266,13 +265,9 @@ class Settings(BaseSettings):
             return None
         try:
             text = Path(value).read_text(encoding="utf-8") if _is_file(value) else value
-            names = {name for _, name, _, _ in Formatter().parse(text) if name is not None}
         except (OSError, ValueError) as exc:
             raise ValueError(f"it can't be read: {exc}") from None
-        unknown = sorted(names.difference(TEMPLATE_PLACEHOLDERS))
-        if unknown:
-            raise ValueError(f"unknown placeholder {{{unknown[0]}}}")
-        if not names:
+        if not Template(text).placeholders:
             raise ValueError("it has no placeholder, and there is no such file")
         return text
 

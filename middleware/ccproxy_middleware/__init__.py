@@ -1,13 +1,17 @@
 """The layers of cc-boost: pure ASGI middleware, each of use alone in front of any ASGI app."""
 
 from .auth import AuthMiddleware
+from .boost import BoostCache, BoostMiddleware, MemoryBoostCache
 from .conversion import FormatConversionMiddleware
 from .headers import CustomHeadersMiddleware
 from .models import ModelMappingMiddleware
 
 __all__ = [
     "AuthMiddleware",
+    "BoostCache",
+    "BoostMiddleware",
     "CustomHeadersMiddleware",
     "FormatConversionMiddleware",
+    "MemoryBoostCache",
     "ModelMappingMiddleware",
 ]

@@ -3,9 +3,12 @@
 import json
 from typing import Any
 
+import anyio
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from ccproxy_middleware import FormatConversionMiddleware, ModelMappingMiddleware
+from ccproxy_middleware.conversion import middleware
 from ccproxy_middleware.conversion.catalogue import from_openai, model_info
 from ccproxy_middleware.conversion.profiles import resolve_profile
 from support.asgi import Inner, call, http_scope
@@ -101,8 +104,15 @@ async def test_models_are_listed_once_when_there_are_no_aliases() -> None:
     assert [model["id"] for model in page["data"]] == ["new", "old", "claude-haiku"]
 
 
-@pytest.mark.parametrize("inner", [Inner(b"no"), Inner(b"{}"), Inner(b'{"error":"x"}', status=500)])
-async def test_aliases_are_listed_when_the_provider_fails(inner: Inner, caplog: pytest.LogCaptureFixture) -> None:
+async def never_answers(scope: Scope, receive: Receive, send: Send) -> None:
+    await anyio.sleep_forever()
+
+
+@pytest.mark.parametrize("inner", [Inner(b"no"), Inner(b"{}"), Inner(b'{"error":"x"}', status=500), never_answers])
+async def test_aliases_are_listed_when_the_provider_fails(
+    inner: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(middleware, "_MODELS_LIMIT", 0.05)
     page = (await call(app(inner, list_models="upstream"), http_scope("GET", "/v1/models"))).json()
     assert [model["id"] for model in page["data"]] == ALIASES
     assert [record.levelname for record in caplog.records] == ["WARNING"]

@@ -100,11 +100,16 @@ def test_o200k_counts_when_a_text_is_long_or_odd(text: str) -> None:
     assert count_request({"messages": [user(text)]}, "o200k") > 7
 
 
-def test_the_estimate_stands_in_when_the_tokenizer_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "bpe_openai._bindings", None)
+@pytest.mark.parametrize("missing", ["bpe_openai", "bpe_openai._bindings"])
+def test_the_estimate_stands_in_when_the_tokenizer_is_missing_and_the_log_says_so_once(
+    missing: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
     tokens._o200k.cache_clear()
     try:
-        assert count_request({"messages": [user("a" * 36)]}, "o200k") == 3 + 4 + 10
+        for _ in range(2):
+            assert count_request({"messages": [user("a" * 36)]}, "o200k") == 3 + 4 + 10
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
     finally:
         tokens._o200k.cache_clear()
 

@@ -17,6 +17,7 @@ from anthropic.types import (
     Message,
     MessageParam,
     TextBlock,
+    TextBlockParam,
     ToolChoiceAnyParam,
     ToolChoiceAutoParam,
     ToolParam,
@@ -31,6 +32,7 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(1200)]
 
 USAGE = Path(__file__).parents[1] / "data/usage"
 OPTIONS = {"count_tokens": "llama.cpp", "list_models": "upstream"}
+GREEDY = {"temperature": 0}  # the same answer each time
 RECORDED_MAX = 700  # prompt tokens of the recorded requests that are sent again: each takes some seconds
 
 
@@ -86,7 +88,7 @@ def test_model_chats_over_two_turns_and_the_provider_counts_what_it_reads(chat: 
     for question in ("And another one?", None):
         prompt: dict[str, Any] = {"model": "claude-haiku-4-5", "system": "Be brief.", "messages": conversation}
         counted = chat.messages.count_tokens(**prompt)
-        message = chat.messages.create(**prompt, max_tokens=24)
+        message = chat.messages.create(**prompt, max_tokens=24, extra_body=GREEDY)
         assert message.model == "claude-haiku-4-5"
         assert message.stop_reason in ("end_turn", "max_tokens")
         assert said(message)
@@ -99,7 +101,7 @@ def test_model_chats_over_two_turns_and_the_provider_counts_what_it_reads(chat: 
 
 def test_stream_brings_the_text_piece_by_piece_and_the_usage_at_its_end(chat: Anthropic) -> None:
     prompt: dict[str, Any] = {"model": "claude-opus-4-8", "messages": [{"role": "user", "content": "Count to nine."}]}
-    with chat.messages.stream(**prompt, max_tokens=32) as stream:
+    with chat.messages.stream(**prompt, max_tokens=32, extra_body=GREEDY) as stream:
         pieces = list(stream.text_stream)
         message = stream.get_final_message()
     assert len(pieces) > 2
@@ -141,7 +143,9 @@ def test_tool_is_called_and_its_result_is_used_in_a_streamed_conversation(
 ) -> None:
     conversation: list[MessageParam] = [{"role": "user", "content": "What is the weather in Paris? Use the tool."}]
     prompt: dict[str, Any] = {"model": "claude-opus-4-8", "system": "Be brief.", "tools": [WEATHER]}
-    with caller.messages.stream(**prompt, max_tokens=128, messages=conversation, tool_choice=choice) as stream:
+    with caller.messages.stream(
+        **prompt, max_tokens=128, messages=conversation, tool_choice=choice, extra_body=GREEDY
+    ) as stream:
         fragments = [event.partial_json for event in stream if event.type == "input_json"]
         asking = stream.get_final_message()
     assert asking.stop_reason == "tool_use"
@@ -152,9 +156,12 @@ def test_tool_is_called_and_its_result_is_used_in_a_streamed_conversation(
 
     result: ToolResultBlockParam = {"type": "tool_result", "tool_use_id": call.id, "content": "17 degrees and raining"}
     conversation += [{"role": "assistant", "content": asking.content}]
-    conversation += [{"role": "user", "content": [result]}]
-    counted = caller.messages.count_tokens(**prompt, messages=conversation)
-    with caller.messages.stream(**prompt, max_tokens=64, messages=conversation) as stream:
+    # Without a question a small model would only call again.
+    question: TextBlockParam = {"type": "text", "text": "Say in one sentence what the tool has told you."}
+    conversation += [{"role": "user", "content": [result, question]}]
+    prompt |= {"messages": conversation}
+    counted = caller.messages.count_tokens(**prompt)
+    with caller.messages.stream(**prompt, max_tokens=64, extra_body=GREEDY) as stream:
         answer = stream.get_final_message()
     assert answer.stop_reason == "end_turn"
     assert "17" in said(answer)

@@ -321,6 +321,7 @@ async def test_bug_in_the_inner_app_is_the_hosts_to_answer() -> None:
 class Impatient(FormatConversionMiddleware):
     first_event_grace = 0.05
     ping_interval = 0.02
+    usage_wait = 0.05
 
 
 async def test_silence_begins_the_stream_and_is_filled_with_pings() -> None:
@@ -329,6 +330,18 @@ async def test_silence_begins_the_stream_and_is_filled_with_pings() -> None:
     assert names[:2] == ["message_start", "ping"]
     assert names[: names.index("content_block_start")].count("ping") >= 3
     assert check_stream(answer.body)[-1]["type"] == "message_stop"
+
+
+async def test_stream_ends_soon_after_the_finish_reason_even_if_upstream_stays() -> None:
+    answer = await call(Impatient(streaming(*HELLO[:3], 0.3)), post(), STREAM)
+    assert check_stream(answer.body)[-2]["delta"]["stop_reason"] == "end_turn"
+    assert answer.complete
+
+
+async def test_usage_that_comes_after_the_finish_reason_is_waited_for() -> None:
+    usage = b'data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":2,"total_tokens":9}}\n\n'
+    answer = await call(Impatient(streaming(*HELLO[:3], 0.01, usage, 0.3)), post(), STREAM)
+    assert check_stream(answer.body)[-2]["usage"]["input_tokens"] == 7
 
 
 async def test_failure_after_the_grace_is_an_error_event() -> None:
@@ -433,7 +446,11 @@ async def test_models_of_the_inner_app_are_listed_newest_first(query: str, ids: 
     answer = await ask(Inner(MODELS), b"", http_scope("GET", "/v1/models", query=query))
     page = answer.json()
     assert [model["id"] for model in page["data"]] == ids
-    assert (page["has_more"], page["first_id"], page["last_id"]) == (more, ids[0] if ids else None, (ids or [None])[-1])
+    assert (page["has_more"], page["first_id"], page["last_id"]) == (
+        more,
+        ids[0] if ids else None,
+        ids[-1] if ids else None,
+    )
 
 
 @pytest.mark.parametrize(

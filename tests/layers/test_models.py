@@ -139,7 +139,8 @@ async def test_answer_that_is_restored_already_or_none_passes(inner: Inner) -> N
 
 async def test_outer_layer_that_knows_the_clients_name_restores_it() -> None:
     inner = Inner(b'{"model":"real"}')
-    scope = http_scope("POST", "/v1/chat/completions", **{"ccproxy.model": {"requested": "claude-x", "tier": None}})
+    outer: dict[str, Any] = {"ccproxy.model": {"requested": "claude-x", "tier": None}}
+    scope = http_scope("POST", "/v1/chat/completions", **outer)
     answer = await call(mapping(inner), scope, {"model": "haiku"})
     assert answer.body == b'{"model":"real"}'
     assert inner.scopes[0]["ccproxy.model"] == {"requested": "claude-x", "tier": "SMALL_MODEL"}
@@ -153,6 +154,7 @@ async def test_models_are_left_for_inner_layers_and_listed_for_an_outer_converte
         ("claude-opus", "B"), ("claude-sonnet", "M"), ("claude-haiku", "S"),
     ]  # fmt: skip
     assert [tier_of(alias.id) for alias in aliases] == ["BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL"]
-    answer = await call(mapping(inner), http_scope("GET", "/v1/models", **{"ccproxy.lists_models": True}))
+    asked: dict[str, Any] = {"ccproxy.lists_models": True}
+    answer = await call(mapping(inner), http_scope("GET", "/v1/models", **asked))
     assert [item["display_name"] for item in answer.json()["data"]] == ["B", "M", "S"]
     assert len(inner.scopes) == 1

@@ -11,21 +11,23 @@ from typing import Literal
 Kind = Literal["SUMMARY", "GUIDANCE", "OTHER"]
 _Section = Literal["analysis", "guidance", "summary"]
 
-_NAMES: dict[_Section, str] = {
-    "summary": r"summary|final\s+(?:answer|response|summary)",
-    "analysis": r"analysis|reasoning|thoughts?",
-    "guidance": r"guidance|directions|(?:step[- ]by[- ]step\s+)?instructions?|next\s+steps?|action\s+plan",
+_NAMES: dict[_Section, tuple[str, ...]] = {
+    "summary": ("summary", "final answer", "final response", "final summary"),
+    "analysis": ("analysis", "reasoning", "thoughts"),
+    "guidance": ("guidance", "instructions", "instruction", "directions", "next step", "next steps", "action plan"),
 }
 _DECORATION = r"[ \t]{0,3}(?:(?:[-*+>]|\d{1,2}[.)])[ \t]+)?(?:\#{1,6}[ \t]*)?(?P<mark>\*{1,3}|_{1,3}|`)?[ \t]*"
-_ALL_NAMES = "|".join(f"(?P<{section}>{names})" for section, names in _NAMES.items())
-_AUDIENCE = r"(?:[ \t]+(?:for|to)[ \t]+[\w -]{1,40}?)?"
-_HEADING = re.compile(
-    rf"{_DECORATION}(?:{_ALL_NAMES}){_AUDIENCE}[ \t]*(?P<closed>(?P=mark))?[ \t]*(?P<colon>[:：])", re.IGNORECASE
-)
-_BARE_HEADING = re.compile(rf"{_DECORATION}(?:{_ALL_NAMES}){_AUDIENCE}[ \t]*(?:(?P=mark))?[ \t]*#*[ \t]*", re.IGNORECASE)
+_ALL_NAMES = "|".join(f"(?P<{section}>{'|'.join(names)})" for section, names in _NAMES.items()).replace(" ", r"[ \t]+")
+_NAME = rf"(?:{_ALL_NAMES})(?:[ \t]+(?:for|to)[ \t]+[\w -]{{1,40}}?)?[ \t]*"
+_HEADING = re.compile(rf"{_DECORATION}{_NAME}(?P<closed>(?P=mark))?[ \t]*[:：]", re.IGNORECASE)
+_BARE_HEADING = re.compile(rf"{_DECORATION}{_NAME}(?:(?P=mark))?[ \t]*#*[ \t]*", re.IGNORECASE)
 # A final answer may have headings of its own: only these end it.
-_END_OF_SUMMARY = re.compile(rf"{_DECORATION}(?P<name>ANALYSIS|GUIDANCE)[ \t]*(?:(?P=mark))?[ \t]*:")
-_MAY_END_SUMMARY = re.compile(r"[ \t]{0,3}[-+>#*_`\d.) \t]{0,16}(?P<word>[A-Z]{0,8})[*_` \t]{0,4}")
+_ENDING = ("ANALYSIS", "GUIDANCE")
+_END_OF_SUMMARY = re.compile(rf"{_DECORATION}(?:{'|'.join(_ENDING)})[ \t]*(?:(?P=mark))?[ \t]*:")
+
+# A line of which it is not yet known whether it is a heading.
+_UNDECIDED = re.compile(r"[ \t]{0,3}[-+>#*_`\d.) \t]{0,16}(?P<words>(?:[A-Za-z][A-Za-z \t]*)?)[*_`# \t]{0,8}")
+_UNDECIDED_AUDIENCE = re.compile(r" (?:f|fo|for|t|to|for .{0,40}|to .{0,40})")
 
 _FENCE = re.compile(r"[ \t]{0,3}(?:```|~~~)")
 _THINK = re.compile(r"\s*<think(?:ing)?>", re.IGNORECASE)
@@ -164,7 +166,8 @@ class PlanReader:
 
     def _begin(self, section: _Section, heading: re.Match[str] | None) -> None:
         self._section = section
-        self._fenced = self._mid_line = False
+        self._fenced = False
+        self._mid_line = heading is not None
         if section != "summary":
             self._texts[section] = ""
         self._closing = heading["mark"] or "" if heading and not heading["closed"] else ""
@@ -180,12 +183,9 @@ class PlanReader:
             if not at_end and len(self._buffer) < len(self._closing) and self._closing.startswith(self._buffer):
                 return False, ""
             self._buffer = self._without_mark(self._buffer)
-            self._mid_line = True
         line, newline, rest = self._buffer.partition("\n")
         whole = bool(newline) or at_end
         if not self._mid_line and self._ends_summary(line, whole):
-            if not whole and not self.is_summary:
-                return False, ""
             if self.is_summary:
                 self._over = True
                 return False, ""
@@ -202,14 +202,22 @@ class PlanReader:
     def _ends_summary(self, line: str, whole: bool) -> bool:
         if self.is_summary:
             return _END_OF_SUMMARY.match(line) is not None
-        return whole and (_HEADING.match(line) is not None or self._bare_heading(line) is not None)
+        return _HEADING.match(line) is not None or (whole and self._bare_heading(line) is not None)
 
     def _may_end_summary(self, line: str) -> bool:
         """Whether a line that is not yet whole may become a heading."""
-        if not self.is_summary:
-            return True
-        found = _MAY_END_SUMMARY.fullmatch(line)
-        return found is not None and any(name.startswith(found["word"]) for name in ("ANALYSIS", "GUIDANCE"))
+        undecided = _UNDECIDED.fullmatch(line)
+        if undecided is None:
+            return False
+        words = " ".join(undecided["words"].split())
+        if self.is_summary:
+            return any(name.startswith(words) for name in _ENDING)
+        words = words.lower()
+        return any(
+            name.startswith(words) or (words.startswith(name) and _UNDECIDED_AUDIENCE.fullmatch(words[len(name) :]))
+            for names in _NAMES.values()
+            for name in names
+        )
 
     def _release(self, text: str) -> str:
         self._texts["summary"] += text

@@ -19,12 +19,13 @@ _EXPECTED: Mapping[type, str] = {
 
 def expect(value: Any, kind: type[T], path: str) -> T:
     """The value itself if it is of that JSON type. Raises a 400 that names the path."""
+    found: Any = value
     if kind is int and isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
-        return value
+        found = int(value)
+    if kind is float and isinstance(value, int):
+        found = float(value)
+    if isinstance(found, kind) and (kind is bool or not isinstance(value, bool)):
+        return found
     raise invalid_request(f"{path}: Input should be {_EXPECTED[kind]}")
 
 

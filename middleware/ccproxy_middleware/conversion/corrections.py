@@ -59,6 +59,9 @@ def find_correction(status: int, body: bytes, sent: Mapping[str, Any], profile: 
     return None
 
 
+_LIMITS = ("max_output", "min_output")
+
+
 class LearnedProfiles:
     """The profile for each upstream model, with what its provider's refusals have taught.
 
@@ -82,6 +85,8 @@ class LearnedProfiles:
         if model not in self._learned and len(self._learned) >= _MAX_MODELS:
             del self._learned[next(iter(self._learned))]
         self._learned[model] = learned = _corrected(known, patch)
+        # The limits come from settings of their own in the proxy: written down here too they would outlive a change.
+        permanent = {name: v for name, v in learned.options.items() if name in patch or name not in _LIMITS}
         overruled = [name for name in patch if name in self._profile.options]
         logger.warning(
             "the provider refused a request for model %r and took it with %s, which is remembered until this process "
@@ -89,7 +94,7 @@ class LearnedProfiles:
             model,
             _json(patch),
             f", against the option {', '.join(overruled)} set here" if overruled else "",
-            redact(_json(learned.options)),
+            redact(_json(permanent)),
         )
 
 
@@ -110,7 +115,7 @@ def _top(*names: str) -> Callable[[_Sent], bool]:
 
 
 def _in_tools(key: str) -> Callable[[_Sent], bool]:
-    return lambda sent: any(key in tool.get("function", ()) for tool in sent.get("tools", ()))
+    return lambda sent: any(key in tool.get("function", ()) for tool in sent.get("tools") or ())
 
 
 def _in_messages(key: str) -> Callable[[_Sent], bool]:
@@ -135,7 +140,7 @@ def _forced_choice(sent: _Sent) -> bool:
 
 
 def _format(kind: str) -> Callable[[_Sent], bool]:
-    return lambda sent: sent.get("response_format", {}).get("type") == kind
+    return lambda sent: (sent.get("response_format") or {}).get("type") == kind
 
 
 def _tools_with_effort(effort_is_none: bool) -> Callable[[_Sent], bool]:

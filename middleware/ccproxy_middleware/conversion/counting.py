@@ -47,7 +47,7 @@ class TokenCounter:
         if self._warned:
             return
         self._warned = True
-        reason = str(error) or f"no answer in {self.limit:g} seconds"
+        reason = str(error) or type(error).__name__
         logger.warning("count_tokens is %s, but the provider did not count (%s): counting here", counter, reason)
 
 

@@ -141,35 +141,57 @@ class Exchange:
 class StreamExchange(Exchange):
     """An exchange whose client asked for a stream.
 
-    ``grace`` is how many seconds of silence may pass before the stream is begun without a first event, and
-    ``interval`` after how many without output a ping follows.
+    ``grace`` is how many seconds of silence may pass before the stream is begun without a first event,
+    ``interval`` after how many without output a ping follows, and ``usage_wait`` how many the usage may take that
+    follows the finish reason.
     """
 
     def __init__(
-        self, request: ConvertedRequest, request_id: str, send: Send, *, grace: float, interval: float
+        self,
+        request: ConvertedRequest,
+        request_id: str,
+        send: Send,
+        *,
+        grace: float,
+        interval: float,
+        usage_wait: float,
     ) -> None:
         super().__init__(request, request_id, send)
         self._converter = StreamConverter(request.context, request_id)
         self._grace = grace
         self._interval = interval
+        self._usage_wait = usage_wait
+        self._ending = anyio.Event()  # upstream has told its finish reason
+        self._ended_at = 0.0
         self._lock = anyio.Lock(fast_acquire=True)  # a ping must not come in between two halves of an answer
         self._committed = False
         self._whole: bool | None = None  # whether upstream answers with one JSON body, once that is known
         self._last_output = anyio.current_time()
 
     async def keep_alive(self) -> None:
-        """Start the stream when the grace is over, then send pings while upstream is silent."""
+        """Start the stream when the grace is over, send pings while upstream is silent, end it when all is said."""
         with contextlib.suppress(OSError):  # the client is gone, as the inner app will find out too
             while not self.done:
-                limit = self._interval if self._committed else self._grace
-                wait = self._last_output + limit - anyio.current_time()
+                ending = self._ending.is_set()
+                wait = self._next_action(ending) - anyio.current_time()
                 if wait > 0:
-                    await anyio.sleep(wait)
+                    with anyio.move_on_after(wait):
+                        await (anyio.sleep_forever() if ending else self._ending.wait())
                     continue
                 async with self._lock:
-                    if not self.done:
-                        started = self._converter.started
-                        await self._emit(self._converter.ping() if started else self._converter.start())
+                    if self.done:
+                        return
+                    if ending:
+                        await self._convert(b"", more=False)
+                    elif self._converter.started:
+                        await self._emit(self._converter.ping())
+                    else:
+                        await self._emit(self._converter.start())
+
+    def _next_action(self, ending: bool) -> float:
+        if ending:
+            return self._ended_at + self._usage_wait
+        return self._last_output + (self._interval if self._committed else self._grace)
 
     async def _on_body(self, data: bytes, *, more: bool) -> None:
         async with self._lock:
@@ -215,6 +237,9 @@ class StreamExchange(Exchange):
             await self._emit(frames, more=False)
         elif frames:
             await self._emit(frames)
+        if converter.ending and not self._ending.is_set():
+            self._ended_at = anyio.current_time()
+            self._ending.set()
 
     async def _emit(self, frames: list[bytes], *, more: bool = True) -> None:
         if not self._committed:

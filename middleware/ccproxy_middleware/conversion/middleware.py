@@ -39,6 +39,8 @@ from .response import empty_message, message_events
 
 logger = logging.getLogger("ccproxy.conversion")
 
+_MODELS_LIMIT = 2.0  # seconds for the provider's own models; Claude Code waits three for the whole list
+
 _METHODS = {"/v1/messages": "POST", "/v1/messages/count_tokens": "POST", "/v1/models": "GET"}
 
 
@@ -58,6 +60,7 @@ class FormatConversionMiddleware:
 
     first_event_grace = 10.0  # seconds of silence until a stream is begun, and an early failure has lost its status
     ping_interval = 10.0  # seconds without output until a ping
+    usage_wait = 5.0  # seconds for the usage that may follow the finish reason
     max_corrections = 5  # of one request, each for another refusal
 
     def __init__(self, app: ASGIApp, *, provider: str = "generic", options: Mapping[str, Any] = {}) -> None:
@@ -125,7 +128,14 @@ class FormatConversionMiddleware:
         if not request.stream:
             exchange = Exchange(request, id_, send)
             return await self._run(inner_scope, body, exchange)
-        stream = StreamExchange(request, id_, send, grace=self.first_event_grace, interval=self.ping_interval)
+        stream = StreamExchange(
+            request,
+            id_,
+            send,
+            grace=self.first_event_grace,
+            interval=self.ping_interval,
+            usage_wait=self.usage_wait,
+        )
         failure: Exception | None = None
         async with anyio.create_task_group() as tasks:  # it would wrap what is raised inside in a group
             tasks.start_soon(stream.keep_alive)
@@ -236,9 +246,10 @@ class FormatConversionMiddleware:
     async def _upstream_models(self, scope: Scope, receive: Receive) -> list[catalogue.ModelInfo]:
         """The provider's own models; none where it fails, since the aliases are there all the same."""
         try:
-            return await self._listed(scope, receive)
-        except (ApiError, StreamAborted) as error:
-            logger.warning("the provider's own models are not listed: %s", error)
+            with anyio.fail_after(_MODELS_LIMIT):
+                return await self._listed(scope, receive)
+        except (ApiError, StreamAborted, TimeoutError) as error:
+            logger.warning("the provider's own models are not listed: %s", str(error) or type(error).__name__)
             return []
 
     async def _listed(self, scope: Scope, receive: Receive) -> list[catalogue.ModelInfo]:

@@ -1,0 +1,203 @@
+"""An answer of the executor: held until it is known to be one that helps, then passed on as it comes."""
+
+from typing import Literal
+
+from starlette.types import Message
+
+from .._asgi import Headers, get_header, without_headers
+from .._errors import ApiError, StreamAborted
+from .._json import dumps, loads
+from .._sse import SSEParser
+from ..conversion.errors import error_from_response
+from ..conversion.profiles import Profile
+from .dialect import DONE, Dialect, Payload, Seen
+from .reply import Reply
+from .usage import Usage
+
+WaitFor = Literal["call", "content", "nothing"]
+
+_CUT_OFF = "the provider's answer ended before it was complete"
+_PROFILE = Profile()
+
+
+class ExecutorAnswer:
+    """Receives the messages of the inner app (:meth:`send`) and passes them to the client.
+
+    wait_for: what it has to begin with before it goes to the client: a tool ``call``, any ``content`` (a call, or
+        text), or ``nothing``.
+    headers: further ones of the response. spent: the usage of the other calls.
+    text, usage: what it said, and what it cost, as far as it has come.
+    """
+
+    def __init__(self, dialect: Dialect, reply: Reply, *, wait_for: WaitFor, headers: Headers, spent: Usage) -> None:
+        self.text = ""
+        self.usage: Usage = {}
+        self.flows = False  # it goes to the client
+        self._dialect = dialect
+        self._reply = reply
+        self._wait_for = wait_for
+        self._extra_headers = headers
+        self._spent = spent
+        self._status = 0
+        self._headers: Headers = []
+        self._parser = SSEParser()
+        self._streams: bool | None = None  # None: not yet known
+        self._body = bytearray()  # of an answer that is no stream
+        self._held: list[Payload | None] = []  # events; None is [DONE]
+        self._whole: Payload | None = None
+        self._error: ApiError | None = None  # an event that told of a failure before anything was sent
+        self._calls_tool = False
+        self._complete = False
+        self._ended = False  # the inner app has sent all
+
+    @property
+    def settled(self) -> bool:
+        """Whether the client has its answer, or its error."""
+        return self._reply.done
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether it is complete and says something."""
+        return self._complete and bool(self.text.strip())
+
+    async def send(self, message: Message) -> None:
+        """Take one message of the inner app's."""
+        if self._ended:
+            return
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            self._headers = list(message.get("headers", ()))
+        elif message["type"] == "http.response.body":
+            self._ended = not message.get("more_body", False)
+            await self._take(message.get("body", b""))
+
+    async def close(self) -> None:
+        """The inner app has returned, or broken off. Raises StreamAborted where the client sees half an answer."""
+        if self._reply.aborted:
+            raise StreamAborted  # also where the inner app has kept it to itself
+        if self._reply.done:
+            return
+        if self._error is not None and self.flows:
+            raise StreamAborted(self._error.message)  # the client has been told of it by the event
+        if self._error is not None or not (self._complete and self._ended):
+            await self._reply.fail(self._error or ApiError(502, "api_error", _CUT_OFF))
+
+    async def release(self, *, headers: Headers, spent: Usage) -> None:
+        """Send a held answer."""
+        self._extra_headers = headers
+        self._spent = spent
+        await self._flow()
+
+    async def _take(self, data: bytes) -> None:
+        if not 200 <= self._status < 300:
+            self._body += data
+            if self._ended:
+                await self._pass_error()
+            return
+        if not self._streams:
+            self._body += data
+            start = self._body[:64].lstrip()
+            if self._streams is None and (start or self._ended):
+                self._streams = not start.startswith((b"{", b"[")) and self._reply.stream
+            data = bytes(self._body)
+        if self._streams:
+            await self._take_events(data)
+        elif self._ended:
+            await self._take_whole(data)
+
+    async def _pass_error(self) -> None:
+        """The inner app's own error, as it is."""
+        if self._reply.committed:
+            await self._reply.fail(error_from_response(self._status, self._headers, bytes(self._body), _PROFILE))
+        headers = without_headers(self._headers, b"content-length")
+        await self._reply.whole(self._status, [*headers, *self._extra_headers], bytes(self._body))
+
+    async def _take_whole(self, body: bytes) -> None:
+        try:
+            answer = loads(body)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            return await self._reply.fail(ApiError(502, "api_error", "the provider's answer is not JSON"))
+        self._whole = answer
+        self._note(self._dialect.see_answer(answer))
+        if self._complete and (self._wanted() or self._wait_for == "nothing"):
+            await self._flow()
+
+    async def _take_events(self, data: bytes) -> None:
+        events = self._parser.feed(data)
+        if self._ended:
+            events += self._parser.finish()
+        fresh: list[Payload | None] = []
+        for event in events:
+            payload = None if event.strip() == b"[DONE]" else _parse(event)
+            if payload == {}:
+                continue
+            fresh.append(payload)
+            self._note(Seen(complete=True) if payload is None else self._dialect.see_event(payload))
+        if self.flows:
+            return await self._write(fresh)
+        self._held += fresh
+        if self._error is None and self._wanted():
+            await self._flow()
+
+    def _note(self, seen: Seen) -> None:
+        self.text += seen.text
+        self.usage = seen.usage or self.usage
+        self._calls_tool |= seen.calls_tool
+        self._complete |= seen.complete
+        self._error = self._error or seen.error
+
+    def _wanted(self) -> bool:
+        match self._wait_for:
+            case "call":
+                return self._calls_tool
+            case "content":
+                return self._calls_tool or bool(self.text.strip())
+            case "nothing":
+                return bool(self._held)
+
+    async def _flow(self) -> None:
+        """Begin to pass the answer on."""
+        self.flows = True
+        headers = without_headers(self._headers, b"content-length", b"etag", b"content-md5", b"content-type")
+        headers += self._extra_headers
+        if self._whole is not None:
+            answer = self._dialect.add_usage(self._whole, self._spent)
+            if not self._reply.stream:
+                kind = get_header(self._headers, b"content-type") or "application/json"
+                return await self._reply.whole(
+                    200, [(b"content-type", kind.encode("latin-1")), *headers], dumps(answer)
+                )
+            frames = self._dialect.as_stream(answer)
+            if self._reply.opened_early:
+                frames = frames[1:]  # without message_start
+            await self._reply.begin(200, [(b"content-type", b"text/event-stream; charset=utf-8"), *headers])
+            return await self._reply.write(b"".join(frames), more=False)
+        kind = get_header(self._headers, b"content-type") or "text/event-stream"
+        await self._reply.begin(self._status, [(b"content-type", kind.encode("latin-1")), *headers])
+        held, self._held = self._held, []
+        await self._write(held)
+
+    async def _write(self, events: list[Payload | None]) -> None:
+        """Send events on; only an answer that is complete may end."""
+        frames = b"".join(self._frame(event) for event in events)
+        is_end = self._ended and self._complete and self._error is None
+        if frames or is_end:
+            await self._reply.write(frames, more=not is_end)
+
+    def _frame(self, event: Payload | None) -> bytes:
+        if event is None:
+            return DONE
+        if event.get("type") == "message_start" and self._reply.opened_early:
+            return b""
+        return self._dialect.frame(self._dialect.add_usage(event, self._spent))
+
+
+def _parse(event: bytes) -> Payload:
+    """An event's object; an empty one for what is none."""
+    try:
+        payload = loads(event)
+    except ValueError:
+        return {}
+    return payload if isinstance(payload, dict) else {}

@@ -1,0 +1,136 @@
+"""The layer: which requests are boosted."""
+
+from collections.abc import Collection
+from typing import Any
+
+import anyio
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from .._asgi import BodyTooLarge, BufferedBody, ClientDisconnected, route_path
+from .._errors import MAX_BODY_BYTES, body_too_large, request_id, send_error
+from ..conversion.tokens import estimate_tokens
+from ..models import TIERS, tier_of
+from .cache import BoostCache, MemoryBoostCache
+from .dialect import Dialect, dialect_of
+from .loop import BoostLoop
+from .planner import Planner
+from .plans import Plans
+from .prompt import DEFAULT_TEMPLATE, Template
+from .reply import Reply
+from .tools import offered_tools
+
+
+class BoostMiddleware:
+    """Let a strong model without tools plan, and the inner app's model carry the plan out with its tools.
+
+    planner: an ASGI app that answers ``POST /chat/completions``, with streams; it is asked for ``model`` and at most
+        ``max_tokens`` tokens, and gets no header of the client's.
+    tiers: of ``BIG_MODEL``, ``MIDDLE_MODEL``, ``SMALL_MODEL`` those to boost; none: every request.
+    template: the planner's prompt, with placeholders (:mod:`.prompt`).
+    max_loops: how often plan and execution may be tried before the plain request is made.
+    cache: where plans are kept; without one 256 of them in memory, each for 60 seconds.
+
+    Raises ValueError for a tier, template or number that can't be used. Needs asyncio.
+
+    Reads: ``POST /v1/messages`` and ``*/chat/completions`` that carry tools, so it may stand on either side of
+    FormatConversionMiddleware; ``ccproxy.model`` in the scope, without which the tier follows from the model's name.
+    Everything else passes untouched, and so does a request for an answer by a JSON schema, or with ``tool_choice``
+    none. Writes: the guidance, as one more system message; ``x-boost-loops`` and ``x-boost-outcome`` on the answer,
+    whose usage is the sum over all calls.
+    """
+
+    first_event_grace = 10.0  # seconds of silence until an Anthropic stream is begun
+    ping_interval = 10.0  # seconds without output until a ping
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        planner: ASGIApp,
+        model: str,
+        tiers: Collection[str] = (),
+        template: str | None = None,
+        max_loops: int = 3,
+        cache: BoostCache | None = None,
+        max_tokens: int = 4096,
+    ) -> None:
+        if not model:
+            raise ValueError("the planner's model needs a name")
+        if unknown := sorted(set(tiers).difference(TIERS)):
+            raise ValueError(f"unknown tier {unknown[0]!r}; there are {', '.join(TIERS)}")
+        if max_loops < 1 or max_tokens < 1:
+            raise ValueError("max_loops and max_tokens must be at least 1")
+        self.app = app
+        self._tiers = frozenset(tiers)
+        self._template = Template(DEFAULT_TEMPLATE if template is None else template)
+        self._max_loops = max_loops
+        self._model = model
+        self._plans = Plans(Planner(planner, model=model, max_tokens=max_tokens), cache or MemoryBoostCache())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        dialect = dialect_of(route_path(scope)) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if dialect is None:
+            return await self.app(scope, receive, send)
+        try:
+            body = await BufferedBody.read(scope, receive, MAX_BODY_BYTES)
+        except BodyTooLarge:
+            return await send_error(scope, send, body_too_large())
+        except ClientDisconnected:
+            return
+        try:
+            data = body.data
+        except ValueError:
+            data = None
+        if not self._is_boosted(scope, data, dialect):
+            return await self.app(scope, body, send)
+        try:
+            await self._boost({**scope, "ccproxy.request_id": request_id(scope)}, body, data, send, dialect)
+        except ClientDisconnected:
+            return
+
+    def _is_boosted(self, scope: Scope, data: Any, dialect: Dialect) -> bool:
+        if not isinstance(data, dict) or not isinstance(data.get("messages"), list) or not data["messages"]:
+            return False
+        if not offered_tools(data) or dialect.tool_choice(data) == "none" or dialect.fixes_format(data):
+            return False
+        if data.get("max_tokens") == 0:  # warms a prompt cache and wants no answer
+            return False
+        known = scope.get("ccproxy.model") or {}
+        return not self._tiers or (known.get("tier") or tier_of(str(data.get("model")))) in self._tiers
+
+    async def _boost(
+        self, scope: Scope, body: BufferedBody, data: dict[str, Any], send: Send, dialect: Dialect
+    ) -> None:
+        known = scope.get("ccproxy.model") or {}
+        reply = Reply(
+            scope,
+            send,
+            dialect,
+            model=str(known.get("requested") or data.get("model")),
+            planner=self._model,
+            stream=data.get("stream") is True,
+            include_usage=dialect.includes_usage(data),
+            input_tokens=estimate_tokens(body.body.decode(errors="replace")),
+        )
+        await body()  # from now on it tells of the client's leaving only
+        loop = BoostLoop(
+            self.app,
+            scope,
+            body,
+            data,
+            dialect=dialect,
+            reply=reply,
+            plans=self._plans,
+            template=self._template,
+            max_loops=self._max_loops,
+        )
+        failure: Exception | None = None
+        async with anyio.create_task_group() as tasks:  # it would wrap what is raised inside in a group
+            tasks.start_soon(reply.keep_alive, self.first_event_grace, self.ping_interval)
+            try:
+                await loop.run()
+            except Exception as error:
+                failure = error
+            tasks.cancel_scope.cancel()
+        if failure is not None:
+            raise failure

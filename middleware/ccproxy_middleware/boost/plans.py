@@ -1,0 +1,127 @@
+"""Plans for prompts: out of the cache, from a call that is already under way, or from a new one.
+
+A planner's call runs in a task of its own, so that a client that leaves doesn't end it for others that wait for the
+same plan. The last one to leave does.
+"""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+
+from .cache import BoostCache
+from .plan import read_plan
+from .planner import Planner, PlannerAnswer, PlannerError
+
+logger = logging.getLogger("ccproxy.boost")
+
+_Ask = Callable[[Callable[[str], None]], Awaitable[PlannerAnswer]]
+
+
+class Plans:
+    """Asks the planner as seldom as possible. Needs asyncio; one instance may serve several event loops."""
+
+    def __init__(self, planner: Planner, cache: BoostCache) -> None:
+        self._planner = planner
+        self._cache = cache
+        self._flights: dict[tuple[asyncio.AbstractEventLoop, str], _Flight] = {}
+
+    async def stream(self, prompt: str, request_id: str) -> AsyncGenerator[str | PlannerAnswer, None]:
+        """The text of the planner's answer as it comes, and at last the whole answer; a cached one comes at once.
+
+        Raises PlannerError. Close it (``aclosing``): that is how this listener leaves.
+        """
+        planner = self._planner
+        identity = f"{planner.model}\0{planner.max_tokens}\0{prompt}".encode("utf-8", "surrogatepass")
+        key = hashlib.sha256(identity).hexdigest()
+        stored = await self._stored(key)
+        if stored is not None:
+            yield stored
+            return
+
+        async def ask(on_text: Callable[[str], None]) -> PlannerAnswer:
+            answer = await planner.ask(prompt, request_id, on_text)
+            if read_plan(answer.text).kind != "OTHER":
+                await self._store(key, answer)
+            return answer
+
+        place = (asyncio.get_running_loop(), key)
+        flight = self._flights.get(place)
+        if flight is None:
+
+            def forget(ended: _Flight) -> None:
+                if self._flights.get(place) is ended:
+                    del self._flights[place]
+
+            flight = self._flights[place] = _Flight(ask, forget)
+        async with aclosing(flight.listen()) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def _stored(self, key: str) -> PlannerAnswer | None:
+        try:
+            data = await self._cache.get(key)
+            return None if data is None else PlannerAnswer.load(data)
+        except Exception as error:
+            logger.warning("the cache of plans can't be read: %s", type(error).__name__)
+            return None
+
+    async def _store(self, key: str, answer: PlannerAnswer) -> None:
+        try:
+            await self._cache.set(key, answer.dump())
+        except Exception as error:
+            logger.warning("the cache of plans can't be written: %s", type(error).__name__)
+
+
+class _Flight:
+    """A call of the planner, and all who listen to it. ``on_over`` is called once nobody may join any more."""
+
+    def __init__(self, ask: _Ask, on_over: "Callable[[_Flight], None]") -> None:
+        self._pieces: list[str] = []
+        self._news = asyncio.Event()
+        self._listeners = 0
+        self._on_over = on_over
+        self._task = asyncio.create_task(self._run(ask))
+        self._task.add_done_callback(self._over)
+
+    async def listen(self) -> AsyncGenerator[str | PlannerAnswer, None]:
+        """All that was and will be said, then the whole answer. Raises PlannerError."""
+        self._listeners += 1
+        read = 0
+        try:
+            while True:
+                news = self._news
+                if read < len(self._pieces):
+                    text = "".join(self._pieces[read:])
+                    read = len(self._pieces)
+                    yield text
+                elif self._task.done():
+                    break
+                else:
+                    await news.wait()
+            if self._task.cancelled():
+                raise PlannerError("the call was cancelled")
+            yield self._task.result()
+        finally:
+            self._listeners -= 1
+            if not self._listeners:
+                self._on_over(self)
+                self._task.cancel()
+
+    async def _run(self, ask: _Ask) -> PlannerAnswer:
+        return await ask(self._on_text)
+
+    def _on_text(self, text: str) -> None:
+        self._pieces.append(text)
+        self._wake()
+
+    def _over(self, task: "asyncio.Task[PlannerAnswer]") -> None:
+        self._on_over(self)
+        self._wake()
+        if not task.cancelled():
+            task.exception()  # it may be that nobody is left to be told
+
+    def _wake(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()

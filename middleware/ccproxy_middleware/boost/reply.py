@@ -1,0 +1,171 @@
+"""The client's side of one boosted request: what it is sent, and when that begins.
+
+Nothing is sent before there is something to say, so that a failure still gets a real status. Only an Anthropic stream
+is begun with ``message_start`` when the silence lasts too long, and gets pings; after that a failure is an ``error``
+event, and the body never ends cleanly.
+"""
+
+import contextlib
+import secrets
+import time
+from typing import Any
+
+import anyio
+from starlette.types import Scope, Send
+
+from .._asgi import Headers
+from .._errors import ApiError, StreamAborted, header_value, request_id, send_error
+from .._json import dumps
+from ..conversion.context import Context
+from ..conversion.response import convert_response
+from ..conversion.stream import StreamConverter
+from .dialect import DONE, Dialect
+from .usage import Usage, add_to_openai
+
+_STREAM_HEADERS: Headers = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class Reply:
+    """Sends the answer. Writers send whole events only, so a ping may come between any two of them.
+
+    model: the name that the client knows the model by. planner: the model that writes final answers.
+    committed: the response has started. done: it is complete, or broken off (aborted).
+    opened_early: message_start has been sent before there was an answer.
+    """
+
+    def __init__(
+        self,
+        scope: Scope,
+        send: Send,
+        dialect: Dialect,
+        *,
+        model: str,
+        planner: str,
+        stream: bool,
+        include_usage: bool,
+        input_tokens: int,
+    ) -> None:
+        self.stream = stream
+        self.committed = False
+        self.done = False
+        self.aborted = False
+        self.opened_early = False
+        self._scope = scope
+        self._send = send
+        self._dialect = dialect
+        self._planner = planner
+        self._include_usage = include_usage
+        self._context = Context(model=model, input_tokens=input_tokens)
+        self._request_id = request_id(scope)
+        self._converter = StreamConverter(self._context, self._request_id) if dialect.anthropic and stream else None
+        self._lock = anyio.Lock(fast_acquire=True)
+        self._last_output = anyio.current_time()
+        self._chunk = {
+            "id": "chatcmpl-boost" + secrets.token_hex(12),
+            "object": "chat.completion.chunk",
+            "created": int(time.time()),
+            "model": model,
+        }
+
+    async def keep_alive(self, grace: float, interval: float) -> None:
+        """Begin the stream when the grace is over, then send pings while nothing else is sent."""
+        converter = self._converter
+        if converter is None:
+            return
+        with contextlib.suppress(OSError):  # the client is gone, as the others will find out too
+            while not self.done:
+                wait = self._last_output + (interval if self.committed else grace) - anyio.current_time()
+                if wait > 0:
+                    await anyio.sleep(wait)
+                    continue
+                async with self._lock:
+                    if self.done:
+                        return
+                    if self.committed:
+                        await self._body(b'event: ping\ndata: {"type":"ping"}\n\n')
+                    else:
+                        self.opened_early = True
+                        await self._start(200, _STREAM_HEADERS)
+                        await self._body(b"".join(converter.start()))
+
+    # An answer of the inner app's
+
+    async def begin(self, status: int, headers: Headers) -> None:
+        """Start the response, if it has not been."""
+        async with self._lock:
+            if not self.committed:
+                await self._start(status, headers)
+
+    async def write(self, data: bytes, *, more: bool = True) -> None:
+        """Send a piece of the body."""
+        async with self._lock:
+            self.done = self.done or not more
+            await self._body(data, more=more)
+
+    async def whole(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a response that is there as a whole."""
+        await self.begin(status, [*headers, (b"content-length", str(len(body)).encode())])
+        await self.write(body, more=False)
+
+    async def fail(self, error: ApiError) -> None:
+        """Tell the client of a failure. Raises StreamAborted if its answer has begun."""
+        async with self._lock:
+            self.done = True
+            if not self.committed:
+                return await send_error(self._scope, self._send, error)
+            self.aborted = True
+            if self.stream:
+                await self._body(self._dialect.error_frame(error, self._request_id))
+        raise StreamAborted(error.message)
+
+    # The planner's final answer
+
+    async def summary_text(self, text: str, headers: Headers) -> None:
+        """Stream a piece of the final answer."""
+        choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+        if not self.committed:
+            choice["delta"] = {"role": "assistant", "content": text}
+        await self._summary(self._frame({"choices": [choice]}), headers)
+
+    async def summary_end(self, text: str, finish_reason: str, usage: Usage, headers: Headers) -> None:
+        """End the final answer; ``text`` is all of it, which is sent here if the client did not ask for a stream."""
+        counts = add_to_openai({}, usage)
+        if not self.stream:
+            return await self._summary_whole(text, finish_reason, counts, headers)
+        last = self._frame({"choices": [{"index": 0, "delta": {}, "finish_reason": finish_reason}]})
+        if self._include_usage:
+            last += self._frame({"choices": [], "usage": counts})
+        await self._summary(last + DONE, headers, more=False)
+
+    async def _summary(self, chunks: bytes, headers: Headers, *, more: bool = True) -> None:
+        frames = b"".join(self._converter.feed(chunks)) if self._converter is not None else chunks
+        await self.begin(200, [*_STREAM_HEADERS, *self._own_headers(headers)])
+        if frames or not more:
+            await self.write(frames, more=more)
+
+    async def _summary_whole(self, text: str, finish_reason: str, usage: dict[str, Any], headers: Headers) -> None:
+        message = {"role": "assistant", "content": text, "refusal": None}
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason}
+        completion = {**self._chunk, "object": "chat.completion", "choices": [choice], "usage": usage}
+        answer = convert_response(completion, self._context) if self._dialect.anthropic else completion
+        kind: Headers = [(b"content-type", b"application/json")]
+        await self.whole(200, [*kind, *self._own_headers(headers)], dumps(answer))
+
+    def _frame(self, fields: dict[str, Any]) -> bytes:
+        return b"data: " + dumps({**self._chunk, **fields}) + b"\n\n"
+
+    def _own_headers(self, headers: Headers) -> Headers:
+        id_: Headers = [(b"request-id", self._request_id.encode())]
+        return [*id_, *header_value(b"x-upstream-model", self._planner), *headers]
+
+    async def _start(self, status: int, headers: Headers) -> None:
+        self.committed = True
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def _body(self, data: bytes, *, more: bool = True) -> None:
+        self._last_output = anyio.current_time()
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
