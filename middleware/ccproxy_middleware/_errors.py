@@ -95,7 +95,11 @@ def speaks_openai(scope: Scope) -> bool:
 
 
 async def send_error(scope: Scope, send: Send, error: ApiError) -> None:
-    """Answer a request with an error in the dialect of its path."""
+    """Answer a request with an error in the dialect of its path.
+
+    The error itself rides on the message as ``ccproxy.error``: so an outer converter knows a refusal of our own
+    from one of the provider's, which would mean something else to the client.
+    """
     id_ = request_id(scope)
     body = dumps(error.openai_body() if speaks_openai(scope) else error.body(id_))
     headers: Headers = [
@@ -104,5 +108,6 @@ async def send_error(scope: Scope, send: Send, error: ApiError) -> None:
         (b"request-id", id_.encode()),
         *((name.encode("latin-1"), value.encode("latin-1")) for name, value in error.headers),
     ]
-    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    start = {"type": "http.response.start", "status": error.status, "headers": headers, "ccproxy.error": error}
+    await send(start)
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

@@ -33,11 +33,12 @@ def stream(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 
 
-async def start_and_leave(running: Boosted, body: dict[str, Any], arrived: Any) -> None:
-    """Send a request and leave as soon as ``arrived()`` holds."""
+async def start_and_leave(running: Boosted, body: dict[str, Any], arrived: Any, wait: float = 0.0) -> None:
+    """Send a request and leave as soon as ``arrived()`` holds, or some seconds later."""
     async with httpx.AsyncClient(timeout=FOREVER, trust_env=False) as client, anyio.create_task_group() as tasks:
         tasks.start_soon(lambda: client.post(running.url + "/v1/messages", json=body))
         await eventually(arrived)
+        await anyio.sleep(wait)
         tasks.cancel_scope.cancel()
 
 
@@ -80,7 +81,7 @@ async def test_same_requests_at_once_share_a_plan(place: Place, stream: bool) ->
 
 
 async def test_one_clients_leaving_does_not_end_the_others_plan(place: Place, stream: bool) -> None:
-    planner = ScriptedProvider([Raw([piece("SUMMARY: Sha"), 0.4, piece("red.", "stop"), b"data: [DONE]\n\n"])])
+    planner = ScriptedProvider([Raw([piece("SUMMARY: Sha"), 1.0, piece("red.", "stop"), b"data: [DONE]\n\n"])])
     answers: list[httpx.Response] = []
     with boosted(planner, ScriptedProvider([]), place) as running:
         async with httpx.AsyncClient(trust_env=False) as client, anyio.create_task_group() as tasks:
@@ -90,7 +91,7 @@ async def test_one_clients_leaving_does_not_end_the_others_plan(place: Place, st
                 answers.append(await client.post(running.url + "/v1/messages", json=question(stream=stream)))
 
             tasks.start_soon(stay)
-            await start_and_leave(running, question(stream=stream), lambda: planner.active)
+            await start_and_leave(running, question(stream=stream), lambda: planner.active, wait=0.3)
     assert planner.disconnects == []
     assert len(planner.requests) == 1
     assert b"red." in answers[0].content
@@ -101,7 +102,7 @@ async def test_last_ones_leaving_ends_the_shared_call() -> None:
     with boosted(planner, ScriptedProvider([])) as running:
         async with anyio.create_task_group() as tasks:
             for _ in range(2):
-                tasks.start_soon(start_and_leave, running, question(), lambda: planner.active)
+                tasks.start_soon(start_and_leave, running, question(), lambda: planner.active, 0.2)
         await eventually(lambda: planner.disconnects and not planner.active)
         assert len(planner.requests) == 1
         async with httpx.AsyncClient(trust_env=False) as client:

@@ -38,8 +38,9 @@ class ExecutorAnswer:
         self._wait_for = wait_for
         self._extra_headers = headers
         self._spent = spent
-        self._status = 0
-        self._headers: Headers = []
+        self._start: Message = {"type": "http.response.start", "status": 0}
+        self._headers: Headers = []  # of the start
+        self._own_error: ApiError | None = None  # an inner layer's of ours
         self._parser = SSEParser()
         self._streams: bool | None = None  # None: not yet known
         self._body = bytearray()  # of an answer that is no stream
@@ -65,8 +66,9 @@ class ExecutorAnswer:
         if self._ended:
             return
         if message["type"] == "http.response.start":
-            self._status = message["status"]
+            self._start = message
             self._headers = list(message.get("headers", ()))
+            self._own_error = message.get("ccproxy.error")
         elif message["type"] == "http.response.body":
             self._ended = not message.get("more_body", False)
             await self._take(message.get("body", b""))
@@ -89,7 +91,7 @@ class ExecutorAnswer:
         await self._flow()
 
     async def _take(self, data: bytes) -> None:
-        if not 200 <= self._status < 300:
+        if not 200 <= self._start["status"] < 300:
             self._body += data
             if self._ended:
                 await self._pass_error()
@@ -108,9 +110,11 @@ class ExecutorAnswer:
     async def _pass_error(self) -> None:
         """The inner app's own error, as it is."""
         if self._reply.committed:
-            await self._reply.fail(error_from_response(self._status, self._headers, bytes(self._body), _PROFILE))
-        headers = without_headers(self._headers, b"content-length")
-        await self._reply.whole(self._status, [*headers, *self._extra_headers], bytes(self._body))
+            own = self._start.get("ccproxy.error")  # a layer of ours tells what it is
+            error = error_from_response(self._start["status"], self._headers, bytes(self._body), _PROFILE)
+            await self._reply.fail(own or error)
+        headers = [*without_headers(self._headers, b"content-length"), *self._extra_headers]
+        await self._reply.whole({**self._start, "headers": headers}, bytes(self._body))
 
     async def _take_whole(self, body: bytes) -> None:
         try:
@@ -160,24 +164,23 @@ class ExecutorAnswer:
     async def _flow(self) -> None:
         """Begin to pass the answer on."""
         self.flows = True
+        reply = self._reply
+        kind = get_header(self._headers, b"content-type")
+        if self._whole is None:
+            await reply.begin(self._started(kind or "text/event-stream"))
+            held, self._held = self._held, []
+            return await self._write(held)
+        answer = self._dialect.add_usage(self._whole, self._spent)
+        if not reply.stream:
+            return await reply.whole(self._started(kind or "application/json"), dumps(answer))
+        frames = self._dialect.as_stream(answer)
+        await reply.begin(self._started("text/event-stream; charset=utf-8"))
+        await reply.write(b"".join(frames[1:] if reply.opened_early else frames), more=False)  # without message_start
+
+    def _started(self, kind: str) -> Message:
+        """The inner app's start for a body that is not the same any more."""
         headers = without_headers(self._headers, b"content-length", b"etag", b"content-md5", b"content-type")
-        headers += self._extra_headers
-        if self._whole is not None:
-            answer = self._dialect.add_usage(self._whole, self._spent)
-            if not self._reply.stream:
-                kind = get_header(self._headers, b"content-type") or "application/json"
-                return await self._reply.whole(
-                    200, [(b"content-type", kind.encode("latin-1")), *headers], dumps(answer)
-                )
-            frames = self._dialect.as_stream(answer)
-            if self._reply.opened_early:
-                frames = frames[1:]  # without message_start
-            await self._reply.begin(200, [(b"content-type", b"text/event-stream; charset=utf-8"), *headers])
-            return await self._reply.write(b"".join(frames), more=False)
-        kind = get_header(self._headers, b"content-type") or "text/event-stream"
-        await self._reply.begin(self._status, [(b"content-type", kind.encode("latin-1")), *headers])
-        held, self._held = self._held, []
-        await self._write(held)
+        return {**self._start, "headers": [(b"content-type", kind.encode("latin-1")), *headers, *self._extra_headers]}
 
     async def _write(self, events: list[Payload | None]) -> None:
         """Send events on; only an answer that is complete may end."""

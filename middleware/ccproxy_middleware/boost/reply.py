@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 import anyio
-from starlette.types import Scope, Send
+from starlette.types import Message, Scope, Send
 
 from .._asgi import Headers
 from .._errors import ApiError, StreamAborted, header_value, request_id, send_error
@@ -89,16 +89,16 @@ class Reply:
                         await self._body(b'event: ping\ndata: {"type":"ping"}\n\n')
                     else:
                         self.opened_early = True
-                        await self._start(200, _STREAM_HEADERS)
+                        await self._start(_ok(_STREAM_HEADERS))
                         await self._body(b"".join(converter.start()))
 
     # An answer of the inner app's
 
-    async def begin(self, status: int, headers: Headers) -> None:
-        """Start the response, if it has not been."""
+    async def begin(self, start: Message) -> None:
+        """Start the response with this message, if it has not been."""
         async with self._lock:
             if not self.committed:
-                await self._start(status, headers)
+                await self._start(start)
 
     async def write(self, data: bytes, *, more: bool = True) -> None:
         """Send a piece of the body."""
@@ -106,9 +106,9 @@ class Reply:
             self.done = self.done or not more
             await self._body(data, more=more)
 
-    async def whole(self, status: int, headers: Headers, body: bytes) -> None:
+    async def whole(self, start: Message, body: bytes) -> None:
         """Send a response that is there as a whole."""
-        await self.begin(status, [*headers, (b"content-length", str(len(body)).encode())])
+        await self.begin({**start, "headers": [*start["headers"], (b"content-length", str(len(body)).encode())]})
         await self.write(body, more=False)
 
     async def fail(self, error: ApiError) -> None:
@@ -143,7 +143,7 @@ class Reply:
 
     async def _summary(self, chunks: bytes, headers: Headers, *, more: bool = True) -> None:
         frames = b"".join(self._converter.feed(chunks)) if self._converter is not None else chunks
-        await self.begin(200, [*_STREAM_HEADERS, *self._own_headers(headers)])
+        await self.begin(_ok([*_STREAM_HEADERS, *self._own_headers(headers)]))
         if frames or not more:
             await self.write(frames, more=more)
 
@@ -153,7 +153,7 @@ class Reply:
         completion = {**self._chunk, "object": "chat.completion", "choices": [choice], "usage": usage}
         answer = convert_response(completion, self._context) if self._dialect.anthropic else completion
         kind: Headers = [(b"content-type", b"application/json")]
-        await self.whole(200, [*kind, *self._own_headers(headers)], dumps(answer))
+        await self.whole(_ok([*kind, *self._own_headers(headers)]), dumps(answer))
 
     def _frame(self, fields: dict[str, Any]) -> bytes:
         return b"data: " + dumps({**self._chunk, **fields}) + b"\n\n"
@@ -162,10 +162,14 @@ class Reply:
         id_: Headers = [(b"request-id", self._request_id.encode())]
         return [*id_, *header_value(b"x-upstream-model", self._planner), *headers]
 
-    async def _start(self, status: int, headers: Headers) -> None:
+    async def _start(self, start: Message) -> None:
         self.committed = True
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send(start)
 
     async def _body(self, data: bytes, *, more: bool = True) -> None:
         self._last_output = anyio.current_time()
         await self._send({"type": "http.response.body", "body": data, "more_body": more})
+
+
+def _ok(headers: Headers) -> Message:
+    return {"type": "http.response.start", "status": 200, "headers": headers}

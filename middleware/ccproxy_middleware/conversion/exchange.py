@@ -42,6 +42,7 @@ class Exchange:
         self._status = 0
         self._headers: Headers = []  # the inner app's
         self._body = bytearray()  # of an answer that is not a stream
+        self._own_error: ApiError | None = None  # an inner layer's of ours
         self._refusal: ApiError | None = None
         self.correction: dict[str, Any] | None = None  # the profile switches that the refusal asks for
         self.done = False  # the client has the whole answer, or an aborted one
@@ -54,6 +55,7 @@ class Exchange:
         if message["type"] == "http.response.start":
             self._status = message["status"]
             self._headers = list(message.get("headers", ()))
+            self._own_error = message.get("ccproxy.error")
         elif message["type"] == "http.response.body":
             await self._on_body(message.get("body", b""), more=message.get("more_body", False))
         else:
@@ -90,6 +92,8 @@ class Exchange:
     def _message(self) -> dict[str, Any]:
         """The Anthropic message of the body. Raises ApiError if it is none."""
         profile = self._context.profile
+        if self._own_error is not None:
+            raise self._own_error
         try:
             if not 200 <= self._status < 300:
                 raise error_from_response(self._status, self._headers, bytes(self._body), profile)
@@ -129,6 +133,7 @@ class Exchange:
         headers: Headers = [(b"request-id", self._id.encode())]
         for name, value in response_headers(self._headers):
             headers += header_value(name.encode(), value)
+        headers += [(name, value) for name, value in self._headers if name.lower().startswith(b"x-boost-")]
         model = get_header(self._headers, b"x-upstream-model") or str(self.request.body.get("model"))
         return headers + header_value(b"x-upstream-model", model)
 

@@ -1,0 +1,204 @@
+"""The five layers in every order and every subset: the same request upstream, the same answer for the client."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from itertools import combinations, permutations
+from typing import Any
+
+import pytest
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ccproxy_middleware import (
+    AuthMiddleware,
+    BoostMiddleware,
+    CustomHeadersMiddleware,
+    FormatConversionMiddleware,
+    ModelMappingMiddleware,
+)
+from ccproxy_middleware._asgi import BufferedBody
+from support.asgi import Answer, call, http_scope
+from support.grammar import check_stream
+
+pytestmark = pytest.mark.anyio
+
+KEY = "client-key"
+CANONICAL = ("auth", "headers", "models", "boost", "conversion")
+ORDERS = list(permutations(CANONICAL))
+SUBSETS = [subset for size in range(6) for subset in combinations(CANONICAL, size)]
+
+TOOL = {"name": "look", "description": "Look up", "input_schema": {"type": "object", "properties": {}}}
+PLAIN = {
+    "model": "claude-opus-4-8", "max_tokens": 100, "system": "Be brief.",
+    "messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}],
+}  # fmt: skip
+TOOLS = {**PLAIN, "tools": [TOOL]}
+CACHE = {"cache_creation_input_tokens": 0, "cache_read_input_tokens": 0}
+
+
+def chunk(delta: dict[str, Any], finish: str | None = None, usage: Any = None) -> dict[str, Any]:
+    choices = [{"index": 0, "delta": delta, "finish_reason": finish}] if delta or finish else []
+    return {"id": "c", "object": "chat.completion.chunk", "model": "real-2024", "choices": choices, "usage": usage}
+
+
+class Provider:
+    """An endpoint that records what reaches it and answers in the dialect of the path."""
+
+    def __init__(self) -> None:
+        self.requests: list[dict[str, Any]] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await BufferedBody.read(scope, receive, 1 << 20)
+        custom = [(k.decode(), v.decode()) for k, v in scope.get("ccproxy.custom_headers", [])]
+        self.requests.append({"path": scope["path"], "body": body.data, "custom": custom})
+        assert KEY not in str(scope["headers"])
+        stream = body.data.get("stream") is True
+        openai = scope["path"].endswith("/chat/completions")
+        answer = self.openai(body.data) if openai else self.anthropic()
+        if stream:
+            frames = self.openai_stream(body.data) if openai else self.anthropic_stream()
+            kind, chunks = b"text/event-stream", frames
+        else:
+            kind, chunks = b"application/json", [json.dumps(answer).encode()]
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind)]})
+        for data in chunks:
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    def openai(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        message: dict[str, Any] = {"role": "assistant", "content": "Hello"}
+        if request.get("tools"):
+            function = {"name": "look", "arguments": "{}"}
+            message["tool_calls"] = [{"id": "call_1", "type": "function", "function": function}]
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        usage = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}
+        return {"id": "c", "object": "chat.completion", "model": "real-2024", "choices": [choice], "usage": usage}
+
+    def openai_stream(self, request: Mapping[str, Any]) -> list[bytes]:
+        usage = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}
+        chunks = [chunk({"role": "assistant", "content": ""}), chunk({"content": "Hel"}), chunk({"content": "lo"})]
+        if request.get("tools"):
+            call = {"index": 0, "id": "call_1", "function": {"name": "look", "arguments": "{}"}}
+            chunks.append(chunk({"tool_calls": [call]}))
+        chunks += [chunk({}, "stop"), chunk({}, None, usage)]
+        return [b"data: " + json.dumps(item).encode() + b"\n\n" for item in chunks] + [b"data: [DONE]\n\n"]
+
+    def anthropic(self) -> dict[str, Any]:
+        content = [{"type": "text", "text": "Hello"}, {"type": "tool_use", "id": "call_1", "name": "look", "input": {}}]
+        usage = {**CACHE, "input_tokens": 9, "output_tokens": 2}
+        message = {
+            "id": "msg_0123456789",
+            "type": "message",
+            "role": "assistant",
+            "model": "real-2024",
+            "content": content,
+        }
+        return {**message, "stop_reason": "tool_use", "stop_sequence": None, "stop_details": None, "usage": usage}
+
+    def anthropic_stream(self) -> list[bytes]:
+        message = {**self.anthropic(), "content": [], "stop_reason": None}
+        block = {"type": "tool_use", "id": "call_1", "name": "look", "input": {}}
+        json_delta = {"type": "input_json_delta", "partial_json": "{}"}
+        events = [
+            {"type": "message_start", "message": message},
+            {"type": "content_block_start", "index": 0, "content_block": block},
+            {"type": "content_block_delta", "index": 0, "delta": json_delta},
+            {"type": "content_block_stop", "index": 0},
+            {
+                "type": "message_delta", "delta": {"stop_reason": "tool_use", "stop_sequence": None, "stop_details": None},
+                "usage": {**CACHE, "input_tokens": 9, "output_tokens": 2},
+            },
+            {"type": "message_stop"},
+        ]  # fmt: skip
+        return [f"event: {e['type']}\ndata: {json.dumps(e)}\n\n".encode() for e in events]
+
+
+async def planner(scope: Scope, receive: Receive, send: Send) -> None:
+    """A planner that always sends the executor on."""
+    await BufferedBody.read(scope, receive, 1 << 20)
+    plan = [chunk({"content": "ANALYSIS: needs data\nGUIDANCE: call look"}), chunk({}, "stop")]
+    body = b"".join(b"data: " + json.dumps(item).encode() + b"\n\n" for item in plan) + b"data: [DONE]\n\n"
+    headers = [(b"content-type", b"text/event-stream")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+LAYERS: dict[str, Callable[[ASGIApp], ASGIApp]] = {
+    "auth": lambda app: AuthMiddleware(app, api_keys=[KEY]),
+    "headers": lambda app: CustomHeadersMiddleware(app, headers={"X-Team": "a", "Authorization": "Bearer own"}),
+    "models": lambda app: ModelMappingMiddleware(app, big="B", middle="M", small="S"),
+    "boost": lambda app: BoostMiddleware(app, planner=planner, model="P", tiers=["BIG_MODEL"]),
+    "conversion": FormatConversionMiddleware,
+}
+
+
+def stacked(names: Iterable[str], app: ASGIApp) -> ASGIApp:
+    for name in reversed(list(names)):
+        app = LAYERS[name](app)
+    return app
+
+
+async def exchange(names: Iterable[str], request: Any, key: str = KEY) -> tuple[list[Any], Answer]:
+    provider = Provider()
+    scope = http_scope("POST", "/v1/messages", {"x-api-key": key, "content-type": "application/json"})
+    answer = await call(stacked(names, provider), scope, request)
+    return provider.requests, answer
+
+
+def told(answer: Answer) -> Any:
+    """What the client learns, without what is new in each answer."""
+    body = re.sub(r"(msg|req)_\w+", r"\1_id", answer.body.decode())
+    # At the start of a stream the usage is an estimate: of the request as the converter got it.
+    body = re.sub(r'("message_start".*"usage":)\{[^}]*\}', r"\g<1>{}", body)
+    names = ("content-type", "x-upstream-model", "x-boost-loops", "x-boost-outcome", "x-should-retry")
+    return answer.status, {n: answer.headers.get(n) for n in names}, body
+
+
+@pytest.fixture(params=[False, True], ids=["json", "stream"])
+def stream(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+@pytest.mark.parametrize("body", [PLAIN, TOOLS], ids=["plain", "tools"])
+async def test_every_order_gives_the_same_request_and_the_same_answer(body: dict[str, Any], stream: bool) -> None:
+    request = {**body, "stream": stream}
+    upstream, answer = await exchange(CANONICAL, request)
+    assert [r["body"]["model"] for r in upstream] == ["B"]
+    assert upstream[0]["custom"] == [("x-team", "a"), ("authorization", "Bearer own")]
+    assert answer.headers["x-upstream-model"] == "B"
+    different = {}
+    for order in ORDERS:
+        requests, other = await exchange(order, request)
+        if requests != upstream or told(other) != told(answer):
+            different[order] = (requests, told(other))
+    assert not different, f"{len(different)} orders, such as {next(iter(different.items()))}; not {told(answer)}"
+
+
+@pytest.mark.parametrize("body", [PLAIN, TOOLS], ids=["plain", "tools"])
+async def test_wrong_key_is_refused_in_every_order(body: dict[str, Any], stream: bool) -> None:
+    for order in ORDERS:
+        requests, answer = await exchange(order, {**body, "stream": stream}, key="wrong")
+        assert requests == [], order
+        assert (answer.status, answer.json()["error"]["type"]) == (401, "authentication_error"), order
+        assert answer.json()["request_id"] == answer.headers["request-id"], order
+        assert answer.headers["x-should-retry"] == "false", order
+
+
+@pytest.mark.parametrize("subset", SUBSETS, ids=lambda subset: "+".join(subset) or "none")
+async def test_every_subset_gives_a_valid_answer(subset: tuple[str, ...], stream: bool) -> None:
+    key = KEY if "auth" in subset else "nobody looks"
+    (upstream,), answer = await exchange(subset, {**TOOLS, "stream": stream}, key=key)
+    assert answer.status == 200
+    if stream:
+        events = check_stream(answer.body)
+        model = events[0]["message"]["model"]
+        assert any(event.get("content_block", {}).get("name") == "look" for event in events)
+    else:
+        model = answer.json()["model"]
+        assert answer.json()["content"][-1]["name"] == "look"
+    assert upstream["path"] == ("/v1/chat/completions" if "conversion" in subset else "/v1/messages")
+    assert upstream["body"]["model"] == ("B" if "models" in subset else "claude-opus-4-8")
+    assert bool(upstream["custom"]) == ("headers" in subset)
+    assert ("GUIDANCE" in str(upstream["body"]) or "call look" in str(upstream["body"])) == ("boost" in subset)
+    restored = "models" in subset or "conversion" in subset
+    assert model == ("claude-opus-4-8" if restored else "real-2024")
