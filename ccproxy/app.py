@@ -1,6 +1,6 @@
 """Settings become the stack of layers. The whole proxy is on this page."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -12,28 +12,28 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ccproxy_middleware import (
-    AuthMiddleware,
-    BoostMiddleware,
-    CustomHeadersMiddleware,
-    FormatConversionMiddleware,
-    ModelMappingMiddleware,
-)
+from ccproxy_middleware import FormatConversionMiddleware
 
 from .boundary import Boundary
 from .forward import Forward
+from .layers import conversion_options, make_layers
 from .pages import ConnectionTest, Root, health, no_such_page
 from .settings import Settings
 from .transport import make_client
 
 
-def create_app(settings: Settings | None = None, *, endpoint: ASGIApp | None = None) -> Starlette:
+def create_app(
+    settings: Settings | None = None,
+    *,
+    endpoint: ASGIApp | None = None,
+    layers: Sequence[Middleware] | None = None,
+) -> Starlette:
     """The proxy as an ASGI app, to be served or mounted.
 
     Without ``settings`` they come from the environment and ``.env``; raises ConfigurationError if they don't fit.
-    ``endpoint`` replaces :class:`Forward`: any ASGI app that answers ``POST /v1/chat/completions``. The app's
-    lifespan opens and closes the connections to the provider; a host that doesn't run it may mount the app all
-    the same.
+    ``endpoint`` replaces :class:`Forward`: any ASGI app that answers ``POST /v1/chat/completions``. ``layers``
+    replace the stack of ``CCPROXY_LAYERS``, outermost first. The app's lifespan opens and closes the connections to
+    the provider; a host that doesn't run it may mount the app all the same.
     """
     settings = settings or Settings.load()
     clients: list[httpx.AsyncClient] = []
@@ -43,32 +43,16 @@ def create_app(settings: Settings | None = None, *, endpoint: ASGIApp | None = N
     if settings.enable_boost_support and settings.boost_base_url is not None:
         planner = _forward(settings, clients, settings.boost_base_url, settings.boost_api_key)
     target = _Endpoint(endpoint or forward)
+    if layers is None:
+        layers = make_layers(settings, planner)
+    classes: list[Any] = [layer.cls for layer in layers]
     options = conversion_options(settings)
-    layers = [
-        Middleware(AuthMiddleware, api_keys=settings.client_keys),
-        Middleware(CustomHeadersMiddleware, headers=settings.custom_headers),
-        Middleware(
-            ModelMappingMiddleware,
-            big=settings.big_model,
-            middle=settings.middle_model,
-            small=settings.small_model,
-        ),
-        Middleware(FormatConversionMiddleware, provider=settings.provider, options=options),
-    ]
-    if planner is not None:
-        boost = Middleware(
-            BoostMiddleware,
-            planner=planner,
-            model=settings.boost_model,
-            tiers=settings.enable_boost_support,
-            template=settings.boost_wrapper_template,
-        )
-        layers.insert(-1, boost)
-    test_stack = FormatConversionMiddleware(target, provider=settings.provider, options=options)
+    converted = FormatConversionMiddleware(target, provider=settings.provider, options=options)
+    tested = converted if FormatConversionMiddleware in classes else target
     routes = [
-        Route("/", Root(settings, [getattr(layer.cls, "__name__", "?") for layer in layers]), methods=["GET"]),
+        Route("/", Root(settings, [getattr(layer, "__name__", "?") for layer in classes]), methods=["GET"]),
         Route("/health", health),
-        Route("/test-connection", ConnectionTest(test_stack, settings), methods=["GET"]),
+        Route("/test-connection", ConnectionTest(tested, settings), methods=["GET"]),
         # What reaches the endpoint: converted requests, and Anthropic's own where no layer converts.
         Route("/v1/chat/completions", target, methods=["POST"]),
         Route("/v1/messages", target, methods=["POST"]),
@@ -118,16 +102,6 @@ def _forward(
         timeout=settings.request_timeout,
         max_retries=settings.max_retries,
     )
-
-
-def conversion_options(settings: Settings) -> dict[str, Any]:
-    """The profile's switches: PROVIDER_OPTIONS, and the limits of ``max_tokens``."""
-    options = dict(settings.provider_options)
-    limits = (settings.max_tokens_limit, options.get("max_output"))
-    options["max_output"] = min(limit for limit in limits if isinstance(limit, int))
-    if settings.min_tokens_limit is not None:
-        options["min_output"] = settings.min_tokens_limit
-    return options
 
 
 class _Endpoint:

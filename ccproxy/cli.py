@@ -92,15 +92,18 @@ def demo(
         bool, typer.Option("--verbose", "-v", help="Show the requests as the provider got them.")
     ] = False,
     serve: Annotated[bool, typer.Option("--serve", help="Keep proxy and provider up, to try Claude Code.")] = False,
+    boost: Annotated[
+        bool, typer.Option("--boost", help="Let a planner without tools decide, and the provider carry it out.")
+    ] = False,
     port: Annotated[int, typer.Option(help="Port of the proxy with --serve.", min=1, max=65535)] = 8082,
 ) -> None:
     """Show the proxy at work, with a provider that is built in: no key, no network."""
     from .demo import run_conversation, run_servers
 
     if serve:
-        run_servers(port)
+        run_servers(port, boost=boost)
     else:
-        raise typer.Exit(run_conversation(verbose=verbose))
+        raise typer.Exit(run_conversation(verbose=verbose, boost=boost))
 
 
 def local_url(host: str, port: int) -> str:

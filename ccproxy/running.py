@@ -60,7 +60,7 @@ def configure_logging(level: str) -> None:
 
 def warn_at_start(settings: "Settings", host: str | None = None) -> None:
     """Log what the operator should know. ``host``: where it listens, if not at HOST."""
-    from .settings import startup_warnings
+    from .startup import startup_warnings
 
     for warning in startup_warnings(settings, host):
         logger.warning(warning)

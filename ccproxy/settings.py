@@ -4,12 +4,10 @@ The only place that reads the environment and ``.env``. Each field is the variab
 case; the help text and the messages about bad values are made from the fields.
 """
 
-import ipaddress
 import json
 import os
 import re
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
@@ -29,6 +27,8 @@ from ccproxy_middleware.boost.prompt import PLACEHOLDERS, Template
 from ccproxy_middleware.conversion.profiles import PROFILES, detect_provider, resolve_profile
 
 from .configuration import MASK, ConfigurationError, describe, problem
+from .layers import LAYERS, check_layers
+from .startup import find_lookalikes
 
 Tier = Literal["BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
@@ -118,6 +118,11 @@ class Settings(BaseSettings):
         "What does the network work: aiohttp, or httpx alone.",
         "aiohttp or httpx",
     )
+    ccproxy_layers: Annotated[tuple[str, ...], NoDecode] = _setting(
+        LAYERS,
+        "The layers, outermost first; leave one out, reorder them, or add your own as package.module:Class.",
+        f"names out of {', '.join(LAYERS)} and import paths, separated by commas",
+    )
     enable_boost_support: Annotated[tuple[Tier, ...], NoDecode] = _setting(
         (),
         "The tiers to boost.",
@@ -138,7 +143,7 @@ class Settings(BaseSettings):
         repr=False,
     )
 
-    _lookalikes: tuple[str, ...] = PrivateAttr(())
+    _lookalikes: tuple[str, ...] = PrivateAttr(())  # see lookalikes
 
     def __init__(self, **values: Any) -> None:
         known = type(self).model_fields
@@ -160,13 +165,19 @@ class Settings(BaseSettings):
             raise ConfigurationError([f"--env-file: given {env_file!r}; accepted: a file that exists"])
         path = env_file or ".env"
         settings = cls(_env_file=path, **values)
-        settings._lookalikes = _find_lookalikes([*os.environ, *dotenv_values(path)])
+        names = [name for name, _, _ in variables()]
+        settings._lookalikes = find_lookalikes([*os.environ, *dotenv_values(path)], names)
         return settings
 
     @staticmethod
     def explicit(**values: Any) -> "Settings":
         """Settings from arguments alone: neither the environment nor ``.env`` is looked at."""
         return _Explicit(**values)
+
+    @property
+    def lookalikes(self) -> tuple[str, ...]:
+        """A warning for each variable of the process that is nearly one of ours."""
+        return self._lookalikes
 
     @property
     def client_keys(self) -> tuple[str, ...]:
@@ -251,6 +262,14 @@ class Settings(BaseSettings):
             raise ValueError(f"it is above MAX_TOKENS_LIMIT, {limit}")
         return value
 
+    @field_validator("ccproxy_layers", mode="before")
+    @classmethod
+    def _split_layers(cls, value: Any) -> Any:
+        layers = _split(value) if isinstance(value, str) else value
+        if isinstance(layers, (list, tuple)) and all(isinstance(name, str) for name in layers):
+            check_layers(layers)
+        return layers
+
     @field_validator("enable_boost_support", mode="before")
     @classmethod
     def _split_tiers(cls, value: Any) -> Any:
@@ -327,6 +346,8 @@ def variables() -> list[tuple[str, str, str]]:
     for name, field in Settings.model_fields.items():
         if name == "custom_headers":
             listed.append((f"{HEADER_PREFIX}*", "", field.description or ""))
+        elif name == "ccproxy_layers":
+            listed.append((name.upper(), ",".join(field.default), field.description or ""))
         elif name == "enable_boost_support":
             listed.append((name.upper(), "NONE", field.description or ""))
         else:
@@ -334,19 +355,6 @@ def variables() -> list[tuple[str, str, str]]:
             shown = f"{default:g}" if isinstance(default, float) else str(default)
             listed.append((name.upper(), shown, field.description or ""))
     return listed
-
-
-def startup_warnings(settings: Settings, host: str | None = None) -> list[str]:
-    """What the operator should know before the first request. ``host``: where it listens, if not at HOST."""
-    host = settings.host if host is None else host
-    warnings = []
-    if not settings.client_keys and not _is_loopback(host):
-        warnings.append(
-            f"Listening on {host} without ANTHROPIC_API_KEY: everybody who reaches the port spends the "
-            "provider's key. Set ANTHROPIC_API_KEY, or HOST=127.0.0.1."
-        )
-    warnings += settings._lookalikes
-    return warnings
 
 
 def _split(text: str) -> tuple[str, ...]:
@@ -360,13 +368,6 @@ def _is_file(text: str) -> bool:
         return False
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
-
-
 def _accepted_instead(name: str, value: str) -> str | None:
     """What is accepted, where this header isn't."""
     if not _HEADER_NAME.fullmatch(name):
@@ -376,14 +377,3 @@ def _accepted_instead(name: str, value: str) -> str | None:
     if any(char in "\r\n\0" or char > "\xff" for char in value):
         return "a value of latin-1 text on one line"
     return None
-
-
-def _find_lookalikes(names: Iterable[str]) -> tuple[str, ...]:
-    """A warning for each variable that is nearly one of ours, such as OPENAI_BASEURL."""
-    known = [name for name, _, _ in variables() if len(name) > 4]
-    found = []
-    for name in dict.fromkeys(name.upper() for name in names):
-        close = get_close_matches(name, known, n=1, cutoff=0.93)
-        if close and name not in known:
-            found.append(f"{name} is set, but not a setting. Do you mean {close[0]}?")
-    return tuple(found)

@@ -17,25 +17,38 @@ from ccproxy.app import create_app
 from ccproxy.settings import Settings
 
 from .conversation import LIMIT_SECONDS, converse
+from .planner import MODEL as PLANNER_MODEL
+from .planner import plan
 from .provider import KEY, MODELS, demo_provider
 
 CLIENT_KEY = "demo"
 
 
-def run_conversation(*, verbose: bool = False) -> int:
-    """Show one conversation; the exit code is 0 only if everything arrived."""
+def run_conversation(*, verbose: bool = False, boost: bool = False) -> int:
+    """Show one conversation; the exit code is 0 only if everything arrived.
+
+    ``boost``: a planner without tools decides what to do, and the provider only carries it out.
+    """
     requests: list[dict[str, Any]] = []
+    plans: list[dict[str, Any]] = []
     running.configure_logging("WARNING")
     with ExitStack() as stack:
         provider_url = stack.enter_context(_served(demo_provider(requests.append)))
-        app = create_app(demo_settings(provider_url))
+        planner_url = stack.enter_context(_served(demo_provider(plans.append, plan))) if boost else None
+        app = create_app(demo_settings(provider_url, planner_url))
         url = stack.enter_context(_served(app))
         _write(f"client -> cc-boost {url} -> provider {provider_url} (built in, no key, no network)\n")
-        missing = asyncio.run(_within_limit(url))
+        if planner_url is not None:
+            _write(f"                            -> planner  {planner_url} (built in, takes no tools)\n")
+        missing = asyncio.run(_within_limit(url, boost))
     if verbose:
-        for request in requests:
-            _write(f"\nrequest  as the provider got it\n{json.dumps(request, indent=2, ensure_ascii=False)}\n")
-    if not missing and len(requests) != 2:
+        for name, bodies in (("planner", plans), ("provider", requests)):
+            for body in bodies:
+                shown = json.dumps(body, indent=2, ensure_ascii=False)
+                _write(f"\nrequest  as the {name} got it\n{shown}\n")
+    if not missing and boost and (len(plans), len(requests)) != (2, 1):
+        missing = [f"two requests at the planner and one at the provider (there were {len(plans)} and {len(requests)})"]
+    if not missing and not boost and len(requests) != 2:
         missing = [f"two requests at the provider (there were {len(requests)})"]
     if missing:
         _write("\nNot everything arrived. Missing: " + "; ".join(missing) + ".\n")
@@ -44,17 +57,26 @@ def run_conversation(*, verbose: bool = False) -> int:
     return 0
 
 
-def run_servers(port: int) -> None:
-    """Keep the proxy on ``port`` of this machine and its provider up until Ctrl-C."""
-    with _served(demo_provider()) as provider_url:
-        settings = demo_settings(provider_url, port=port)
+def run_servers(port: int, *, boost: bool = False) -> None:
+    """Keep the proxy on ``port`` of this machine and its provider (and planner) up until Ctrl-C."""
+    with ExitStack() as stack:
+        provider_url = stack.enter_context(_served(demo_provider()))
+        planner_url = stack.enter_context(_served(demo_provider(decide=plan))) if boost else None
+        settings = demo_settings(provider_url, planner_url, port=port)
         announce = f"ANTHROPIC_BASE_URL=http://localhost:{port} ANTHROPIC_API_KEY={CLIENT_KEY} claude"
         running.serve(create_app(settings), settings, announce=announce)
 
 
-def demo_settings(provider_url: str, **values: Any) -> Settings:
-    """Settings for the built-in provider, whatever the user's environment says."""
+def demo_settings(provider_url: str, planner_url: str | None = None, **values: Any) -> Settings:
+    """Settings for the built-in provider, and the planner if there is one, whatever the user's environment says."""
     large, small = MODELS
+    if planner_url is not None:
+        values |= {
+            "enable_boost_support": "BIG_MODEL,MIDDLE_MODEL",
+            "boost_base_url": f"{planner_url}/v1",
+            "boost_api_key": KEY,
+            "boost_model": PLANNER_MODEL,
+        }
     return Settings.explicit(
         openai_api_key=KEY,
         openai_base_url=f"{provider_url}/v1",
@@ -67,10 +89,10 @@ def demo_settings(provider_url: str, **values: Any) -> Settings:
     )
 
 
-async def _within_limit(url: str) -> list[str]:
+async def _within_limit(url: str, boost: bool) -> list[str]:
     try:
         async with asyncio.timeout(LIMIT_SECONDS):
-            return await converse(url, CLIENT_KEY, _write)
+            return await converse(url, CLIENT_KEY, _write, boost=boost)
     except TimeoutError:
         return [f"an end within {LIMIT_SECONDS:g} seconds"]
 

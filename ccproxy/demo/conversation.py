@@ -38,6 +38,7 @@ class Message:
     stop_reason: str | None = None
     usage: dict[str, int] = field(default_factory=dict)
     complete: bool = False  # message_stop came
+    outcome: str | None = None  # of boost
 
     def text(self) -> str:
         return "".join(block["text"] for block in self.content if block["type"] == "text")
@@ -50,8 +51,10 @@ class Failed(Exception):
     """The proxy answered with an error, or broke the stream off."""
 
 
-async def converse(base_url: str, api_key: str, write: Print) -> list[str]:
+async def converse(base_url: str, api_key: str, write: Print, *, boost: bool = False) -> list[str]:
     """Hold the conversation with the proxy at ``base_url`` and write it as it streams.
+
+    ``boost``: expect a planner behind it.
 
     Returns what did not arrive as it should: nothing, if all is well.
     """
@@ -76,6 +79,8 @@ async def converse(base_url: str, api_key: str, write: Print) -> list[str]:
             except (httpx.HTTPError, Failed, ValueError) as exc:
                 write("\n")
                 return [f"the conversation broke off: {exc or type(exc).__name__}"]
+    if boost:
+        return check_answer(first, second, number, boost=True) + check_boost(first, second)
     return check_answer(first, second, number)
 
 
@@ -98,8 +103,17 @@ def check_call(message: Message) -> list[str]:
     return missing
 
 
-def check_answer(first: Message, second: Message, number: str) -> list[str]:
-    """What the final answer lacks."""
+def check_boost(first: Message, second: Message) -> list[str]:
+    """What boost should have done: guide the tool call, and give the final answer itself."""
+    return [
+        f"the header x-boost-outcome: {wanted} (it was {message.outcome})"
+        for wanted, message in (("guidance", first), ("summary", second))
+        if message.outcome != wanted
+    ]
+
+
+def check_answer(first: Message, second: Message, number: str, *, boost: bool = False) -> list[str]:
+    """What the final answer lacks. With boost the first turn's usage holds the planner's and the provider's."""
     missing = _check_any(second)
     if number not in second.text():
         missing.append("the number from the file in the final text")
@@ -107,7 +121,7 @@ def check_answer(first: Message, second: Message, number: str) -> list[str]:
         missing.append(f"stop reason end_turn (it was {second.stop_reason})")
     if second.id == first.id:
         missing.append("a message id of its own for each answer")
-    if second.usage.get("input_tokens", 0) <= first.usage.get("input_tokens", 0):
+    if not boost and second.usage.get("input_tokens", 0) <= first.usage.get("input_tokens", 0):
         missing.append("more input tokens in the second turn than in the first")
     return missing
 
@@ -133,11 +147,13 @@ async def _ask(client: httpx.AsyncClient, messages: list[dict[str, Any]], write:
     async with client.stream("POST", "/v1/messages", json=request) as response:
         if response.status_code != 200:
             raise Failed(f"HTTP {response.status_code}: {(await response.aread()).decode(errors='replace')[:500]}")
+        message.outcome = response.headers.get("x-boost-outcome")
         async for chunk in response.aiter_raw():
             for data in parser.feed(chunk):
                 _take(json.loads(data), message, write)
     usage = f"{message.usage.get('input_tokens')} tokens in, {message.usage.get('output_tokens')} out"
-    write(f"\n         ({message.stop_reason}, {usage})\n")
+    boost = f", boost: {message.outcome}" if message.outcome else ""
+    write(f"\n         ({message.stop_reason}, {usage}{boost})\n")
     return message
 
 

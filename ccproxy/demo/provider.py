@@ -22,7 +22,7 @@ MODELS = ("demo-large", "demo-small")
 PAUSE_SECONDS = 0.012  # between two chunks: about as fast as a quick model
 
 _FRAGMENT = 9  # characters of a tool call's arguments in one chunk
-_ABOUT = (
+ABOUT = (
     "I am the demo provider of cc-boost, not a model. What you see went through the whole proxy and came "
     "back as a real stream, but a few fixed rules write my answers. Ask me to list the files, and I call a "
     "tool. For real answers start cc-boost with OPENAI_API_KEY and OPENAI_BASE_URL."
@@ -38,8 +38,15 @@ class Answer:
     arguments: str = "{}"
 
 
-def demo_provider(on_request: Callable[[dict[str, Any]], None] = lambda body: None) -> Starlette:
-    """The provider as an ASGI app; ``on_request`` is shown each completion request's body."""
+def demo_provider(
+    on_request: Callable[[dict[str, Any]], None] = lambda body: None,
+    decide: "Callable[[Mapping[str, Any]], Answer] | None" = None,
+) -> Starlette:
+    """The provider as an ASGI app; ``on_request`` is shown each completion request's body.
+
+    ``decide`` finds the answer to a body, instead of :func:`decide_by_rules`.
+    """
+    decide = decide or decide_by_rules
     numbers = itertools.count(1)
 
     async def completions(request: Request) -> Response:
@@ -79,7 +86,7 @@ def demo_provider(on_request: Callable[[dict[str, Any]], None] = lambda body: No
     )
 
 
-def decide(body: Mapping[str, Any]) -> Answer:
+def decide_by_rules(body: Mapping[str, Any]) -> Answer:
     """The answer to a request: a result is reported, a question for files calls a tool, the rest is told what
     this is."""
     messages = body["messages"]
@@ -96,14 +103,14 @@ def decide(body: Mapping[str, Any]) -> Answer:
         return Answer("The tool answered:\n\n" + "\n".join(results) + "\n\nThat is all, and it came through intact.")
     question = _question(messages)
     if choice == "none" or "TEXT ONLY" in question:  # so Claude Code asks for a summary
-        return Answer(_ABOUT)
+        return Answer(ABOUT)
     if "read_file" in tools and (path := re.search(r"[\w-]+\.txt", question)):
         arguments = {"path": path.group(), "reason": "The question is about what stands in this file."}
         return Answer(f"I will look into {path.group()}.", "read_file", json.dumps(arguments))
     if "Bash" in tools and re.search(r"\b(files?|directory|folder|ls|list)\b", question, re.IGNORECASE):
         call = {"command": "ls -la", "description": "List the files here"}
         return Answer("I will list the files.", "Bash", json.dumps(call))
-    return Answer(_ABOUT)
+    return Answer(ABOUT)
 
 
 def example_of(schema: Mapping[str, Any]) -> Any:

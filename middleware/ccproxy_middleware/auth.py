@@ -15,11 +15,15 @@ _CREDENTIALS = (b"x-api-key", b"authorization")
 class AuthMiddleware:
     """Let only clients in that send one of ``api_keys``, as ``x-api-key`` or as ``Authorization: Bearer``.
 
-    Reads: the credential that the client sent, even where an outer CustomHeadersMiddleware has set another
-    ``authorization`` since. ``GET`` and ``HEAD`` of ``/`` and ``/health`` are open to everybody.
-    Writes: nothing but the removal of the client's credential from the request, so that it can't go upstream.
-    Without keys every request passes as it is. Scopes other than HTTP pass unchecked.
+    Without keys every request passes as it is. ``GET`` and ``HEAD`` of ``/`` and ``/health`` are open to everybody.
     Raises ValueError for keys that could never match.
+
+    Reads: the credential that the client sent, even where an outer CustomHeadersMiddleware has set another
+    ``authorization`` since.
+    Writes: the client's credential is taken out of the request, so that it can't go upstream. A refusal is a 401 in
+    the dialect of the path.
+    Needs: nothing.
+    Alone: works in front of any ASGI app. Scopes other than HTTP pass unchecked.
     """
 
     def __init__(self, app: ASGIApp, *, api_keys: Sequence[str] = ()) -> None:

@@ -14,10 +14,15 @@ _FRAMING = frozenset({"content-length", "transfer-encoding", "connection"})
 class CustomHeadersMiddleware:
     """Set headers on the request, over whatever the client or the proxy itself would send under those names.
 
-    Writes: the request's headers, and ``ccproxy.custom_headers`` in the scope, from which the forwarding endpoint
-    takes them: it forwards no other header of the client's. Only the target provider gets them.
-    Leaves the client's own headers in the scope as ``ccproxy.client_headers`` for an inner AuthMiddleware.
     Raises ValueError, by :func:`check_header`, for a header that can't be sent.
+
+    Reads: nothing.
+    Writes: the request's headers; ``ccproxy.custom_headers`` in the scope, from which the forwarding endpoint takes
+    them, since it forwards hardly a header of the client's; ``ccproxy.client_headers``, the headers that the client
+    sent, for an inner AuthMiddleware.
+    Needs: nothing.
+    Alone: works in front of any ASGI app, which sees the headers as if the client had sent them. Boost's planner
+    never gets them.
     """
 
     def __init__(self, app: ASGIApp, *, headers: Mapping[str, str]) -> None:

@@ -33,14 +33,17 @@ class Alias:
 class ModelMappingMiddleware:
     """Map the ``model`` of a request by tier: ``haiku`` -> small, ``sonnet`` -> middle, any other Claude -> big.
 
-    Any name that is not Claude's goes through unchanged; a trailing ``[1m]`` is ignored.
+    Any name that is not Claude's goes through unchanged; a trailing ``[1m]`` is ignored. The answer carries the
+    client's own name, and the provider's in the header ``x-upstream-model``.
 
     Reads: ``model`` in the JSON body of ``/v1/messages``, ``/v1/messages/count_tokens``, ``/chat/completions``
     or where a provider counts tokens, so it may stand on either side of FormatConversionMiddleware. A body that it
     can't read passes unchanged.
     Writes: ``model``; ``ccproxy.model`` in the scope, with the name that the client ``requested`` and its ``tier``;
-    ``ccproxy.models``, the aliases that FormatConversionMiddleware lists. The answer carries the client's own name,
-    and the provider's in the header ``x-upstream-model``; without FormatConversionMiddleware this layer sees to that.
+    ``ccproxy.models``, the aliases that FormatConversionMiddleware lists at ``GET /v1/models``.
+    Needs: nothing.
+    Alone: works in front of an OpenAI or an Anthropic app, and puts the client's name back into its answers; where a
+    FormatConversionMiddleware stands on either side, that one does.
     """
 
     def __init__(self, app: ASGIApp, *, big: str, middle: str | None = None, small: str) -> None:

@@ -1,6 +1,7 @@
 """BoostMiddleware in the running proxy, on both sides of the conversion, streamed and not."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -40,7 +41,7 @@ def usage(prompt: int, completion: int, **more: Any) -> dict[str, Any]:
 
 
 def run(
-    plans: list[Answer], answers: list[Answer], place: Place, body: dict[str, Any], **settings: Any
+    plans: Sequence[Answer], answers: Sequence[Answer], place: Place, body: dict[str, Any], **settings: Any
 ) -> tuple[Answered, Boosted]:
     """One request to a proxy whose planner and executor have these answers."""
     with boosted(ScriptedProvider(plans), ScriptedProvider(answers), place, **settings) as running:

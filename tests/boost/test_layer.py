@@ -175,8 +175,20 @@ async def test_client_that_asked_for_a_stream_gets_one_though_the_inner_app_answ
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b"", b"{}"])
-async def test_answer_that_is_none_is_a_502(body: bytes, stream: bool) -> None:
-    answer = await call(boost(Inner(body), "GUIDANCE: x"), post(), {**ANTHROPIC, "stream": stream})
+@pytest.mark.parametrize("path", [MESSAGES, CHAT])
+async def test_answer_that_is_none_is_a_502(path: str, body: bytes, stream: bool) -> None:
+    request = {**(ANTHROPIC if path == MESSAGES else OPENAI), "stream": stream}
+    answer = await call(boost(Inner(body), "GUIDANCE: x"), post(path), request)
+    assert (answer.status, answer.json()["error"]["type"]) == (502, "api_error")
+
+
+@pytest.mark.parametrize(
+    ("path", "whole"),
+    [(MESSAGES, {"content": [{"type": "tool_use"}]}), (CHAT, {"choices": [{"message": {"tool_calls": [1]}}]})],
+)
+async def test_whole_answer_that_cannot_become_a_stream_is_a_502(path: str, whole: Any) -> None:
+    request = {**(ANTHROPIC if path == MESSAGES else OPENAI), "stream": True}
+    answer = await call(boost(Inner(json.dumps(whole).encode()), "GUIDANCE: x"), post(path), request)
     assert (answer.status, answer.json()["error"]["type"]) == (502, "api_error")
 
 
@@ -397,8 +409,8 @@ def test_option_that_cannot_be_used_is_an_error_at_start(options: dict[str, Any]
 async def test_planner_gets_a_scope_of_its_own() -> None:
     app = planner("SUMMARY: Hi")
     boosting = BoostMiddleware(Inner(), planner=app.answer, model="thinker", max_tokens=7)  # type: ignore[attr-defined]
-    scope = post(headers={"authorization": "Bearer secret", "x-a": "b"}, **{"ccproxy.custom_headers": [(b"x-c", b"d")]})
-    await call(boosting, scope, ANTHROPIC)
+    scope = post(headers={"authorization": "Bearer secret", "x-a": "b"})
+    await call(boosting, {**scope, "ccproxy.custom_headers": [(b"x-c", b"d")]}, ANTHROPIC)
     assert app.header == {"content-type": "application/json", "accept": "text/event-stream"}
     assert (app.scopes[0]["path"], app.scopes[0]["root_path"]) == ("/chat/completions", "")
     assert "ccproxy.custom_headers" not in app.scopes[0]

@@ -8,7 +8,8 @@ import pytest
 
 from ccproxy import running
 from ccproxy.configuration import ConfigurationError
-from ccproxy.settings import Settings, startup_warnings, variables
+from ccproxy.settings import Settings, variables
+from ccproxy.startup import startup_warnings
 
 ROOT = Path(__file__).parents[2]
 SECRET = "planted-5EcReT"
@@ -30,6 +31,7 @@ DEFAULTS: dict[str, Any] = {
     "request_timeout": 90.0,
     "max_retries": 2,
     "http_transport": "aiohttp",
+    "ccproxy_layers": ("auth", "custom_headers", "model_mapping", "boost", "format_conversion"),
     "enable_boost_support": (),
     "boost_base_url": None,
     "boost_api_key": None,

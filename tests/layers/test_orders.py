@@ -99,7 +99,7 @@ class Provider:
         message = {**self.anthropic(), "content": [], "stop_reason": None}
         block = {"type": "tool_use", "id": "call_1", "name": "look", "input": {}}
         json_delta = {"type": "input_json_delta", "partial_json": "{}"}
-        events = [
+        events: list[dict[str, Any]] = [
             {"type": "message_start", "message": message},
             {"type": "content_block_start", "index": 0, "content_block": block},
             {"type": "content_block_delta", "index": 0, "delta": json_delta},

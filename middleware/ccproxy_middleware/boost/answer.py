@@ -173,7 +173,10 @@ class ExecutorAnswer:
         answer = self._dialect.add_usage(self._whole, self._spent)
         if not reply.stream:
             return await reply.whole(self._started(kind or "application/json"), dumps(answer))
-        frames = self._dialect.as_stream(answer)
+        try:
+            frames = self._dialect.as_stream(answer)
+        except ApiError as error:
+            return await reply.fail(error)
         await reply.begin(self._started("text/event-stream; charset=utf-8"))
         await reply.write(b"".join(frames[1:] if reply.opened_early else frames), more=False)  # without message_start
 

@@ -146,7 +146,7 @@ class _Reader:
         self.conversation.items.append(Item(f"assistant calls {name}", cut_middle(text, MAX_ARGUMENTS)))
 
     def _add_result(self, id_: Any, content: Any, *, failed: bool = False) -> None:
-        text = "\n".join(part for block in _blocks(content) if (part := _block_text(block))).strip()
+        text = "\n\n".join(part for block in _blocks(content) if (part := _block_text(block))).strip()
         label = f"{'error' if failed else 'result'} of {self._names.get(str(id_), 'a tool')}"
         self.conversation.items.append(Item(label, cut_middle(text, MAX_RESULT) or "(empty)"))
         self.conversation.has_results = True

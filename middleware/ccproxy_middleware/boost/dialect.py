@@ -134,7 +134,8 @@ class OpenAIDialect:
 
     def see_answer(self, answer: Payload) -> Seen:
         seen = self._see(answer, "message")
-        seen.complete = seen.error is None and bool(answer.get("choices"))
+        choices = answer.get("choices")
+        seen.complete = isinstance(choices, list) and bool(choices) and isinstance(choices[0], dict)
         return seen
 
     def _see(self, data: Payload, holder: str) -> Seen:
@@ -164,11 +165,14 @@ class OpenAIDialect:
         head = {**answer, "object": "chat.completion.chunk"}
         usage = head.pop("usage", None)
         choices = []
-        for choice in answer.get("choices") or ():
-            message = dict(choice.get("message") or {})
-            calls = [{"index": n, **call} for n, call in enumerate(message.get("tool_calls") or ())]
-            delta = {**message, "tool_calls": calls} if calls else message
-            choices.append({**{k: v for k, v in choice.items() if k != "message"}, "delta": delta})
+        try:
+            for choice in answer["choices"]:
+                delta = dict(choice["message"])
+                if calls := delta.get("tool_calls"):
+                    delta["tool_calls"] = [{"index": n, **call} for n, call in enumerate(calls)]
+                choices.append({**{k: v for k, v in choice.items() if k != "message"}, "delta": delta})
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ApiError(502, "api_error", "the provider's answer is not a chat completion") from error
         frames = [self.frame({**head, "choices": choices})]
         if usage:
             frames.append(self.frame({**head, "choices": [], "usage": usage}))

@@ -30,13 +30,16 @@ class BoostMiddleware:
     max_loops: how often plan and execution may be tried before the plain request is made.
     cache: where plans are kept; without one 256 of them in memory, each for 60 seconds.
 
-    Raises ValueError for a tier, template or number that can't be used. Needs asyncio.
+    Raises ValueError for a tier, template or number that can't be used.
 
     Reads: ``POST /v1/messages`` and ``*/chat/completions`` that carry tools, so it may stand on either side of
     FormatConversionMiddleware; ``ccproxy.model`` in the scope, without which the tier follows from the model's name.
     Everything else passes untouched, and so does a request for an answer by a JSON schema, or with ``tool_choice``
-    none. Writes: the guidance, as one more system message; ``x-boost-loops`` and ``x-boost-outcome`` on the answer,
-    whose usage is the sum over all calls.
+    none.
+    Writes: the guidance, as one more system message; ``x-boost-loops`` and ``x-boost-outcome`` on the answer, whose
+    usage is the sum over all calls.
+    Needs: asyncio, a planner, and an inner app whose model calls tools.
+    Alone: works in front of an OpenAI or an Anthropic app, by the path of the request.
     """
 
     first_event_grace = 10.0  # seconds of silence until an Anthropic stream is begun

@@ -52,10 +52,12 @@ class FormatConversionMiddleware:
 
     Reads: ``POST /v1/messages``, ``POST /v1/messages/count_tokens``, ``GET /v1/models`` and ``/v1/models/{id}``;
     everything else passes untouched. ``ccproxy.model`` and ``ccproxy.models`` in the scope, which an outer
-    ModelMappingMiddleware leaves; without it the models are the inner app's own.
+    ModelMappingMiddleware leaves.
     Writes: ``POST /v1/chat/completions`` to the inner app, with the headers that only concern Anthropic removed;
-    the answer, with the model's name as the client sent it. Counting asks the inner app only by ``count_tokens``,
-    for ``POST /tokenize`` and ``/apply-template``; a list of models by ``GET /v1/models``.
+    the answer, with the model's name as the client sent it. Counting asks the inner app only by the switch
+    ``count_tokens``, for ``POST /tokenize`` and ``/apply-template``; a list of models by ``GET /v1/models``.
+    Needs: an inner app that speaks OpenAI's API.
+    Alone: complete. Models are asked for by the names that the client sends, and listed as the inner app lists them.
     """
 
     first_event_grace = 10.0  # seconds of silence until a stream is begun, and an early failure has lost its status

@@ -1,0 +1,55 @@
+"""What the operator should know before the first request."""
+
+import ipaddress
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .settings import Settings
+
+
+def startup_warnings(settings: "Settings", host: str | None = None) -> list[str]:
+    """A line for each thing that is allowed and may be a mistake. ``host``: where it listens, if not at HOST."""
+    host = settings.host if host is None else host
+    warnings = []
+    if not settings.client_keys and not _is_loopback(host):
+        warnings.append(
+            f"Listening on {host} without ANTHROPIC_API_KEY: everybody who reaches the port spends the "
+            "provider's key. Set ANTHROPIC_API_KEY, or HOST=127.0.0.1."
+        )
+    return [*warnings, *_layer_warnings(settings), *settings.lookalikes]
+
+
+def find_lookalikes(names: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
+    """A warning for each variable that is nearly one of ours, such as OPENAI_BASEURL."""
+    candidates = [name for name in known if len(name) > 4]
+    found = []
+    for name in dict.fromkeys(name.upper() for name in names):
+        close = get_close_matches(name, candidates, n=1, cutoff=0.93)
+        if close and name not in candidates:
+            found.append(f"{name} is set, but not a setting. Do you mean {close[0]}?")
+    return tuple(found)
+
+
+def _layer_warnings(settings: "Settings") -> list[str]:
+    layers = settings.ccproxy_layers
+    warnings = []
+    if settings.client_keys and "auth" not in layers:
+        warnings.append("ANTHROPIC_API_KEY is set, but CCPROXY_LAYERS has no auth: nobody's key is checked.")
+    if settings.custom_headers and "custom_headers" not in layers:
+        warnings.append("CUSTOM_HEADER_* is set, but CCPROXY_LAYERS has no custom_headers: they are not sent.")
+    if settings.enable_boost_support and "boost" not in layers:
+        warnings.append("ENABLE_BOOST_SUPPORT is set, but CCPROXY_LAYERS has no boost: nothing is boosted.")
+    elif settings.enable_boost_support and "auth" in layers and layers.index("boost") < layers.index("auth"):
+        warnings.append(
+            "CCPROXY_LAYERS has auth inside boost: the planner is asked, and paid, before the client's key is checked."
+        )
+    return warnings
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
