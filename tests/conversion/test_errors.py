@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.match import match
 
 from ccproxy_middleware._errors import ApiError, new_request_id
 from ccproxy_middleware.conversion.errors import (
@@ -17,6 +16,7 @@ from ccproxy_middleware.conversion.errors import (
     redact,
 )
 from ccproxy_middleware.conversion.profiles import Profile, resolve_profile
+from support.match import match
 
 CASES = Path(__file__).parent.parent / "data" / "cases"
 

@@ -64,14 +64,14 @@ def refusal(**fields: Any) -> str:
         ({"messages": {}}, "messages: Input should be a valid list"),
         ({"messages": ["hi"]}, "messages.0: Input should be a valid dictionary"),
         ({"messages": [{"content": "x"}]}, "messages.0.role: Field required"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0.role: Input should be 'user', 'assistant' or"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0.role: Input should be 'user', 'assistant'"),
         ({"messages": [{"role": "user"}]}, "messages.0.content: Input should be a valid string or list"),
         ({"messages": [user({"text": "x"})]}, "messages.0.content.0.type: Field required"),
-        ({"messages": [user({"type": "text", "text": 1})]}, "messages.0.content.0.text: Input should be a valid string"),
+        ({"messages": [user({"type": "text", "text": 1})]}, "messages.0.content.0.text: Input should be a"),
         ({"messages": [user({"type": "hologram"})]}, "messages.0.content.0: unsupported block type 'hologram'"),
         ({"messages": [user(" ")]}, "messages: text content blocks must be non-empty"),
-        ({"messages": [user(call("a"))]}, "messages.0.content.0: `tool_use` blocks can only be in `assistant` messages"),
-        ({"messages": [user({"type": "container_upload", "file_id": "x"})]}, "messages.0.content.0: container_upload is"),
+        ({"messages": [user(call("a"))]}, "messages.0.content.0: `tool_use` blocks can only be in `assistant`"),
+        ({"messages": [user({"type": "container_upload", "file_id": "x"})]}, "messages.0.content.0: container_upload"),
         ({"messages": [user("x"), assistant(call("a")), user(result("a")), assistant(call("a")), user("y")]},
          "messages: `tool_use` ids must be unique"),
         ({"max_tokens": "5"}, "max_tokens: Input should be a valid integer"),
@@ -373,7 +373,10 @@ def test_recursive_schema_for_gemini_comes_to_an_end() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [("text_editor_20250728", "str_replace_based_edit_tool"), ("memory_20250818", "memory"), ("computer_20251124", "computer")],
+    [
+        ("text_editor_20250728", "str_replace_based_edit_tool"), ("memory_20250818", "memory"),
+        ("computer_20251124", "computer"),
+    ],
 )  # fmt: skip
 def test_client_tool_gets_its_published_schema(kind: str, name: str) -> None:
     tool = {"type": kind, "name": name, "display_width_px": 800, "display_height_px": 600}
@@ -446,7 +449,8 @@ def test_long_and_illegal_names_agree_in_tools_choice_and_history() -> None:
         ("deepseek", {}, {"thinking": {"type": "disabled"}}, {"thinking": {"type": "disabled"}}),
         ("deepseek", {}, {"thinking": {"type": "adaptive"}, "tools": [TOOL], "tool_choice": {"type": "any"}},
          {"thinking": {"type": "disabled"}}),
-        ("openrouter", {}, {"thinking": {"type": "enabled", "budget_tokens": 2048}}, {"reasoning": {"max_tokens": 2048}}),
+        ("openrouter", {}, {"thinking": {"type": "enabled", "budget_tokens": 2048}},
+         {"reasoning": {"max_tokens": 2048}}),
         ("openrouter", {}, {"output_config": {"effort": "low"}}, {"reasoning": {"effort": "low"}}),
         ("openrouter", {}, {"thinking": {"type": "disabled"}}, {"reasoning": {"enabled": False}}),
         ("together", {}, {"thinking": {"type": "adaptive"}}, {"reasoning": {"enabled": True}}),

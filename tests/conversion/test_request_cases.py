@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.match import match
 
 from ccproxy_middleware._errors import ApiError
 from ccproxy_middleware._json import loads
 from ccproxy_middleware.conversion.profiles import resolve_profile
 from ccproxy_middleware.conversion.reasoning import encode_signature
 from ccproxy_middleware.conversion.request import convert_request
+from support.match import match
 
 CASES = [json.loads(path.read_text()) for path in sorted((Path(__file__).parents[1] / "data/cases").glob("r*.json"))]
 

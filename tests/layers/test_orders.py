@@ -105,7 +105,8 @@ class Provider:
             {"type": "content_block_delta", "index": 0, "delta": json_delta},
             {"type": "content_block_stop", "index": 0},
             {
-                "type": "message_delta", "delta": {"stop_reason": "tool_use", "stop_sequence": None, "stop_details": None},
+                "type": "message_delta",
+                "delta": {"stop_reason": "tool_use", "stop_sequence": None, "stop_details": None},
                 "usage": {**CACHE, "input_tokens": 9, "output_tokens": 2},
             },
             {"type": "message_stop"},

@@ -25,6 +25,7 @@ MAX_ARGUMENTS = 4_000
 
 _BILLING = "x-anthropic-billing-header"
 _REMINDER = re.compile(r"<system-reminder>.*?(?:</system-reminder>|\Z)", re.DOTALL)
+_ATTACHMENT = re.compile(r"\[(?:image|document)(?: \d+)?\]")
 
 Role = Literal["user", "assistant", "system"]
 
@@ -121,7 +122,8 @@ class _Reader:
             return
         self.conversation.items.append(Item("user", cut_middle(text.strip(), MAX_TEXT)))
         asked = _REMINDER.sub("", text).strip()
-        if asked:
+        words = _ATTACHMENT.sub("", asked).strip()
+        if words or (asked and not self.conversation.has_results):  # a tool returns images and documents too
             self.conversation.user_request = cut_middle(asked, MAX_TEXT)
             self.conversation.has_results = False
 
