@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import uvicorn
 from litestar import Litestar, asgi, get
-from litestar.config.allowed_hosts import AllowedHostsConfig
+from litestar.config.cors import CORSConfig
 from litestar.types import Receive, Scope, Send
 
 from ccproxy import Settings, create_app
@@ -38,7 +38,7 @@ def home() -> str:
 
 app = Litestar(
     route_handlers=[home, claude],
-    allowed_hosts=AllowedHostsConfig(allowed_hosts=["localhost", "127.0.0.1"]),
+    cors_config=CORSConfig(allow_origins=["https://example.org"]),
     lifespan=[lifespan],
 )
 

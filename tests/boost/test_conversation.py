@@ -89,7 +89,7 @@ def test_conversation_reads_the_same_in_both_dialects() -> None:
         ([{"role": "user", "content": [{"type": "image", "source": {}}]}], "[image]", False),
         ([{"role": "user", "content": [{"type": "image_url"}, {"type": "file"}]}], "[image]\n\n[document]", False),
         ([user("one"), user(result("1", "r"), {"type": "document", "source": {}})], "one", True),
-        ([user("one"), {"role": "tool", "content": "[image 1]"}, user("[image 1]", {"type": "image_url"})], "one", True),
+        ([user("one"), {"role": "tool", "content": "r"}, user("[image 1]", {"type": "image_url"})], "one", True),
         ([{"role": "user", "content": None}, 7, {"role": "odd"}], "", False),
     ],
 )

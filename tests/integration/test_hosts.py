@@ -58,7 +58,7 @@ def marks_own_pages(name: str) -> Callable[[httpx.Client], None]:
 OWN_MIDDLEWARE: dict[str, Callable[[httpx.Client], None]] = {
     "starlette": refused_by_name,
     "fastapi": crosses_origins,
-    "litestar": refused_by_name,
+    "litestar": crosses_origins,
     "quart": marks_own_pages("x-host"),
     "django": marks_own_pages("x-content-type-options"),
 }
