@@ -1,6 +1,6 @@
 """The shape of the code: which way imports run, what the layers need, how long a module may be."""
 
-import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,12 +19,14 @@ def imports(module: Path) -> Iterator[str]:
     """The full names of all that a module imports, relative imports written out."""
     root = LAYERS.parent if LAYERS in module.parents else ROOT
     package = module.relative_to(root).with_suffix("").parts[:-1]
-    for node in ast.walk(ast.parse(module.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) + 1 - node.level] if node.level else ()
-            yield ".".join([*base, *([node.module] if node.module else [])])
+    # By pattern, since CPython 3.11's ast module can fail when garbage is collected in the middle of it.
+    for line in module.read_text().splitlines():
+        if found := re.match(r"\s*from (\.*)([\w.]*) import ", line):
+            level = len(found[1])
+            base = package[: len(package) + 1 - level] if level else ()
+            yield ".".join([*base, *([found[2]] if found[2] else [])])
+        elif found := re.match(r"\s*import ([\w., ]+)", line):
+            yield from (name.split(" as ")[0].strip() for name in found[1].split(","))
 
 
 def named(module: Path) -> str:

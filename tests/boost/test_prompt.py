@@ -38,7 +38,7 @@ def test_template_that_cannot_be_filled_is_refused(template: str) -> None:
 def test_default_template_holds_everything_and_asks_for_the_sections() -> None:
     template = Template(DEFAULT_TEMPLATE)
     assert template.placeholders == set(PLACEHOLDERS)
-    for heading in ("\nSUMMARY:\n", "\nANALYSIS:\n", "\nGUIDANCE:\n"):
+    for heading in ("\nSUMMARY: <", "\nANALYSIS: <", "\nGUIDANCE: <"):
         assert heading in template.fill(VALUES)
 
 

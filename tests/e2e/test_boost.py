@@ -1,6 +1,7 @@
 """Real clients through the running proxy with boost: the Anthropic SDK, and Claude Code itself."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,6 @@ from support.provider import Answer, Failure, Reply, ScriptedProvider, ToolCall
 FIRST = "What is in a.txt?"
 
 
-def turn_of(text: str, *marks: str) -> int:
-    """How many of these marks stand in a text."""
-    return sum(mark in text for mark in marks)
-
-
 def prompt_of(body: dict[str, Any]) -> str:
     text: str = body["messages"][-1]["content"]
     return text
@@ -32,19 +28,23 @@ def planning(*guidances: str, summary: str) -> ScriptedProvider:
         conversation = prompt_of(body).partition("<conversation>")[2].partition("</conversation>")[0]
         done = conversation.count("[result of ") + conversation.count("[error of ")
         if done < len(guidances):
-            return Reply(f"ANALYSIS:\nStep {done + 1}.\n\n**GUIDANCE:**\n{guidances[done]}", delay=0.002)
+            attempt = re.search(r"attempt (\d) of 3", prompt_of(body))
+            assert attempt
+            guidance = f"{guidances[done]} This is attempt {attempt[1]}."
+            return Reply(f"ANALYSIS:\nStep {done + 1}.\n\n**GUIDANCE:**\n{guidance}", delay=0.002)
         return Reply(f"SUMMARY: {summary}", delay=0.002)
 
     return ScriptedProvider(plan)
 
 
 def executing(*calls: ToolCall) -> ScriptedProvider:
-    """An executor that makes the call whose number stands in its guidance, and hesitates the first time."""
-    hesitated: set[int] = set()
+    """An executor that makes the call whose number stands in its guidance, the first one only when asked again."""
 
     def execute(body: dict[str, Any]) -> Answer:
-        guidance = str(body["messages"][-1]["content"])
         assert body["messages"][-1]["role"] == "system"
+        guidance = str(body["messages"][-1]["content"])
+        if "Call 0 " in guidance and "attempt 1" in guidance:
+            return Reply("I could do that.")
         for number, call in enumerate(calls):
             if f"Call {number} " in guidance:
                 return Reply(f"Step {number}.", [call])
@@ -111,8 +111,11 @@ def test_claude_code_writes_edits_and_runs_a_file_in_four_boosted_turns(claude_p
 
 
 def check_turns(running: Boosted) -> None:
-    """Five plans, four executions; what Claude Code tells the model besides is no request of the person's."""
-    assert (len(running.prompts), len(running.executor.completions)) == (5, 4)
+    """Six plans and five executions, of which the first was only talk.
+
+    What Claude Code tells the model besides is no request of the person's.
+    """
+    assert (len(running.prompts), len(running.executor.completions)) == (6, 5)
     for prompt in running.prompts:
         asked = prompt.partition("<request>\n")[2].partition("\n</request>")[0]
         assert asked == "Write greet.sh, make it say good evening, and run it."

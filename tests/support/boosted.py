@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import httpx
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from ccproxy import Forward, Settings, create_app
 from ccproxy_middleware import BoostMiddleware
@@ -26,16 +26,17 @@ READ = {
 }
 
 
-class Counted:
-    """An app that counts the connections it is reached by."""
+class Providers:
+    """Both providers on one server, below ``/planner`` and ``/executor``, and the connections each was reached by."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.connections: set[tuple[str, int]] = set()
-        self._app = app
+    def __init__(self, planner: ScriptedProvider, executor: ScriptedProvider) -> None:
+        self.connections: dict[str, set[tuple[str, int]]] = {"planner": set(), "executor": set()}
+        self._apps = {"planner": planner, "executor": executor}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.connections.add(tuple(scope["client"]))
-        await self._app(scope, receive, send)
+        _, name, rest = scope["path"].split("/", 2)
+        self.connections[name].add(tuple(scope["client"]))
+        await self._apps[name]({**scope, "path": f"/{rest}"}, receive, send)
 
 
 @dataclass
@@ -59,10 +60,10 @@ def boosted(
     planner: ScriptedProvider, executor: ScriptedProvider, place: Place = "outside", /, **settings: Any
 ) -> Iterator[Boosted]:
     """Serve the proxy with boost for opus, outside FormatConversion as it is made, or inside it."""
-    plan, execute = Counted(planner), Counted(executor)
+    providers = Providers(planner, executor)
     with ExitStack() as stack:
-        plan_url = stack.enter_context(serve(plan, lifespan="off")).url + "/v1"
-        execute_url = stack.enter_context(serve(execute, lifespan="off")).url + "/v1"
+        upstream = stack.enter_context(serve(providers, lifespan="off")).url
+        plan_url, execute_url = f"{upstream}/planner/v1", f"{upstream}/executor/v1"
         base: dict[str, Any] = {
             "openai_api_key": "target-key", "openai_base_url": execute_url, "big_model": EXECUTOR, "max_retries": 0,
         }  # fmt: skip
@@ -82,7 +83,7 @@ def boosted(
             )
             app = create_app(Settings.explicit(**base, **settings), endpoint=inner)
         server = stack.enter_context(serve(app))
-        yield Boosted(server.url, planner, executor, plan.connections, execute.connections)
+        yield Boosted(server.url, planner, executor, *providers.connections.values())
         # uvicorn's words for an answer that was broken off
         assert not [error for error in server.errors if "without completing response" not in error]
 

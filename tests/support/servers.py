@@ -1,6 +1,7 @@
 """Real servers for tests: uvicorn on a free loopback port, in a thread with its own event loop."""
 
 import asyncio
+import contextlib
 import logging
 import socket
 import threading
@@ -33,9 +34,25 @@ class Server:
 
 
 class _Uvicorn(uvicorn.Server):
+    """Stops when it is told to: uvicorn itself looks only ten times a second."""
+
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.up = threading.Event()
+        self._stopped = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def main_loop(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        await self.on_tick(0)
+        await self._stopped.wait()
+
+    def stop(self) -> None:
+        """Called from another thread."""
+        self.should_exit = True
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+                self._loop.call_soon_threadsafe(self._stopped.set)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         try:
@@ -89,7 +106,7 @@ def serve(app: ASGIApp, *, lifespan: Literal["auto", "on", "off"] = "auto") -> I
     finally:
         for logger in loggers:
             logger.removeHandler(handler)
-        server.should_exit = True
+        server.stop()
         thread.join(STOP_LIMIT)
         sock.close()
         if thread.is_alive():

@@ -16,6 +16,9 @@ from .usage import Usage
 
 WaitFor = Literal["call", "content", "nothing"]
 
+# What servers make of a model's output that is no proper call: a guided model may fail where a plain one does not.
+_SPOILED = (b"tool_use_failed", b"failed_generation", b"Failed to call a function")  # Groq
+_SPOILED_STATUS = (500, 502)
 _CUT_OFF = "the provider's answer ended before it was complete"
 _PROFILE = Profile()
 
@@ -26,18 +29,30 @@ class ExecutorAnswer:
     wait_for: what it has to begin with before it goes to the client: a tool ``call``, any ``content`` (a call, or
         text), or ``nothing``.
     headers: further ones of the response. spent: the usage of the other calls.
+    may_fail: a failure that the guidance may have caused is not passed on while nothing was sent; ``failed`` tells.
     text, usage: what it said, and what it cost, as far as it has come.
     """
 
-    def __init__(self, dialect: Dialect, reply: Reply, *, wait_for: WaitFor, headers: Headers, spent: Usage) -> None:
+    def __init__(
+        self,
+        dialect: Dialect,
+        reply: Reply,
+        *,
+        wait_for: WaitFor,
+        headers: Headers,
+        spent: Usage,
+        may_fail: bool,
+    ) -> None:
         self.text = ""
         self.usage: Usage = {}
         self.flows = False  # it goes to the client
+        self.failed = False
         self._dialect = dialect
         self._reply = reply
         self._wait_for = wait_for
         self._extra_headers = headers
         self._spent = spent
+        self._may_fail = may_fail
         self._start: Message = {"type": "http.response.start", "status": 0}
         self._headers: Headers = []  # of the start
         self._own_error: ApiError | None = None  # an inner layer's of ours
@@ -77,12 +92,15 @@ class ExecutorAnswer:
         """The inner app has returned, or broken off. Raises StreamAborted where the client sees half an answer."""
         if self._reply.aborted:
             raise StreamAborted  # also where the inner app has kept it to itself
-        if self._reply.done:
+        if self._reply.done or self.failed:
             return
         if self._error is not None and self.flows:
             raise StreamAborted(self._error.message)  # the client has been told of it by the event
         if self._error is not None or not (self._complete and self._ended):
-            await self._reply.fail(self._error or ApiError(502, "api_error", _CUT_OFF))
+            error = self._error or ApiError(502, "api_error", _CUT_OFF)
+            self.failed = self._may_fail and not self.flows and error.status in _SPOILED_STATUS
+            if not self.failed:
+                await self._reply.fail(error)
 
     async def release(self, *, headers: Headers, spent: Usage) -> None:
         """Send a held answer."""
@@ -109,6 +127,10 @@ class ExecutorAnswer:
 
     async def _pass_error(self) -> None:
         """The inner app's own error, as it is."""
+        spoiled = any(word in self._body for word in _SPOILED)
+        self.failed = self._may_fail and (spoiled or self._start["status"] in _SPOILED_STATUS)
+        if self.failed:
+            return
         if self._reply.committed:
             own = self._start.get("ccproxy.error")  # a layer of ours tells what it is
             error = error_from_response(self._start["status"], self._headers, bytes(self._body), _PROFILE)
@@ -122,7 +144,8 @@ class ExecutorAnswer:
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
-            return await self._reply.fail(ApiError(502, "api_error", "the provider's answer is not JSON"))
+            self._error = ApiError(502, "api_error", "the provider's answer is not JSON")
+            return
         self._whole = answer
         self._note(self._dialect.see_answer(answer))
         if self._complete and (self._wanted() or self._wait_for == "nothing"):
@@ -153,13 +176,9 @@ class ExecutorAnswer:
         self._error = self._error or seen.error
 
     def _wanted(self) -> bool:
-        match self._wait_for:
-            case "call":
-                return self._calls_tool
-            case "content":
-                return self._calls_tool or bool(self.text.strip())
-            case "nothing":
-                return bool(self._held)
+        if self._wait_for == "nothing":
+            return bool(self._held)
+        return self._calls_tool or (self._wait_for == "content" and bool(self.text.strip()))
 
     async def _flow(self) -> None:
         """Begin to pass the answer on."""

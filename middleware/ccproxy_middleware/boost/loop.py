@@ -114,6 +114,9 @@ class BoostLoop:
             if answer is None:
                 return
             record.usages.append(answer.usage)
+            if answer.failed:
+                logger.warning("the executor failed with the guidance (%s)", self._request_id)
+                break
             record.attempts.append(_told(plan, answer))
             if answer.is_answer:
                 best = answer
@@ -192,18 +195,23 @@ class BoostLoop:
         self._record.outcome = outcome
         # After a tool's result a plain text may be the end of the work: an agent must be able to finish.
         wait_for: WaitFor = "content" if self._conversation.has_results else "call"
-        answer = self._answer(wait_for)
+        answer = self._answer(wait_for, may_fail=True)
         await self._call(with_guidance(self._data, _guidance_text(plan)), answer)
         return None if self._reply.done else answer
 
     async def _fall_back(self) -> None:
         """The plain request without boost."""
         self._record.outcome = "fallback"
-        await self._call(self._data, self._answer("nothing"))
+        await self._call(self._data, self._answer("nothing", may_fail=False))
 
-    def _answer(self, wait_for: WaitFor) -> ExecutorAnswer:
+    def _answer(self, wait_for: WaitFor, *, may_fail: bool) -> ExecutorAnswer:
         return ExecutorAnswer(
-            self._dialect, self._reply, wait_for=wait_for, headers=self._headers(), spent=total(self._record.usages)
+            self._dialect,
+            self._reply,
+            wait_for=wait_for,
+            headers=self._headers(),
+            spent=total(self._record.usages),
+            may_fail=may_fail,
         )
 
     async def _call(self, data: Payload, answer: ExecutorAnswer) -> None:

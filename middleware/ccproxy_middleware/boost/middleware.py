@@ -1,7 +1,6 @@
 """The layer: which requests are boosted."""
 
 from collections.abc import Collection
-from typing import Any
 
 import anyio
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -11,7 +10,7 @@ from .._errors import MAX_BODY_BYTES, body_too_large, request_id, send_error
 from ..conversion.tokens import estimate_tokens
 from ..models import TIERS, tier_of
 from .cache import BoostCache, MemoryBoostCache
-from .dialect import Dialect, dialect_of
+from .dialect import Dialect, Payload, dialect_of
 from .loop import BoostLoop
 from .planner import Planner
 from .plans import Plans
@@ -84,15 +83,15 @@ class BoostMiddleware:
             data = body.data
         except ValueError:
             data = None
-        if not self._is_boosted(scope, data, dialect):
+        if not isinstance(data, dict) or not self._is_boosted(scope, data, dialect):
             return await self.app(scope, body, send)
         try:
             await self._boost({**scope, "ccproxy.request_id": request_id(scope)}, body, data, send, dialect)
         except ClientDisconnected:
             return
 
-    def _is_boosted(self, scope: Scope, data: Any, dialect: Dialect) -> bool:
-        if not isinstance(data, dict) or not isinstance(data.get("messages"), list) or not data["messages"]:
+    def _is_boosted(self, scope: Scope, data: Payload, dialect: Dialect) -> bool:
+        if not isinstance(data.get("messages"), list) or not data["messages"]:
             return False
         if not offered_tools(data) or dialect.tool_choice(data) == "none" or dialect.fixes_format(data):
             return False
@@ -101,9 +100,7 @@ class BoostMiddleware:
         known = scope.get("ccproxy.model") or {}
         return not self._tiers or (known.get("tier") or tier_of(str(data.get("model")))) in self._tiers
 
-    async def _boost(
-        self, scope: Scope, body: BufferedBody, data: dict[str, Any], send: Send, dialect: Dialect
-    ) -> None:
+    async def _boost(self, scope: Scope, body: BufferedBody, data: Payload, send: Send, dialect: Dialect) -> None:
         known = scope.get("ccproxy.model") or {}
         reply = Reply(
             scope,
