@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-import httpx
 from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -19,7 +18,6 @@ from .forward import Forward
 from .layers import conversion_options, make_layers
 from .pages import ConnectionTest, Root, health, no_such_page
 from .settings import Settings
-from .transport import make_client
 
 
 def create_app(
@@ -36,12 +34,11 @@ def create_app(
     the provider; a host that doesn't run it may mount the app all the same.
     """
     settings = settings or Settings.load()
-    clients: list[httpx.AsyncClient] = []
     key = settings.openai_api_key
-    forward = _forward(settings, clients, settings.openai_base_url, key, settings.azure_api_version)
+    forward = _forward(settings, settings.openai_base_url, key, settings.azure_api_version)
     planner = None
     if settings.enable_boost_support and settings.boost_base_url is not None:
-        planner = _forward(settings, clients, settings.boost_base_url, settings.boost_api_key)
+        planner = _forward(settings, settings.boost_base_url, settings.boost_api_key)
     target = _Endpoint(endpoint or forward)
     if layers is None:
         layers = make_layers(settings, planner)
@@ -66,8 +63,6 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            for client in clients:
-                await stack.enter_async_context(client)
             for forwarding in filter(None, (forward, planner)):
                 await stack.enter_async_context(forwarding.lifespan())
             yield
@@ -84,21 +79,16 @@ def create_app(
 
 def _forward(
     settings: Settings,
-    clients: list[httpx.AsyncClient],
     base_url: str,
     key: SecretStr | None,
     api_version: str | None = None,
 ) -> Forward:
-    """An endpoint with connections of its own; a client that the app has to open is added to ``clients``."""
-    client = None
-    if settings.http_transport == "httpx":
-        client = make_client("httpx", timeout=settings.request_timeout)
-        clients.append(client)
+    """An endpoint with connections of its own."""
     return Forward(
         base_url,
         api_key=key.get_secret_value() if key is not None else None,
         api_version=api_version,
-        client=client,
+        transport=settings.http_transport,
         timeout=settings.request_timeout,
         max_retries=settings.max_retries,
     )

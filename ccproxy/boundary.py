@@ -2,6 +2,7 @@
 
 import logging
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ccproxy_middleware._asgi import get_header
@@ -40,7 +41,17 @@ class Boundary:
             await self.app(scope, receive, send_with_id)
         except StreamAborted:
             logger.debug("answer broken off (%s)", id_)
+        except HTTPException as exc:  # a layer of the host's has raised it out of its ``receive``
+            if started:
+                raise
+            await send_error(scope, send_with_id, raised_error(exc))
         except Exception:
             logger.exception("a bug in the proxy (%s)", id_)
             if not started:
                 await send_error(scope, send_with_id, ApiError(500, "api_error", "Internal proxy error"))
+
+
+def raised_error(exc: HTTPException) -> ApiError:
+    """What a foreign layer refuses by an exception, such as starlette's limit of the body by a 413."""
+    type_ = "request_too_large" if exc.status_code == 413 else "invalid_request_error"
+    return ApiError(exc.status_code, type_ if exc.status_code < 500 else "api_error", exc.detail)

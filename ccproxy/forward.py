@@ -5,19 +5,18 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import anyio.lowlevel
 import httpx
 from starlette.types import Receive, Scope, Send
 
-from ccproxy_middleware._asgi import BodyTooLarge, BufferedBody, ClientDisconnected, Headers, route_path
+from ccproxy_middleware._asgi import BufferedBody, Headers, route_path
 from ccproxy_middleware._errors import (
-    MAX_BODY_BYTES,
     ApiError,
     StreamAborted,
-    body_too_large,
+    read_body,
     request_id,
     send_error,
     speaks_openai,
@@ -81,7 +80,7 @@ class Forward:
 
     api_key: sent as a bearer token, or as ``api-key`` in the Azure form, which ``api_version`` turns on.
     client: an ``httpx.AsyncClient`` that stays its maker's to close. Without it one is opened by
-        :meth:`lifespan`, or at the first request, for each event loop.
+        :meth:`lifespan`, or at the first request, for each event loop; ``transport`` says which.
     timeout: seconds without a byte from the provider; the connect gets at most ten. Never a limit on a stream
         that still moves.
     max_retries: further tries after a failed connect or a passing error status, before the answer starts.
@@ -99,11 +98,13 @@ class Forward:
         api_key: str | None = None,
         api_version: str | None = None,
         client: httpx.AsyncClient | None = None,
+        transport: Literal["aiohttp", "httpx"] = "aiohttp",
         timeout: float = 90.0,
         max_retries: int = 2,
     ) -> None:
         self._upstream = Upstream(base_url, api_key, api_version)
         self._injected = client
+        self._transport: Literal["aiohttp", "httpx"] = transport
         self._opened: dict[asyncio.AbstractEventLoop, _Opened] = {}
         self._timeout = timeout
         self._connect_limit = min(CONNECT_LIMIT, timeout)
@@ -126,12 +127,8 @@ class Forward:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise RuntimeError(f"Forward serves http, not {scope['type']}")
-        try:
-            body = await BufferedBody.read(scope, receive, MAX_BODY_BYTES)
-        except BodyTooLarge:
-            await send_error(scope, send, body_too_large())
-            return
-        except ClientDisconnected:
+        body = await read_body(scope, receive, send)
+        if body is None:
             return
         failure: Exception | None = None
         async with anyio.create_task_group() as group:
@@ -304,7 +301,7 @@ class Forward:
         if opened is None:
             for closed in [other for other in self._opened if other.is_closed()]:
                 del self._opened[closed]
-            holder = _hold_open(make_client(timeout=self._timeout))
+            holder = _hold_open(make_client(self._transport, timeout=self._timeout))
             opened = self._opened[loop] = _Opened(await anext(holder), holder)
         return opened.client
 

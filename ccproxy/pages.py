@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ccproxy_middleware._asgi import BufferedBody, route_path, with_path
 from ccproxy_middleware._errors import ApiError, request_id
 
+from .boundary import raised_error
 from .settings import Settings
 
 
@@ -58,11 +59,16 @@ async def health(request: Request) -> Response:
 
 
 async def no_such_page(request: Request, exc: Exception) -> Response:
-    """What has no route: a 404, or a 405 with the methods that it does take, in Anthropic's form."""
+    """What has no route: a 404, or a 405 with the methods that it does take, in Anthropic's form.
+
+    Any other exception is one that a layer which is not ours has raised out of its ``receive``.
+    """
     id_ = request_id(request.scope)
     path = route_path(request.scope)
     if isinstance(exc, HTTPException) and exc.status_code == 405:
         error = ApiError(405, "invalid_request_error", f"{request.method} is not allowed for {path}")
+    elif isinstance(exc, HTTPException) and exc.status_code != 404:
+        error = raised_error(exc)
     else:
         error = ApiError(404, "not_found_error", f"{path} is not supported by this endpoint")
     headers = {**(getattr(exc, "headers", None) or {}), "request-id": id_}

@@ -5,9 +5,9 @@ import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from starlette.types import Scope, Send
+from starlette.types import Receive, Scope, Send
 
-from ._asgi import Headers, route_path
+from ._asgi import BodyTooLarge, BufferedBody, ClientDisconnected, Headers, route_path
 from ._json import dumps
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
@@ -111,3 +111,14 @@ async def send_error(scope: Scope, send: Send, error: ApiError) -> None:
     start = {"type": "http.response.start", "status": error.status, "headers": headers, "ccproxy.error": error}
     await send(start)
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+
+async def read_body(scope: Scope, receive: Receive, send: Send) -> BufferedBody | None:
+    """The request's whole body, or None where nothing is left to do: it was too large, or the client has gone."""
+    try:
+        return await BufferedBody.read(scope, receive, MAX_BODY_BYTES)
+    except BodyTooLarge:
+        await send_error(scope, send, body_too_large())
+    except ClientDisconnected:
+        pass
+    return None

@@ -6,15 +6,12 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ._asgi import (
-    BodyTooLarge,
-    BufferedBody,
-    ClientDisconnected,
     Headers,
     get_header,
     route_path,
     without_headers,
 )
-from ._errors import MAX_BODY_BYTES, body_too_large, header_value, send_error
+from ._errors import header_value, read_body
 from ._json import dumps, loads
 
 TIERS = ("BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL")
@@ -63,11 +60,8 @@ class ModelMappingMiddleware:
             return await self.app(scope, receive, send)
         if scope["method"] != "POST" or not route_path(scope).endswith(_MODEL_PATHS):
             return await self._list(scope, receive, send)
-        try:
-            body = await BufferedBody.read(scope, receive, MAX_BODY_BYTES)
-        except BodyTooLarge:
-            return await send_error(scope, send, body_too_large())
-        except ClientDisconnected:
+        body = await read_body(scope, receive, send)
+        if body is None:
             return
         try:
             data = body.data
@@ -85,9 +79,13 @@ class ModelMappingMiddleware:
             "ccproxy.model": {"requested": outer["requested"] if outer else name, "tier": tier},
             "ccproxy.models": self._aliases,
         }
+        headers: Headers = list(scope["headers"])
         if model != name:
             body = body.replace({**data, "model": model})
-            inner_scope["headers"] = without_headers(scope["headers"], b"content-length")
+            headers = without_headers(headers, b"content-length", b"transfer-encoding")
+        if outer is None:  # the name is put back into the answer, which must not come compressed
+            headers = [*without_headers(headers, b"accept-encoding"), (b"accept-encoding", b"identity")]
+        inner_scope["headers"] = headers
         restore = _NameRestorer(send, name, model, rewrite=outer is None)
         await self.app(inner_scope, body, restore.send)
 

@@ -27,7 +27,7 @@ MESSAGE: dict[str, Any] = {
 }  # fmt: skip
 PAGE = "the host's own page"
 HOSTS = ("starlette", "fastapi", "litestar", "quart", "django")
-NAMES = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY", "BIG_MODEL", "PROVIDER", "PORT")
+NAMES = ("ANTHROPIC_API_KEY", "MIDDLE_MODEL", "SMALL_MODEL", "PROVIDER", "PROVIDER_OPTIONS", "ENABLE_BOOST_SUPPORT")
 
 Lifespan = Literal["on", "off"]
 
@@ -41,7 +41,7 @@ def crosses_origins(http: httpx.Client) -> None:
     origin = {"origin": "https://example.org"}
     asked = {**origin, "access-control-request-method": "POST", "access-control-request-headers": "x-api-key"}
     before = http.options("/claude/v1/messages", headers=asked)
-    assert before.status_code == 200
+    assert before.is_success
     for path, body in (("/claude/v1/messages", MESSAGE), ("/claude/v1/messages", {**MESSAGE, "stream": True})):
         answer = http.post(path, json=body, headers=origin)
         assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, "https://example.org")
@@ -88,6 +88,10 @@ def provider_url(provider: ScriptedProvider) -> Iterator[str]:
         yield f"{server.url}/v1"
 
 
+def environment(provider_url: str) -> dict[str, str]:
+    return {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": provider_url, "BIG_MODEL": "mapped", "MAX_RETRIES": "0"}
+
+
 @pytest.fixture(scope="module", params=HOSTS)
 def host(request: pytest.FixtureRequest, provider_url: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The name and the app of an example, imported where no ``.env`` lies."""
@@ -96,9 +100,8 @@ def host(request: pytest.FixtureRequest, provider_url: str, tmp_path_factory: py
         for name in NAMES:
             patch.delenv(name, raising=False)
         patch.chdir(tmp_path_factory.mktemp("empty"))
-        patch.setenv("OPENAI_API_KEY", "provider-key")
-        patch.setenv("OPENAI_BASE_URL", provider_url)
-        patch.setenv("BIG_MODEL", "mapped")
+        for name, value in environment(provider_url).items():
+            patch.setenv(name, value)
         return request.param, load(f"in_{request.param}").app
 
 
@@ -184,8 +187,7 @@ async def test_leaving_is_told_to_the_provider_through_the_host(host: Any, provi
 @pytest.mark.parametrize("name", HOSTS)
 def test_example_runs_as_a_program(name: str, provider_url: str, tmp_path: Path) -> None:
     need(name)
-    environment = {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": provider_url}
-    with running([str(EXAMPLES / f"in_{name}.py")], tmp_path, environment) as url:
+    with running([str(EXAMPLES / f"in_{name}.py")], tmp_path, environment(provider_url)) as url:
         assert PAGE in httpx.get(url, timeout=10, trust_env=False).text
         check_proxy(f"{url}/claude")
 
@@ -230,8 +232,7 @@ app.mount("/claude", create_app())
 def test_host_with_its_own_middleware_module_is_not_disturbed(provider_url: str, tmp_path: Path) -> None:
     for file, text in (("middleware.py", MIDDLEWARE), ("host.py", HOST), ("main.py", MAIN)):
         (tmp_path / file).write_text(text)
-    environment = {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": provider_url}
-    with running(["-m", "uvicorn", "main:app", "--port", "{port}"], tmp_path, environment) as url:
+    with running(["-m", "uvicorn", "main:app", "--port", "{port}"], tmp_path, environment(provider_url)) as url:
         for path in ("/", "/claude/health"):
             assert httpx.get(url + path, timeout=10, trust_env=False).headers["x-stamp"] == "mine"
         check_proxy(f"{url}/claude")

@@ -5,8 +5,8 @@ from collections.abc import Collection
 import anyio
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .._asgi import BodyTooLarge, BufferedBody, ClientDisconnected, route_path
-from .._errors import MAX_BODY_BYTES, body_too_large, request_id, send_error
+from .._asgi import BufferedBody, ClientDisconnected, route_path
+from .._errors import read_body, request_id
 from ..conversion.tokens import estimate_tokens
 from ..models import TIERS, tier_of
 from .cache import BoostCache, MemoryBoostCache
@@ -73,11 +73,8 @@ class BoostMiddleware:
         dialect = dialect_of(route_path(scope)) if scope["type"] == "http" and scope["method"] == "POST" else None
         if dialect is None:
             return await self.app(scope, receive, send)
-        try:
-            body = await BufferedBody.read(scope, receive, MAX_BODY_BYTES)
-        except BodyTooLarge:
-            return await send_error(scope, send, body_too_large())
-        except ClientDisconnected:
+        body = await read_body(scope, receive, send)
+        if body is None:
             return
         try:
             data = body.data

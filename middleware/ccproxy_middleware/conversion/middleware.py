@@ -211,7 +211,14 @@ class FormatConversionMiddleware:
 
     def _inner_headers(self, headers: Headers, stream: bool) -> Headers:
         key = get_header(headers, b"x-api-key")
-        replaced = [b"accept", b"accept-encoding", b"content-length", b"content-type", b"idempotency-key"]
+        replaced = [
+            b"accept",
+            b"accept-encoding",
+            b"content-length",
+            b"transfer-encoding",
+            b"content-type",
+            b"idempotency-key",
+        ]
         if self._profile.key_mode == "passthrough" and key is not None:
             replaced += [b"x-api-key", b"authorization"]
         kept = without_headers(headers, *replaced)
