@@ -47,7 +47,11 @@ class Running:
     output: Path
 
     def post(self, *, stream: bool = False, key: str = SECRETS["ANTHROPIC_API_KEY"]) -> httpx.Response:
-        body = {"model": "claude-haiku-4-5", "max_tokens": 99, "messages": [{"role": "user", "content": "planted-prompt"}]}
+        body = {
+            "model": "claude-haiku-4-5",
+            "max_tokens": 99,
+            "messages": [{"role": "user", "content": "planted-prompt"}],
+        }
         return httpx.post(f"{self.url}/v1/messages", json={**body, "stream": stream}, headers={"x-api-key": key})
 
     def terminate(self) -> int:
