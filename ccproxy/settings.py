@@ -25,6 +25,7 @@ from pydantic_settings import (
 
 from ccproxy_middleware.boost.prompt import PLACEHOLDERS, Template
 from ccproxy_middleware.conversion.profiles import PROFILES, detect_provider, resolve_profile
+from ccproxy_middleware.headers import FRAMING_HEADERS, HEADER_NAME
 
 from .configuration import MASK, ConfigurationError, describe, problem
 from .layers import LAYERS, check_layers
@@ -37,8 +38,6 @@ HEADER_PREFIX = "CUSTOM_HEADER_"
 
 _URL = "an http:// or https:// URL with a host, without user, query and fragment"
 _KEY = "a key of printable ASCII characters"
-_FRAMING_HEADERS = ("CONTENT-LENGTH", "TRANSFER-ENCODING", "CONNECTION")
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 
 
 def _setting(default: Any, description: str, accepted: str, **options: Any) -> Any:
@@ -370,10 +369,10 @@ def _is_file(text: str) -> bool:
 
 def _accepted_instead(name: str, value: str) -> str | None:
     """What is accepted, where this header isn't."""
-    if not _HEADER_NAME.fullmatch(name):
+    if not HEADER_NAME.fullmatch(name):
         return f"a header's name after {HEADER_PREFIX}"
-    if name.upper() in _FRAMING_HEADERS:
-        return f"any header but {', '.join(_FRAMING_HEADERS)}, which the HTTP client sets"
+    if name.lower() in FRAMING_HEADERS:
+        return f"any header but {', '.join(FRAMING_HEADERS).upper()}, which the HTTP client sets"
     if any(char in "\r\n\0" or char > "\xff" for char in value):
         return "a value of latin-1 text on one line"
     return None

@@ -7,8 +7,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ._asgi import Headers, without_headers
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_FRAMING = frozenset({"content-length", "transfer-encoding", "connection"})
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
+FRAMING_HEADERS = ("content-length", "transfer-encoding", "connection")
+"""Headers that belong to the connection, which nobody can set."""
 
 
 class CustomHeadersMiddleware:
@@ -51,9 +52,9 @@ class CustomHeadersMiddleware:
 
 def check_header(name: str, value: str) -> None:
     """Raise ValueError if a header can't be set; the message names the header and never its value."""
-    if not _TOKEN.fullmatch(name):
+    if not HEADER_NAME.fullmatch(name):
         raise ValueError(f"{name!r} is not a header name")
-    if name.lower() in _FRAMING:
+    if name.lower() in FRAMING_HEADERS:
         raise ValueError(f"{name} belongs to the connection and can't be set")
     if any(character in value for character in "\r\n\0"):
         raise ValueError(f"the value of {name} holds a line break or a NUL")

@@ -67,11 +67,6 @@ class ExecutorAnswer:
         self._ended = False  # the inner app has sent all
 
     @property
-    def settled(self) -> bool:
-        """Whether the client has its answer, or its error."""
-        return self._reply.done
-
-    @property
     def is_answer(self) -> bool:
         """Whether it is complete and says something."""
         return self._complete and bool(self.text.strip())

@@ -210,7 +210,8 @@ class FormatConversionMiddleware:
         logger.warning("a client asked for max_tokens %s; it gets %s, the limit set here", request.clamped_from, limit)
 
     def _inner_headers(self, headers: Headers, stream: bool) -> Headers:
-        key = get_header(headers, b"x-api-key")
+        passes_key = self._profile.key_mode == "passthrough"
+        key = get_header(headers, b"x-api-key") if passes_key else None
         replaced = [
             b"accept",
             b"accept-encoding",
@@ -219,7 +220,7 @@ class FormatConversionMiddleware:
             b"content-type",
             b"idempotency-key",
         ]
-        if self._profile.key_mode == "passthrough" and key is not None:
+        if key is not None:
             replaced += [b"x-api-key", b"authorization"]
         kept = without_headers(headers, *replaced)
         inner = [(k, v) for k, v in kept if not k.lower().startswith((b"anthropic-", b"x-stainless-"))]
@@ -228,7 +229,7 @@ class FormatConversionMiddleware:
             (b"accept", b"text/event-stream" if stream else b"application/json"),
             (b"accept-encoding", b"identity"),
         ]
-        if b"authorization" in replaced and key is not None:
+        if key is not None:
             inner.append((b"authorization", f"Bearer {key}".encode("latin-1")))
         return inner
 
