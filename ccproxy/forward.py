@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import anyio
@@ -12,33 +13,42 @@ import anyio.lowlevel
 import httpx
 from starlette.types import Receive, Scope, Send
 
-from ccproxy_middleware._asgi import BufferedBody, Headers, route_path
+from ccproxy_middleware._asgi import BufferedBody, Headers, TooDeep, route_path
 from ccproxy_middleware._errors import (
     ApiError,
     StreamAborted,
-    read_body,
+    error_event,
+    invalid_request,
+    read_request,
     request_id,
     send_error,
-    speaks_openai,
 )
-from ccproxy_middleware._json import dumps
-from ccproxy_middleware._sse import sse_event
+from ccproxy_middleware._record import Record, get_record
 
+from .idle import IdleLimit
 from .retries import backoff, retry_delay
 from .transport import CONNECT_LIMIT, make_client
-from .upstream import Upstream, redact, response_headers
+from .upstream import Redactor, Upstream, redact, response_headers
 
 log = logging.getLogger("ccproxy.forward")
 
 MAX_HELD = 64 * 1024  # of an error's body, which is looked into before it is passed on
 
-_PROGRESS = frozenset(("connection.connect_tcp.complete", "http11.send_request_body.complete"))
+_MAX_ID = 100  # characters of the provider's id for a request
+
+_CONNECTED = "connection.connect_tcp.complete"
+_PROGRESS = frozenset((_CONNECTED, "http11.send_request_body.complete"))
 _DECODABLE = frozenset(("gzip", "deflate", "identity"))
+
+_parse = lru_cache(maxsize=64)(httpx.URL)  # nearly all requests have the same few URLs
 
 
 @dataclass(slots=True)
 class _Answer:
-    """A provider's answer whose headers are there. ``whole``: ``held`` is all of its body."""
+    """A provider's answer whose headers are there.
+
+    decoded: the chunks are, of a content-encoding. whole: ``held`` is all of the body.
+    """
 
     response: httpx.Response
     chunks: AsyncGenerator[bytes, None]
@@ -63,16 +73,23 @@ class _Opened:
 class _Attempt:
     """One try's progress, as the client's ``trace`` extension tells it."""
 
-    def __init__(self, limit: float) -> None:
+    def __init__(self, limit: float, record: Record | None) -> None:
         self.connecting = False
+        self.connected = False
         self.deadline: asyncio.Timeout | None = None
         self._limit = limit
+        self._record = record
 
     async def __call__(self, event: str, info: Any) -> None:
         if event == "connection.connect_tcp.started":
             self.connecting = True
-        elif event in _PROGRESS and self.deadline is not None and not self.deadline.expired():
-            self.deadline.reschedule(asyncio.get_running_loop().time() + self._limit)
+        elif event == _CONNECTED:
+            self.connected = True
+            if self._record is not None:
+                self._record.upstream_connections += 1
+        if event in _PROGRESS and self.deadline is not None and not self.deadline.expired():
+            handshake = min(CONNECT_LIMIT, self._limit) if event == _CONNECTED else 0.0  # TLS has that limit itself
+            self.deadline.reschedule(asyncio.get_running_loop().time() + handshake + self._limit)
 
 
 class Forward:
@@ -127,44 +144,55 @@ class Forward:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise RuntimeError(f"Forward serves http, not {scope['type']}")
-        body = await read_body(scope, receive, send)
-        if body is None:
+        request = await read_request(scope, receive, send)
+        if request is None:
             return
+        scope, body = request
         failure: Exception | None = None
-        async with anyio.create_task_group() as group:
+        leaving = asyncio.timeout(None)  # expires when the client leaves
 
-            async def watch() -> None:
-                nonlocal failure
-                try:
-                    await _disconnected(body)
-                except Exception as exc:
-                    failure = exc
-                group.cancel_scope.cancel()
-
-            group.start_soon(watch)
+        async def watch() -> None:
+            nonlocal failure
             try:
-                await self._exchange(scope, body, send)
-            except Exception as exc:  # kept out of the group, which would wrap it
+                await _disconnected(body)
+            except Exception as exc:
                 failure = exc
-            group.cancel_scope.cancel()
+            leaving.reschedule(asyncio.get_running_loop().time())
+
+        try:
+            async with leaving:
+                watcher = asyncio.create_task(watch())
+                try:
+                    await self._exchange(scope, body, send)
+                finally:
+                    watcher.cancel()
+        except TimeoutError:
+            if not leaving.expired():
+                raise
         if failure is not None:
             raise failure
 
     async def _exchange(self, scope: Scope, body: BufferedBody, send: Send) -> None:
         custom: Headers = scope.get("ccproxy.custom_headers", [])
         secrets = self._upstream.secrets(custom)
+        record = get_record(scope)
         try:
             answer = await self._ask(
                 scope["method"],
                 self._url(scope, body),
                 self._upstream.request_headers(scope["headers"], custom),
                 body.body,
+                record,
             )
+        except TooDeep:
+            error = invalid_request("The request can't be passed on: it is nested too deeply")
+            return await send_error(scope, send, error)
         except ApiError as error:
-            error.message = redact(error.message.encode(errors="replace"), secrets).decode()
-            log.warning("%s: %s", request_id(scope), error.message)
-            await send_error(scope, send, error)
-            return
+            _tell(scope, error, secrets)
+            return await send_error(scope, send, error)
+        if record is not None:
+            record.upstream_status = answer.response.status_code
+            record.upstream_request_id = _upstream_request_id(answer.response, secrets)
         async with aclosing(answer):
             await self._relay(scope, send, answer, secrets)
 
@@ -177,13 +205,13 @@ class Forward:
                 model = None
         return self._upstream.url(route_path(scope), scope["query_string"], model)
 
-    async def _ask(self, method: str, url: str, headers: Headers, body: bytes) -> _Answer:
+    async def _ask(self, method: str, url: str, headers: Headers, body: bytes, record: Record | None) -> _Answer:
         """The provider's answer, after retries where they are due. Raises ApiError if there is none."""
         client = await self._client()
         attempt = 0
         stale = False  # a kept connection that the provider has closed was met, which costs no attempt
         while True:
-            progress = _Attempt(self._timeout)
+            progress = _Attempt(self._timeout, record)
             try:
                 answer = await self._try(client, progress, method, url, headers, body)
             except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as exc:
@@ -207,6 +235,8 @@ class Forward:
                 await answer.aclose()
                 delay = wait
             attempt += 1
+            if record is not None:
+                record.retries += 1
             log.info("try %d at the provider failed, the next one follows in %.1f s", attempt, delay)
             await asyncio.sleep(delay)
 
@@ -222,14 +252,18 @@ class Forward:
         """One request. The bodies of errors are read here, as far as they are small."""
         timeouts = httpx.Timeout(None, connect=self._connect_limit)
         extensions = {"timeout": timeouts.as_dict(), "trace": progress}
-        request = httpx.Request(method, url, headers=headers, content=body, extensions=extensions)
+        request = httpx.Request(method, _parse(url), headers=headers, content=body, extensions=extensions)
         try:
             async with asyncio.timeout(self._connect_limit + self._timeout) as progress.deadline:
                 response = await client.send(request, stream=True, follow_redirects=False)
+        except TimeoutError:  # a busy event loop may find this limit and the connect's own passed at once
+            if progress.connecting and not progress.connected:
+                raise httpx.ConnectTimeout("the connect took too long", request=request) from None
+            raise
         finally:
             progress.deadline = None
-        encoding = response.headers.get("content-encoding", "identity").lower()
-        decoded = all(name.strip() in _DECODABLE for name in encoding.split(","))
+        encoding = response.headers.get("content-encoding")
+        decoded = encoding is not None and all(name.strip().lower() in _DECODABLE for name in encoding.split(","))
         chunks = response.aiter_bytes() if decoded else response.aiter_raw()
         answer = _Answer(response, chunks, decoded)  # type: ignore[arg-type]  # httpx types generators as iterators
         try:
@@ -243,19 +277,26 @@ class Forward:
         return answer
 
     async def _hold(self, answer: _Answer) -> None:
-        while len(answer.held) < MAX_HELD:
-            chunk = await self._read(answer)
-            if chunk is None:
-                answer.whole = True
-                return
-            answer.held += chunk
+        async with self._reading() as body:
+            while len(answer.held) < MAX_HELD:
+                chunk = await body.read(answer.chunks)
+                if chunk is None:
+                    answer.whole = True
+                    return
+                answer.held += chunk
 
-    async def _read(self, answer: _Answer) -> bytes | None:
-        """The next chunk of a body, None at its end. Raises ApiError."""
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[IdleLimit]:
+        """Reads of a body, whose failures become an ApiError."""
+        limit = IdleLimit(self._timeout)
         try:
-            async with asyncio.timeout(self._timeout):
-                return await anext(answer.chunks, None)
-        except (TimeoutError, httpx.TimeoutException) as exc:
+            async with limit:
+                yield limit
+        except httpx.TimeoutException as exc:
+            raise self._timed_out("in its answer") from exc
+        except TimeoutError as exc:
+            if not limit.expired:
+                raise
             raise self._timed_out("in its answer") from exc
         except httpx.RequestError as exc:
             raise _broken(exc) from exc
@@ -265,33 +306,32 @@ class Forward:
         response = answer.response
         failed = response.status_code >= 400
         is_stream = response.headers.get("content-type", "").lower().startswith("text/event-stream")
-        encoded = "content-encoding" in response.headers
         drop: list[bytes] = []
-        if answer.decoded and encoded:
+        if answer.decoded:
             drop.append(b"content-encoding")
-        if is_stream or failed or (answer.decoded and encoded):
+        if is_stream or failed or answer.decoded:
             drop.append(b"content-length")
         headers = response_headers(response.headers.raw, secrets, *drop)
-        held = redact(answer.held, secrets)
+        redactor = Redactor(secrets, text=not failed)
+        held = redact(answer.held, secrets) if answer.whole else redactor.feed(answer.held)
         if answer.whole and scope["method"] != "HEAD":
             headers.append((b"content-length", str(len(held)).encode()))
         await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
         if held:
             await send({"type": "http.response.body", "body": held, "more_body": True})
-        while not answer.whole:
-            try:
-                chunk = await self._read(answer)
-            except ApiError as error:
-                log.warning("%s: %s", request_id(scope), error.message)
-                if is_stream:
-                    await send({"type": "http.response.body", "body": _error_event(scope, error), "more_body": True})
-                raise StreamAborted(error.message) from error
-            if chunk is None:
-                break
-            if chunk:
-                body = redact(chunk, secrets) if failed else chunk
-                await send({"type": "http.response.body", "body": body, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        try:
+            if not answer.whole:
+                async with self._reading() as body:
+                    while (chunk := await body.read(answer.chunks)) is not None:
+                        if passed := redactor.feed(chunk):
+                            await send({"type": "http.response.body", "body": passed, "more_body": True})
+        except ApiError as error:
+            _tell(scope, error, secrets)
+            if is_stream:
+                event = error_event(scope, error, cut=True)
+                await send({"type": "http.response.body", "body": event, "more_body": True})
+            raise StreamAborted(error.message, error) from error
+        await send({"type": "http.response.body", "body": redactor.finish(), "more_body": False})
 
     async def _client(self) -> httpx.AsyncClient:
         if self._injected is not None:
@@ -322,18 +362,25 @@ async def _disconnected(body: BufferedBody) -> None:
         await anyio.lowlevel.checkpoint()  # a foreign receive may have an endless supply of other messages
 
 
+def _upstream_request_id(response: httpx.Response, secrets: list[bytes]) -> str | None:
+    for name in ("x-request-id", "request-id", "apim-request-id", "cf-ray"):
+        if name in response.headers:
+            return redact(response.headers[name].encode(), secrets).decode()[:_MAX_ID]
+    return None
+
+
+def _tell(scope: Scope, error: ApiError, secrets: list[bytes]) -> None:
+    """Log a failure, rid of secrets: its message may quote the provider."""
+    error.message = redact(error.message.encode(errors="replace"), secrets).decode()
+    log.warning("%s: %s", request_id(scope), error.message)
+
+
 def _broken(exc: Exception) -> ApiError:
-    return ApiError(502, "api_error", f"the provider's answer broke off or was not HTTP: {exc}")
+    reason = str(exc) or "the connection was lost"
+    return ApiError(502, "api_error", f"the provider's answer broke off or was not HTTP: {reason}")
 
 
 def _redirected(response: httpx.Response) -> ApiError:
     target = response.headers.get("location", "").partition("?")[0] or "nowhere"
     message = f"the provider redirects to {target}, which is not followed: give its final address as the base URL"
     return ApiError(502, "api_error", message)
-
-
-def _error_event(scope: Scope, error: ApiError) -> bytes:
-    """The dialect's last event of a broken stream. The blank line ends an event that was cut in two."""
-    if speaks_openai(scope):
-        return b"\n\ndata: " + dumps(error.openai_body()) + b"\n\n"
-    return b"\n\n" + sse_event("error", error.event())

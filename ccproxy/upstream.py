@@ -1,5 +1,6 @@
 """The provider's address and what may pass to it and back: URLs, request headers, answer headers, secrets."""
 
+import re
 from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import version
@@ -26,9 +27,10 @@ _HOP_BY_HOP = frozenset(
 )
 # About the provider's host or connection, or written by our own server.
 _NOT_FOR_CLIENT = frozenset((b"set-cookie", b"alt-svc", b"strict-transport-security", b"date", b"server"))
-_CREDENTIALS = frozenset((b"authorization", b"api-key", b"x-api-key"))
+_CREDENTIAL = re.compile(rb"(?i)key|token|secret|auth|passw|credential|cookie|signature")
 _BESIDE_V1 = ("/tokenize", "/apply-template")  # of vLLM and llama.cpp: where they count tokens
 _MIN_SECRET = 4  # shorter "keys" are placeholders for local servers, and parts of other words
+_MIN_SECRET_IN_TEXT = 16  # a model may well write "ollama"; it doesn't write a real key
 
 
 class Upstream:
@@ -97,7 +99,7 @@ class Upstream:
 
     def secrets(self, custom: Headers) -> list[bytes]:
         """The credentials that are sent with a request, and must not come back."""
-        others = [value.removeprefix(b"Bearer ") for name, value in custom if name.lower() in _CREDENTIALS]
+        others = [value.rpartition(b" ")[2] for name, value in custom if _CREDENTIAL.search(name)]
         return self._secrets + [value for value in others if len(value) >= _MIN_SECRET]
 
 
@@ -116,6 +118,39 @@ def redact(data: bytes, secrets: list[bytes]) -> bytes:
     for secret in secrets:
         data = data.replace(secret, b"***")
     return data
+
+
+class Redactor:
+    """Takes secrets out of a body as it comes in, also where two chunks share one.
+
+    A mask is as long as what it covers, so that a ``content-length`` stays true. ``text``: the body is what a model
+    says, in which short secrets are left alone.
+    """
+
+    def __init__(self, secrets: Iterable[bytes], *, text: bool) -> None:
+        self._secrets = [secret for secret in secrets if not text or len(secret) >= _MIN_SECRET_IN_TEXT]
+        self._held = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """What can be passed on: all but an end that may be the beginning of a secret."""
+        data = self._held + chunk
+        held = 0
+        for secret in self._secrets:
+            data = data.replace(secret, b"*" * len(secret))
+            held = max(held, _overlap(data, secret))
+        self._held = data[len(data) - held :]
+        return data[: len(data) - held]
+
+    def finish(self) -> bytes:
+        """What was held back at the end of the body."""
+        return self._held
+
+
+def _overlap(data: bytes, secret: bytes) -> int:
+    """How many bytes at the end of the data are a beginning of the secret."""
+    if not data or data[-1] not in secret:  # an event ends with a line's end, which no secret holds
+        return 0
+    return next((size for size in range(len(secret) - 1, 0, -1) if data.endswith(secret[:size])), 0)
 
 
 @cache

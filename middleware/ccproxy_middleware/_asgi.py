@@ -3,8 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
+from orjson import JSONEncodeError
 from starlette.types import Message, Receive, Scope
 
+from ._encodings import make_decoder
 from ._json import dumps, loads
 
 Headers = list[tuple[bytes, bytes]]
@@ -44,6 +46,10 @@ class BodyTooLarge(Exception):
     """The request's body is over the limit; nothing more of it was read."""
 
 
+class TooDeep(ValueError):
+    """The request's JSON has more levels than can be written again."""
+
+
 class ClientDisconnected(Exception):
     """The client went away before its request was whole."""
 
@@ -68,15 +74,17 @@ class BufferedBody:
 
     @classmethod
     async def read(cls, scope: Scope, receive: Receive, limit: int) -> "BufferedBody":
-        """Read the whole body, or take over the one that an outer layer has read.
+        """Read the whole body and decode it, or take over the one that an outer layer has read.
 
-        Raises BodyTooLarge above ``limit`` bytes, by ``content-length`` if there is one, and ClientDisconnected.
+        Raises BodyTooLarge above ``limit`` bytes, by ``content-length`` if there is one, ClientDisconnected, and what
+        :func:`make_decoder` and its decoder raise. The headers in ``scope`` still tell of the encoding.
         """
         if isinstance(receive, BufferedBody) and not receive._replayed:
             return receive
         length = get_header(scope["headers"], b"content-length")
-        if length is not None and length.isdigit() and int(length) > limit:
+        if length is not None and length.isdecimal() and (len(length) > 15 or int(length) > limit):
             raise BodyTooLarge
+        decoder = make_decoder(scope["headers"])
         chunks: list[bytes] = []
         size = 0
         more = True
@@ -84,19 +92,23 @@ class BufferedBody:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientDisconnected
-            chunk: bytes = message.get("body", b"")
+            chunk = decoder.decode(message.get("body", b""), limit - size + 1)
             size += len(chunk)
             if size > limit:
                 raise BodyTooLarge
             chunks.append(chunk)
             more = message.get("more_body", False)
+        decoder.finish()
         return cls(receive, b"".join(chunks))
 
     @property
     def body(self) -> bytes:
-        """The bytes; unchanged where no layer replaced the data."""
+        """The bytes; unchanged where no layer replaced the data. Raises TooDeep if that can't be written."""
         if self._body is None:
-            self._body = dumps(self._data)
+            try:
+                self._body = dumps(self._data)
+            except JSONEncodeError:  # orjson reads 1,024 levels and writes 254
+                raise TooDeep("the document is nested too deeply") from None
         return self._body
 
     @property

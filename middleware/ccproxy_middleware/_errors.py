@@ -7,8 +7,10 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from ._asgi import BodyTooLarge, BufferedBody, ClientDisconnected, Headers, route_path
+from ._asgi import BodyTooLarge, BufferedBody, ClientDisconnected, Headers, get_header, route_path, without_headers
+from ._encodings import ACCEPTED, BrokenEncoding, UnsupportedEncoding
 from ._json import dumps
+from ._sse import sse_event
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
 """The largest request that the Messages API takes."""
@@ -60,7 +62,30 @@ class StreamAborted(Exception):
 
     A server answers it by closing the connection without the end of the body, so that no client can take what it
     got for a complete answer. The reason has been sent before as an ``error`` event and logged where it arose.
+    ``error`` is the failure, if it is known: what an outer layer tells whose own answer has not begun.
     """
+
+    def __init__(self, reason: str = "", error: ApiError | None = None) -> None:
+        super().__init__(reason)
+        self.error = error
+
+
+_TYPES = {
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    409: "conflict_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+
+
+def error_type(status: int) -> str:
+    """Anthropic's type for the error of an HTTP status, for answers that don't name one."""
+    return _TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
 
 
 def invalid_request(message: str) -> ApiError:
@@ -113,12 +138,33 @@ async def send_error(scope: Scope, send: Send, error: ApiError) -> None:
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
 
-async def read_body(scope: Scope, receive: Receive, send: Send) -> BufferedBody | None:
-    """The request's whole body, or None where nothing is left to do: it was too large, or the client has gone."""
+def error_event(scope: Scope, error: ApiError, *, cut: bool) -> bytes:
+    """The last event of a broken stream, in its path's dialect. ``cut``: the stream may have ended within an event."""
+    start = b"\n\n" if cut else b""
+    if speaks_openai(scope):
+        return start + b"data: " + dumps(error.openai_body()) + b"\n\n"
+    return start + sse_event("error", error.event())
+
+
+async def read_request(scope: Scope, receive: Receive, send: Send) -> tuple[Scope, BufferedBody] | None:
+    """The request with its whole body, or None where nothing is left to do: it was refused, or the client has gone.
+
+    The body is decoded, and the scope to go on with tells of no ``content-encoding``.
+    """
     try:
-        return await BufferedBody.read(scope, receive, MAX_BODY_BYTES)
+        body = await BufferedBody.read(scope, receive, MAX_BODY_BYTES)
     except BodyTooLarge:
         await send_error(scope, send, body_too_large())
+    except UnsupportedEncoding as exc:
+        accepted = [("accept-encoding", ACCEPTED)]
+        await send_error(scope, send, ApiError(415, "invalid_request_error", str(exc), headers=accepted))
+    except BrokenEncoding as exc:
+        await send_error(scope, send, invalid_request(str(exc)))
     except ClientDisconnected:
         pass
+    else:
+        if get_header(scope["headers"], b"content-encoding") is not None:
+            plain = without_headers(scope["headers"], b"content-encoding", b"content-length")
+            scope = {**scope, "headers": plain}
+        return scope, body
     return None

@@ -5,6 +5,8 @@ from typing import Any
 
 import orjson
 
+_DEPTH_AROUND = 54  # levels that converters may put around a client's document; orjson writes 254
+
 
 def loads(data: bytes | str) -> Any:
     """Parse one JSON document; lone surrogate escapes become U+FFFD.
@@ -44,8 +46,18 @@ def replace_surrogates(value: Any) -> Any:
     return value
 
 
+def check_depth(value: Any) -> None:
+    """Raise ValueError for a parsed document that could not be written again: orjson reads deeper than it writes."""
+    for _ in range(_DEPTH_AROUND):
+        value = [value]
+    try:
+        orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        raise ValueError("the document is nested too deeply") from None
+
+
 def dumps(value: Any) -> bytes:
-    """Compact UTF-8 JSON."""
+    """Compact UTF-8 JSON. Raises TypeError for more than 254 levels."""
     return orjson.dumps(value)
 
 

@@ -46,14 +46,10 @@ class SSEParser:
         if self._at_start and not self._strip_bom():
             return []
         events: list[bytes] = []
-        start = 0
-        while (end := buffer.find(b"\n\n", max(start, self._scanned))) >= 0:
-            data = _data(bytes(buffer[start:end]))
-            if data:
-                events.append(data)
-            start = end + 2
-        if start:
-            del buffer[:start]
+        end = buffer.rfind(b"\n\n", self._scanned)
+        if end >= 0:
+            events = [data for block in bytes(buffer[:end]).split(b"\n\n") if (data := _data(block))]
+            del buffer[: end + 2]
         self._scanned = max(0, len(buffer) - 1)
         if len(buffer) > MAX_EVENT_BYTES:
             raise EventTooLarge(f"one event of the stream is over {MAX_EVENT_BYTES} bytes")

@@ -2,6 +2,7 @@
 
 import hmac
 from collections.abc import Sequence
+from hashlib import sha256
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -10,6 +11,48 @@ from ._errors import ApiError, send_error
 
 _OPEN_PATHS = frozenset({"/", "/health"})
 _CREDENTIALS = (b"x-api-key", b"authorization")
+
+
+class ClientKeys:
+    """The keys of which a client must send one; none: everybody is let in.
+
+    Raises ValueError for keys that could never match.
+    """
+
+    def __init__(self, api_keys: Sequence[str]) -> None:
+        if isinstance(api_keys, str):
+            raise ValueError("api_keys is a sequence of keys, not one string")
+        if not all(key.strip() for key in api_keys):
+            raise ValueError("api_keys must not hold a blank key")
+        self._digests = tuple(_digest(key.encode()) for key in api_keys)
+
+    def __len__(self) -> int:
+        return len(self._digests)
+
+    def admit(self, scope: Scope) -> bool:
+        """Whether one of the request's credentials is one of the keys, in the same time for every wrong one."""
+        if not self._digests:
+            return True
+        headers = scope.get("ccproxy.client_headers", scope["headers"])
+        sent = [get_header(headers, b"x-api-key") or ""]
+        scheme, _, token = (get_header(headers, b"authorization") or "").partition(" ")
+        if scheme.lower() == "bearer":
+            sent.append(token.strip())
+        known = False
+        for credential in sent:
+            digest = _digest(credential.encode("latin-1"))
+            for key in self._digests:
+                known |= hmac.compare_digest(digest, key)
+        return known
+
+    def refusal(self) -> ApiError:
+        """The 401 for everybody else."""
+        return ApiError(
+            401,
+            "authentication_error",
+            "invalid API key: send this proxy's key as `x-api-key` or as `Authorization: Bearer`",
+            headers=[("x-should-retry", "false")],
+        )
 
 
 class AuthMiddleware:
@@ -27,24 +70,14 @@ class AuthMiddleware:
     """
 
     def __init__(self, app: ASGIApp, *, api_keys: Sequence[str] = ()) -> None:
-        if isinstance(api_keys, str):
-            raise ValueError("api_keys is a sequence of keys, not one string")
-        if not all(key.strip() for key in api_keys):
-            raise ValueError("api_keys must not hold a blank key")
         self.app = app
-        self._keys = tuple(key.encode() for key in api_keys)
+        self._keys = ClientKeys(api_keys)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not self._keys or self._is_open(scope):
             return await self.app(scope, receive, send)
-        if not self._knows(scope):
-            error = ApiError(
-                401,
-                "authentication_error",
-                "invalid API key: send this proxy's key as `x-api-key` or as `Authorization: Bearer`",
-                headers=[("x-should-retry", "false")],
-            )
-            return await send_error(scope, send, error)
+        if not self._keys.admit(scope):
+            return await send_error(scope, send, self._keys.refusal())
         custom = {name.lower() for name, _ in scope.get("ccproxy.custom_headers", ())}
         spent = [name for name in _CREDENTIALS if name not in custom]
         await self.app({**scope, "headers": without_headers(scope["headers"], *spent)}, receive, send)
@@ -52,18 +85,10 @@ class AuthMiddleware:
     def _is_open(self, scope: Scope) -> bool:
         return scope["method"] in ("GET", "HEAD") and route_path(scope) in _OPEN_PATHS
 
-    def _knows(self, scope: Scope) -> bool:
-        """Whether one of the request's credentials is one of the keys, in the same time for every wrong one."""
-        headers = scope.get("ccproxy.client_headers", scope["headers"])
-        sent = [get_header(headers, b"x-api-key") or ""]
-        scheme, _, token = (get_header(headers, b"authorization") or "").partition(" ")
-        if scheme.lower() == "bearer":
-            sent.append(token.strip())
-        known = False
-        for credential in sent:
-            for key in self._keys:
-                known |= hmac.compare_digest(credential.encode("latin-1"), key)
-        return known
-
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self._keys)} keys)"
+
+
+def _digest(key: bytes) -> bytes:
+    """Of one length for all keys: a comparison of the keys themselves would tell how long they are."""
+    return sha256(key).digest()

@@ -8,8 +8,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ._asgi import Headers, without_headers
 
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
-FRAMING_HEADERS = ("content-length", "transfer-encoding", "connection")
-"""Headers that belong to the connection, which nobody can set."""
+FRAMING_HEADERS = ("content-length", "content-encoding", "transfer-encoding", "connection")
+"""Headers that tell how the body is sent, which nobody can set."""
 
 
 class CustomHeadersMiddleware:

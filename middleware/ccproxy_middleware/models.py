@@ -11,8 +11,9 @@ from ._asgi import (
     route_path,
     without_headers,
 )
-from ._errors import header_value, read_body
+from ._errors import header_value, read_request
 from ._json import dumps, loads
+from ._record import get_record
 
 TIERS = ("BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL")
 
@@ -60,9 +61,10 @@ class ModelMappingMiddleware:
             return await self.app(scope, receive, send)
         if scope["method"] != "POST" or not route_path(scope).endswith(_MODEL_PATHS):
             return await self._list(scope, receive, send)
-        body = await read_body(scope, receive, send)
-        if body is None:
+        request = await read_request(scope, receive, send)
+        if request is None:
             return
+        scope, body = request
         try:
             data = body.data
         except ValueError:
@@ -74,6 +76,9 @@ class ModelMappingMiddleware:
         tier = tier_of(name)
         model = self._models[tier] if tier else name
         outer = scope.get("ccproxy.model")
+        if (record := get_record(scope)) is not None:
+            record.model, record.tier = model, tier
+            record.requested_model = record.requested_model or name
         inner_scope = {
             **scope,
             "ccproxy.model": {"requested": outer["requested"] if outer else name, "tier": tier},

@@ -559,7 +559,7 @@ def test_context_remembers_what_the_answer_needs() -> None:
     assert (context.stop_sequences, context.local_stops) == (("A", "B"), ("B",))
     assert context.used_tool_ids == {"a"}
     assert context.tools == {"f"}
-    assert context.input_tokens > 0
+    assert context.estimate_input() > 0
 
 
 def test_conversion_leaves_the_request_as_it_was() -> None:

@@ -13,7 +13,7 @@ from ccproxy_middleware.conversion.response import convert_response, empty_messa
 from support.chunks import blocks, chunk, convert, ending, sse
 from support.grammar import check_stream
 
-PLAIN = Context(model="m", input_tokens=7)
+PLAIN = Context(model="m", estimate_input=lambda: 7)
 USAGE = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
 FN = {"name": "f", "arguments": '{"a":1}'}
 

@@ -16,7 +16,7 @@ from support.chunks import REQUEST_ID, blocks, call, calls, chunk, convert, endi
 from support.grammar import check_stream
 from support.sdk import accumulate
 
-PLAIN = Context(model="m", input_tokens=7)
+PLAIN = Context(model="m", estimate_input=lambda: 7)
 THINKING = Context(model="m", thinking="show")
 CALL = calls(call('{"a":1}', name="f", id="c1", index=0))
 TOOL_USE = ["tool_use", "c1", "f", '{"a":1}']

@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 from ccproxy_middleware._errors import ApiError
 from ccproxy_middleware._json import dumps
 from ccproxy_middleware.conversion.context import Context
-from ccproxy_middleware.conversion.profiles import PROFILES, resolve_profile
 from ccproxy_middleware.conversion.response import convert_response, message_events
-from ccproxy_middleware.conversion.stream import StreamConverter
-from support.chunks import REQUEST_ID, sse
+from support.chunks import sse
 from support.grammar import check_stream
+from support.stream_check import CONTEXTS, check_bytes, run
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
@@ -103,48 +102,13 @@ PLAIN_CHUNK = st.fixed_dictionaries(
 )
 EVENT = st.one_of(PLAIN_CHUNK, PLAIN_CHUNK, PLAIN_CHUNK, CHUNK, maybe(st.just({"error": {"message": "x"}})))
 
-CONTEXTS = [
-    Context(
-        model="m",
-        profile=profile,
-        thinking=thinking,
-        tools=frozenset({"f", "G"}),
-        used_tool_ids=frozenset({"old"}),
-        local_stops=stops,
-        stop_sequences=stops,
-    )
-    for profile in (
-        PROFILES["gemini"],
-        PROFILES["openrouter"],
-        resolve_profile("deepseek", {"think_tags": "auto"}),
-        resolve_profile("generic", {"think_tags": "on"}),
-    )
-    for thinking in ("show", "omit", "off")
-    for stops in ((), ("END", "b"))
-]
-
-
-def run(context: Context, pieces: list[bytes]) -> tuple[bytes, ApiError | None]:
-    converter = StreamConverter(context, REQUEST_ID)
-    frames = [frame for piece in pieces for frame in converter.feed(piece)]
-    frames += converter.finish()
-    assert converter.finished or (converter.error is not None and not converter.started)
-    return b"".join(frames), converter.error
-
 
 @settings(deadline=None, max_examples=150)
-@given(st.sampled_from(CONTEXTS), st.lists(EVENT, max_size=8), st.booleans(), st.booleans(), st.data())
-def test_any_stream(context: Context, events: list[Any], end: bool, done: bool, data: st.DataObject) -> None:
+@given(st.sampled_from(CONTEXTS), st.lists(EVENT, max_size=8), st.booleans(), st.booleans(), st.integers(0))
+def test_any_stream(context: Context, events: list[Any], end: bool, done: bool, seed: int) -> None:
     chunks = [*events, *([{"choices": [{"delta": {}, "finish_reason": "stop"}]}] * end)]
     raw = sse(*(json.dumps(item) for item in chunks), done=done)
-    frames, error = run(context, [raw])
-    if frames:
-        kinds = [event["type"] for event in check_stream(frames)]
-        assert (kinds[-1] == "error") == (error is not None)
-    cuts = sorted(data.draw(st.sets(st.integers(0, len(raw)), max_size=5)))
-    pieces = [raw[start:stop] for start, stop in zip([0, *cuts], [*cuts, len(raw)], strict=True)]
-    again, _ = run(context, pieces)
-    assert len(check_stream(again)) == len(check_stream(frames)) if frames else not again
+    check_bytes(context, raw, seed)
 
 
 @settings(deadline=None, max_examples=150)
@@ -163,8 +127,7 @@ def test_any_completion(context: Context, body: Any) -> None:
 @settings(deadline=None)
 @given(st.sampled_from(CONTEXTS), st.lists(st.binary(max_size=40), max_size=6))
 def test_any_bytes(context: Context, pieces: list[bytes]) -> None:
-    frames, _ = run(context, pieces)
-    assert not frames or check_stream(frames)
+    check_bytes(context, b"".join(pieces))
 
 
 def test_deep_nesting() -> None:

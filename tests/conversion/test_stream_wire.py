@@ -16,7 +16,7 @@ from support.sdk import accumulate
 WIRE = Path(__file__).parents[1] / "data/wire"
 STREAMS = sorted(WIRE.glob("*/*stream*.http"))
 WHOLE = sorted(set(WIRE.glob("*/*.http")) - set(STREAMS))
-CONTEXT = Context(model="m", tools=frozenset({"get_weather", "get_time"}), input_tokens=50)
+CONTEXT = Context(model="m", tools=frozenset({"get_weather", "get_time"}), estimate_input=lambda: 50)
 
 
 def name_of(path: Path) -> str:

@@ -86,6 +86,20 @@ async def test_keys_that_could_never_match_are_refused_at_start(keys: Any) -> No
         AuthMiddleware(Inner(), api_keys=keys)
 
 
+async def test_keys_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[int, int]] = []
+
+    def compare_digest(a: bytes, b: bytes) -> bool:
+        compared.append((len(a), len(b)))
+        return a == b
+
+    monkeypatch.setattr("ccproxy_middleware.auth.hmac.compare_digest", compare_digest)
+    for key in ("one", "wrong", "o", "x" * 1000):
+        await ask({"x-api-key": key, "authorization": f"Bearer {key}"})
+    # each of the two credentials with each of the two keys, also where the first has matched already
+    assert compared == [(32, 32)] * 4 * 4
+
+
 async def test_keys_do_not_show_in_repr() -> None:
     assert "planted" not in repr(AuthMiddleware(Inner(), api_keys=["planted"]))
 

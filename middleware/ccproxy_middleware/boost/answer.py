@@ -90,7 +90,7 @@ class ExecutorAnswer:
         if self._reply.done or self.failed:
             return
         if self._error is not None and self.flows:
-            raise StreamAborted(self._error.message)  # the client has been told of it by the event
+            raise StreamAborted(self._error.message, self._error)  # the client has been told of it by the event
         if self._error is not None or not (self._complete and self._ended):
             error = self._error or ApiError(502, "api_error", _CUT_OFF)
             self.failed = self._may_fail and not self.flows and error.status in _SPOILED_STATUS

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Scope
 
 from .._asgi import BufferedBody, ClientDisconnected, Headers, without_headers
 from .._errors import ApiError, StreamAborted, request_id
+from .._record import get_record
 from .answer import ExecutorAnswer, WaitFor
 from .conversation import Conversation, read_conversation
 from .cut import cut_middle
@@ -43,6 +44,7 @@ class _Record:
     usages: list[Usage] = field(default_factory=list)
     attempts: list[str] = field(default_factory=list)
     planning: float = 0.0  # seconds
+    cache_hits: int = 0
     outcome: Outcome = "fallback"
 
 
@@ -95,6 +97,14 @@ class BoostLoop:
                 record.planning * 1000,
                 self._request_id,
             )
+            self._write_down()
+
+    def _write_down(self) -> None:
+        record, known = self._record, get_record(self._scope)
+        if known is not None:
+            known.boost_loops, known.boost_outcome = record.loops, record.outcome
+            known.boost_cache_hits = record.cache_hits
+            known.usage = total(record.usages)  # a converter inside has told of its last answer only
 
     async def _loop(self) -> None:
         record = self._record
@@ -137,6 +147,7 @@ class BoostLoop:
             async with aclosing(self._plans.stream(self._prompt(), self._request_id)) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, PlannerAnswer):
+                        record.cache_hits += piece.cached
                         return await self._settle(piece, reader, text), piece.cached
                     fresh = reader.feed(piece)
                     text += fresh
@@ -197,12 +208,17 @@ class BoostLoop:
         wait_for: WaitFor = "content" if self._conversation.has_results else "call"
         answer = self._answer(wait_for, may_fail=True)
         await self._call(with_guidance(self._data, _guidance_text(plan)), answer)
-        return None if self._reply.done else answer
+        if not self._reply.done:
+            return answer
+        self._record.usages.append(answer.usage)
+        return None
 
     async def _fall_back(self) -> None:
         """The plain request without boost."""
         self._record.outcome = "fallback"
-        await self._call(self._data, self._answer("nothing", may_fail=False))
+        answer = self._answer("nothing", may_fail=False)
+        await self._call(self._data, answer)
+        self._record.usages.append(answer.usage)
 
     def _answer(self, wait_for: WaitFor, *, may_fail: bool) -> ExecutorAnswer:
         return ExecutorAnswer(

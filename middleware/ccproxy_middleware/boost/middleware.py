@@ -6,7 +6,8 @@ import anyio
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .._asgi import BufferedBody, ClientDisconnected, route_path
-from .._errors import read_body, request_id
+from .._errors import read_request, request_id
+from .._json import check_depth
 from ..conversion.tokens import estimate_tokens
 from ..models import TIERS, tier_of
 from .cache import BoostCache, MemoryBoostCache
@@ -73,11 +74,13 @@ class BoostMiddleware:
         dialect = dialect_of(route_path(scope)) if scope["type"] == "http" and scope["method"] == "POST" else None
         if dialect is None:
             return await self.app(scope, receive, send)
-        body = await read_body(scope, receive, send)
-        if body is None:
+        request = await read_request(scope, receive, send)
+        if request is None:
             return
+        scope, body = request
         try:
             data = body.data
+            check_depth(data)
         except ValueError:
             data = None
         if not isinstance(data, dict) or not self._is_boosted(scope, data, dialect):
@@ -107,7 +110,7 @@ class BoostMiddleware:
             planner=self._model,
             stream=data.get("stream") is True,
             include_usage=dialect.includes_usage(data),
-            input_tokens=estimate_tokens(body.body.decode(errors="replace")),
+            estimate_input=lambda: estimate_tokens(body.body.decode(errors="replace")),
         )
         await body()  # from now on it tells of the client's leaving only
         loop = BoostLoop(

@@ -8,6 +8,7 @@ event, and the body never ends cleanly.
 import contextlib
 import secrets
 import time
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -47,7 +48,7 @@ class Reply:
         planner: str,
         stream: bool,
         include_usage: bool,
-        input_tokens: int,
+        estimate_input: Callable[[], int],
     ) -> None:
         self.stream = stream
         self.committed = False
@@ -59,11 +60,11 @@ class Reply:
         self._dialect = dialect
         self._planner = planner
         self._include_usage = include_usage
-        self._context = Context(model=model, input_tokens=input_tokens)
+        self._context = Context(model=model, estimate_input=estimate_input)
         self._request_id = request_id(scope)
         self._converter = StreamConverter(self._context, self._request_id) if dialect.anthropic and stream else None
         self._lock = anyio.Lock(fast_acquire=True)
-        self._last_output = anyio.current_time()
+        self._last_output = time.monotonic()
         self._chunk = {
             "id": "chatcmpl-boost" + secrets.token_hex(12),
             "object": "chat.completion.chunk",
@@ -78,7 +79,7 @@ class Reply:
             return
         with contextlib.suppress(OSError):  # the client is gone, as the others will find out too
             while not self.done:
-                wait = self._last_output + (interval if self.committed else grace) - anyio.current_time()
+                wait = self._last_output + (interval if self.committed else grace) - time.monotonic()
                 if wait > 0:
                     await anyio.sleep(wait)
                     continue
@@ -120,7 +121,7 @@ class Reply:
             self.aborted = True
             if self.stream:
                 await self._body(self._dialect.error_frame(error, self._request_id))
-        raise StreamAborted(error.message)
+        raise StreamAborted(error.message, error)
 
     # The planner's final answer
 
@@ -167,7 +168,7 @@ class Reply:
         await self._send(start)
 
     async def _body(self, data: bytes, *, more: bool = True) -> None:
-        self._last_output = anyio.current_time()
+        self._last_output = time.monotonic()
         await self._send({"type": "http.response.body", "body": data, "more_body": more})
 
 

@@ -22,7 +22,7 @@ def total(usages: Iterable[Usage]) -> Usage:
 
 def from_openai(usage: Mapping[str, Any] | None, prompt: str, answer: str) -> Usage:
     """The counts of a completion; what it does not report is estimated from its texts."""
-    context = Context(model="", input_tokens=estimate_tokens(prompt) if usage is None else 0)
+    context = Context(model="", estimate_input=lambda: estimate_tokens(prompt))
     return from_anthropic(convert_usage(usage, context, lambda: estimate_tokens(answer)))
 
 

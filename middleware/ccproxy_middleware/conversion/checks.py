@@ -19,8 +19,10 @@ _EXPECTED: Mapping[type, str] = {
 
 def expect(value: Any, kind: type[T], path: str) -> T:
     """The value itself if it is of that JSON type. Raises a 400 that names the path."""
+    if type(value) is kind:
+        return value
     found: Any = value
-    if kind is int and isinstance(value, float) and value.is_integer():
+    if kind is int and isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         found = int(value)
     if kind is float and isinstance(value, int):
         found = float(value)
@@ -31,16 +33,21 @@ def expect(value: Any, kind: type[T], path: str) -> T:
 
 def required(data: Mapping[str, Any], key: str, kind: type[T], path: str = "") -> T:
     """A field that must be there."""
+    value = data.get(key)
+    if type(value) is kind:
+        return value
     full = f"{path}.{key}" if path else key
     if key not in data:
         raise invalid_request(f"{full}: Field required")
-    return expect(data[key], kind, full)
+    return expect(value, kind, full)
 
 
 def optional(data: Mapping[str, Any], key: str, kind: type[T], path: str = "") -> T | None:
     """A field that may be absent or null."""
     value = data.get(key)
-    return None if value is None else expect(value, kind, f"{path}.{key}" if path else key)
+    if value is None or type(value) is kind:
+        return value
+    return expect(value, kind, f"{path}.{key}" if path else key)
 
 
 def in_range(value: float | None, low: float, high: float, path: str) -> None:

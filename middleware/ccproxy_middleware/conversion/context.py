@@ -1,6 +1,6 @@
 """What the answer's converters must know of the request: made with it, read-only from then on."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -19,7 +19,7 @@ class Context:
     used_tool_ids: every tool id of the request's history; a repeat would make Claude Code drop turns.
     stop_sequences: all that the client asked for.
     local_stops: those of them that upstream doesn't know: the converter finds them in the text.
-    input_tokens: estimate, until upstream reports the real figure.
+    estimate_input: the input's tokens until upstream reports the real figure; called only where they are needed.
     """
 
     model: str
@@ -30,4 +30,4 @@ class Context:
     used_tool_ids: frozenset[str] = frozenset()
     stop_sequences: tuple[str, ...] = ()
     local_stops: tuple[str, ...] = ()
-    input_tokens: int = 0
+    estimate_input: Callable[[], int] = lambda: 0

@@ -31,7 +31,7 @@ _MAX_MODELS = 256
 class _Rule:
     """One lesson: ``patch`` for a refusal in these words, if what it is about was in the request."""
 
-    words: re.Pattern[str]
+    words: "_Words"
     concerns: Callable[[_Sent], bool]
     patch: Patch | _Computed
 
@@ -150,9 +150,14 @@ def _tools_with_effort(effort_is_none: bool) -> Callable[[_Sent], bool]:
 # What it says. "@" stands for any quote, or none.
 
 
-def _words(*alternatives: str) -> re.Pattern[str]:
-    source = "|".join(f"(?:{words})" for words in alternatives).replace("@", r"[\"'`\\]{0,4}")
-    return re.compile(source, re.IGNORECASE | re.DOTALL)
+class _Words:
+    """A pattern that is compiled when the first refusal is looked at: all of them take a noticeable part of a start."""
+
+    def __init__(self, *alternatives: str) -> None:
+        self.pattern = "|".join(f"(?:{words})" for words in alternatives).replace("@", r"[\"'`\\]{0,4}")
+
+    def search(self, message: str) -> re.Match[str] | None:
+        return re.search(self.pattern, message, re.IGNORECASE | re.DOTALL)
 
 
 _UNSUPPORTED = (
@@ -176,10 +181,10 @@ _UNSUPPORTED = (
 )
 
 
-def _unsupported(*names: str) -> re.Pattern[str]:
+def _unsupported(*names: str) -> _Words:
     """The wordings for a parameter that the model doesn't take; xAI writes its name in camelCase."""
     name = "|".join(re.escape(name).replace("_", "_?") for name in names)
-    return _words(*(words.replace("<name>", rf"(?<!\w)(?:{name})(?!\w)") for words in _UNSUPPORTED))
+    return _Words(*(words.replace("<name>", rf"(?<!\w)(?:{name})(?!\w)") for words in _UNSUPPORTED))
 
 
 _EFFORT = _unsupported("reasoning_effort")
@@ -210,7 +215,7 @@ _RULES = (
     _Rule(_unsupported("max_tokens"), _top("max_tokens"), {"max_tokens_field": "max_completion_tokens"}),
     _Rule(_unsupported("max_completion_tokens"), _top("max_completion_tokens"), {"max_tokens_field": "max_tokens"}),
     _Rule(
-        _words(
+        _Words(
             r"max_(?:completion_)?tokens is too large: \d+\. This model supports at most (\d{1,9})",  # OpenAI
             r"valid range of max_tokens is \[1, ?(\d{1,9})\]",  # DeepSeek
             r"range of max_tokens should be \[1, ?(\d{1,9})\]",  # Alibaba
@@ -222,17 +227,17 @@ _RULES = (
     ),
     # Reasoning
     _Rule(
-        _words(r"function tools with reasoning_effort are not supported"),
+        _Words(r"function tools with reasoning_effort are not supported"),
         _tools_with_effort(effort_is_none=False),
         {"tools_with_effort": "none"},
     ),
     _Rule(
-        _words(r"function tools with reasoning_effort are not supported"),
+        _Words(r"function tools with reasoning_effort are not supported"),
         _tools_with_effort(effort_is_none=True),
         {"tools_with_effort": "drop"},
     ),
     _Rule(
-        _words(
+        _Words(
             r"(?:reasoning_?effort|invalid reasoning value|unsupported value: @"
             rf"(?:{'|'.join(EFFORTS)})@ is not supported).{{0,120}}?"
             r"(?:supported values are|must be|should be|expected)(?: one of)?:? "
@@ -244,7 +249,7 @@ _RULES = (
     _Rule(_EFFORT, _tools_with_effort(effort_is_none=True), {"efforts": (), "tools_with_effort": "drop"}),
     _Rule(_EFFORT, _top("reasoning_effort"), {"efforts": ()}),
     _Rule(  # Ollama
-        _words(r"does not support thinking", r"think value @\w+@ is not supported for this model"),
+        _Words(r"does not support thinking", r"think value @\w+@ is not supported for this model"),
         _top("reasoning_effort"),
         {"efforts": ()},
     ),
@@ -255,12 +260,12 @@ _RULES = (
         {"reasoning_style": "none"},
     ),
     _Rule(  # Cerebras, Groq, Mistral
-        _words(r"messages\S{1,40}\breasoning\w*@?: (?:property|extra inputs)", r"reasoning_content@ is unsupported"),
+        _Words(r"messages\S{1,40}\breasoning\w*@?: (?:property|extra inputs)", r"reasoning_content@ is unsupported"),
         _in_messages("reasoning_content"),
         {"reasoning_roundtrip": "drop"},
     ),
     _Rule(  # DeepSeek, Moonshot
-        _words(
+        _Words(
             r"reasoning_content@ in the thinking mode must be passed back",
             r"thinking is enabled but reasoning_content is missing",
         ),
@@ -269,7 +274,7 @@ _RULES = (
     ),
     # Sampling and stopping
     _Rule(
-        _words(
+        _Words(
             _unsupported("temperature", "top_p").pattern,
             r"@temperature@ and @top_p@ cannot both be specified",  # Claude
             r"invalid (?:temperature|top_p): only [\d.]+ is allowed for this model",  # Moonshot
@@ -290,7 +295,7 @@ _RULES = (
     # Tools
     _Rule(_unsupported("parallel_tool_calls"), _top("parallel_tool_calls"), {"parallel_flag": False}),
     _Rule(
-        _words(
+        _Words(
             _unsupported("tool_choice").pattern,
             r"does not support this tool_choice",  # DeepSeek
             r"tool_choice parameter does not support being set to required or object",  # Alibaba
@@ -300,7 +305,7 @@ _RULES = (
         {"forced_tool_choice": False},
     ),
     _Rule(
-        _words(
+        _Words(
             r"@strict@ mode on function call is currently not supported",  # xAI
             r"invalid schema for function",  # OpenAI
             r"unknown name @strict@ at @[\w.]{0,20}tools",  # Gemini
@@ -310,7 +315,7 @@ _RULES = (
         {"strict_tools": False},
     ),
     _Rule(
-        _words(
+        _Words(
             r"unknown name @[$\w]+@ at @[\w.\[\]]{0,80}\bparameters\b",  # Gemini
             r"invalid schema for function",
         ),
@@ -318,14 +323,14 @@ _RULES = (
         {"schema_dialect": "gemini"},
     ),
     _Rule(  # vLLM, which compiles the schemas only of a forced choice
-        _words(r"JSON schema contains features not supported by xgrammar"),
+        _Words(r"JSON schema contains features not supported by xgrammar"),
         _forced_choice,
         {"forced_tool_choice": False},
     ),
     # Structured output
     *(
         _Rule(
-            _words(
+            _Words(
                 _unsupported("response_format", "response_format.type", "response_format.json_schema").pattern,
                 r"response_format@ of type @json_\w+@ is not supported",  # OpenAI
                 r"response_format(?:\.type @json_\w+@| type) is unavailable",  # DeepSeek
@@ -340,7 +345,7 @@ _RULES = (
     ),
     # Roles
     _Rule(
-        _words(
+        _Words(
             r"role@ does not support @developer",  # OpenAI
             r"unknown variant @developer",  # DeepSeek
             r"developer@ is not one of",  # Alibaba
@@ -352,7 +357,7 @@ _RULES = (
         {"system_role": "system"},
     ),
     _Rule(
-        _words(
+        _Words(
             r"system message must be at the beginning",  # templates of Qwen
             r"unexpected role @system@ after role",  # Mistral
             r"conversation roles must alternate",  # templates of Gemma and Mistral
@@ -362,7 +367,7 @@ _RULES = (
         {"mid_system": "user"},
     ),
     _Rule(
-        _words(
+        _Words(
             r"messages\[0\]\.role@ does not support @system",  # OpenAI
             r"system role (?:is )?not supported",  # templates of Gemma
             r"developer instruction is not enabled",  # Gemini
@@ -370,6 +375,6 @@ _RULES = (
         lambda sent: sent["messages"][0]["role"] == "system",
         {"system_role": "user"},
     ),
-    _Rule(_words(r"system role (?:is )?not supported"), _late_system, {"mid_system": "user"}),
-    _Rule(_words(r"unexpected role @user@ after role @tool"), _user_after_tool, {"bridge_after_tool": True}),
+    _Rule(_Words(r"system role (?:is )?not supported"), _late_system, {"mid_system": "user"}),
+    _Rule(_Words(r"unexpected role @user@ after role @tool"), _user_after_tool, {"bridge_after_tool": True}),
 )

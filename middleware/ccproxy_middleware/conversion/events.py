@@ -6,7 +6,13 @@
 import secrets
 from typing import Any, Literal
 
+from .._json import dumps
 from .._sse import sse_event
+
+_TEXT_DELTA = (
+    b"event: content_block_delta\n"
+    b'data: {"type":"content_block_delta","index":%d,"delta":{"type":"text_delta","text":%b}}\n\n'
+)
 
 PING = sse_event("ping", {"type": "ping"})
 
@@ -59,7 +65,7 @@ class EventWriter:
         self._start("tool_use", {"type": "tool_use", "id": id_, "name": name, "input": {}})
 
     def text(self, text: str) -> None:
-        self._delta({"type": "text_delta", "text": text})
+        self._frames.append(_TEXT_DELTA % (self.blocks - 1, dumps(text)))  # nearly every event of a stream
 
     def thinking(self, text: str) -> None:
         self._delta({"type": "thinking_delta", "thinking": text})

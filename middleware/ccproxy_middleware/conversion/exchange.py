@@ -6,6 +6,8 @@ fails later ends in an ``error`` event and a broken body, never cleanly: Claude 
 
 import contextlib
 import logging
+from collections.abc import Mapping
+from time import monotonic
 from typing import Any
 
 import anyio
@@ -14,6 +16,7 @@ from starlette.types import Message, Send
 from .._asgi import Headers, get_header
 from .._errors import ApiError, StreamAborted, header_value
 from .._json import dumps, loads
+from .._record import Record
 from .corrections import find_correction
 from .errors import PromptRefused, error_from_payload, error_from_response
 from .rate_limits import response_headers
@@ -34,8 +37,9 @@ class Exchange:
     corrected request, :meth:`close` tells it all the same.
     """
 
-    def __init__(self, request: ConvertedRequest, request_id: str, send: Send) -> None:
+    def __init__(self, request: ConvertedRequest, request_id: str, send: Send, record: Record | None = None) -> None:
         self.request = request
+        self._record = record
         self._context = request.context
         self._id = request_id
         self._send = send
@@ -44,6 +48,7 @@ class Exchange:
         self._body = bytearray()  # of an answer that is not a stream
         self._own_error: ApiError | None = None  # an inner layer's of ours
         self._refusal: ApiError | None = None
+        self.cause: ApiError | None = None  # why the inner app's answer broke off, as far as it tells
         self.correction: dict[str, Any] | None = None  # the profile switches that the refusal asks for
         self.done = False  # the client has the whole answer, or an aborted one
         self.aborted = False
@@ -98,7 +103,7 @@ class Exchange:
             if not 200 <= self._status < 300:
                 raise error_from_response(self._status, self._headers, bytes(self._body), profile)
             try:
-                payload = loads(bytes(self._body))
+                payload = _parse(bytes(self._body))
             except ValueError:
                 raise ApiError(502, "api_error", "the provider's answer is not JSON") from None
             if isinstance(payload, dict) and payload.get("error") and not payload.get("choices"):
@@ -109,12 +114,14 @@ class Exchange:
 
     async def _send_message(self, message: dict[str, Any]) -> None:
         body = dumps(message)
+        self._note_end(message["usage"], message["stop_reason"])
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         await self._send_whole(200, headers + self._own_headers(), body)
 
     async def fail(self, error: ApiError) -> None:
         """Tell the client of a failure. Raises StreamAborted if its answer has begun."""
         body = dumps(error.body(self._id))
+        self._note_error(error)
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         for name, value in error.headers:
             headers += header_value(name.encode(), value)
@@ -123,11 +130,19 @@ class Exchange:
     async def close(self) -> None:
         """The inner app is through: whatever is missing now will never come."""
         if not self.done:
-            await self.fail(self._refusal or ApiError(502, "api_error", _CUT_OFF))
+            await self.fail(self._refusal or self.cause or ApiError(502, "api_error", _CUT_OFF))
 
     async def break_off(self) -> None:
         """The inner app has raised: an answer that has begun must not look complete."""
         self.done = True
+
+    def _note_end(self, usage: Mapping[str, Any], stop_reason: str | None) -> None:
+        if self._record is not None:
+            self._record.usage, self._record.stop_reason = usage, stop_reason
+
+    def _note_error(self, error: ApiError) -> None:
+        if self._record is not None:
+            self._record.fail(error)
 
     def _own_headers(self) -> Headers:
         headers: Headers = [(b"request-id", self._id.encode())]
@@ -143,6 +158,14 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": body})
 
 
+def _parse(body: bytes) -> Any:
+    """The JSON of an answer, bytes that are no UTF-8 replaced as in a stream. Raises ValueError if it is none."""
+    try:
+        return loads(body)
+    except ValueError:
+        return loads(body.decode("utf-8", "replace"))
+
+
 class StreamExchange(Exchange):
     """An exchange whose client asked for a stream.
 
@@ -156,12 +179,13 @@ class StreamExchange(Exchange):
         request: ConvertedRequest,
         request_id: str,
         send: Send,
+        record: Record | None = None,
         *,
         grace: float,
         interval: float,
         usage_wait: float,
     ) -> None:
-        super().__init__(request, request_id, send)
+        super().__init__(request, request_id, send, record)
         self._converter = StreamConverter(request.context, request_id)
         self._grace = grace
         self._interval = interval
@@ -171,14 +195,14 @@ class StreamExchange(Exchange):
         self._lock = anyio.Lock(fast_acquire=True)  # a ping must not come in between two halves of an answer
         self._committed = False
         self._whole: bool | None = None  # whether upstream answers with one JSON body, once that is known
-        self._last_output = anyio.current_time()
+        self._last_output = monotonic()
 
     async def keep_alive(self) -> None:
         """Start the stream when the grace is over, send pings while upstream is silent, end it when all is said."""
         with contextlib.suppress(OSError):  # the client is gone, as the inner app will find out too
             while not self.done:
                 ending = self._ending.is_set()
-                wait = self._next_action(ending) - anyio.current_time()
+                wait = self._next_action(ending) - monotonic()
                 if wait > 0:
                     with anyio.move_on_after(wait):
                         await (anyio.sleep_forever() if ending else self._ending.wait())
@@ -239,11 +263,12 @@ class StreamExchange(Exchange):
             await self.fail(converter.error)
         elif converter.finished:
             self.done = True
+            self._note_end(converter.final_usage, converter.stop_reason)
             await self._emit(frames, more=False)
         elif frames:
             await self._emit(frames)
         if converter.ending and not self._ending.is_set():
-            self._ended_at = anyio.current_time()
+            self._ended_at = monotonic()
             self._ending.set()
 
     async def _emit(self, frames: list[bytes], *, more: bool = True) -> None:
@@ -258,11 +283,12 @@ class StreamExchange(Exchange):
                 *self._own_headers(),
             ]
             await self._send({"type": "http.response.start", "status": 200, "headers": headers})
-        self._last_output = anyio.current_time()
+        self._last_output = monotonic()
         await self._send({"type": "http.response.body", "body": b"".join(frames), "more_body": more})
 
     async def _send_message(self, message: dict[str, Any]) -> None:
         frames = message_events(message)
+        self._note_end(message["usage"], message["stop_reason"])
         self.done = True
         await self._emit(frames[1:] if self._converter.started else frames, more=False)
 
@@ -278,6 +304,7 @@ class StreamExchange(Exchange):
         if not self._committed:
             return await super().fail(error)
         self.done = self.aborted = True
+        self._note_error(error)
         logger.warning("stream broken off: %s (%s)", error.type, self._id)
         await self._emit(self._converter.fail(error))
         raise StreamAborted(error.message)

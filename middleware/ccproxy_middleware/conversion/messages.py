@@ -111,7 +111,9 @@ def _tool_message(block: Block, id_: str, call: Block, profile: Profile, attachm
 
 def _missing_results(open_calls: dict[str, Block], profile: Profile) -> list[Message]:
     """Answers for calls without a result: an interrupt, a rewind or a compaction must not end the session."""
-    if open_calls and profile.history_repair == "refuse":
+    if not open_calls:
+        return []
+    if profile.history_repair == "refuse":
         index = next(iter(open_calls.values())).path.split(".")[1]
         raise invalid_request(
             f"messages.{index}: `tool_use` ids were found without `tool_result` blocks immediately after: "

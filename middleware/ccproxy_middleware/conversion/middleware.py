@@ -1,36 +1,40 @@
 """The layer around the converters."""
 
 import logging
+import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import anyio
 import anyio.to_thread
+from orjson import JSONEncodeError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .._asgi import (
-    BodyTooLarge,
     BufferedBody,
     ClientDisconnected,
     Headers,
+    TooDeep,
     get_header,
     route_path,
     with_path,
     without_headers,
 )
 from .._errors import (
-    MAX_BODY_BYTES,
     ApiError,
     StreamAborted,
-    body_too_large,
     invalid_request,
+    read_request,
     request_id,
     send_error,
 )
 from .._json import dumps, loads
+from .._record import Record, get_record
 from . import catalogue
 from .corrections import LearnedProfiles
 from .counting import TokenCounter
+from .decisions import explain
 from .errors import error_from_response
 from .exchange import Exchange, StreamExchange
 from .profiles import resolve_profile
@@ -40,6 +44,9 @@ from .response import empty_message, message_events
 logger = logging.getLogger("ccproxy.conversion")
 
 _MODELS_LIMIT = 2.0  # seconds for the provider's own models; Claude Code waits three for the whole list
+
+_SESSION_ID = re.compile(r"session(?:_id)?[_\":\s]+([0-9a-fA-F-]{36})")
+_SESSION_ID_MAX = 100
 
 _METHODS = {"/v1/messages": "POST", "/v1/messages/count_tokens": "POST", "/v1/models": "GET"}
 
@@ -90,7 +97,11 @@ class FormatConversionMiddleware:
             if method == "GET":
                 id_ = path.removeprefix("/v1/models/") if is_model else None
                 return await self._models(scope, receive, send, id_)
-            body = await self._read(scope, receive)
+            request = await read_request(scope, receive, send)
+            if request is None:
+                return
+            scope, body = request
+            _check_json(body)
             if path == "/v1/messages":
                 await self._messages(scope, body, send)
             else:
@@ -100,24 +111,13 @@ class FormatConversionMiddleware:
         except ClientDisconnected:
             return
 
-    async def _read(self, scope: Scope, receive: Receive) -> BufferedBody:
-        encoding = get_header(scope["headers"], b"content-encoding")
-        if encoding and encoding.lower() != "identity":
-            raise ApiError(415, "invalid_request_error", f"content-encoding '{encoding}' is not supported")
-        try:
-            body = await BufferedBody.read(scope, receive, MAX_BODY_BYTES)
-        except BodyTooLarge:
-            raise body_too_large() from None
-        try:
-            _ = body.data
-        except ValueError as error:
-            raise invalid_request(f"The request body is not valid JSON: {error}") from None
-        return body
-
     async def _messages(self, scope: Scope, body: BufferedBody, send: Send) -> None:
         known = scope.get("ccproxy.model") or {}
+        record = self._record(scope, body.data)
         request = await self._convert(body, known.get("requested"), counting=False)
         self._tell_of_clamp(request)
+        if record is not None:
+            record.explain = partial(explain, body.data, request)
         if body.data["max_tokens"] == 0:
             return await _send_prewarmed(scope, request, send)
         inner_scope = {
@@ -128,12 +128,13 @@ class FormatConversionMiddleware:
         }
         id_ = request_id(scope)
         if not request.stream:
-            exchange = Exchange(request, id_, send)
+            exchange = Exchange(request, id_, send, record)
             return await self._run(inner_scope, body, exchange)
         stream = StreamExchange(
             request,
             id_,
             send,
+            record,
             grace=self.first_event_grace,
             interval=self.ping_interval,
             usage_wait=self.usage_wait,
@@ -165,6 +166,7 @@ class FormatConversionMiddleware:
 
         while True:
             inner_body = body.replace(asked[-1])
+            _check_depth(inner_body)
             await self._call(scope, inner_body, send, exchange)
             if inner_body.disconnected:
                 return
@@ -176,13 +178,15 @@ class FormatConversionMiddleware:
                 break  # it would be refused again
             asked.append(request.body)
             exchange.restart(request)
+            if (record := get_record(scope)) is not None:
+                record.explain = partial(explain, body.data, request, patch)
         await exchange.close()
 
     async def _call(self, scope: Scope, body: BufferedBody, send: Send, exchange: Exchange) -> None:
         try:
             await self.app(scope, body, send)
-        except StreamAborted:
-            pass  # told below, also where an inner app kept it to itself
+        except StreamAborted as abort:
+            exchange.cause = abort.error  # told below, also where an inner app kept it to itself
         except Exception:
             await exchange.break_off()
             raise
@@ -196,11 +200,29 @@ class FormatConversionMiddleware:
         profile = self._profiles.get(name, patch)
 
         def convert() -> ConvertedRequest:
-            return convert_request(body.data, profile, model=model, counting=counting)
+            try:
+                return convert_request(body.data, profile, model=model, counting=counting)
+            except (JSONEncodeError, RecursionError):
+                raise _too_deep() from None
 
         if _holds_document(body.data):  # reading a PDF takes long
             return await anyio.to_thread.run_sync(convert)
         return convert()
+
+    def _record(self, scope: Scope, data: Any) -> Record | None:
+        """Note what is known of a request before it is converted, which may fail."""
+        record = get_record(scope)
+        if record is None or not isinstance(data, dict):
+            return record
+        model = data.get("model")
+        record.provider = self._profile.name
+        record.session_id = _session_id(scope, data)
+        record.stream = data.get("stream") is True
+        if isinstance(model, str):
+            known = scope.get("ccproxy.model") or {}
+            record.model = model
+            record.requested_model = record.requested_model or known.get("requested") or model
+        return record
 
     def _tell_of_clamp(self, request: ConvertedRequest) -> None:
         if request.clamped_from is None or self._told_of_clamp:
@@ -237,7 +259,9 @@ class FormatConversionMiddleware:
         async def ask(path: str, question: Mapping[str, Any]) -> Any:
             return await self._ask({**scope, "method": "POST"}, body.replace(question), path)
 
+        self._record(scope, body.data)
         request = await self._convert(body, None, counting=True)
+        _check_depth(body.replace(request.body))
         tokens = await self._count_tokens(request, ask)
         await _send_json(scope, send, {"input_tokens": tokens})
 
@@ -292,17 +316,51 @@ class FormatConversionMiddleware:
             raise ApiError(502, "api_error", f"the provider's answer to {path} is not JSON") from None
 
 
+def _session_id(scope: Scope, data: Any) -> str | None:
+    """Claude Code's session: its header, or what older versions write into ``metadata.user_id``."""
+    if known := get_header(scope["headers"], b"x-claude-code-session-id"):
+        return known[:_SESSION_ID_MAX]
+    metadata = data.get("metadata")
+    user_id = metadata.get("user_id") if isinstance(metadata, dict) else None
+    found = _SESSION_ID.search(user_id) if isinstance(user_id, str) else None
+    return found[1] if found else None
+
+
+def _check_json(body: BufferedBody) -> None:
+    """Raise ApiError for a body that isn't JSON."""
+    try:
+        _ = body.data
+    except ValueError as error:
+        raise invalid_request(f"The request body is not valid JSON: {error}") from None
+
+
+def _check_depth(body: BufferedBody) -> None:
+    """Raise ApiError for a body that can't be written."""
+    try:
+        _ = body.body
+    except TooDeep:
+        raise _too_deep() from None
+
+
+def _too_deep() -> ApiError:
+    return invalid_request("The request can't be passed on: it is nested too deeply")
+
+
 def _holds_document(data: Any) -> bool:
     """Whether any block of the conversation, or of a tool result in it, is a document."""
     messages = data.get("messages") if isinstance(data, dict) else None
-    return any(_has_document(message) for message in messages) if isinstance(messages, list) else False
+    for message in messages if isinstance(messages, list) else ():
+        for block in _blocks(message):
+            if block.get("type") == "document":
+                return True
+            if block.get("type") == "tool_result" and any(b.get("type") == "document" for b in _blocks(block)):
+                return True
+    return False
 
 
-def _has_document(block: Any) -> bool:
-    content = block.get("content") if isinstance(block, dict) else None
-    if not isinstance(content, list):
-        return False
-    return any(isinstance(b, dict) and (b.get("type") == "document" or _has_document(b)) for b in content)
+def _blocks(holder: Any) -> list[dict[str, Any]]:
+    content = holder.get("content") if isinstance(holder, dict) else None
+    return [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
 
 
 async def _send_prewarmed(scope: Scope, request: ConvertedRequest, send: Send) -> None:

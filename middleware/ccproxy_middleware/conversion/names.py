@@ -28,7 +28,8 @@ def upstream_tool_id(id_: str, profile: Profile) -> str:
     """A call's id as upstream takes it: OpenAI allows 40 characters, Mistral wants nine alphanumerics."""
     if profile.tool_id == "any":
         return id_
+    mistral = profile.tool_id == "mistral9"
+    if (_MISTRAL_ID if mistral else _LEGAL_ID).fullmatch(id_):
+        return id_
     digest = sha256(id_.encode()).hexdigest()
-    if profile.tool_id == "mistral9":
-        return id_ if _MISTRAL_ID.fullmatch(id_) else digest[:9]
-    return id_ if _LEGAL_ID.fullmatch(id_) else f"call_{digest[:32]}"
+    return digest[:9] if mistral else f"call_{digest[:32]}"

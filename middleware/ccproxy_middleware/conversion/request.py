@@ -93,7 +93,7 @@ def convert_request(
         used_tool_ids=used_ids,
         stop_sequences=stops,
         local_stops=local_stops,
-        input_tokens=estimate_request(body),
+        estimate_input=lambda: estimate_request(body),
     )
     return ConvertedRequest(body, context, stream, clamped_from)
 

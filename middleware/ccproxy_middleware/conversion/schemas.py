@@ -15,6 +15,7 @@ _GEMINI_DROPPED = frozenset({
     "examples", "deprecated", "readOnly", "writeOnly", "contentEncoding", "contentMediaType",
 })  # fmt: skip
 _MAX_REF_DEPTH = 8  # a recursive schema can't be written out
+_MAX_UNFOLDED = 5000  # schemas; definitions that each refer to others many times grow without end
 
 # Keywords whose values are schemas: by name, in a list, or one.
 _NAMED = ("properties", "$defs", "definitions", "patternProperties")
@@ -64,7 +65,7 @@ def is_strict(schema: Any) -> bool:
 def for_gemini(schema: Schema) -> Schema:
     """A schema in the part of OpenAPI that Gemini reads: references written out, foreign keywords left out."""
     definitions = {**_object(schema, "definitions"), **_object(schema, "$defs")}
-    cleaned = _clean(schema, definitions, 0)
+    cleaned = _Cleaner(definitions).clean(schema, 0)
     return cleaned if isinstance(cleaned, dict) else {"type": "object", "properties": {}}
 
 
@@ -101,26 +102,31 @@ def _children(schema: Schema) -> list[Any]:
     return children
 
 
-def _clean(schema: Any, definitions: Schema, depth: int) -> Any:
-    if not isinstance(schema, dict):
-        return {"type": "string"} if isinstance(schema, bool) else schema
-    reference = schema.get("$ref")
-    if isinstance(reference, str):
-        target = definitions.get(reference.rpartition("/")[2])
-        rest = {k: v for k, v in schema.items() if k != "$ref"}
-        if not isinstance(target, dict) or depth >= _MAX_REF_DEPTH:
-            return {"type": "object", **{k: v for k, v in rest.items() if k == "description"}}
-        return _clean({**target, **rest}, definitions, depth + 1)
+class _Cleaner:
+    """Writes references out until there are enough schemas; those that remain become any object."""
 
-    def clean(child: Any) -> Any:
-        return _clean(child, definitions, depth)
+    def __init__(self, definitions: Schema) -> None:
+        self._definitions = definitions
+        self._left = _MAX_UNFOLDED
 
-    cleaned: Schema = {}
-    for keyword, value in schema.items():
-        if keyword in _GEMINI_DROPPED or (keyword == "format" and value not in _GEMINI_FORMATS):
-            continue
-        cleaned |= _clean_keyword(keyword, value, clean)
-    return cleaned
+    def clean(self, schema: Any, depth: int) -> Any:
+        """A schema below ``depth`` references, cleaned."""
+        if not isinstance(schema, dict):
+            return {"type": "string"} if isinstance(schema, bool) else schema
+        self._left -= depth > 0
+        reference = schema.get("$ref")
+        if isinstance(reference, str):
+            target = self._definitions.get(reference.rpartition("/")[2])
+            rest = {k: v for k, v in schema.items() if k != "$ref"}
+            if not isinstance(target, dict) or depth >= _MAX_REF_DEPTH or self._left <= 0:
+                return {"type": "object", **{k: v for k, v in rest.items() if k == "description"}}
+            return self.clean({**target, **rest}, depth + 1)
+        cleaned: Schema = {}
+        for keyword, value in schema.items():
+            if keyword in _GEMINI_DROPPED or (keyword == "format" and value not in _GEMINI_FORMATS):
+                continue
+            cleaned |= _clean_keyword(keyword, value, lambda child: self.clean(child, depth))
+        return cleaned
 
 
 def _clean_keyword(keyword: str, value: Any, clean: Callable[[Any], Any]) -> Schema:

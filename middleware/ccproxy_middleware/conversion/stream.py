@@ -36,6 +36,8 @@ class StreamConverter:
         self.started = False
         self.finished = False
         self.error: ApiError | None = None
+        self.stop_reason: str | None = None
+        self.final_usage: Mapping[str, Any] = {}
         self._context = context
         self._request_id = request_id
         self._parser = SSEParser()
@@ -53,6 +55,11 @@ class StreamConverter:
         self._usage: Mapping[str, Any] | None = None
         self._finish_reason: str | None = None
         self._matched: str | None = None  # the stop sequence that ended the answer
+
+    @property
+    def _in_text(self) -> bool:
+        """Whether text goes into the open block just as it comes."""
+        return self._writer.open == "text" and self._splitter is None and self._matcher is None
 
     @property
     def ending(self) -> bool:
@@ -124,6 +131,10 @@ class StreamConverter:
             chunk = self._reader.read(data)
         except ValueError:
             chunk = None
+        if self._in_text and (text := text_alone(chunk)):  # nearly every event
+            self._malformed = 0
+            self._blocks.text(text)
+            return
         if (failure := upstream_error(chunk, self._context)) is not None:
             raise failure
         if not isinstance(chunk, dict) or not isinstance(chunk.get("choices") or [], list):
@@ -199,6 +210,8 @@ class StreamConverter:
             self._on_text(content)
         else:
             self._on_pieces(self._splitter.feed(content))
+            if self._splitter is not None and self._splitter.in_text:
+                self._splitter = None
 
     def _on_pieces(self, pieces: list[Piece]) -> None:
         for kind, text in pieces:
@@ -265,4 +278,21 @@ class StreamConverter:
         )
         usage = convert_usage(self._usage, self._context, lambda: estimate_tokens(self._blocks.output))
         self._writer.message_end(outcome, usage)
+        self.stop_reason, self.final_usage = outcome["stop_reason"], usage
         self.finished = True
+
+
+def text_alone(chunk: Any) -> str | None:
+    """The text of a chunk that brings text and nothing else, as most do; None for any other."""
+    try:
+        (choice,) = chunk["choices"]
+        delta = choice["delta"]
+        text = delta["content"]
+        if len(delta) > 1 or choice["index"] != 0 or choice.get("finish_reason") is not None:
+            return None
+    except (TypeError, KeyError, ValueError):
+        return None
+    told = chunk.get("error") or chunk.get("usage") or chunk.get("x_groq") or chunk.get("object") == "error"
+    if told or choice.get("error") or choice.get("usage") or choice.get("stop_reason"):
+        return None
+    return text if isinstance(text, str) else None

@@ -38,7 +38,7 @@ class ChunkReader:
         return lone
 
     def _parse(self, data: bytes) -> Any:
-        escaped = b"\\ud" in data or b"\\uD" in data
+        escaped = b"\\" in data and (b"\\ud" in data or b"\\uD" in data)
         if not escaped and not self._held:
             return loads(data)
         chunk = loads_lenient(data) if escaped else loads(data)

@@ -77,6 +77,11 @@ class ThinkTagSplitter:
             pieces.append(("text", rest))
         return pieces
 
+    @property
+    def in_text(self) -> bool:
+        """Whether all that follows is text."""
+        return self._state == "text"
+
     def finish(self) -> list[Piece]:
         """What was held back, when the content ends or is interrupted."""
         held, self._held = self._held, ""

@@ -46,7 +46,7 @@ def offered_tools(
         if tool.get("defer_loading") is True:
             deferred.add(name)
     offered = dict(known)
-    hidden = set() if search else deferred - _referenced(turns)
+    hidden = deferred - _referenced(turns) if deferred and not search else set()
     for block in changes:
         _apply_change(block, known, offered, hidden, profile)
     return [tool for name, tool in offered.items() if name not in hidden and _callable_directly(tool.data)]

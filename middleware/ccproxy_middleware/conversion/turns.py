@@ -63,7 +63,8 @@ def read_history(messages: Sequence[Any], profile: Profile) -> History:
     if not messages:
         raise invalid_request("messages: at least one message is required")
     history = History()
-    last_user = max((n for n, m in enumerate(messages) if isinstance(m, dict) and m.get("role") == "user"), default=-1)
+    backwards = range(len(messages) - 1, -1, -1)
+    last_user = next((n for n in backwards if isinstance(m := messages[n], dict) and m.get("role") == "user"), -1)
     for n, message in enumerate(messages):
         path = f"messages.{n}"
         expect(message, dict, path)

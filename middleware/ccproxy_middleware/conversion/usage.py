@@ -23,7 +23,7 @@ def find_usage(body: dict[str, Any], choice: dict[str, Any]) -> dict[str, Any] |
 def start_usage(context: Context) -> dict[str, Any]:
     """The usage of ``message_start``: an estimate of the input, and nothing yet."""
     return {
-        "input_tokens": context.input_tokens,
+        "input_tokens": context.estimate_input(),
         "cache_creation_input_tokens": 0,
         "cache_read_input_tokens": 0,
         "output_tokens": 0,
@@ -49,7 +49,7 @@ def convert_usage(
         cache_read = _count(usage, "prompt_cache_hit_tokens") or 0
     cache_write = _count(details, "cache_write_tokens") or 0
     if prompt is None:
-        prompt = context.input_tokens + cache_read + cache_write
+        prompt = context.estimate_input() + cache_read + cache_write
     converted: dict[str, Any] = {
         "input_tokens": max(0, prompt - cache_read - cache_write),
         "cache_creation_input_tokens": cache_write,

@@ -1,0 +1,104 @@
+"""Compressed request bodies: decoded as they arrive, never to more than a limit."""
+
+import sys
+import zlib
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+# https://www.rfc-editor.org/rfc/rfc9659: no decoder has to take a larger window from the network.
+_ZSTD_WINDOW_LOG = 23
+
+ACCEPTED = "gzip, zstd"
+"""The codings as an ``accept-encoding`` header names them."""
+
+
+class UnsupportedEncoding(Exception):
+    """A ``content-encoding`` that can't be decoded here; the message says why."""
+
+
+class BrokenEncoding(ValueError):
+    """The bytes are not what ``content-encoding`` says, or they end too early."""
+
+
+class Decoder(Protocol):
+    """A body of one coding, in pieces."""
+
+    def decode(self, data: bytes, limit: int) -> bytes:
+        """The plain bytes of the next piece, cut off after ``limit`` (at least 1). Raises BrokenEncoding."""
+        ...
+
+    def finish(self) -> None:
+        """Raise BrokenEncoding if the body lacks its end."""
+        ...
+
+
+class _Identity:
+    def decode(self, data: bytes, limit: int) -> bytes:
+        return data
+
+    def finish(self) -> None:
+        pass
+
+
+class _Compressed:
+    """One gzip member or one zstd frame, as zlib and zstd's decompressors share the interface.
+
+    What follows the end is refused: a body of thousands of tiny members would take long to decode.
+    """
+
+    def __init__(self, coding: str, decompressor: Any, failure: type[Exception]) -> None:
+        self._coding = coding
+        self._decompressor = decompressor
+        self._failure = failure
+        self._empty = True
+
+    def decode(self, data: bytes, limit: int) -> bytes:
+        if not data:
+            return b""
+        self._empty = False
+        if self._decompressor.eof:
+            raise self._trailing()
+        try:
+            plain: bytes = self._decompressor.decompress(data, limit)
+        except self._failure as exc:
+            raise BrokenEncoding(f"The request body can't be decoded as {self._coding}: {exc}") from None
+        if self._decompressor.unused_data:
+            raise self._trailing()
+        return plain
+
+    def finish(self) -> None:
+        if not (self._empty or self._decompressor.eof):  # a body of no bytes at all is just empty
+            raise BrokenEncoding(f"The request body can't be decoded as {self._coding}: it is cut off")
+
+    def _trailing(self) -> BrokenEncoding:
+        return BrokenEncoding(f"The request body can't be decoded as {self._coding}: there is more after its end")
+
+
+def make_decoder(headers: Iterable[tuple[bytes, bytes]]) -> Decoder:
+    """The decoder for a request's ``content-encoding``. Raises UnsupportedEncoding."""
+    values = [value.decode("latin-1").lower() for name, value in headers if name.lower() == b"content-encoding"]
+    codings = [coding.strip() for value in values for coding in value.split(",")]
+    codings = [coding for coding in codings if coding not in ("", "identity")]
+    match codings:
+        case []:
+            return _Identity()
+        case ["gzip" | "x-gzip"]:
+            return _Compressed("gzip", zlib.decompressobj(wbits=16 + zlib.MAX_WBITS), zlib.error)
+        case ["zstd"]:
+            return _zstd()
+        case _:
+            raise UnsupportedEncoding(f"content-encoding '{', '.join(codings)[:100]}' is not supported")
+
+
+def _zstd() -> _Compressed:
+    try:
+        if sys.version_info >= (3, 14):
+            from compression import zstd
+        else:
+            from backports import zstd
+    except ImportError:
+        raise UnsupportedEncoding(
+            "content-encoding 'zstd' is not supported: the package backports.zstd is missing here"
+        ) from None
+    options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG}
+    return _Compressed("zstd", zstd.ZstdDecompressor(options=options), zstd.ZstdError)

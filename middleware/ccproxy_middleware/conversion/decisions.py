@@ -1,0 +1,168 @@
+"""What the conversion of a request has left out or changed, and why, for the operator's log.
+
+Read off the two bodies afterwards, so that a request whose log nobody reads pays nothing for it. Told are numbers,
+switches, and the names of fields and tools; never what was said in the conversation.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .messages import NO_RESULT
+from .profiles import Profile
+from .request import ConvertedRequest
+from .turns import SERVER_BLOCKS
+
+_MAX_NAME = 64
+
+_READ = frozenset({
+    "model", "messages", "max_tokens", "system", "stream", "tools", "tool_choice", "thinking", "output_config",
+    "output_format", "stop_sequences", "temperature", "top_p", "top_k", "metadata", "service_tier",
+})  # fmt: skip
+_REASONING = ("reasoning_effort", "reasoning", "thinking", "chat_template_kwargs", "extra_body")
+_PDF = {"text": "as the text that could be read from them", "file": "as files"}
+
+
+def explain(data: Mapping[str, Any], request: ConvertedRequest, patch: Mapping[str, Any] = {}) -> list[str]:
+    """A line for each decision. ``data`` is the body that ``request`` was made of.
+
+    ``patch`` are the switches that were set for a second try, because the provider has refused the first.
+    """
+    corrected = [f"{name} is {value!r}: the provider has refused it otherwise" for name, value in patch.items()]
+    return [
+        *corrected,
+        *_parameters(data, request),
+        *_reasoning(data, request.body, request.context.profile),
+        *_tools(data, request),
+        *_tool_choice(data.get("tool_choice"), request.body, request.context.profile),
+        *_messages(data, request.body, request.context.profile),
+    ]
+
+
+def _parameters(data: Mapping[str, Any], request: ConvertedRequest) -> Iterator[str]:
+    body, profile = request.body, request.context.profile
+    asked, sent = data.get("max_tokens"), body.get(profile.max_tokens_field)
+    if sent is not None and sent != asked:
+        limits = f"max_output is {profile.max_output}, min_output is {profile.min_output}"
+        yield f"max_tokens {asked} becomes {sent}: {limits}"
+    for name in ("temperature", "top_p", "top_k"):
+        if data.get(name) is not None and name not in body:
+            switch = "top_k" if name == "top_k" and profile.top_k == "drop" else "sampling"
+            yield f"{name} is left out: {switch} is drop"
+    if local := request.context.local_stops:
+        yield f"{len(local)} stop sequences are looked for here: stop_limit is {profile.stop_limit}"
+    if data.get("service_tier") and "service_tier" not in body:
+        yield "service_tier is left out: service_tier is drop"
+    metadata = data.get("metadata")
+    if isinstance(metadata, dict) and metadata.get("user_id") and profile.user_field == "none":
+        yield "metadata.user_id is left out: user_field is none"
+    config = data.get("output_config")
+    wanted = data.get("output_format") or (config.get("format") if isinstance(config, dict) else None)
+    if wanted and profile.structured_output != "json_schema":
+        instead = profile.structured_output
+        yield f"the JSON schema of the answer stands in the system prompt: structured_output is {instead}"
+    unread = sorted(name for name, value in data.items() if name not in _READ and value is not None)
+    if unread:
+        yield f"left out, for want of a counterpart: {_listed(unread)}"
+
+
+def _reasoning(data: Mapping[str, Any], body: Mapping[str, Any], profile: Profile) -> Iterator[str]:
+    config = data.get("output_config")
+    effort = config.get("effort") if isinstance(config, dict) else None
+    sent = body.get("reasoning_effort")
+    if effort is not None and sent is not None and sent != effort:
+        yield f"effort {_short(effort)} becomes {sent}: {_reasoning_switches(profile)}"
+    elif (effort is not None or data.get("thinking") is not None) and not any(name in body for name in _REASONING):
+        yield f"thinking and effort are left out: {_reasoning_switches(profile)}"
+
+
+def _reasoning_switches(profile: Profile) -> str:
+    efforts = ", ".join(profile.efforts) or "none"
+    return (
+        f"reasoning_style is {profile.reasoning_style}, efforts are {efforts}, with tools {profile.tools_with_effort}"
+    )
+
+
+def _tools(data: Mapping[str, Any], request: ConvertedRequest) -> Iterator[str]:
+    context = request.context
+    sent = {tool["function"]["name"]: tool["function"] for tool in request.body.get("tools", ())}
+    for upstream, name in context.tool_names.items():
+        if upstream != name:
+            yield f"tool {_short(name)} is called {upstream}: tool_name_max is {context.profile.tool_name_max}"
+    upstream_names = {name: upstream for upstream, name in context.tool_names.items()}
+    for tool in data.get("tools") or ():
+        name = tool.get("name")
+        function = sent.get(upstream_names.get(name, ""))
+        if function is None:
+            yield f"tool {_short(name or tool.get('type'))} is left out: {_absence(tool)}"
+            continue
+        schema = tool.get("input_schema")
+        if schema is not None and schema != function["parameters"]:
+            yield f"tool {_short(name)}: its schema is fitted, schema_dialect is {context.profile.schema_dialect}"
+        if tool.get("strict") is True and "strict" not in function:
+            yield f"tool {_short(name)}: strict is left out, by the switch strict_tools or for its schema"
+
+
+def _absence(tool: Mapping[str, Any]) -> str:
+    if tool.get("defer_loading") is True:
+        return "it is deferred, and no tool_reference has named it"
+    if tool.get("type", "custom") != "custom" and "input_schema" not in tool:
+        return "it would run on Anthropic's servers, and server_tools is drop"
+    return "it was removed, or can't be called directly"
+
+
+def _tool_choice(choice: Any, body: Mapping[str, Any], profile: Profile) -> Iterator[str]:
+    if not isinstance(choice, dict) or "tools" not in body:
+        return
+    if choice.get("type") in ("any", "tool") and body.get("tool_choice") == "auto":
+        yield f"tool_choice {choice['type']} becomes auto: forced_tool_choice is off"
+    if choice.get("disable_parallel_tool_use") and not profile.parallel_flag:
+        yield "disable_parallel_tool_use is left out: parallel_flag is off"
+
+
+def _messages(data: Mapping[str, Any], body: Mapping[str, Any], profile: Profile) -> Iterator[str]:
+    system, chat = data.get("system") or "", body["messages"]
+    blocks = list(_blocks([system, *(message.get("content") for message in data["messages"])]))
+    count = Counter(str(block.get("type")) for block in blocks)
+    first = system if isinstance(system, str) else str(system[0].get("text"))
+    if first.startswith("x-anthropic-billing-header"):
+        yield "the billing header of the system prompt is left out: it would defeat the provider's prefix cache"
+    if profile.system_role != "system":
+        yield f"the system prompt is sent as {profile.system_role}: system_role is {profile.system_role}"
+    if profile.mid_system != "inline" and any(message.get("role") == "system" for message in data["messages"]):
+        yield f"system messages have moved: mid_system is {profile.mid_system}"
+    marks = sum("cache_control" in block for block in [*blocks, *(data.get("tools") or ())])
+    if marks and profile.cache_control == "drop":
+        yield f"{marks} cache_control marks are left out: cache_control is drop"
+    if count["image"] and not (profile.vision and profile.content_parts):
+        yield f"{count['image']} images are left out: vision or content_parts is off"
+    if count["document"] and profile.pdf in _PDF:
+        yield f"{count['document']} documents are sent {_PDF[profile.pdf]}: pdf is {profile.pdf}"
+    thoughts = count["thinking"] + count["redacted_thinking"]
+    if thoughts and profile.reasoning_roundtrip == "drop":
+        yield f"{thoughts} thinking blocks are left out: reasoning_roundtrip is drop"
+    if servers := sum(count[kind] for kind in SERVER_BLOCKS - {"document"}):
+        yield f"{servers} blocks that Anthropic's servers have made are left out"
+    results = [message for message in chat if message["role"] == "tool"]
+    if missing := sum(message["content"] == NO_RESULT for message in results):
+        yield f"{missing} tool calls without a result are answered {NO_RESULT!r}: history_repair is on"
+    if (stray := count["tool_result"] - (len(results) - missing)) > 0:
+        yield f"{stray} tool results without their call are sent as text: history_repair is on"
+
+
+def _blocks(contents: list[Any]) -> Iterator[dict[str, Any]]:
+    """All blocks of these contents, those in tool results included."""
+    for content in contents:
+        for block in content if isinstance(content, list) else ():
+            yield block
+            yield from _blocks([block.get("content")])
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(_short(name) for name in names[:10])
+    return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"
+
+
+def _short(name: Any) -> str:
+    text = str(name)
+    return text if len(text) <= _MAX_NAME else text[: _MAX_NAME - 3] + "..."

@@ -1,0 +1,165 @@
+"""What the log tells of a conversion: each thing that was left out or changed, and nothing that was said."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ccproxy_middleware.conversion.decisions import explain
+from ccproxy_middleware.conversion.profiles import resolve_profile
+from ccproxy_middleware.conversion.request import convert_request
+
+TOOL = {"name": "t", "input_schema": {"type": "object", "properties": {}}}
+IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}
+THOUGHT = {"type": "thinking", "thinking": "secret words", "signature": "x"}
+CALL = {"type": "tool_use", "id": "toolu_1", "name": "t", "input": {}}
+RESULT = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "secret words"}
+CASES = [json.loads(path.read_text()) for path in sorted((Path(__file__).parents[1] / "data/cases").glob("r*.json"))]
+
+
+def said(*blocks: Any, role: str = "user") -> dict[str, Any]:
+    return {"role": role, "content": list(blocks) or "secret words"}
+
+
+def explained(request: dict[str, Any], provider: str = "generic", **options: Any) -> list[str]:
+    data = {"model": "m", "max_tokens": 9, "messages": [said()], **request}
+    return explain(data, convert_request(data, resolve_profile(provider, options)))
+
+
+@pytest.mark.parametrize(
+    ("request_", "options", "decision"),
+    [
+        ({}, {}, None),
+        ({"max_tokens": 99}, {"max_output": 50}, "max_tokens 99 becomes 50: max_output is 50, min_output is None"),
+        ({"max_tokens": 9}, {"min_output": 20}, "max_tokens 9 becomes 20: max_output is None, min_output is 20"),
+        ({"top_k": 3}, {}, "top_k is left out: top_k is drop"),
+        ({"top_k": 3}, {"top_k": "pass", "sampling": "drop"}, "top_k is left out: sampling is drop"),
+        ({"temperature": 1}, {"sampling": "drop"}, "temperature is left out: sampling is drop"),
+        ({"stop_sequences": ["a", "b"]}, {"stop_limit": 1}, "1 stop sequences are looked for here: stop_limit is 1"),
+        ({"service_tier": "auto"}, {}, "service_tier is left out: service_tier is drop"),
+        ({"metadata": {"user_id": "u"}}, {}, "metadata.user_id is left out: user_field is none"),
+        (
+            {"output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}}},
+            {"structured_output": "prompt"},
+            "the JSON schema of the answer stands in the system prompt: structured_output is prompt",
+        ),
+        (
+            {f"field_{n:02}": 1 for n in range(12)},
+            {},
+            "left out, for want of a counterpart: " + ", ".join(f"field_{n:02}" for n in range(10)) + " and 2 more",
+        ),
+        ({"x" * 99: 1}, {}, f"left out, for want of a counterpart: {'x' * 61}..."),
+        (
+            {"output_config": {"effort": "max"}},
+            {"efforts": ["low", "high"]},
+            "effort max becomes high: reasoning_style is openai, efforts are low, high, with tools ok",
+        ),
+        (
+            {"thinking": {"type": "adaptive"}},
+            {"reasoning_style": "none"},
+            "thinking and effort are left out: reasoning_style is none, efforts are none, with tools ok",
+        ),
+        (
+            {"tools": [{**TOOL, "defer_loading": True}]},
+            {},
+            "tool t is left out: it is deferred, and no tool_reference has named it",
+        ),
+        (
+            {"tools": [{**TOOL, "allowed_callers": []}]},
+            {},
+            "tool t is left out: it was removed, or can't be called directly",
+        ),
+        (
+            {"tools": [{"type": "web_search_20250305", "name": "web_search"}]},
+            {"server_tools": "drop"},
+            "tool web_search is left out: it would run on Anthropic's servers, and server_tools is drop",
+        ),
+        ({"tools": [{**TOOL, "name": "a b"}]}, {}, "tool a b is called ab_c8687a08: tool_name_max is 64"),
+        (
+            {"tools": [{"name": "t", "input_schema": {"anyOf": [{"type": "object"}]}}]},
+            {},
+            "tool t: its schema is fitted, schema_dialect is openai",
+        ),
+        (
+            {"tools": [{**TOOL, "strict": True}]},
+            {"strict_tools": False},
+            "tool t: strict is left out, by the switch strict_tools or for its schema",
+        ),
+        (
+            {"tools": [TOOL], "tool_choice": {"type": "any"}},
+            {"forced_tool_choice": False},
+            "tool_choice any becomes auto: forced_tool_choice is off",
+        ),
+        (
+            {"tools": [TOOL], "tool_choice": {"type": "auto", "disable_parallel_tool_use": True}},
+            {"parallel_flag": False},
+            "disable_parallel_tool_use is left out: parallel_flag is off",
+        ),
+        (
+            {"system": [{"type": "text", "text": "x-anthropic-billing-header: 1"}]},
+            {},
+            "the billing header of the system prompt is left out: it would defeat the provider's prefix cache",
+        ),
+        (
+            {"system": "s"},
+            {"system_role": "developer"},
+            "the system prompt is sent as developer: system_role is developer",
+        ),
+        (
+            {"messages": [said(), said(role="assistant"), said(role="system"), said()]},
+            {"mid_system": "hoist"},
+            "system messages have moved: mid_system is hoist",
+        ),
+        (
+            {"system": [{"type": "text", "text": "s", "cache_control": {"type": "ephemeral"}}]},
+            {},
+            "1 cache_control marks are left out: cache_control is drop",
+        ),
+        ({"messages": [said(IMAGE)]}, {"vision": False}, "1 images are left out: vision or content_parts is off"),
+        (
+            {"messages": [said({"type": "document", "source": {"type": "text", "data": "secret words"}})]},
+            {},
+            "1 documents are sent as the text that could be read from them: pdf is text",
+        ),
+        (
+            {"messages": [said(), said(THOUGHT, {"type": "text", "text": "a"}, role="assistant"), said()]},
+            {},
+            "1 thinking blocks are left out: reasoning_roundtrip is drop",
+        ),
+        (
+            {
+                "messages": [
+                    said(),
+                    said({"type": "server_tool_use"}, {"type": "text", "text": "a"}, role="assistant"),
+                    said(),
+                ]
+            },
+            {},
+            "1 blocks that Anthropic's servers have made are left out",
+        ),
+        (
+            {"messages": [said(), said(CALL, role="assistant"), said()]},
+            {},
+            "1 tool calls without a result are answered '[no result]': history_repair is on",
+        ),
+        ({"messages": [said(RESULT)]}, {}, "1 tool results without their call are sent as text: history_repair is on"),
+    ],
+)
+def test_decision_is_told(request_: dict[str, Any], options: dict[str, Any], decision: str | None) -> None:
+    told = explained(request_, **options)
+    assert told == ([] if decision is None else [decision])
+    assert "secret" not in str(told)
+
+
+def test_what_a_provider_has_refused_is_told_first() -> None:
+    data = {"model": "m", "max_tokens": 9, "messages": [said()]}
+    request = convert_request(data, resolve_profile("generic", {}))
+    assert explain(data, request, {"stop_limit": 1}) == ["stop_limit is 1: the provider has refused it otherwise"]
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case["kind"] != "error"], ids=lambda case: case["name"])
+def test_every_request_can_be_explained(case: dict[str, Any]) -> None:
+    data = case["anthropic_request"]
+    request = convert_request(data, resolve_profile(case["profile"]["base"], case["profile"]["overrides"]))
+    assert all(isinstance(line, str) and len(line) < 800 for line in explain(data, request))

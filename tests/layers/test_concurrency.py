@@ -1,0 +1,212 @@
+"""How many requests are served at once: refusals at once, and places that come back however a request ends."""
+
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import httpx
+import pytest
+from anthropic import Anthropic, APIStatusError
+from anthropic.types import MessageParam
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ccproxy_middleware import ConcurrencyLimitMiddleware
+from ccproxy_middleware._errors import StreamAborted
+from support.asgi import Answer, Inner, call, http_scope
+from support.provider import Answer as AnswerOfProvider
+from support.provider import Endless, Failure, Raw, Reply, ScriptedProvider, Silence
+from support.proxied import proxied
+from support.servers import eventually
+
+MESSAGES = "/v1/messages"
+LIMIT = 30.0
+HELLO: MessageParam = {"role": "user", "content": "Hello"}
+MODEL = "claude-opus-4-1"
+STREAM = {"model": MODEL, "max_tokens": 9, "stream": True, "messages": [HELLO]}
+
+
+class Held:
+    """An app that answers when the test lets it, or ends as the test wants."""
+
+    def __init__(self, end: BaseException | None = None) -> None:
+        self._end = end
+        self.running = 0
+        self.go = anyio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.running += 1
+        await self.go.wait()
+        if self._end is not None:
+            raise self._end
+        await Inner()(scope, receive, send)
+
+
+@asynccontextmanager
+async def full(limited: ASGIApp, inner: Held, count: int) -> AsyncIterator[None]:
+    """Have ``count`` requests under way, which end when the block does."""
+
+    async def one() -> None:
+        with suppress(RuntimeError, StreamAborted):
+            await call(limited, http_scope("POST", MESSAGES))
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as group:
+            for _ in range(count):
+                group.start_soon(one)
+            while inner.running < count:
+                await anyio.lowlevel.checkpoint()
+            yield
+            inner.go.set()
+
+
+async def status(app: ASGIApp, method: str = "POST", path: str = MESSAGES) -> int:
+    return (await call(app, http_scope(method, path))).status
+
+
+@pytest.mark.anyio
+async def test_one_more_is_refused_at_once_when_all_places_are_taken() -> None:
+    inner = Held()
+    limited = ConcurrencyLimitMiddleware(inner, limit=3)
+    async with full(limited, inner, 3):
+        answer = await call(limited, http_scope("POST", MESSAGES, {"x-api-key": "k"}, root_path="/claude"))
+    assert (answer.status, answer.headers["retry-after"]) == (529, "1")
+    error = answer.json()["error"]
+    assert error == {
+        "type": "overloaded_error",
+        "message": "/v1/messages: this proxy is serving 3 requests, the most it may",
+    }
+
+
+@pytest.mark.anyio
+async def test_refusal_is_in_openais_form_on_openais_path() -> None:
+    inner = Held()
+    limited = ConcurrencyLimitMiddleware(inner, limit=1)
+    async with full(limited, inner, 1):
+        answer = await call(limited, http_scope("POST", "/v1/chat/completions"))
+    assert (answer.status, answer.json()["error"]["code"]) == (529, 529)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("GET", "/health", 200),
+        ("GET", "/v1/models", 200),
+        ("HEAD", "/", 200),
+        ("POST", "/v1/messages/count_tokens", 529),  # it may ask the provider, and parses the whole conversation
+        ("POST", "/v1/chat/completions", 529),
+    ],
+)
+async def test_what_counts(method: str, path: str, expected: int) -> None:
+    waiting = Held()
+    inner = Inner()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        first = scope["path"] == MESSAGES
+        await (waiting if first else inner)(scope, receive, send)
+
+    limited = ConcurrencyLimitMiddleware(app, limit=1)
+    async with full(limited, waiting, 1):
+        assert await status(limited, method, path) == expected
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("end", [None, RuntimeError("a bug"), StreamAborted("cut")], ids=["answer", "bug", "cut"])
+async def test_place_comes_back_when_a_request_ends(end: Exception | None) -> None:
+    inner = Held(end)
+    limited = ConcurrencyLimitMiddleware(inner, limit=1)
+    for round_ in range(1, 3):
+        inner.go = anyio.Event()
+        inner.running = 0
+        async with full(limited, inner, 1):
+            assert (await status(limited), round_) == (529, round_)
+
+
+@pytest.mark.anyio
+async def test_place_comes_back_when_a_request_is_cancelled() -> None:
+    inner = Held()
+    limited = ConcurrencyLimitMiddleware(inner, limit=1)
+    async with anyio.create_task_group() as group:
+        group.start_soon(lambda: call(limited, http_scope("POST", MESSAGES)))
+        while not inner.running:
+            await anyio.lowlevel.checkpoint()
+        group.cancel_scope.cancel()
+    inner.go.set()
+    assert await status(limited) == 200
+
+
+@pytest.mark.anyio
+async def test_nothing_is_limited_at_0_and_below_0_is_refused() -> None:
+    inner = Held()
+    limited = ConcurrencyLimitMiddleware(inner)
+    async with full(limited, inner, 50):
+        pass
+    with pytest.raises(ValueError, match="at least 0"):
+        ConcurrencyLimitMiddleware(inner, limit=-1)
+
+
+@pytest.mark.anyio
+async def test_other_scopes_pass() -> None:
+    seen: list[Any] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(scope["type"])
+
+    await call(ConcurrencyLimitMiddleware(app, limit=1), {"type": "lifespan"}, answer=Answer())
+    assert seen == ["lifespan"]
+
+
+def test_proxy_is_overloaded_while_its_places_are_taken_and_the_sdk_comes_again() -> None:
+    gate = threading.Event()
+    provider = ScriptedProvider(lambda body: Reply("Hi", gate=gate))
+    with (
+        proxied(provider, max_concurrency=2) as url,
+        httpx.Client(base_url=url, timeout=LIMIT) as client,
+        client.stream("POST", MESSAGES, json=STREAM) as first,
+        client.stream("POST", MESSAGES, json=STREAM) as second,
+        Anthropic(api_key="k", base_url=url, max_retries=4) as sdk,
+    ):
+        assert client.get("/health").status_code == 200
+        with pytest.raises(APIStatusError) as refusal:
+            sdk.with_options(max_retries=0).messages.create(model=MODEL, max_tokens=9, messages=[HELLO])
+        ends = threading.Timer(0.5, gate.set)  # before the SDK's second try, a second after the first
+        ends.start()
+        message = sdk.messages.create(model=MODEL, max_tokens=9, messages=[HELLO])
+        ends.join()
+        assert [answer.read().count(b"event: message_stop") for answer in (first, second)] == [1, 1]
+    assert (refusal.value.status_code, refusal.value.response.headers["retry-after"]) == (529, "1")
+    assert message.content[0].type == "text"
+
+
+@pytest.mark.anyio
+async def test_places_of_the_proxy_come_back_however_a_request_ends() -> None:
+    """More requests than places, one after the other: a refusal would tell of a place that was lost."""
+    answers: list[AnswerOfProvider] = [
+        Reply("Hi"),
+        Failure(500),
+        Raw([b"no event\n\n"]),
+        Endless(),
+        Silence(),
+        Reply("Hi"),
+    ]
+    provider = ScriptedProvider(answers)
+    statuses = []
+    with proxied(provider, max_concurrency=1, max_retries=0) as url:
+        async with httpx.AsyncClient(base_url=url) as client:
+            for _ in answers:
+                statuses.append(await begin(client))
+                await eventually(lambda: provider.active == 0)
+    assert statuses == [200, 500, 502, 200, None, 200]
+
+
+async def begin(client: httpx.AsyncClient) -> int | None:
+    """The status of a request whose client goes after the first bytes, or when nothing comes for a while."""
+    try:
+        async with client.stream("POST", MESSAGES, json=STREAM, timeout=1) as answer:
+            await anext(answer.aiter_raw())
+            return answer.status_code
+    except httpx.ReadTimeout:
+        return None
