@@ -5,12 +5,14 @@ It runs in a thread with its own event loop, like :func:`support.servers.serve`.
 
 import asyncio
 import gzip
+import json
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from .servers import loopback_socket
 
@@ -36,9 +38,13 @@ class Connection:
         self._server = server
         self._reader = reader
         self._writer = writer
+        self._put_back = b""
 
     async def request(self) -> bytes:
         """Read and record one request. Raises asyncio.IncompleteReadError when none comes."""
+        if self._put_back:
+            request, self._put_back = self._put_back, b""
+            return request
         head = await self._reader.readuntil(b"\r\n\r\n")
         length = 0
         for line in head.split(b"\r\n"):
@@ -54,6 +60,14 @@ class Connection:
         self._writer.write(data)
         await self._writer.drain()
         self._server.sent += len(data)
+
+    def put_back(self, request: bytes) -> None:
+        """Let the next :meth:`request` return this one."""
+        self._put_back = request
+
+    def close(self) -> None:
+        """Close the connection once everything is sent; no request follows."""
+        self._writer.close()
 
     def reset(self) -> None:
         """Break the connection off with RST."""
@@ -83,23 +97,28 @@ class FaultyServer:
 
 
 @contextmanager
-def faulty(*behaviours: Behaviour) -> Iterator[FaultyServer]:
+def faulty(
+    *behaviours: Behaviour, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+) -> Iterator[FaultyServer]:
     """Run a server whose n-th connection meets the n-th behaviour; the last one stays for all others."""
-    sock = loopback_socket()
-    server = FaultyServer(f"http://127.0.0.1:{sock.getsockname()[1]}")
+    sock = loopback_socket(host)
+    authority = f"[{host}]" if ":" in host else host
+    server = FaultyServer(f"{'https' if tls else 'http'}://{authority}:{sock.getsockname()[1]}")
     loop = asyncio.new_event_loop()
     ready = threading.Event()
     stop = asyncio.Event()
+    writers: list[asyncio.StreamWriter] = []
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         behaviour = behaviours[min(server.connections, len(behaviours) - 1)]
         server.connections += 1
+        writers.append(writer)
         with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             await behaviour(Connection(server, reader, writer))
         writer.close()
 
     async def main() -> None:
-        listening = await asyncio.start_server(connected, sock=sock)
+        listening = await asyncio.start_server(connected, sock=sock, ssl=tls)
         ready.set()
         await stop.wait()
         for _ in range(10):  # CPython 3.11 forgets to close what it has accepted just before the server closes
@@ -109,6 +128,8 @@ def faulty(*behaviours: Behaviour) -> Iterator[FaultyServer]:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
+        for writer in writers:
+            writer.transport.abort()  # a close would wait for TLS's goodbye
         for _ in range(10):  # a transport lets go of its socket in the loop's rounds after its close
             await asyncio.sleep(0)
 
@@ -154,8 +175,32 @@ def answers(*responses: bytes, then_close: bool = False) -> Behaviour:
         for response in responses:
             await connection.request()
             await connection.send(response)
-        if not then_close:
+        if then_close:
+            connection.close()
+        else:
             await connection.hang()
+
+    return behaviour
+
+
+def answers_once(response: bytes) -> Behaviour:
+    """Give one request this response, and leave the connection to whatever comes next."""
+
+    async def behaviour(connection: Connection) -> None:
+        await connection.request()
+        await connection.send(response)
+
+    return behaviour
+
+
+def chosen(choose: Callable[[Any], Behaviour]) -> Behaviour:
+    """Let each request meet the behaviour that is chosen by its JSON."""
+
+    async def behaviour(connection: Connection) -> None:
+        while True:
+            request = await connection.request()
+            connection.put_back(request)
+            await choose(json.loads(request.partition(b"\r\n\r\n")[2]))(connection)
 
     return behaviour
 
@@ -169,6 +214,29 @@ def answers_in_two(first: bytes, second: bytes) -> Behaviour:
         await asyncio.sleep(0.02)
         await connection.send(second)
         await connection.hang()
+
+    return behaviour
+
+
+def answers_in_packets(*packets: bytes, gap: float = 0.2) -> Behaviour:
+    """Give one request a response in packets, so far apart that a busy client too reads them one after the other."""
+
+    async def behaviour(connection: Connection) -> None:
+        await connection.request()
+        for packet in packets:
+            await connection.send(packet)
+            await asyncio.sleep(gap)
+
+    return behaviour
+
+
+def answers_late(response: bytes, delay: float) -> Behaviour:
+    """Give one request this response after so many seconds."""
+
+    async def behaviour(connection: Connection) -> None:
+        await connection.request()
+        await asyncio.sleep(delay)
+        await connection.send(response)
 
     return behaviour
 

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import threading
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -31,7 +32,8 @@ class Reply:
     """A well-formed answer, streamed or whole as the request asks.
 
     ``text`` and ``reasoning`` given as a sequence are streamed with these very deltas. ``finish_reason``
-    follows from the content if None. ``delay`` is the pause in seconds before each chunk.
+    follows from the content if None. ``delay`` is the pause in seconds before each chunk. ``gate`` holds an answer
+    back until the test sets it; of a stream the first two chunks come before.
     """
 
     text: str | Sequence[str] = ""
@@ -41,6 +43,7 @@ class Reply:
     usage: Mapping[str, Any] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     delay: float = 0.0
+    gate: threading.Event | None = None
 
 
 @dataclass(frozen=True)
@@ -95,9 +98,9 @@ def render(answer: Answer, body: dict[str, Any]) -> tuple[int, Mapping[str, str]
     match answer:
         case Reply():
             if not body.get("stream"):
-                return json_answer(200, _completion(answer, body), answer.headers, delay=answer.delay)
-            chunks = _stream(answer, body)
-            return 200, {**SSE_HEADERS, **answer.headers}, _events(chunks, done=True, delay=answer.delay)
+                return json_answer(200, _completion(answer, body), answer.headers, after=answer.gate or answer.delay)
+            events = _events(_stream(answer, body), done=True, delay=answer.delay, gate=answer.gate)
+            return 200, {**SSE_HEADERS, **answer.headers}, events
         case Chunks():
             return 200, SSE_HEADERS, _events(answer.chunks, done=answer.done, delay=answer.delay)
         case Raw():
@@ -117,27 +120,42 @@ def render(answer: Answer, body: dict[str, Any]) -> tuple[int, Mapping[str, str]
 
 
 def json_answer(
-    status: int, document: Mapping[str, Any], headers: Mapping[str, str] = JSON_HEADERS, *, delay: float = 0.0
+    status: int,
+    document: Mapping[str, Any],
+    headers: Mapping[str, str] = JSON_HEADERS,
+    *,
+    after: float | threading.Event = 0.0,
 ) -> tuple[int, Mapping[str, str], Body]:
-    """A JSON document as an answer."""
+    """A JSON document as an answer, its body after a pause or an event."""
     raw = json.dumps(document).encode()
     return (
         status,
         {**JSON_HEADERS, "content-length": str(len(raw)), **headers},
-        _raw([delay, raw] if delay else [raw]),
+        _raw([after, raw] if after else [raw]),
     )
 
 
-async def _raw(parts: Iterable[bytes | float]) -> Body:
+async def _raw(parts: Iterable[bytes | float | threading.Event]) -> Body:
     for part in parts:
         if isinstance(part, bytes):
             yield part
+        elif isinstance(part, threading.Event):
+            await _is_set(part)
         else:
             await asyncio.sleep(part)
 
 
-async def _events(chunks: Iterable[Mapping[str, Any]], *, done: bool, delay: float) -> Body:
-    for chunk in chunks:
+async def _is_set(gate: threading.Event) -> None:
+    while not gate.is_set():  # noqa: ASYNC110 - the gate is another thread's
+        await asyncio.sleep(0.01)
+
+
+async def _events(
+    chunks: Iterable[Mapping[str, Any]], *, done: bool, delay: float, gate: threading.Event | None = None
+) -> Body:
+    for number, chunk in enumerate(chunks):
+        if number == 2 and gate is not None:
+            await _is_set(gate)
         await asyncio.sleep(delay)
         yield _event(chunk)
     if done:

@@ -17,11 +17,12 @@ START_LIMIT = 10.0
 STOP_LIMIT = 10.0
 
 
-def loopback_socket() -> socket.socket:
+def loopback_socket(host: str = "127.0.0.1") -> socket.socket:
     """A bound TCP socket on a free port. With ``proto=0`` asyncio would leave TCP_NODELAY off."""
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.bind(("127.0.0.1", 0))
+    sock.bind((host, 0))
     return sock
 
 

@@ -1,0 +1,173 @@
+"""The parts of README.md and docs/ that are made from the code, so that they can't go stale.
+
+A part stands between ``<!-- its name -->`` and ``<!-- / -->``. In the tables of switches and of the log's fields the
+last column is written by hand, and kept.
+
+    python -m support.documents      (in tests/) writes all parts anew
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from prometheus_client import CollectorRegistry
+
+from ccproxy.exchange_log import _fields
+from ccproxy.settings import Settings, variables
+from ccproxy_middleware._instruments import Instruments
+from ccproxy_middleware._json import dumps
+from ccproxy_middleware._record import Record
+from ccproxy_middleware.conversion.profiles import EFFORTS, PROFILES, SWITCHES, Profile
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "SECURITY.md")]
+"""Together with all of docs/ and bench/README.md: see :func:`pages`."""
+
+OFTEN_SET = (
+    *("OPENAI_API_KEY", "OPENAI_BASE_URL", "PROVIDER", "PROVIDER_OPTIONS", "BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL"),
+    *("MAX_TOKENS_LIMIT", "ANTHROPIC_API_KEY", "HOST", "PORT", "REQUEST_TIMEOUT", "LOG_LEVEL", "INSPECTOR"),
+    *("ENABLE_BOOST_SUPPORT", "CUSTOM_HEADER_*"),
+)
+"""The settings in the README; docs/settings.md has them all."""
+
+
+def pages() -> list[Path]:
+    """Every page of the documentation."""
+    return [*PAGES, ROOT / "bench/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def part(page: str, name: str) -> str:
+    """What a page says in one part."""
+    found = _part(name).search(page)
+    assert found, f"there is no part {name}"
+    return found[2].strip()
+
+
+def made(page: str) -> str:
+    """The page with all its parts made anew."""
+    for name, make in PARTS.items():
+
+        def fresh(found: re.Match[str], make: Callable[[str], str] = make) -> str:
+            return f"{found[1]}{make(found[2].strip())}\n{found[3]}"
+
+        page = _part(name).sub(fresh, page)
+    return page
+
+
+def _part(name: str) -> re.Pattern[str]:
+    return re.compile(rf"(<!-- {re.escape(name)} -->\n)(.*?)(<!-- / -->)", re.DOTALL)
+
+
+def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [heads, ("---",) * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(lines)} |".replace("|  |", "| |") for lines in lines)
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else ""
+
+
+def _often_set_settings(old: str) -> str:
+    rows = [(_code(name), _code(default), text) for name, default, text in variables() if name in OFTEN_SET]
+    return _table(("variable", "default", "meaning"), rows)
+
+
+def _all_settings(old: str) -> str:
+    rows = []
+    for (name, default, text), field in zip(variables(), Settings.model_fields.values(), strict=True):
+        extra = field.json_schema_extra
+        assert isinstance(extra, dict)
+        rows.append((_code(name), _code(default), str(extra["accepted"]), text))
+    return _table(("variable", "default", "accepted", "meaning"), rows)
+
+
+def _profiles(old: str) -> str:
+    return ", ".join(_code(name) for name in PROFILES)
+
+
+def _written(value: Any) -> str:
+    """A switch's value as one writes it in PROVIDER_OPTIONS."""
+    plain = list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, Mapping) else value
+    return _code(dumps(plain).decode())
+
+
+def _values(name: str, hint: Any) -> str:
+    if name == "efforts":
+        return "a list out of " + ", ".join(EFFORTS)
+    if name in ("effort_off", "adaptive_effort"):
+        return ", ".join((*EFFORTS, "omit"))
+    if get_origin(hint) is Literal:
+        return ", ".join(get_args(hint))
+    return {bool: "true, false", str: "a text"}.get(
+        hint, "a JSON object" if name == "extra_body" else "a whole number, none"
+    )
+
+
+def _switches(old: str) -> str:
+    hints, generic, meanings = get_type_hints(Profile), PROFILES["generic"], _last_column(old)
+    rows = [
+        (_code(name), _written(getattr(generic, name)), _values(name, hints[name]), meanings.get(name, ""))
+        for name in SWITCHES
+    ]
+    return _table(("switch", "of `generic`", "values", "meaning"), rows)
+
+
+def _profile(name: str) -> Callable[[str], str]:
+    def make(old: str) -> str:
+        profile, generic = PROFILES[name], PROFILES["generic"]
+        known = [_code(f"*{host}" if host.startswith(".") else host) for host in profile.hosts]
+        known += [f"port {profile.port}"] if profile.port else []
+        found = "found by " + ", ".join(known) if known else f"needs `PROVIDER={name}`"
+        lines = [f"Profile `{name}`: {found}."]
+        rows = [
+            (_code(switch), _written(value))
+            for switch in SWITCHES
+            if (value := getattr(profile, switch)) != getattr(generic, switch)
+        ]
+        rows += [
+            (f"for models `{pattern.replace('|', chr(92) + '|')}`", _written(switches))
+            for pattern, switches in profile.models
+        ]
+        return "\n".join([*lines, "", _table(("switch", "value"), rows)] if rows else lines)
+
+    return make
+
+
+def _metrics(old: str) -> str:
+    registry = CollectorRegistry()
+    Instruments(registry)
+    rows = []
+    for metric in registry._collector_to_names:
+        known: Any = metric
+        name = known._name + ("_total" if known._type == "counter" else "")
+        rows.append((_code(name), known._type, ", ".join(map(_code, known._labelnames)), known._documentation))
+    return _table(("metric", "kind", "labels", "meaning"), rows)
+
+
+def _log_fields(old: str) -> str:
+    meanings = _last_column(old)
+    names = _fields(Record("req_1", "POST", "/v1/messages"))
+    return _table(("field", "meaning"), [(_code(name), meanings.get(name, "")) for name in names])
+
+
+def _last_column(table: str) -> dict[str, str]:
+    """What a table says last, by its first column."""
+    return dict(re.findall(r"^\| `(\w+)` \|.*\| (.*) \|$", re.sub(r"^(\| `\w+` \|)", r"\1 |", table, flags=re.M), re.M))
+
+
+PARTS: Mapping[str, Callable[[str], str]] = {
+    "settings": _often_set_settings,
+    "all settings": _all_settings,
+    "profiles": _profiles,
+    "switches": _switches,
+    "metrics": _metrics,
+    "log fields": _log_fields,
+    **{f"profile {name}": _profile(name) for name in PROFILES if name != "generic"},
+}
+"""What makes each part anew, of its old text."""
+
+
+if __name__ == "__main__":
+    for path in pages():
+        path.write_text(made(path.read_text()))
