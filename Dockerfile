@@ -4,10 +4,12 @@ RUN pip install --no-cache-dir uv
 ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never
 WORKDIR /app
 RUN uv venv
+COPY requirements.lock ./
+RUN --mount=type=cache,target=/root/.cache/uv uv pip install --require-hashes -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY ccproxy ccproxy
 COPY middleware middleware
-RUN --mount=type=cache,target=/root/.cache/uv uv pip install .
+RUN --mount=type=cache,target=/root/.cache/uv uv pip install --no-deps .
 
 FROM python:3.13-slim
 RUN useradd --system --uid 10001 --create-home ccproxy

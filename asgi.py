@@ -3,11 +3,12 @@
 ``python asgi.py`` serves it.
 """
 
-from ccproxy import create_app, running
+from ccproxy import create_app, logs, reloading, running
+from ccproxy.shutdown import Shutdown
 
-settings = running.load_settings_or_exit()
-running.configure_logging(settings.log_level)
-app = create_app(settings)
+settings = reloading.arbiters_settings() or running.load_settings_or_exit()
+logs.configure_logging(settings.log_level, settings.log_format)
+app = create_app(settings, shutdown=Shutdown(settings.shutdown_timeout))
 
 if __name__ == "__main__":
     running.serve(app, settings)

@@ -2,28 +2,47 @@
 
 from typing import Any
 
-from ccproxy import running
+from ccproxy import logs, multiprocess, reloading, running
 
-settings = running.load_settings_or_exit()  # here, so that bad settings end gunicorn before it forks
+settings = reloading.load_arbiters_settings()  # here, so that bad settings end gunicorn before it forks
 
 bind = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
-worker_class = "uvicorn_worker.UvicornWorker"  # takes uvloop and httptools where they are installed
+worker_class = "ccproxy.worker.Worker"
 loglevel = settings.log_level.lower()
+logconfig_dict = logs.logging_config(settings.log_level, settings.log_format)
 accesslog = None
 keepalive = running.KEEP_ALIVE_SECONDS
 
 # Workers report from their event loop, so a long stream never meets this limit, only a worker that hangs.
 timeout = 60
 
-# How long running streams may go on after a SIGTERM or a reload; then the worker is killed.
-graceful_timeout = running.GRACE_SECONDS
+# After a SIGTERM or a reload; then the worker is killed.
+graceful_timeout = running.server_grace(settings)
 
 control_socket_disable = True  # nothing here uses it
+
+if settings.metrics:
+    multiprocess.prepare_metrics()
+
+
+def on_starting(server: Any) -> None:
+    """Make a HUP safe, and the workers able to count."""
+    reloading.keep_workers_at_bad_reload(server)
+    if settings.metrics:
+        multiprocess.hand_over_metrics(server.cfg.uid, server.cfg.gid)
 
 
 def when_ready(server: Any) -> None:
     """Warn once, in the arbiter, about the addresses it really listens on."""
-    running.configure_logging(settings.log_level)
     for address in server.cfg.address:
         if isinstance(address, tuple):  # a path is a Unix socket
             running.warn_at_start(settings, address[0])
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """A worker's streams have ended with it."""
+    if settings.metrics:
+        multiprocess.forget_worker(worker.pid)
+
+
+on_reload = when_ready

@@ -1,21 +1,19 @@
 """Running the app: settings or an exit code, logging, a bound socket, uvicorn."""
 
 import logging
-import logging.config
+import math
 import signal
 import socket
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .configuration import ConfigurationError
+from .logs import configure_logging
 
 if TYPE_CHECKING:  # uvicorn and pydantic take a while to import, and --help and --version do without
     from starlette.types import ASGIApp
 
     from .settings import Settings
-
-GRACE_SECONDS = 120
-"""How long running streams may go on after a SIGTERM. A long answer takes minutes."""
 
 KEEP_ALIVE_SECONDS = 75
 """How long an idle connection stays: longer than at clients and load balancers, so that they close first."""
@@ -42,22 +40,6 @@ def fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
-def configure_logging(level: str) -> None:
-    """Send what the proxy, its layers and uvicorn log from this level on to standard error."""
-    logging.config.dictConfig(
-        {
-            "version": 1,
-            "disable_existing_loggers": False,
-            "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-            "loggers": {
-                name: {"handlers": ["stderr"], "level": level, "propagate": False}
-                for name in ("ccproxy", "ccproxy_middleware", "uvicorn")
-            },
-        }
-    )
-
-
 def warn_at_start(settings: "Settings", host: str | None = None) -> None:
     """Log what the operator should know. ``host``: where it listens, if not at HOST."""
     from .startup import startup_warnings
@@ -76,15 +58,24 @@ def warn_under_server_command(settings: "Settings") -> None:
         warn_at_start(settings, host)
 
 
-def serve(app: "ASGIApp", settings: "Settings", *, announce: str | None = None) -> None:
-    """Serve until SIGINT or SIGTERM; running streams may finish, then the process ends with exit code 0.
+def server_grace(settings: "Settings") -> int:
+    """Seconds after which the server itself makes an end: the app has made its own by then."""
+    from .shutdown import LAST_WORDS_SECONDS
 
-    ``announce`` is printed on standard output as soon as connections are accepted.
+    return math.ceil(settings.shutdown_timeout) + LAST_WORDS_SECONDS
+
+
+def serve(app: "ASGIApp", settings: "Settings", *, announce: str | None = None, warn: bool = True) -> None:
+    """Serve until SIGINT or SIGTERM; running streams get SHUTDOWN_TIMEOUT, then the process ends with exit code 0.
+
+    ``announce`` is printed on standard output as soon as connections are accepted. ``warn``: what the operator should
+    know is logged.
     """
     import uvicorn
 
-    configure_logging(settings.log_level)
-    warn_at_start(settings)
+    configure_logging(settings.log_level, settings.log_format)
+    if warn:
+        warn_at_start(settings)
     sock = listen(settings.host, settings.port)
     config = uvicorn.Config(
         app,
@@ -93,11 +84,11 @@ def serve(app: "ASGIApp", settings: "Settings", *, announce: str | None = None) 
         access_log=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_graceful_shutdown=server_grace(settings),
     )
     if announce is not None:
         print(announce, flush=True)
-    # uvicorn raises the signal again once it has shut down: an orderly end then, not a death by signal.
+    # uvicorn raises a signal that comes before the app is up once more at its end: an orderly end, no death by signal.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
     server = uvicorn.Server(config)

@@ -1,0 +1,149 @@
+"""The end of the process: running answers get a while to finish, then an error that sends the client elsewhere."""
+
+import asyncio
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import anyio
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ccproxy_middleware._asgi import get_header
+from ccproxy_middleware._errors import ApiError, StreamAborted, error_event, send_error
+
+if TYPE_CHECKING:
+    import uvicorn
+
+LAST_WORDS_SECONDS = 5
+"""How long the server should wait beyond the grace period, for the errors to reach the clients."""
+
+LINGER_SECONDS = 0.3
+"""How long a client that has just connected has for its request: uvicorn hangs up on one that has sent nothing yet."""
+
+
+class Shutdown:
+    """Ends the answers that still run ``grace`` seconds after :meth:`begin`.
+
+    A host that knows when it ends calls ``begin``; :meth:`on_signals` does so where uvicorn serves.
+    """
+
+    def __init__(self, grace: float) -> None:
+        self._grace = grace
+        self._timer: asyncio.TimerHandle | None = None
+        self._told = False
+        self._over = False
+        self._running: set[anyio.CancelScope] = set()
+        self._endless: set[anyio.CancelScope] = set()
+
+    def begin(self) -> None:
+        """Start the clock. Called in the event loop; a second call changes nothing."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._grace, self._end)
+            for scope in tuple(self._endless):
+                scope.cancel()
+
+    @contextmanager
+    def limit(self) -> Iterator[anyio.CancelScope]:
+        """A scope for one answer, which is cancelled when the time is over."""
+        with anyio.CancelScope() as scope:
+            self._running.add(scope)
+            if self._over:
+                scope.cancel()
+            try:
+                yield scope
+            finally:
+                self._running.discard(scope)
+                self._endless.discard(scope)
+
+    def does_not_end(self, scope: anyio.CancelScope) -> None:
+        """For an answer that would use up every grace period, such as the events for a page that is open."""
+        self._endless.add(scope)
+        if self._timer is not None:
+            scope.cancel()
+
+    def on_signals(self) -> None:
+        """Begin at SIGTERM or SIGINT, if this process and its signals are uvicorn's; else change nothing.
+
+        uvicorn dies of the signal once it has shut down in order. Told by ``should_exit`` it returns, and the exit
+        code is 0. A second SIGINT ends it at once, as ever.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return
+        import uvicorn  # here, since a host may serve the app with another server, and it takes a while
+
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            server = getattr(signal.getsignal(number), "__self__", None)
+            if isinstance(server, uvicorn.Server):
+                signal.signal(number, self._handler(server, loop))
+
+    def _handler(self, server: "uvicorn.Server", loop: asyncio.AbstractEventLoop) -> Callable[..., None]:
+        def handle(number: int, frame: FrameType | None) -> None:
+            if self._told and number == signal.SIGINT:
+                server.should_exit = server.force_exit = True
+            self._told = True
+            loop.call_soon_threadsafe(stop)
+
+        def stop() -> None:
+            self.begin()
+            for listener in getattr(server, "servers", ()):
+                listener.close()
+            loop.call_later(LINGER_SECONDS, exit_)
+
+        def exit_() -> None:
+            server.should_exit = True
+
+        return handle
+
+    def _end(self) -> None:
+        self._over = True
+        for scope in tuple(self._running):
+            scope.cancel()
+
+
+class ShutdownMiddleware:
+    """Give every answer an end that the client understands when the process ends before it.
+
+    Nothing sent yet: a 529, which clients take for "try again". An event stream: an ``error`` event and no proper
+    end. Stands outside all layers, so that whatever they wait for is broken off.
+    """
+
+    def __init__(self, app: ASGIApp, *, shutdown: Shutdown) -> None:
+        self.app = app
+        self._shutdown = shutdown
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        started = is_stream = complete = cut = False
+
+        async def send_watched(message: Message) -> None:
+            nonlocal started, is_stream, complete, cut
+            if message["type"] == "http.response.start":
+                started = True
+                message = {**message, "headers": list(message.get("headers", ()))}
+                is_stream = (get_header(message["headers"], b"content-type") or "").startswith("text/event-stream")
+                if is_stream and scope["method"] == "GET":
+                    self._shutdown.does_not_end(limit)
+            elif message["type"] == "http.response.body":
+                complete = not message.get("more_body", False)
+                if message.get("body"):
+                    cut = not message["body"].endswith(b"\n\n")
+            await send(message)
+
+        with self._shutdown.limit() as limit:
+            await self.app(scope, receive, send_watched)
+        if complete or not limit.cancelled_caught:
+            return
+        retry = [("retry-after", "1")]
+        error = ApiError(529, "overloaded_error", "this proxy is shutting down; please try again", headers=retry)
+        with anyio.move_on_after(LAST_WORDS_SECONDS - 1):  # a client that reads nothing hears nothing
+            if not started:
+                return await send_error(scope, send, error)
+            if is_stream:
+                event = error_event(scope, error, cut=cut)
+                await send({"type": "http.response.body", "body": event, "more_body": True})
+        raise StreamAborted(error.message, error)
