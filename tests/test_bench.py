@@ -1,0 +1,51 @@
+"""The benchmark and the soak run, and print what they are to print. Nothing is said of how fast anything is."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize(
+    ("module", "works"),
+    [
+        (
+            "bench.run",
+            [
+                "small request (300 B)",
+                "Claude Code request (100 KB)",
+                "Claude Code request (200 KB)",
+                "streamed chunk (500 at once)",
+                "first content delta, 16 clients",
+                "5 streams of 20 chunks/s",
+                "two workers",
+                "2,000 messages, doubled",
+                "idle memory of a worker",
+                "from start to first answer",
+                "a layer that passes through",
+            ],
+        ),
+        (
+            "bench.soak",
+            [
+                "20 streams for 1 s, 200 requests",
+                "/health under load",
+                "lag of the event loop",
+                "tasks after the load",
+                "files after the load",
+                "memory after the load",
+                "10 streams at once, MAX_CONCURRENCY=5",
+            ],
+        ),
+    ],
+)
+def test_benchmark_prints_its_table_when_it_does_a_little_of_everything(module: str, works: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--smoke"], cwd=ROOT, capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    shown = [line.split(" | ")[0].removeprefix("| ") for line in done.stdout.splitlines()]
+    assert [work for work in works if work not in shown] == []
