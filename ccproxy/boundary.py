@@ -1,21 +1,28 @@
-"""The outermost skin of the app: an id for every exchange, and a visible end for every failure."""
+"""The outermost skin of the app: an id and a record for every exchange, and a visible end for every failure."""
 
 import logging
+import re
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ccproxy_middleware._asgi import get_header
 from ccproxy_middleware._errors import ApiError, StreamAborted, new_request_id, send_error
+from ccproxy_middleware._record import observe
+
+from .exchange_log import log_exchange
 
 logger = logging.getLogger("ccproxy")
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 class Boundary:
     """Wrap the layers.
 
-    Every answer gets a ``request-id``. An answer that a layer has broken off just stops here, on which a server
-    closes the connection without the body's end. A bug becomes a 500 without details; its traceback is logged.
+    Every answer gets a ``request-id``, which is the client's own ``x-request-id`` if it sent a sane one, and every
+    exchange a line in the log. An answer that a layer has broken off just stops here, on which a server closes the
+    connection without the body's end. A bug becomes a 500 without details; its traceback is logged.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -24,7 +31,8 @@ class Boundary:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        id_ = new_request_id()
+        given = get_header(scope["headers"], b"x-request-id")
+        id_ = given if given and _REQUEST_ID.fullmatch(given) else new_request_id()
         started = False
 
         async def send_with_id(message: Message) -> None:
@@ -36,19 +44,25 @@ class Boundary:
                     message = {**message, "headers": [*headers, (b"request-id", id_.encode())]}
             await send(message)
 
-        scope = {**scope, "ccproxy.request_id": id_}
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            try:
+                await self.app(scope, receive, send)
+            except StreamAborted:
+                raise
+            except HTTPException as exc:  # a layer of the host's has raised it out of its ``receive``
+                if started:
+                    raise
+                await send_error(scope, send, raised_error(exc))
+            except Exception:
+                logger.exception("a bug in the proxy (%s)", id_)
+                if started:
+                    raise StreamAborted from None
+                await send_error(scope, send, ApiError(500, "api_error", "Internal proxy error"))
+
         try:
-            await self.app(scope, receive, send_with_id)
+            await observe(answer, {**scope, "ccproxy.request_id": id_}, receive, send_with_id, log_exchange)
         except StreamAborted:
             logger.debug("answer broken off (%s)", id_)
-        except HTTPException as exc:  # a layer of the host's has raised it out of its ``receive``
-            if started:
-                raise
-            await send_error(scope, send_with_id, raised_error(exc))
-        except Exception:
-            logger.exception("a bug in the proxy (%s)", id_)
-            if not started:
-                await send_error(scope, send_with_id, ApiError(500, "api_error", "Internal proxy error"))
 
 
 def raised_error(exc: HTTPException) -> ApiError:

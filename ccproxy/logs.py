@@ -1,0 +1,100 @@
+"""How log records are written: key=value for people, one JSON object a line for machines.
+
+All code logs with the standard library, so that a host which embeds the app keeps its own logging. structlog writes
+the records of a process that is ours: what a record carries as ``extra`` becomes its fields.
+"""
+
+import logging
+import logging.config
+import os
+import re
+import sys
+import traceback
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Literal, TextIO
+
+LogFormat = Literal["auto", "text", "json"]
+
+_LOGGERS = ("ccproxy", "ccproxy_middleware", "uvicorn", "uvicorn.error", "gunicorn.error")
+
+# Line breaks, what moves a terminal's cursor or turns its text around, and halves of characters.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def configure_logging(level: str, format: LogFormat = "auto") -> None:
+    """Send what the proxy, its layers and its server log from this level on to standard error."""
+    logging.config.dictConfig(logging_config(level, format))
+
+
+def logging_config(level: str, format: LogFormat = "auto") -> dict[str, Any]:
+    """The same for ``logging.config.dictConfig``. Foreign libraries are heard from WARNING on.
+
+    ``format`` auto is text where standard error is a terminal, else JSON.
+    """
+    logger = {"handlers": ["stderr"], "level": level, "propagate": False}
+    quiet = max(logging.WARNING, logging.getLevelNamesMapping()[level])
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"()": _formatter, "format": format}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "root": {"handlers": ["stderr"], "level": quiet},
+        # Its lines would repeat ours.
+        "loggers": {**dict.fromkeys(_LOGGERS, logger), "uvicorn.access": {**logger, "level": quiet}},
+    }
+
+
+def _formatter(format: LogFormat) -> logging.Formatter:
+    import structlog
+
+    is_terminal = sys.stderr.isatty()
+    text = format == "text" or (format == "auto" and is_terminal)
+    fields: list[Any] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        _without_colors,
+        structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S" if text else "iso", utc=not text),
+    ]
+    if text:
+        colors = is_terminal and not os.environ.get("NO_COLOR") and sys.platform != "win32"
+        fields.append(_escape)
+        render: Any = structlog.dev.ConsoleRenderer(
+            colors=colors, pad_event_to=0, sort_keys=False, exception_formatter=_write_traceback
+        )
+    else:
+        fields += [structlog.processors.format_exc_info, _in_order]
+        render = structlog.processors.JSONRenderer()
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=fields,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
+    )
+
+
+def _without_colors(logger: Any, name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Drop uvicorn's second, coloured copy of its messages."""
+    event.pop("color_message", None)
+    return event
+
+
+def _in_order(logger: Any, name: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    first = {key: event.pop(key) for key in ("timestamp", "level", "logger", "event") if key in event}
+    return {**first, **event}
+
+
+def _escape(logger: Any, name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Keep every record on a line of its own, whatever a client has put into it."""
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = _escaped(value)
+    return event
+
+
+def _escaped(text: str) -> str:
+    return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def _write_traceback(out: TextIO, exc_info: Any) -> None:
+    """Indented, so that no line of it passes for a record."""
+    lines = "".join(traceback.format_exception(*exc_info)).splitlines()
+    out.write("\n".join(f"    {_escaped(line)}" for line in lines))

@@ -1,0 +1,83 @@
+"""What has passed, in numbers."""
+
+from collections.abc import Collection, Sequence
+
+import anyio.to_thread
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ._asgi import get_header, route_path
+from ._errors import ApiError, send_error
+from ._record import Record, observe
+from .auth import ClientKeys
+
+_PAGE = "/metrics"
+_ROUTES = {
+    "/v1/messages": "messages",
+    "/v1/messages/count_tokens": "count_tokens",
+    "/v1/models": "models",
+    "/v1/chat/completions": "chat_completions",
+    "/chat/completions": "chat_completions",
+}
+
+
+class MetricsMiddleware:
+    """Count every exchange, and serve the counts to Prometheus at ``/metrics``.
+
+    With ``api_keys`` the page needs one of them, as any other request does. ``models`` are the names of the
+    provider's models that may become labels; all others are counted as ``other``, since a client can make names up.
+    Raises ValueError for keys that could never match, ImportError without prometheus-client.
+
+    With PROMETHEUS_MULTIPROC_DIR in the environment, set before prometheus-client is imported, all processes that
+    share the directory are summed up.
+
+    Reads: ``GET`` and ``HEAD`` of ``/metrics``, which inner layers never see; what inner layers of ours note down
+    in ``ccproxy.record``.
+    Writes: ``ccproxy.record`` in the scope, where no outer layer has.
+    Needs: prometheus-client, and a place outside all that it shall count.
+    Alone: works in front of any ASGI app. Tokens, tiers, retries and boost are known where our layers stand inside.
+    """
+
+    def __init__(self, app: ASGIApp, *, api_keys: Sequence[str] = (), models: Collection[str] = ()) -> None:
+        from ._instruments import make_instruments  # here, so that the other layers do without prometheus-client
+
+        self.app = app
+        self._keys = ClientKeys(api_keys)
+        self._models = frozenset(models)
+        self._instruments = make_instruments()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        path = route_path(scope)
+        if path == _PAGE:
+            return await self._page(scope, send)
+        route = _ROUTES.get(path) or ("models" if path.startswith("/v1/models/") else "other")
+        instruments = self._instruments
+        streams = False
+
+        def start(record: Record) -> None:
+            nonlocal streams
+            if record.stream and record.status == 200:
+                streams = True
+                instruments.begin_stream()
+
+        def end(record: Record) -> None:
+            if streams:
+                instruments.end_stream()
+            instruments.end(route, self._models, record)
+
+        await observe(self.app, scope, receive, send, end, on_start=start)
+
+    async def _page(self, scope: Scope, send: Send) -> None:
+        if scope["method"] not in ("GET", "HEAD"):
+            allow = [("allow", "GET, HEAD")]
+            return await send_error(
+                scope, send, ApiError(405, "invalid_request_error", f"{_PAGE} takes GET only", headers=allow)
+            )
+        if not self._keys.admit(scope):
+            return await send_error(scope, send, self._keys.refusal())
+        accept = get_header(scope["headers"], b"accept") or ""
+        body, content_type = await anyio.to_thread.run_sync(self._instruments.page, accept)  # it may read files
+        headers = [(b"content-type", content_type.encode()), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
