@@ -2,16 +2,22 @@
 
 from .auth import AuthMiddleware
 from .boost import BoostCache, BoostMiddleware, MemoryBoostCache
+from .concurrency import ConcurrencyLimitMiddleware
 from .conversion import FormatConversionMiddleware
 from .headers import CustomHeadersMiddleware
+from .inspector import InspectorMiddleware
+from .metrics import MetricsMiddleware
 from .models import ModelMappingMiddleware
 
 __all__ = [
     "AuthMiddleware",
     "BoostCache",
     "BoostMiddleware",
+    "ConcurrencyLimitMiddleware",
     "CustomHeadersMiddleware",
     "FormatConversionMiddleware",
+    "InspectorMiddleware",
     "MemoryBoostCache",
+    "MetricsMiddleware",
     "ModelMappingMiddleware",
 ]

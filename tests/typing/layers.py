@@ -14,6 +14,7 @@ from ccproxy_middleware import (
     BoostMiddleware,
     CustomHeadersMiddleware,
     FormatConversionMiddleware,
+    InspectorMiddleware,
     ModelMappingMiddleware,
 )
 
@@ -25,6 +26,7 @@ Middleware(CustomHeadersMiddleware, headers={"x-a": "b"})
 Middleware(ModelMappingMiddleware, big="b", small="s")
 Middleware(FormatConversionMiddleware, provider="ollama", options={"vision": False})
 Middleware(BoostMiddleware, planner=forward, model="m", tiers=["BIG_MODEL"])
+Middleware(InspectorMiddleware, api_keys=["k"], max_exchanges=50, provider=None)
 stack: ASGIApp = AuthMiddleware(FormatConversionMiddleware(forward), api_keys=("k",))
 
 Middleware(AuthMiddleware, keys=["k"])  # type: ignore
@@ -33,4 +35,5 @@ Middleware(CustomHeadersMiddleware)  # type: ignore
 Middleware(ModelMappingMiddleware, big="b")  # type: ignore
 Middleware(FormatConversionMiddleware, options=["vision"])  # type: ignore
 Middleware(BoostMiddleware, model="m")  # type: ignore
+Middleware(InspectorMiddleware, max_exchanges="many")  # type: ignore
 AuthMiddleware(forward, ["k"])  # type: ignore

@@ -1,0 +1,146 @@
+"""The layer: the page, and the recording of what passes."""
+
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from time import perf_counter
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .._asgi import BufferedBody, route_path
+from .._record import Record, get_record, observe
+from .exchanges import Call, Exchange, Exchanges
+from .pages import Pages
+from .redaction import shown_headers
+
+_PATHS = ("/v1/messages", "/v1/messages/count_tokens", "/chat/completions")
+
+# Boost's planner is asked by a request of its own, whose scope has nothing of the client's.
+_current: ContextVar[Exchange | None] = ContextVar("ccproxy.exchange", default=None)
+
+
+class InspectorMiddleware:
+    """Serve ``/ui``, a page that shows the newest exchanges with both sides of their translation.
+
+    api_keys: the data needs one of them; without keys the page answers this machine only.
+    max_exchanges, max_bytes: what is kept, in memory, of the newest exchanges.
+    options: those of the FormatConversionMiddleware, which an exchange saved as a test case must name.
+    provider: set for a second InspectorMiddleware, around an app that the layers ask: it serves no page, and what
+        passes there is shown under this name as the provider's side.
+
+    Raises ValueError for keys that could never match and limits below 1.
+
+    Reads: ``/ui``, which inner layers never see; ``POST`` of ``/v1/messages``, ``/v1/messages/count_tokens`` and
+    ``*/chat/completions``, whose bytes it passes on as they are. ``ccproxy.record`` in the scope.
+    Writes: ``ccproxy.exchange`` in the scope, for the second one.
+    Needs: a place outside AuthMiddleware: it checks the key for its own pages.
+    Alone: works in front of any ASGI app; models and tokens are known where our other layers stand inside.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        api_keys: Sequence[str] = (),
+        max_exchanges: int = 200,
+        max_bytes: int = 64 * 1024 * 1024,
+        options: Mapping[str, Any] = {},
+        provider: str | None = None,
+    ) -> None:
+        self.app = app
+        self._provider = provider
+        self._exchanges = Exchanges(max_exchanges, max_bytes)
+        self._pages = Pages(self._exchanges, self._exchange, api_keys, options)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        if self._provider is not None:
+            return await self._provider_side(self._provider, scope, receive, send)
+        path = route_path(scope)
+        if path == "/ui" or path.startswith("/ui/"):
+            return await self._pages(scope, receive, send)
+        if scope["method"] != "POST" or not path.endswith(_PATHS) or "ccproxy.exchange" in scope:
+            return await self.app(scope, receive, send)
+        await self._exchange(scope, receive, send)
+
+    async def _exchange(self, scope: Scope, receive: Receive, send: Send, replay_of: str | None = None) -> None:
+        """Call the app, and keep the exchange."""
+        begun: list[Exchange] = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            record = get_record(scope)
+            assert record is not None  # noqa: S101  # observe has put it there
+            exchange = self._exchanges.begin(record, _call("client", scope), replay_of)
+            begun.append(exchange)
+            tap = _Tap(exchange, exchange.client, receive, send)
+            token = _current.set(exchange)
+            try:
+                await self.app({**scope, "ccproxy.exchange": exchange}, tap.receive, tap.send)
+            finally:
+                _current.reset(token)
+
+        def end(record: Record) -> None:
+            for exchange in begun:
+                self._exchanges.end(exchange)
+
+        await observe(app, scope, receive, send, end)
+
+    async def _provider_side(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Call the app, and keep what passes as a part of the client's exchange, if there is one."""
+        exchange = scope.get("ccproxy.exchange") or _current.get()
+        if exchange is None:
+            return await self.app(scope, receive, send)
+        call = _call(name, scope)
+        exchange.add_call(call)
+        tap = _Tap(exchange, call, receive, send)
+        if not isinstance(receive, BufferedBody):
+            return await self.app(scope, tap.receive, tap.send)
+        tap.keep_request(receive.body)
+        await self.app(scope, receive, tap.send)  # the next layer knows it, and need not parse it again
+
+
+class _Tap:
+    """Passes the messages of one call on, and keeps their bytes."""
+
+    __slots__ = ("_call", "_exchange", "_receive", "_send")
+
+    def __init__(self, exchange: Exchange, call: Call, receive: Receive, send: Send) -> None:
+        self._exchange = exchange
+        self._call = call
+        self._receive = receive
+        self._send = send
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self.keep_request(message.get("body", b""))
+        return message
+
+    def keep_request(self, body: bytes) -> None:
+        if body and self._exchange.make_room(len(body)):
+            self._call.request.append(body)
+        elif body:
+            self._call.is_cut = True
+
+    async def send(self, message: Message) -> None:
+        call, exchange = self._call, self._exchange
+        if message["type"] == "http.response.body":
+            body = message.get("body", b"")
+            if body and exchange.make_room(len(body)):
+                call.answer.append((perf_counter(), body))
+            elif body:
+                call.is_cut = True
+            if not message.get("more_body", False):
+                call.ended = perf_counter()
+            exchange.changed()
+        elif message["type"] == "http.response.start":
+            call.status = message["status"]
+            call.answer_headers = shown_headers(message.get("headers", ()))
+            call.own_error = "ccproxy.error" in message
+            exchange.changed()
+        await self._send(message)
+
+
+def _call(name: str, scope: Scope) -> Call:
+    return Call(name, scope["method"], route_path(scope), shown_headers(scope["headers"]))

@@ -1,0 +1,232 @@
+"""What is served below ``/ui``: the page, its data, and the sending again of a request."""
+
+import shlex
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import anyio
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Route, Router
+from starlette.types import Message, Receive, Scope, Send
+
+from .._asgi import BufferedBody, Headers, route_path, with_path
+from .._errors import ApiError, send_error
+from .._json import dumps
+from .._record import get_record
+from .._sse import sse_event
+from .access import Access
+from .cases import answer_case, request_case
+from .exchanges import Call, Exchange, Exchanges
+from .redaction import Redaction
+from .views import detail, request_body, summary
+
+SendAgain = Callable[[Scope, Receive, Send, str], Awaitable[None]]
+
+_STATIC = Path(__file__).parent / "static"
+_MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+# Nothing but the page's own files. With trusted types the browser refuses every way of making HTML out of a string.
+_CSP = (
+    "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
+)
+_HEADERS = {
+    "content-security-policy": _CSP,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
+_CURL_HEADERS = ("anthropic-version", "anthropic-beta")
+_REPLAYED_HEADERS = (*_CURL_HEADERS, "accept")
+_CREDENTIALS = (b"authorization", b"x-api-key")
+
+
+class Pages:
+    """The app below ``/ui``.
+
+    ``send_again(scope, receive, send, id)`` answers a request that repeats the exchange ``id``.
+    """
+
+    heartbeat = 10.0  # seconds without a change until a comment, by which the page knows that the connection lives
+    events_limit = 60.0  # seconds; the page comes again. A server that shuts down waits for answers to end.
+    batch = 0.15  # seconds in which changes are gathered
+
+    def __init__(
+        self, exchanges: Exchanges, send_again: SendAgain, api_keys: Sequence[str], options: Mapping[str, Any]
+    ) -> None:
+        self._exchanges = exchanges
+        self._send_again = send_again
+        self._options = options
+        self._access = Access(api_keys)
+        self._redact = Redaction(api_keys)
+        one = "/ui/api/exchanges/{id}"
+        routes = [
+            Route("/ui/api/exchanges", self._list),
+            Route("/ui/api/events", self._events),
+            Route(one, self._detail),
+            Route(f"{one}/case", self._case),
+            Route(f"{one}/curl", self._curl),
+            Route("/ui", self._to_page),
+            Route("/ui/", self._file),
+            Route("/ui/{name:path}", self._file),
+        ]
+        self._router = Router(routes, redirect_slashes=False)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = route_path(scope)
+        is_data = path.startswith("/ui/api/")
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                added = {**_HEADERS, "cache-control": "no-store" if is_data else "no-cache"}
+                headers = [*message["headers"], *((name.encode(), value.encode()) for name, value in added.items())]
+                message = {**message, "headers": headers}
+            await send(message)
+
+        try:
+            if not is_data:
+                self._access.check_page(scope)
+            elif path.endswith("/replay"):
+                self._access.check_action(scope)
+                return await self._replay(path.split("/")[-2], scope, receive, send)
+            else:
+                self._access.check_data(scope)
+            await self._router(scope, receive, send_guarded)
+        except HTTPException as error:
+            await PlainTextResponse(error.detail, error.status_code)(scope, receive, send_guarded)
+        except ApiError as error:
+            if is_data:
+                await send_error(scope, send_guarded, error)
+            else:
+                await PlainTextResponse(error.message, error.status)(scope, receive, send_guarded)
+
+    async def _to_page(self, request: Request) -> Response:
+        return RedirectResponse("ui/")
+
+    async def _file(self, request: Request) -> Response:
+        name = request.path_params.get("name") or "index.html"
+        content = _files().get(name)
+        if content is None:
+            raise HTTPException(404)
+        return Response(content, media_type=_MEDIA_TYPES[Path(name).suffix])
+
+    async def _list(self, request: Request) -> Response:
+        return _json(self._everything())
+
+    async def _events(self, request: Request) -> Response:
+        """The list, then its changes, as server-sent events."""
+        self._check_worker(request.query_params.get("worker", ""))
+        return StreamingResponse(self._live(), media_type="text/event-stream")
+
+    async def _live(self) -> AsyncIterator[bytes]:
+        end = monotonic() + self.events_limit
+        with self._exchanges.watch() as viewer:
+            yield sse_event("everything", self._everything())
+            while monotonic() < end:
+                await viewer.wait(self.heartbeat)
+                await anyio.sleep(self.batch)
+                if changed := viewer.take():
+                    yield sse_event("changes", self._changes(changed))
+                else:
+                    yield b":\n\n"
+
+    def _everything(self) -> dict[str, Any]:
+        exchanges = self._exchanges
+        return {
+            "worker": exchanges.worker,
+            "max_exchanges": exchanges.max_exchanges,
+            "max_bytes": exchanges.max_bytes,
+            **self._changes(exchanges),
+        }
+
+    def _changes(self, exchanges: Iterable[Exchange]) -> dict[str, Any]:
+        """Some exchanges, and what else may have changed with them."""
+        return {
+            "exchanges": [summary(exchange) for exchange in exchanges],
+            "oldest": next((exchange.id for exchange in self._exchanges), None),
+            "size": self._exchanges.size,
+            "minutes": self._exchanges.minutes.columns(),
+        }
+
+    async def _detail(self, request: Request) -> Response:
+        return _json(detail(self._find(request.path_params["id"]), self._redact))
+
+    async def _case(self, request: Request) -> Response:
+        """``?of=request`` (the default) or ``?of=answer``, as a file to be saved."""
+        exchange = self._find(request.path_params["id"])
+        make = answer_case if request.query_params.get("of") == "answer" else request_case
+        case = make(exchange, self._options, self._redact)
+        return Response(
+            orjson.dumps(case, option=orjson.OPT_INDENT_2) + b"\n",
+            media_type="application/json",
+            headers={"content-disposition": f'attachment; filename="{case["name"]}.json"'},
+        )
+
+    async def _curl(self, request: Request) -> Response:
+        """The client's request as a command line; ``?base=`` is the proxy's URL as the viewer knows it."""
+        call = self._find(request.path_params["id"]).client
+        base = request.query_params.get("base") or str(request.base_url)
+        headers = [f"{name}: {value}" for name, value in call.headers if name in _CURL_HEADERS and value]
+        shown = ["content-type: application/json", *headers]
+        lines = [
+            f"curl {shlex.quote(base.rstrip('/') + call.path)}",
+            '-H "x-api-key: $ANTHROPIC_API_KEY"',
+            *(f"-H {shlex.quote(header)}" for header in shown),
+            f"--data-binary {shlex.quote(self._whole_request(call).decode(errors='replace'))}",
+        ]
+        return PlainTextResponse(" \\\n  ".join(lines) + "\n")
+
+    async def _replay(self, id: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as the app answers the recorded request, with the viewer's own credentials."""
+        if scope["method"] != "POST":
+            raise ApiError(405, "invalid_request_error", "a replay is a POST", headers=[("allow", "POST")])
+        call = self._find(id).client
+        body = self._whole_request(call)
+        headers: Headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        headers += [(k, v) for k, v in scope["headers"] if k.lower() in _CREDENTIALS]
+        headers += [(k.encode(), v.encode("latin-1")) for k, v in call.headers if k in _REPLAYED_HEADERS and v]
+        if (record := get_record(scope)) is not None:
+            record.path = call.path  # for observers it is what a client would have sent
+        again = {**with_path(scope, call.path), "query_string": b"", "headers": headers}
+        await self._send_again(again, BufferedBody(receive, body), send, id)
+
+    def _whole_request(self, call: Call) -> bytes:
+        """The plain body of a request. Raises ApiError if not all of it was kept."""
+        if call.is_cut:
+            raise ApiError(409, "conflict_error", "this exchange was too large to be kept whole")
+        try:
+            return request_body(call, self._redact)
+        except ValueError as error:
+            raise ApiError(409, "conflict_error", str(error)) from None
+
+    def _find(self, id: str) -> Exchange:
+        """Raises ApiError for an exchange that is not kept here."""
+        self._check_worker(id.partition("-")[0])
+        exchange = self._exchanges.find(id)
+        if exchange is None:
+            raise ApiError(404, "not_found_error", "this exchange is no longer kept")
+        return exchange
+
+    def _check_worker(self, worker: str) -> None:
+        """Raises ApiError, and closes the connection, if another process is meant: the next one may reach it."""
+        if worker.isdigit() and int(worker) != self._exchanges.worker:
+            message = f"this is worker {self._exchanges.worker}, and worker {worker} is meant: ask again"
+            raise ApiError(421, "not_found_error", message, headers=[("connection", "close")])
+
+
+def _json(document: Any) -> Response:
+    return Response(dumps(document), media_type="application/json")
+
+
+@cache
+def _files() -> dict[str, bytes]:
+    """The page's files by the path below ``/ui/``."""
+    files = (path for path in _STATIC.rglob("*") if path.suffix in _MEDIA_TYPES)
+    return {path.relative_to(_STATIC).as_posix(): path.read_bytes() for path in files}

@@ -1,0 +1,147 @@
+"""An exchange as the page shows it. Nothing is parsed before somebody looks."""
+
+from collections.abc import Callable
+from typing import Any
+
+from .._encodings import BrokenEncoding, UnsupportedEncoding, make_decoder
+from .._errors import MAX_BODY_BYTES
+from .._json import loads
+from .._sse import EventTooLarge, SSEParser
+from .exchanges import Call, Exchange
+from .minutes import generating_seconds, has_failed
+
+Redact = Callable[[bytes], bytes]
+Document = dict[str, Any]
+
+
+def summary(exchange: Exchange) -> Document:
+    """One line of the list. Times of day are seconds since the epoch, all others milliseconds; unknown is None."""
+    record, usage = exchange.record, exchange.record.usage
+    seconds = generating_seconds(record)
+    output = usage.get("output_tokens")
+    return {
+        "id": exchange.id,
+        "request_id": record.request_id,
+        "time": record.time,
+        "path": exchange.client.path,
+        "client_model": record.requested_model,
+        "model": record.model,
+        "tier": record.tier,
+        "stream": record.stream,
+        "status": exchange.client.status,
+        "state": _state(exchange),
+        "error": record.error,
+        "error_message": record.error_message,
+        "stop_reason": record.stop_reason,
+        "first_byte": _milliseconds(record.first_byte),
+        "duration": _milliseconds(record.duration),
+        "input_tokens": usage.get("input_tokens"),
+        "cached_tokens": usage.get("cache_read_input_tokens"),
+        "output_tokens": output,
+        "tokens_per_second": round(output / seconds, 1) if seconds and output else None,
+        "boost_outcome": record.boost_outcome,
+        "boost_loops": record.boost_loops,
+        "retries": record.retries,
+        "provider_requests": len(exchange.provider),
+        "replay_of": exchange.replay_of,
+        "size": exchange.size,
+    }
+
+
+def detail(exchange: Exchange, redact: Redact) -> Document:
+    """The whole exchange: the client's side and, in order, each request to a provider."""
+    started = exchange.record.started
+    return {
+        **summary(exchange),
+        "provider": exchange.record.provider,
+        "session_id": exchange.record.session_id,
+        "upstream_request_id": exchange.record.upstream_request_id,
+        "decisions": list(exchange.record.decisions),
+        "client": _call(exchange.client, started, redact),
+        "providers": [_call(call, started, redact) for call in exchange.provider],
+    }
+
+
+def request_body(call: Call, redact: Redact) -> bytes:
+    """A request's plain body. Raises ValueError if it can't be decoded."""
+    headers = [(name.encode("latin-1"), (value or "").encode("latin-1")) for name, value in call.headers]
+    try:
+        decoder = make_decoder(headers)
+        plain = decoder.decode(b"".join(call.request), MAX_BODY_BYTES)
+    except (UnsupportedEncoding, BrokenEncoding) as error:
+        raise ValueError(str(error)) from None
+    return redact(plain)
+
+
+def answer_body(call: Call, redact: Redact) -> bytes:
+    """An answer's body, as far as it has come."""
+    return redact(b"".join(data for _, data in call.answer))
+
+
+def is_stream(call: Call) -> bool:
+    """Whether the answer is an event stream."""
+    kind = next((value for name, value in call.answer_headers if name == "content-type"), None)
+    return (kind or "").startswith("text/event-stream")
+
+
+def events(call: Call, started: float, redact: Redact) -> list[Document]:
+    """The events of a stream: ``at`` is the milliseconds from the exchange's start until one was whole."""
+    parser = SSEParser()
+    found: list[Document] = []
+
+    def take(frames: list[bytes], at: float) -> None:
+        found.extend({"at": _milliseconds(at - started), **_document(redact(frame))} for frame in frames)
+
+    at = call.started
+    try:
+        for at, data in call.answer:
+            take(parser.feed(data), at)
+        if call.ended is not None or not call.answer:
+            take(parser.finish(), at)
+    except EventTooLarge as error:
+        found.append({"at": _milliseconds(at - started), "text": str(error)})
+    return found
+
+
+def _call(call: Call, started: float, redact: Redact) -> Document:
+    answer: Document = {"status": call.status, "headers": call.answer_headers}
+    if is_stream(call):
+        answer["events"] = events(call, started, redact)
+    else:
+        answer |= _document(answer_body(call, redact))
+    try:
+        request = _document(request_body(call, redact))
+    except ValueError as error:
+        request = {"text": f"[{error}]"}
+    return {
+        "name": call.name,
+        "at": _milliseconds(call.started - started),
+        "ended": _milliseconds(call.ended - started) if call.ended is not None else None,
+        "cut": call.is_cut,
+        "own_error": call.own_error,
+        "request": {"method": call.method, "path": call.path, "headers": call.headers, **request},
+        "answer": answer,
+    }
+
+
+def _document(data: bytes) -> Document:
+    """The bytes as ``json``, or as ``text`` where they are none; neither if there are no bytes."""
+    if not data:
+        return {}
+    try:
+        return {"json": loads(data)}
+    except ValueError:
+        return {"text": data.decode(errors="replace")}
+
+
+def _state(exchange: Exchange) -> str:
+    """``running``, ``ok``, ``failed``, or ``left`` by the client."""
+    if not exchange.over:
+        return "running"
+    if has_failed(exchange.record):
+        return "failed"
+    return "left" if exchange.record.outcome == "disconnected" else "ok"
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 2)
