@@ -80,10 +80,17 @@ def serve(
         env_file, **{name: value for name, value in given.items() if value is not None}
     )
     from .app import create_app
+    from .shutdown import Shutdown
 
     url = local_url(settings.host, settings.port)
-    announce = f"cc-boost: {url} -> {settings.openai_base_url}. Use it: ANTHROPIC_BASE_URL={url} claude"
-    running.serve(create_app(settings), settings, announce=announce)
+    app = create_app(settings, shutdown=Shutdown(settings.shutdown_timeout))
+    if sys.stdout.isatty():
+        from .banner import banner
+
+        running.serve(app, settings, announce=banner(settings, url), warn=not sys.stderr.isatty())
+    else:
+        announce = f"cc-boost: {url} -> {settings.openai_base_url}. Use it: ANTHROPIC_BASE_URL={url} claude"
+        running.serve(app, settings, announce=announce)
 
 
 @app.command()
@@ -104,6 +111,64 @@ def demo(
         run_servers(port, boost=boost)
     else:
         raise typer.Exit(run_conversation(verbose=verbose, boost=boost))
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def claude(
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[ARGS]...", help="Claude Code's own arguments.", show_default=False)
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="Use the cc-boost that runs there, instead of starting one.")] = None,
+    proxy_log: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Where the proxy logs, by LOG_LEVEL; it is added to the file.")
+    ] = None,
+    env_file: Annotated[str | None, typer.Option(help="A file to read instead of .env.")] = None,
+) -> None:
+    """Run Claude Code with a proxy of its own.
+
+    The proxy is started on a free port of this machine, and ends with Claude Code.
+
+    cc-boost's own options stand before Claude Code's, as in: cc-boost claude --proxy-log p.log -p "Say hello."
+    What comes after -- is all Claude Code's: cc-boost claude -- --help
+    """
+    from .launch import run_claude
+
+    raise typer.Exit(run_claude(arguments or [], url=url, env_file=env_file, proxy_log=proxy_log))
+
+
+@app.command()
+def env(
+    url: Annotated[
+        str | None, typer.Option(help="The proxy's URL; else the one of HOST and PORT.", show_default=False)
+    ] = None,
+    env_file: Annotated[str | None, typer.Option(help="A file to read instead of .env.")] = None,
+) -> None:
+    """Print the variables that lead claude to the proxy.
+
+    For a shell, in which you start claude by hand: eval "$(cc-boost env)"
+    """
+    from .launch import exports
+
+    typer.echo(exports(url=url, env_file=env_file))
+
+
+@app.command()
+def doctor(
+    write_env: Annotated[
+        bool, typer.Option("--write-env", help="Put the PROVIDER lines that fit into .env; the rest of it stays.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Tell it as one JSON document.")] = False,
+    env_file: Annotated[str | None, typer.Option(help="A file to use instead of .env.")] = None,
+) -> None:
+    """Find out what works with the provider.
+
+    And what to do about the rest. It makes some 15 small requests, one after the other.
+
+    Exit code 0: it works, perhaps with warnings; 1: there are problems; 2: bad settings.
+    """
+    from .doctor import run
+
+    raise typer.Exit(run(env_file=env_file, as_json=json, write_env=write_env))
 
 
 def local_url(host: str, port: int) -> str:

@@ -2,18 +2,13 @@
 
 import asyncio
 import json
-import socket
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import Any
 
-import uvicorn
-from starlette.types import ASGIApp
-
-from ccproxy import running
+from ccproxy import logs, running
 from ccproxy.app import create_app
+from ccproxy.background import served
 from ccproxy.settings import Settings
 
 from .conversation import LIMIT_SECONDS, converse
@@ -31,12 +26,12 @@ def run_conversation(*, verbose: bool = False, boost: bool = False) -> int:
     """
     requests: list[dict[str, Any]] = []
     plans: list[dict[str, Any]] = []
-    running.configure_logging("WARNING")
+    logs.configure_logging("WARNING", "text")
     with ExitStack() as stack:
-        provider_url = stack.enter_context(_served(demo_provider(requests.append)))
-        planner_url = stack.enter_context(_served(demo_provider(plans.append, plan))) if boost else None
+        provider_url = stack.enter_context(served(demo_provider(requests.append)))
+        planner_url = stack.enter_context(served(demo_provider(plans.append, plan))) if boost else None
         app = create_app(demo_settings(provider_url, planner_url))
-        url = stack.enter_context(_served(app))
+        url = stack.enter_context(served(app))
         _write(f"client -> cc-boost {url} -> provider {provider_url} (built in, no key, no network)\n")
         if planner_url is not None:
             _write(f"                            -> planner  {planner_url} (built in, takes no tools)\n")
@@ -60,8 +55,8 @@ def run_conversation(*, verbose: bool = False, boost: bool = False) -> int:
 def run_servers(port: int, *, boost: bool = False) -> None:
     """Keep the proxy on ``port`` of this machine and its provider (and planner) up until Ctrl-C."""
     with ExitStack() as stack:
-        provider_url = stack.enter_context(_served(demo_provider()))
-        planner_url = stack.enter_context(_served(demo_provider(decide=plan))) if boost else None
+        provider_url = stack.enter_context(served(demo_provider()))
+        planner_url = stack.enter_context(served(demo_provider(decide=plan))) if boost else None
         settings = demo_settings(provider_url, planner_url, port=port)
         announce = f"ANTHROPIC_BASE_URL=http://localhost:{port} ANTHROPIC_API_KEY={CLIENT_KEY} claude"
         running.serve(create_app(settings), settings, announce=announce)
@@ -95,32 +90,6 @@ async def _within_limit(url: str, boost: bool) -> list[str]:
             return await converse(url, CLIENT_KEY, _write, boost=boost)
     except TimeoutError:
         return [f"an end within {LIMIT_SECONDS:g} seconds"]
-
-
-@contextmanager
-def _served(app: ASGIApp) -> Iterator[str]:
-    """Serve an app on a free loopback port from a thread; yields its base URL.
-
-    The socket listens already, so that no client comes too early.
-    """
-    sock = running.listen("127.0.0.1", 0)
-    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=_run, args=(server, sock), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{sock.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(timeout=5)
-        sock.close()
-
-
-def _run(server: uvicorn.Server, sock: socket.socket) -> None:
-    try:
-        server.run(sockets=[sock])
-    except SystemExit:  # uvicorn's way to say that the app did not start; it has logged why
-        sock.close()
 
 
 def _write(text: str) -> None:

@@ -1,0 +1,157 @@
+"""Checks of the way to the provider: is it there, is it safe, does it take the key, has it the models?"""
+
+import ipaddress
+import re
+from difflib import get_close_matches
+from urllib.parse import urlsplit
+
+from ccproxy_middleware.conversion.catalogue import model_info
+
+from .examination import Examination, Result, counted, ok, problem, say, skipped, warning
+from .probe import Answer
+
+OWN_PROMPT = 20_000
+"""Tokens that Claude Code's own prompt and tools take, about."""
+
+_LEAST_WINDOW = 32_768
+
+_BY_OWNER = {"vllm": "vllm", "llamacpp": "llama.cpp", "library": "ollama"}  # owned_by of its models -> profile
+_TLS_FAILURE = re.compile(r"\[SSL\b|SSLError|certificate", re.IGNORECASE)
+
+
+async def reachable(exam: Examination) -> Result:
+    url = exam.settings.openai_base_url
+    answer = await exam.probe.get("/models")
+    _read_list(exam, answer)
+    exam.plain = answer
+    if answer.error.startswith("could not connect") and not _is_tls_failure(answer):
+        remedy = "Check OPENAI_BASE_URL: is the server up, is the name right, is there a network or a proxy between?"
+        return problem(answer.error, remedy)
+    if answer.error.startswith("the provider redirects"):
+        return problem(answer.error, "Set OPENAI_BASE_URL to the final address.")
+    if answer.error.startswith("the provider's answer broke off or was not HTTP"):
+        return problem(answer.error, "Check OPENAI_BASE_URL: is it the right port, http or https?")
+    return ok(urlsplit(url).netloc if answer.status == 504 else f"{urlsplit(url).netloc}, {_milliseconds(answer)}")
+
+
+async def tls(exam: Examination) -> Result:
+    if _is_tls_failure(exam.plain):
+        remedy = "If the certificate is your own, name its CA in SSL_CERT_FILE; else check OPENAI_BASE_URL."
+        return problem(exam.plain.error, remedy)
+    parts = urlsplit(exam.settings.openai_base_url)
+    if parts.scheme == "https":
+        return ok("the certificate is good")
+    if is_near(exam):
+        return skipped("http, on this machine or a private network")
+    return warning("http: the key and all texts can be read on the way", "Set OPENAI_BASE_URL to an https:// address.")
+
+
+async def base_url(exam: Examination) -> Result:
+    first = exam.plain
+    if exam.listed is not None:
+        return ok(f"lists {counted(len(exam.listed), 'model')}")
+    if first.status in (401, 403):
+        return ok("there is an API")
+    url = exam.settings.openai_base_url
+    if not url.endswith("/v1"):
+        longer = await exam.probe.get("/v1/models")
+        if longer.status in (401, 403) or _entries(longer) is not None:
+            return problem(f"there is no API at {url}, but at {url}/v1", f"Set OPENAI_BASE_URL={url}/v1")
+    if "html" in first.content_type:
+        return problem(f"{url} answers with a web page, not an API", "Set OPENAI_BASE_URL: most end in /v1.")
+    return ok("lists no models")
+
+
+async def provider(exam: Examination) -> Result:
+    owners = {str(entry.get("owned_by")) for entry in (exam.listed or {}).values()}
+    known = {_BY_OWNER[owner] for owner in owners if owner in _BY_OWNER}
+    if exam.provider == "generic" and len(known) == 1:
+        exam.provider = known.pop()
+        return ok(f"{exam.provider}, by what it says of its models")
+    return ok(exam.provider)
+
+
+async def key(exam: Examination) -> Result:
+    answer = exam.plain = await exam.ask(lambda profile: say("Reply with the word OK."), enough=lambda a: a.text)
+    if answer.status in (401, 403):
+        return problem(answer.error, "Check OPENAI_API_KEY: the provider does not accept it for this model.")
+    if answer.status == 402:
+        return problem(answer.error, "The provider wants to be paid: check the account behind OPENAI_API_KEY.")
+    return ok("accepted" if answer.ok else "not refused")
+
+
+async def models(exam: Examination) -> Result:
+    settings = exam.settings
+    tiers = {
+        "BIG_MODEL": settings.big_model,
+        "MIDDLE_MODEL": settings.middle_model,
+        "SMALL_MODEL": settings.small_model,
+    }
+    missing: dict[str, str] = {}
+    asked: dict[str, bool] = {}
+    for variable, model in tiers.items():
+        if model not in asked:
+            asked[model] = await _exists(exam, model)
+        if not asked[model]:
+            missing[variable] = model
+    if not missing:
+        return ok(", ".join(dict.fromkeys(tiers.values())))
+    detail = ", ".join(f"{variable} {model}" for variable, model in missing.items())
+    ids = list(exam.listed or ())
+    close = [near for model in missing.values() for near in get_close_matches(model, ids, n=3, cutoff=0.5)]
+    there = ", ".join(dict.fromkeys(close or ids[:8]))
+    remedy = f"Set {', '.join(missing)} to a model that is there{f': {there}' if there else ''}."
+    return problem(f"not there: {detail}", remedy)
+
+
+async def window(exam: Examination) -> Result:
+    model = exam.settings.big_model
+    told = (exam.listed or {}).get(model, {})
+    size = model_info(model, model, exam.profile, told)["max_input_tokens"]
+    if size is None:
+        return skipped("nobody tells it")
+    remedy = "Serve the model with a longer context: 65,536 or more."
+    if size < OWN_PROMPT:
+        return problem(f"{size:,} tokens: Claude Code's own prompt takes some {OWN_PROMPT:,}", remedy)
+    if size < _LEAST_WINDOW:
+        return warning(f"{size:,} tokens: little room beside Claude Code's own prompt", remedy)
+    return ok(f"{size:,} tokens")
+
+
+def is_near(exam: Examination) -> bool:
+    """Whether the provider is on this machine or a private network, where a request costs no money."""
+    host = urlsplit(exam.settings.openai_base_url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return host == "localhost" or "." not in host or host.endswith((".local", ".internal", ".lan"))
+
+
+async def _exists(exam: Examination, model: str) -> bool:
+    """Whether a model is there: it is listed, or it answers. What fails otherwise is another check's to tell."""
+    if exam.listed is not None and model in exam.listed:
+        return True
+    if model == exam.settings.big_model:
+        answer = exam.plain
+    else:
+        answer = await exam.ask(lambda profile: say("Reply with the word OK."), model=model)
+    return not (answer.status == 404 or (answer.status in (400, 403, 422) and "model" in answer.error.lower()))
+
+
+def _read_list(exam: Examination, answer: Answer) -> None:
+    entries = _entries(answer)
+    if entries is not None:
+        exam.listed = {str(entry["id"]): entry for entry in entries if isinstance(entry, dict) and "id" in entry}
+
+
+def _entries(answer: Answer) -> list[object] | None:
+    data = answer.data.get("data") if answer.ok and isinstance(answer.data, dict) else None
+    return data if isinstance(data, list) else None
+
+
+def _is_tls_failure(answer: Answer) -> bool:
+    return answer.error.startswith("could not connect") and bool(_TLS_FAILURE.search(answer.error))
+
+
+def _milliseconds(answer: Answer) -> str:
+    return f"{answer.seconds * 1000:,.0f} ms"

@@ -1,0 +1,59 @@
+"""Variables set in a ``.env`` file, which stays as it is otherwise."""
+
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+_VALUE = rb"""(?:'(?:\\'|[^'])*'|"(?:\\"|[^"])*"|[^\r\n]*?)(?=[ \t]+\#[^\r\n]*|[ \t]*(?:\r|\n|\Z))"""
+
+
+def write_variables(path: Path, values: Mapping[str, str]) -> None:
+    """Set variables in the file, which is made if it is not there. Raises OSError.
+
+    The file is replaced in one step and keeps its mode. One behind a symbolic link is changed where it is.
+    """
+    path = path.resolve()
+    try:
+        before, mode = path.read_bytes(), path.stat()
+    except FileNotFoundError:
+        before, mode = b"", None
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")  # for its owner only
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(set_variables(before, values))
+        if mode is not None:
+            os.chmod(name, mode.st_mode & 0o7777)
+            with suppress(OSError, AttributeError):
+                os.chown(name, mode.st_uid, mode.st_gid)
+        os.replace(name, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+def set_variables(content: bytes, values: Mapping[str, str]) -> bytes:
+    """The content with these variables: in their own line, the last one if there are several, else at the end."""
+    newline = b"\r\n" if b"\r\n" in content else b"\n"
+    for name, value in values.items():
+        quoted = quote(value).encode()
+        assignments = list(re.finditer(rb"^[ \t]*(?:export[ \t]+)?" + name.encode() + rb"[ \t]*=[ \t]*", content, re.M))
+        if assignments:
+            start = assignments[-1].end()
+            old = re.compile(_VALUE).match(content, start)
+            end = old.end() if old else start
+            content = content[:start] + quoted + content[end:]
+        else:
+            separator = b"" if not content or content.endswith(b"\n") else newline
+            content += separator + name.encode() + b"=" + quoted + newline
+    return content
+
+
+def quote(value: str) -> str:
+    """A value as ``.env`` files and shells take it."""
+    if re.fullmatch(r"[\w.:/@%+,-]+", value, re.ASCII):
+        return value
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

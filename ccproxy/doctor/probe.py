@@ -1,0 +1,265 @@
+"""Asking the provider as the proxy does: through Forward and the custom headers, in this process."""
+
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import anyio
+import orjson
+from starlette.types import ASGIApp, Message
+
+from ccproxy.forward import Forward
+from ccproxy.settings import Settings
+from ccproxy_middleware import CustomHeadersMiddleware
+from ccproxy_middleware._errors import StreamAborted
+from ccproxy_middleware._sse import SSEParser
+from ccproxy_middleware.conversion.errors import error_from_payload
+from ccproxy_middleware.conversion.think_tags import split_think_tags
+
+RETRIES = 1  # what fails twice is to be told
+
+
+@dataclass
+class Call:
+    """A tool call of an answer; ``arguments`` is JSON text, as far as it came."""
+
+    name: str = ""
+    arguments: str = ""
+
+    def parsed(self) -> Any:
+        """The arguments as an object, or None if they are not one."""
+        try:
+            value = orjson.loads(self.arguments)
+        except orjson.JSONDecodeError:
+            return None
+        return value if isinstance(value, dict) else None
+
+
+@dataclass
+class Answer:
+    """What came back: the bytes with the seconds, since the request, at which they came."""
+
+    status: int = 0
+    content_type: str = ""
+    pieces: list[tuple[float, bytes]] = field(default_factory=list)
+    seconds: float = 0.0
+    broken: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether it is no error."""
+        return 200 <= self.status < 300 and not self.error
+
+    @cached_property
+    def body(self) -> bytes:
+        """All bytes."""
+        return b"".join(piece for _, piece in self.pieces)
+
+    @cached_property
+    def data(self) -> Any:
+        """The JSON of the body, None if it is none."""
+        try:
+            return orjson.loads(self.body)
+        except orjson.JSONDecodeError:
+            return None
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it says that it is an event stream."""
+        return self.content_type.startswith("text/event-stream")
+
+    @cached_property
+    def events(self) -> list[tuple[float, dict[str, Any]]]:
+        """The JSON objects of an event stream, each with the second at which it was whole."""
+        parser = SSEParser()
+        found = [(seconds, data) for seconds, piece in self.pieces for data in parser.feed(piece)]
+        found += [(self.seconds, data) for data in parser.finish()]
+        events = []
+        for seconds, data in found:
+            try:
+                event = orjson.loads(data)
+            except orjson.JSONDecodeError:  # [DONE], for one
+                continue
+            if isinstance(event, dict):
+                events.append((seconds, event))
+        return events
+
+    @cached_property
+    def error(self) -> str:
+        """The message of an error, of whatever form; empty if there is none."""
+        payload = self.data
+        if self.is_stream:
+            payload = next((event for _, event in self.events if event.get("error")), None)
+        failed = self.status >= 300 or (isinstance(payload, dict) and bool(payload.get("error")))
+        if failed:
+            return error_from_payload(payload, self.status).message
+        return "the answer broke off" if self.broken else ""
+
+    @cached_property
+    def _parts(self) -> list[tuple[float, dict[str, Any], dict[str, Any]]]:
+        """Each first choice with the message or delta in it, and its second."""
+        objects = self.events if self.is_stream else [(self.seconds, self.data)]
+        parts = []
+        for seconds, data in objects:
+            choice = _first(data.get("choices")) if isinstance(data, dict) else {}
+            message = choice.get("delta" if self.is_stream else "message")
+            parts.append((seconds, choice, message if isinstance(message, dict) else {}))
+        return parts
+
+    def _joined(self, *names: str) -> str:
+        values = [message.get(name) for _, _, message in self._parts for name in names]
+        return "".join(value for value in values if isinstance(value, str))
+
+    @property
+    def content(self) -> str:
+        """The text as it came."""
+        return self._joined("content")
+
+    @property
+    def text(self) -> str:
+        """The text without a ``<think>`` section."""
+        return split_think_tags(self.content)[1].strip()
+
+    @property
+    def thinks_in_text(self) -> bool:
+        """Whether there is a ``<think>`` section in the text."""
+        return bool(split_think_tags(self.content)[0])
+
+    @property
+    def reasoning(self) -> str:
+        """The reasoning, where it has a field of its own."""
+        return self._joined("reasoning_content", "reasoning").strip()
+
+    @property
+    def calls(self) -> list[Call]:
+        """The tool calls, in order."""
+        calls: dict[int, Call] = {}
+        for _, _, message in self._parts:
+            listed = message.get("tool_calls")
+            for position, call in enumerate(listed if isinstance(listed, list) else ()):
+                if not isinstance(call, dict):
+                    continue
+                index = call.get("index")
+                known = calls.setdefault(index if isinstance(index, int) else position, Call())
+                function = call.get("function")
+                if isinstance(function, dict):
+                    known.name = known.name or str(function.get("name") or "")
+                    known.arguments += str(function.get("arguments") or "")
+        return list(calls.values())
+
+    @property
+    def finish_reason(self) -> str:
+        """Why it ended; empty if that is not told."""
+        reasons = [choice.get("finish_reason") for _, choice, _ in self._parts]
+        return next((str(reason) for reason in reversed(reasons) if reason), "")
+
+    @property
+    def usage(self) -> Mapping[str, Any]:
+        """The usage; empty if there is none."""
+        objects = [event for _, event in self.events] if self.is_stream else [self.data]
+        told = [item.get("usage") for item in objects if isinstance(item, dict)]
+        return next((usage for usage in reversed(told) if isinstance(usage, dict) and usage), {})
+
+    @property
+    def text_times(self) -> list[float]:
+        """The seconds at which pieces of text or reasoning came."""
+        names = ("content", "reasoning_content", "reasoning")
+        return [seconds for seconds, _, message in self._parts if any(message.get(name) for name in names)]
+
+
+class Probe:
+    """One provider, to be asked in the form of its own API."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def get(self, path: str) -> Answer:
+        """The answer to a GET of ``/v1`` + path."""
+        return await exchange(self.app, "GET", f"/v1{path}")
+
+    async def complete(self, body: Mapping[str, Any]) -> Answer:
+        """The answer to a chat completions request."""
+        return await exchange(self.app, "POST", "/v1/chat/completions", body)
+
+
+@asynccontextmanager
+async def open_probe(settings: Settings) -> AsyncIterator[Probe]:
+    """The provider of these settings."""
+    forward = Forward(
+        settings.openai_base_url,
+        api_key=settings.openai_api_key.get_secret_value(),
+        api_version=settings.azure_api_version,
+        transport=settings.http_transport,
+        timeout=settings.request_timeout,
+        max_retries=min(settings.max_retries, RETRIES),
+    )
+    async with forward.lifespan():
+        yield Probe(CustomHeadersMiddleware(forward, headers=settings.custom_headers))
+
+
+@asynccontextmanager
+async def open_planner(settings: Settings) -> AsyncIterator[Probe]:
+    """The planner of these settings, which have boost enabled."""
+    key = settings.boost_api_key
+    forward = Forward(
+        settings.boost_base_url or "",
+        api_key=key.get_secret_value() if key is not None else None,
+        transport=settings.http_transport,
+        timeout=settings.request_timeout,
+        max_retries=min(settings.max_retries, RETRIES),
+    )
+    async with forward.lifespan():
+        yield Probe(forward)
+
+
+async def exchange(app: ASGIApp, method: str, path: str, body: Mapping[str, Any] | None = None) -> Answer:
+    """One request to an ASGI app in this process."""
+    answer = Answer()
+    raw = b"" if body is None else orjson.dumps(body)
+    headers = [(b"accept", b"*/*"), (b"content-type", b"application/json"), (b"content-length", str(len(raw)).encode())]
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": headers,
+        "server": ("127.0.0.1", 0),
+        "client": ("127.0.0.1", 0),
+    }
+    sent = False
+    begun = time.perf_counter()
+
+    async def receive() -> Message:
+        nonlocal sent
+        if sent:
+            await anyio.sleep_forever()
+        sent = True
+        return {"type": "http.request", "body": raw, "more_body": False}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            answer.status = message["status"]
+            names = {name.lower(): value for name, value in message["headers"]}
+            answer.content_type = names.get(b"content-type", b"").decode("latin-1").lower()
+        elif message["type"] == "http.response.body" and message.get("body"):
+            answer.pieces.append((time.perf_counter() - begun, message["body"]))
+
+    try:
+        await app(scope, receive, send)
+    except StreamAborted:
+        answer.broken = True
+    answer.seconds = time.perf_counter() - begun
+    return answer
+
+
+def _first(choices: Any) -> dict[str, Any]:
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    return choice if isinstance(choice, dict) else {}

@@ -1,0 +1,160 @@
+"""Checks of tools, which Claude Code lives by, and of a request as Claude Code itself sends it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ccproxy.layers import conversion_options
+from ccproxy_middleware import FormatConversionMiddleware
+from ccproxy_middleware.conversion.profiles import Profile
+
+from .examination import Examination, Result, ok, problem, say, skipped, warning
+from .probe import Answer, exchange
+
+_CITIES = ("Oslo", "Lima")
+_WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "The weather in one city.",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "city": {"type": "string", "description": "The city's name."},
+                "unit": {"type": "string", "enum": ["celsius", "fahrenheit"]},
+            },
+            "required": ["city", "unit"],
+        },
+    },
+}
+_BY_SERVER = {
+    "vllm": "Start vLLM with --enable-auto-tool-choice and the --tool-call-parser of the model.",
+    "llama.cpp": "Start llama-server with --jinja.",
+    "ollama": "Use a model that `ollama show` lists with the capability tools.",
+}
+_OTHERWISE = "Use a model that calls tools. One that can't may still plan for one that can: see boost in the README."
+_AS_TEXT = ("<tool_call", "<function", "[TOOL_CALLS]", '"name": "get_weather"', '"name":"get_weather"')
+
+
+async def tools(exam: Examination) -> Result:
+    answer = await _ask(exam, "What is the weather in Oslo, in celsius? Use the tool.")
+    remedy = _BY_SERVER.get(exam.provider, _OTHERWISE)
+    if not answer.ok:
+        return problem(f"refused: {answer.error}", remedy)
+    calls = answer.calls
+    if not calls and any(sign in answer.content for sign in _AS_TEXT):
+        return problem("the call comes as text: the server does not read the model's calls", remedy)
+    if not calls:
+        return problem("not called, though the question asks for it", remedy)
+    arguments = calls[0].parsed()
+    if arguments is None:
+        return problem(f"called with broken arguments: {calls[0].arguments[:60]!r}", remedy)
+    if not {"city", "unit"} <= arguments.keys():
+        return warning("called, but without all required arguments", "A stronger model would fill them in.")
+    return ok("called, with whole arguments")
+
+
+async def parallel_tools(exam: Examination) -> Result:
+    question = "What is the weather in Oslo and in Lima, in celsius? Call the tool for both at once."
+    answer = await _ask(exam, question)
+    if not answer.ok:
+        return warning(answer.error)
+    if any(call.parsed() is None for call in answer.calls):
+        return problem(
+            "two calls in one answer get their arguments mixed up", "Look for a newer version of the server."
+        )
+    if len(answer.calls) < len(_CITIES):
+        return warning("one call at a time: it works, in more turns")
+    return ok(f"{len(answer.calls)} calls in one answer")
+
+
+async def tool_choice(exam: Examination) -> Result:
+    def build(profile: Profile) -> dict[str, Any]:
+        body = say("Say hello.", tools=[_WEATHER])
+        if profile.forced_tool_choice:
+            body["tool_choice"] = {"type": "function", "function": {"name": "get_weather"}}
+        if profile.parallel_flag:
+            body["parallel_tool_calls"] = False
+        return body
+
+    if not exam.profile.forced_tool_choice:
+        return skipped("the profile says that the model takes none")
+    answer = await exam.ask(build, enough=lambda a: a.calls)
+    without = "" if exam.profile.parallel_flag else "; parallel_tool_calls is refused and left out"
+    if not exam.profile.forced_tool_choice:
+        return ok(f"refused: the proxy leaves it to the model{without}")
+    if not answer.ok:
+        return warning(answer.error)
+    if not answer.calls:
+        return warning(f"tool_choice is ignored; Claude Code forces a tool only for web search{without}")
+    return ok(f"taken{without}")
+
+
+async def claude_code(exam: Examination) -> Result:
+    options = {**conversion_options(exam.settings), **exam.found}
+    converted = FormatConversionMiddleware(exam.probe.app, provider=exam.provider, options=options)
+    answer = await exchange(converted, "POST", "/v1/messages", _request(exam.settings.big_model))
+    events = [event for _, event in answer.events]
+    if answer.error or not events:
+        return problem(
+            answer.error or "no stream came", "Look at the other checks; a switch of PROVIDER_OPTIONS may help."
+        )
+    types = [event.get("type") for event in events]
+    if types[-1] != "message_stop":
+        return problem("the answer has no end", "Look at the provider's own log.")
+    starts = [_block(event) for event in events if event.get("type") == "content_block_start"]
+    names = [block.get("name") for block in starts if block.get("type") == "tool_use"]
+    if "Bash" in names:
+        return ok("answered with a tool call, as it should be")
+    remedy = "Such a model may only talk where it should act: a stronger one is better."
+    return warning(f"answered, but {'by another tool' if names else 'without the tool'}", remedy)
+
+
+async def _ask(exam: Examination, question: str) -> Answer:
+    """Ask with the tool, in a stream, as Claude Code does."""
+    return await exam.ask(
+        lambda profile: say(question, tools=[_WEATHER], stream=True),
+        enough=lambda answer: answer.calls and all(call.parsed() is not None for call in answer.calls),
+    )
+
+
+def _block(event: Mapping[str, Any]) -> Mapping[str, Any]:
+    block = event.get("content_block")
+    return block if isinstance(block, dict) else {}
+
+
+def _request(model: str) -> dict[str, Any]:
+    """A request in the form of Claude Code's, with few tools and a short prompt."""
+    path = {"type": "string", "description": "The absolute path of the file."}
+    timeout = {"type": "integer", "minimum": 0, "maximum": 600_000}
+    return {
+        "model": model,
+        "max_tokens": 32_000,
+        "stream": True,
+        "thinking": {"type": "adaptive"},
+        "output_config": {"effort": "low"},
+        "context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]},
+        "metadata": {"user_id": "doctor"},
+        "system": [
+            {"type": "text", "text": "You are a coding agent. You do what you are asked by calling tools."},
+            {"type": "text", "text": "You are in /home/user.", "cache_control": {"type": "ephemeral"}},
+        ],
+        "tools": [
+            _tool("Bash", "Run a command.", command={"type": "string"}, timeout=timeout),
+            _tool("Read", "Read a file.", file_path=path),
+            _tool("Edit", "Replace a text in a file.", file_path=path, old={"type": "string"}, new={"type": "string"}),
+        ],
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "text": "Run the command: echo hello"}]},
+        ],
+    }
+
+
+def _tool(name: str, description: str, **properties: Any) -> dict[str, Any]:
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "properties": properties,
+        "required": [next(iter(properties))],
+        "additionalProperties": False,
+    }
+    return {"name": name, "description": description, "input_schema": schema}
