@@ -11,13 +11,15 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ccproxy_middleware import FormatConversionMiddleware
+from ccproxy_middleware import FormatConversionMiddleware, InspectorMiddleware
 
+from .body_log import logged
 from .boundary import Boundary
 from .forward import Forward
 from .layers import conversion_options, make_layers
 from .pages import ConnectionTest, Root, health, no_such_page
 from .settings import Settings
+from .shutdown import Shutdown, ShutdownMiddleware
 
 
 def create_app(
@@ -25,13 +27,15 @@ def create_app(
     *,
     endpoint: ASGIApp | None = None,
     layers: Sequence[Middleware] | None = None,
+    shutdown: Shutdown | None = None,
 ) -> Starlette:
     """The proxy as an ASGI app, to be served or mounted.
 
     Without ``settings`` they come from the environment and ``.env``; raises ConfigurationError if they don't fit.
     ``endpoint`` replaces :class:`Forward`: any ASGI app that answers ``POST /v1/chat/completions``. ``layers``
-    replace the stack of ``CCPROXY_LAYERS``, outermost first. The app's lifespan opens and closes the connections to
-    the provider; a host that doesn't run it may mount the app all the same.
+    replace the stack of ``CCPROXY_LAYERS``, outermost first. ``shutdown`` ends answers that outlast the process; it
+    begins at uvicorn's signals, or when its ``begin`` is called. The app's lifespan opens and closes the connections
+    to the provider; a host that doesn't run it may mount the app all the same.
     """
     settings = settings or Settings.load()
     key = settings.openai_api_key
@@ -39,10 +43,13 @@ def create_app(
     planner = None
     if settings.enable_boost_support and settings.boost_base_url is not None:
         planner = _forward(settings, settings.boost_base_url, settings.boost_api_key)
-    target = _Endpoint(endpoint or forward)
     if layers is None:
-        layers = make_layers(settings, planner)
+        layers = make_layers(settings, planner and logged(planner, "planner", settings))
     classes: list[Any] = [layer.cls for layer in layers]
+    asked = logged(endpoint or forward, "provider", settings)
+    if InspectorMiddleware in classes:
+        asked = InspectorMiddleware(asked, provider="provider" if planner is None else "executor")
+    target = _Endpoint(asked)
     options = conversion_options(settings)
     converted = FormatConversionMiddleware(target, provider=settings.provider, options=options)
     tested = converted if FormatConversionMiddleware in classes else target
@@ -60,16 +67,21 @@ def create_app(
     if options.get("count_tokens", "local") != "local":  # a provider that counts does it there
         routes += [Route(path, target, methods=["POST"]) for path in ("/tokenize", "/apply-template")]
 
+    limits = [] if shutdown is None else [Middleware(ShutdownMiddleware, shutdown=shutdown)]
+    bodies = [Middleware(logged, side="client", settings=settings)] if settings.log_bodies else []
+
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             for forwarding in filter(None, (forward, planner)):
                 await stack.enter_async_context(forwarding.lifespan())
+            if shutdown is not None:
+                shutdown.on_signals()
             yield
 
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Boundary), *layers],
+        middleware=[Middleware(Boundary), *limits, *bodies, *layers],
         exception_handlers={HTTPException: no_such_page},
         lifespan=lifespan,
     )

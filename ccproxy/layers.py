@@ -10,15 +10,21 @@ from starlette.types import ASGIApp
 from ccproxy_middleware import (
     AuthMiddleware,
     BoostMiddleware,
+    ConcurrencyLimitMiddleware,
     CustomHeadersMiddleware,
     FormatConversionMiddleware,
+    InspectorMiddleware,
+    MetricsMiddleware,
     ModelMappingMiddleware,
 )
 
 if TYPE_CHECKING:
     from .settings import Settings
 
-LAYERS = ("auth", "custom_headers", "model_mapping", "boost", "format_conversion")
+LAYERS = (
+    *("metrics", "inspector", "auth", "concurrency_limit", "custom_headers", "model_mapping", "boost"),
+    "format_conversion",
+)
 """Ours by name, outermost first: the default of ``CCPROXY_LAYERS``."""
 
 
@@ -49,15 +55,23 @@ def import_layer(path: str) -> Any:
     return layer
 
 
+def layers_in_use(settings: "Settings") -> list[str]:
+    """The names of CCPROXY_LAYERS without those of ours that the settings don't turn on."""
+    off = {
+        "metrics": not settings.metrics,
+        "inspector": not settings.inspector,
+        "concurrency_limit": not settings.max_concurrency,
+        "boost": not settings.enable_boost_support,
+    }
+    return [name for name in settings.ccproxy_layers if not off.get(name)]
+
+
 def make_layers(settings: "Settings", planner: ASGIApp | None) -> list[Middleware]:
-    """The stack, outermost layer first. Boost is only in it where it is enabled, and so has a planner."""
-    layers = []
-    for name in settings.ccproxy_layers:
-        if ":" in name:
-            layers.append(Middleware(import_layer(name)))
-        elif name != "boost" or planner is not None:
-            layers.append(_make_layer(name, settings, planner))
-    return layers
+    """The stack, outermost layer first. ``planner`` is there where boost is enabled."""
+    return [
+        Middleware(import_layer(name)) if ":" in name else _make_layer(name, settings, planner)
+        for name in layers_in_use(settings)
+    ]
 
 
 def conversion_options(settings: "Settings") -> dict[str, Any]:
@@ -70,27 +84,42 @@ def conversion_options(settings: "Settings") -> dict[str, Any]:
     return options
 
 
+class _Layer(Middleware):
+    """One of ours. Its options hold keys, which starlette's ``repr`` would show."""
+
+    def __repr__(self) -> str:
+        return f"Middleware({getattr(self.cls, '__name__', self.cls)})"
+
+
 def _make_layer(name: str, settings: "Settings", planner: ASGIApp | None) -> Middleware:
     match name:
+        case "metrics":
+            models = (settings.big_model, settings.middle_model, settings.small_model)
+            return _Layer(MetricsMiddleware, api_keys=settings.client_keys, models=models)
+        case "inspector":
+            options = conversion_options(settings)
+            return _Layer(InspectorMiddleware, api_keys=settings.client_keys, options=options)
         case "auth":
-            return Middleware(AuthMiddleware, api_keys=settings.client_keys)
+            return _Layer(AuthMiddleware, api_keys=settings.client_keys)
+        case "concurrency_limit":
+            return _Layer(ConcurrencyLimitMiddleware, limit=settings.max_concurrency)
         case "custom_headers":
-            return Middleware(CustomHeadersMiddleware, headers=settings.custom_headers)
+            return _Layer(CustomHeadersMiddleware, headers=settings.custom_headers)
         case "model_mapping":
-            return Middleware(
+            return _Layer(
                 ModelMappingMiddleware,
                 big=settings.big_model,
                 middle=settings.middle_model,
                 small=settings.small_model,
             )
         case "boost" if planner is not None:
-            return Middleware(
+            return _Layer(
                 BoostMiddleware,
-                planner=planner,
+                planner=InspectorMiddleware(planner, provider="planner") if settings.inspector else planner,
                 model=settings.boost_model,
                 tiers=settings.enable_boost_support,
                 template=settings.boost_wrapper_template,
             )
         case _:
             options = conversion_options(settings)
-            return Middleware(FormatConversionMiddleware, provider=settings.provider, options=options)
+            return _Layer(FormatConversionMiddleware, provider=settings.provider, options=options)

@@ -14,10 +14,8 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
-    EnvSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
@@ -25,16 +23,14 @@ from pydantic_settings import (
 
 from ccproxy_middleware.boost.prompt import PLACEHOLDERS, Template
 from ccproxy_middleware.conversion.profiles import PROFILES, detect_provider, resolve_profile
-from ccproxy_middleware.headers import FRAMING_HEADERS, HEADER_NAME
 
-from .configuration import MASK, ConfigurationError, describe, problem
+from .configuration import ConfigurationError, describe
+from .custom_headers import HEADER_PREFIX, CustomHeadersSource, header_problems
 from .layers import LAYERS, check_layers
 from .startup import find_lookalikes
 
 Tier = Literal["BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
-
-HEADER_PREFIX = "CUSTOM_HEADER_"
 
 _URL = "an http:// or https:// URL with a host, without user, query and fragment"
 _KEY = "a key of printable ASCII characters"
@@ -93,6 +89,12 @@ class Settings(BaseSettings):
     log_level: LogLevel = _setting(
         "WARNING", "How much to log, to standard error.", f"one of {', '.join(get_args(LogLevel))}"
     )
+    log_format: Literal["auto", "text", "json"] = _setting(
+        "auto", "Lines of key=value, or of JSON; auto: text on a terminal, else JSON.", "auto, text or json"
+    )
+    log_bodies: bool = _setting(
+        False, "Log the bodies of requests and answers at DEBUG, with secrets taken out.", "true or false"
+    )
     max_tokens_limit: int = _setting(
         4096, "The most max_tokens that is asked of the provider.", "a whole number of at least 1", ge=1
     )
@@ -111,6 +113,23 @@ class Settings(BaseSettings):
         "Tries after a failed one, before the first byte only.",
         "a whole number of at least 0",
         ge=0,
+    )
+    max_concurrency: int = _setting(
+        0,
+        "Requests that are served at once by a worker; one more is answered 529. 0: no limit.",
+        "a whole number of at least 0",
+        ge=0,
+    )
+    shutdown_timeout: float = _setting(
+        120.0,
+        "Seconds that running answers get to finish after a SIGTERM or a reload.",
+        "a number of seconds of at least 0",
+        ge=0,
+        allow_inf_nan=False,
+    )
+    metrics: bool = _setting(True, "Serve Prometheus metrics at /metrics.", "true or false")
+    inspector: bool = _setting(
+        False, "Serve the page /ui, which shows every exchange; bodies are kept in memory for it.", "true or false"
     )
     http_transport: Literal["aiohttp", "httpx"] = _setting(
         "aiohttp",
@@ -192,7 +211,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        headers = _CustomHeaders(settings_cls, dotenv_settings, env_settings)
+        headers = CustomHeadersSource(settings_cls, dotenv_settings, env_settings)
         return init_settings, headers, env_settings, dotenv_settings
 
     @field_validator("openai_api_key", "anthropic_api_key", "boost_api_key", mode="before")
@@ -248,6 +267,11 @@ class Settings(BaseSettings):
             resolve_profile(info.data.get("provider", "generic"), options)
         return options
 
+    @field_validator("log_format", mode="before")
+    @classmethod
+    def _lower(cls, value: Any) -> Any:
+        return value.strip().lower() if isinstance(value, str) else value
+
     @field_validator("log_level", mode="before")
     @classmethod
     def _upper(cls, value: Any) -> Any:
@@ -292,11 +316,7 @@ class Settings(BaseSettings):
     @field_validator("custom_headers", mode="after")
     @classmethod
     def _check_headers(cls, headers: dict[str, str]) -> dict[str, str]:
-        problems = [
-            problem(HEADER_PREFIX + name.upper().replace("-", "_"), f"given {MASK}", "", accepted)
-            for name, value in headers.items()
-            if (accepted := _accepted_instead(name, value))
-        ]
+        problems = header_problems(headers)
         if problems:
             raise ConfigurationError(problems)
         return headers
@@ -316,29 +336,6 @@ class _Explicit(Settings):
         return (init_settings,)
 
 
-class _CustomHeaders(PydanticBaseSettingsSource):
-    """Gathers ``CUSTOM_HEADER_*`` of the given sources, the last of which wins; arguments replace all."""
-
-    def __init__(self, settings_cls: type[BaseSettings], *sources: PydanticBaseSettingsSource) -> None:
-        super().__init__(settings_cls)
-        self._sources = sources
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        return None, field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        if "custom_headers" in self.current_state:
-            return {}
-        headers: dict[str, str] = {}
-        for source in self._sources:
-            if isinstance(source, EnvSettingsSource):
-                for variable, value in source.env_vars.items():
-                    name = variable.upper()
-                    if name.startswith(HEADER_PREFIX) and value is not None:
-                        headers[name.removeprefix(HEADER_PREFIX).replace("_", "-")] = value
-        return {"custom_headers": headers} if headers else {}
-
-
 def variables() -> list[tuple[str, str, str]]:
     """Each variable with its default as one writes it (empty: unset) and its description, in order."""
     listed = []
@@ -352,6 +349,8 @@ def variables() -> list[tuple[str, str, str]]:
         else:
             default = "" if field.is_required() or field.default in (None, {}) else field.default
             shown = f"{default:g}" if isinstance(default, float) else str(default)
+            if isinstance(default, bool):
+                shown = shown.lower()
             listed.append((name.upper(), shown, field.description or ""))
     return listed
 
@@ -365,14 +364,3 @@ def _is_file(text: str) -> bool:
         return Path(text).is_file()
     except OSError:  # too long for a path
         return False
-
-
-def _accepted_instead(name: str, value: str) -> str | None:
-    """What is accepted, where this header isn't."""
-    if not HEADER_NAME.fullmatch(name):
-        return f"a header's name after {HEADER_PREFIX}"
-    if name.lower() in FRAMING_HEADERS:
-        return f"any header but {', '.join(FRAMING_HEADERS).upper()}, which the HTTP client sets"
-    if any(char in "\r\n\0" or char > "\xff" for char in value):
-        return "a value of latin-1 text on one line"
-    return None

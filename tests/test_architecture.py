@@ -59,7 +59,7 @@ def test_layers_are_imported_with_starlette_and_orjson_alone() -> None:
     refuse = (
         "import sys\n"
         "for name in ('httpx', 'aiohttp', 'pydantic', 'pydantic_settings', 'typer', 'rich', 'uvicorn', 'jiter',"
-        " 'pypdf', 'bpe_openai'):\n"
+        " 'pypdf', 'bpe_openai', 'prometheus_client', 'structlog'):\n"
         "    sys.modules[name] = None\n"
         "import ccproxy_middleware\n"
     )

@@ -53,7 +53,7 @@ def names(app: Any) -> list[str]:
 def test_default_is_the_canonical_stack() -> None:
     assert settings().ccproxy_layers == LAYERS
     assert names(create_app(settings(**BOOST))) == [
-        "AuthMiddleware", "CustomHeadersMiddleware", "ModelMappingMiddleware", "BoostMiddleware",
+        "MetricsMiddleware", "AuthMiddleware", "CustomHeadersMiddleware", "ModelMappingMiddleware", "BoostMiddleware",
         "FormatConversionMiddleware",
     ]  # fmt: skip
 
@@ -72,7 +72,7 @@ def test_variable_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("layers", "problem"),
     [
-        ("auth,teleport", "unknown layer 'teleport'; there are auth, custom_headers"),
+        ("auth,teleport", "unknown layer 'teleport'; there are metrics, "),
         ("auth,auth", "the layer 'auth' stands there twice"),
         ("no_such_module:Layer", "the layer 'no_such_module:Layer' can't be imported"),
         ("own_layers:Missing", "the layer 'own_layers:Missing' can't be imported"),
@@ -112,6 +112,10 @@ def test_stack_is_put_together_in_code() -> None:
         ({"ccproxy_layers": "format_conversion", "anthropic_api_key": "k"}, "nobody's key is checked"),
         ({"ccproxy_layers": "format_conversion", "custom_headers": {"X-A": "b"}}, "they are not sent"),
         ({"ccproxy_layers": "format_conversion", **BOOST}, "nothing is boosted"),
+        ({"ccproxy_layers": "format_conversion", "metrics": True}, "there is no /metrics"),
+        ({"ccproxy_layers": "format_conversion"}, ""),
+        ({"log_bodies": True, "log_level": "DEBUG"}, "the log holds what is said"),
+        ({"log_bodies": True}, "bodies are logged at DEBUG only"),
         ({"ccproxy_layers": "boost,auth,format_conversion", **BOOST}, "the planner is asked, and paid"),
         ({"ccproxy_layers": "auth,boost,format_conversion", **BOOST}, ""),
         ({"ccproxy_layers": "boost,auth,format_conversion"}, ""),

@@ -1,13 +1,12 @@
 """Every setting through the real environment and through ``.env``, and every bad value by its line."""
 
-import logging
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ccproxy import running
 from ccproxy.configuration import ConfigurationError
+from ccproxy.layers import LAYERS
 from ccproxy.settings import Settings, variables
 from ccproxy.startup import startup_warnings
 
@@ -26,12 +25,18 @@ DEFAULTS: dict[str, Any] = {
     "host": "0.0.0.0",
     "port": 8082,
     "log_level": "WARNING",
+    "log_format": "auto",
+    "log_bodies": False,
+    "metrics": True,
+    "inspector": False,
     "max_tokens_limit": 4096,
     "min_tokens_limit": None,
     "request_timeout": 90.0,
     "max_retries": 2,
+    "max_concurrency": 0,
+    "shutdown_timeout": 120.0,
     "http_transport": "aiohttp",
-    "ccproxy_layers": ("auth", "custom_headers", "model_mapping", "boost", "format_conversion"),
+    "ccproxy_layers": LAYERS,
     "enable_boost_support": (),
     "boost_base_url": None,
     "boost_api_key": None,
@@ -53,10 +58,17 @@ GIVEN: list[tuple[str, str, str, Any]] = [
     ("HOST", "127.0.0.1", "host", "127.0.0.1"),
     ("PORT", "9000", "port", 9000),
     ("LOG_LEVEL", "debug", "log_level", "DEBUG"),
+    ("LOG_FORMAT", "JSON", "log_format", "json"),
+    ("LOG_BODIES", "true", "log_bodies", True),
+    ("METRICS", "false", "metrics", False),
+    ("INSPECTOR", "true", "inspector", True),
     ("MAX_TOKENS_LIMIT", "64000", "max_tokens_limit", 64000),
     ("MIN_TOKENS_LIMIT", "100", "min_tokens_limit", 100),
     ("REQUEST_TIMEOUT", "0.5", "request_timeout", 0.5),
     ("MAX_RETRIES", "0", "max_retries", 0),
+    ("MAX_CONCURRENCY", "100", "max_concurrency", 100),
+    ("SHUTDOWN_TIMEOUT", "0", "shutdown_timeout", 0.0),
+    ("SHUTDOWN_TIMEOUT", "1.5", "shutdown_timeout", 1.5),
     ("HTTP_TRANSPORT", "httpx", "http_transport", "httpx"),
     ("ENABLE_BOOST_SUPPORT", "NONE", "enable_boost_support", ()),
     ("ENABLE_BOOST_SUPPORT", "none", "enable_boost_support", ()),
@@ -103,12 +115,19 @@ BAD: list[tuple[str, str, str, str]] = [  # variable, value, the line's beginnin
     ("PORT", "65536", "PORT: given '65536'", "a whole number from 1 to 65535"),
     ("PORT", "http", "PORT: given 'http'", "a whole number from 1 to 65535"),
     ("LOG_LEVEL", "LOUD", "LOG_LEVEL: given 'LOUD'", "DEBUG, INFO, WARNING, ERROR, CRITICAL"),
+    ("LOG_FORMAT", "xml", "LOG_FORMAT: given 'xml'", "auto, text or json"),
+    ("LOG_BODIES", "perhaps", "LOG_BODIES: given 'perhaps'", "true or false"),
+    ("METRICS", "perhaps", "METRICS: given 'perhaps'", "true or false"),
     ("MAX_TOKENS_LIMIT", "0", "MAX_TOKENS_LIMIT: given '0'", "at least 1"),
     ("MIN_TOKENS_LIMIT", "5000", "MIN_TOKENS_LIMIT: given '5000'; it is above", "from 1"),
     ("REQUEST_TIMEOUT", "0", "REQUEST_TIMEOUT: given '0'", "above 0"),
     ("REQUEST_TIMEOUT", "inf", "REQUEST_TIMEOUT: given 'inf'", "above 0"),
     ("REQUEST_TIMEOUT", "soon", "REQUEST_TIMEOUT: given 'soon'", "above 0"),
     ("MAX_RETRIES", "-1", "MAX_RETRIES: given '-1'", "at least 0"),
+    ("MAX_CONCURRENCY", "-1", "MAX_CONCURRENCY: given '-1'", "at least 0"),
+    ("MAX_CONCURRENCY", "some", "MAX_CONCURRENCY: given 'some'", "at least 0"),
+    ("SHUTDOWN_TIMEOUT", "-1", "SHUTDOWN_TIMEOUT: given '-1'", "at least 0"),
+    ("SHUTDOWN_TIMEOUT", "inf", "SHUTDOWN_TIMEOUT: given 'inf'", "at least 0"),
     ("HTTP_TRANSPORT", "curl", "HTTP_TRANSPORT: given 'curl'", "aiohttp or httpx"),
     ("ENABLE_BOOST_SUPPORT", "HUGE_MODEL", "ENABLE_BOOST_SUPPORT: given 'HUGE_MODEL'", "MIDDLE_MODEL, "),
     ("BOOST_BASE_URL", "boost.example", "BOOST_BASE_URL: given 'boost.example'", ACCEPTED_URL),
@@ -348,20 +367,3 @@ def test_example_file_works_when_the_key_is_filled_in() -> None:
     settings = Settings.load()
     assert settings.custom_headers == {"X-API-KEY": "value"}
     assert {**{name: getattr(settings, name) for name in DEFAULTS}, "custom_headers": {}} == DEFAULTS
-
-
-def test_log_level_applies_when_logging_is_configured(capsys: pytest.CaptureFixture[str]) -> None:
-    names = ("ccproxy", "ccproxy_middleware", "uvicorn")
-    before = {name: (logging.getLogger(name).handlers[:], logging.getLogger(name).level) for name in names}
-    try:
-        running.configure_logging("ERROR")
-        for name in names:
-            logging.getLogger(name).warning("quiet")
-            logging.getLogger(f"{name}.part").error("loud %s", name)
-    finally:
-        for name, (handlers, level) in before.items():
-            logging.getLogger(name).handlers[:] = handlers
-            logging.getLogger(name).setLevel(level)
-            logging.getLogger(name).propagate = True
-    lines = capsys.readouterr().err.splitlines()
-    assert [line.partition(": ")[2] for line in lines] == [f"loud {name}" for name in names]

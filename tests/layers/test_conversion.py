@@ -130,6 +130,30 @@ async def test_body_that_cannot_be_read_is_refused(
     assert inner.scopes == []
 
 
+@pytest.mark.parametrize("depth", [30, 60])
+async def test_references_that_unfold_too_deeply_are_refused(depth: int) -> None:
+    deep: Any = {"$ref": "#/$defs/deep"}
+    for _ in range(depth):
+        deep = {"type": "object", "properties": {"a": deep}}
+    schema = {"type": "object", "properties": {"a": deep}, "$defs": {"deep": deep}}
+    inner = Inner(COMPLETION)
+    request = {**REQUEST, "tools": [{"name": "f", "input_schema": schema}]}
+    answer = await ask(inner, request, provider="gemini")
+    assert (answer.status, answer.json()["error"]["type"]) == (400, "invalid_request_error")
+    assert "nested" in answer.json()["error"]["message"]
+    assert inner.scopes == []
+
+
+async def test_references_that_unfold_without_end_are_cut_off() -> None:
+    wide = {"type": "object", "properties": {f"p{n}": {"$ref": "#/$defs/wide"} for n in range(20)}}
+    schema = {"type": "object", "properties": {"a": wide}, "$defs": {"wide": wide}}
+    inner = Inner(COMPLETION)
+    request = {**REQUEST, "tools": [{"name": "f", "input_schema": schema}]}
+    answer = await ask(inner, request, provider="gemini")
+    assert answer.status == 200
+    assert len(inner.bodies[0]) < 1_000_000
+
+
 async def test_clamp_of_max_tokens_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     inner = Inner(COMPLETION)
     app = FormatConversionMiddleware(inner, options={"max_output": 50})
