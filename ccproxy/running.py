@@ -1,5 +1,6 @@
 """Running the app: settings or an exit code, logging, a bound socket, uvicorn."""
 
+import gc
 import logging
 import math
 import signal
@@ -92,9 +93,16 @@ def serve(app: "ASGIApp", settings: "Settings", *, announce: str | None = None, 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
     server = uvicorn.Server(config)
+    freeze_start()
     server.run(sockets=[sock])
     if not server.started:
         sys.exit(EXIT_CANT_START)
+
+
+def freeze_start() -> None:
+    """Hide what the start has made from the garbage collector, whose passes over it would hold up every stream."""
+    gc.collect()
+    gc.freeze()
 
 
 def listen(host: str, port: int) -> socket.socket:
