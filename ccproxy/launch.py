@@ -26,6 +26,7 @@ import httpx
 from .app import create_app
 from .background import served
 from .claude_variables import Models, child_environment, claude_variables, foreign_names, listed_models, set_models
+from .logs import file_formatter
 from .running import EXIT_CANT_START, EXIT_CONFIGURATION, fail, load_settings_or_exit
 from .settings import Settings
 
@@ -60,7 +61,7 @@ def run_claude(
     settings = _for_one_client(load_settings_or_exit(env_file, anthropic_api_key=key))
     _check_claude_settings()
     models = set_models(settings)
-    with _logged(settings.log_level, proxy_log) as log, served(create_app(settings)) as own_url:
+    with _logged(settings, proxy_log) as log, served(create_app(settings)) as own_url:
         if models.window is None:
             with suppress(httpx.HTTPError, ValueError, LookupError, TypeError):
                 models = listed_models(_list(own_url, key), models)
@@ -155,17 +156,17 @@ class _Log:
 
 
 @contextmanager
-def _logged(level: str, path: str | None) -> Iterator[_Log]:
+def _logged(settings: Settings, path: str | None) -> Iterator[_Log]:
     """Send what the proxy logs to a file: the terminal is Claude Code's. A temporary one stays only if it is wanted."""
     try:
         name = path or _temporary_file()
         handler = logging.FileHandler(name, encoding="utf-8")
     except OSError as exc:
         fail(f"--proxy-log: can't write {path or 'a temporary file'}: {exc.strerror or exc}", EXIT_CONFIGURATION)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(file_formatter(settings.log_format))
     for logger in map(logging.getLogger, _LOGGERS):
         logger.addHandler(handler)
-        logger.setLevel(level)
+        logger.setLevel(settings.log_level)
         logger.propagate = False
     log = _Log()
     try:

@@ -44,10 +44,16 @@ def logging_config(level: str, format: LogFormat = "auto") -> dict[str, Any]:
     }
 
 
-def _formatter(format: LogFormat) -> logging.Formatter:
+def file_formatter(format: LogFormat) -> logging.Formatter:
+    """For a log file that people open: auto is text."""
+    return _formatter("json" if format == "json" else "text", is_terminal=False)
+
+
+def _formatter(format: LogFormat, is_terminal: bool | None = None) -> logging.Formatter:
     import structlog
 
-    is_terminal = sys.stderr.isatty()
+    if is_terminal is None:
+        is_terminal = sys.stderr.isatty()
     text = format == "text" or (format == "auto" and is_terminal)
     fields: list[Any] = [
         structlog.stdlib.add_log_level,

@@ -101,7 +101,6 @@ def serve(app: "ASGIApp", settings: "Settings", *, announce: str | None = None, 
 
 def freeze_start() -> None:
     """Hide what the start has made from the garbage collector, whose passes over it would hold up every stream."""
-    gc.collect()
     gc.freeze()
 
 

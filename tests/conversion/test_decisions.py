@@ -31,12 +31,12 @@ def explained(request: dict[str, Any], provider: str = "generic", **options: Any
     ("request_", "options", "decision"),
     [
         ({}, {}, None),
-        ({"max_tokens": 99}, {"max_output": 50}, "max_tokens 99 becomes 50: max_output is 50, min_output is None"),
-        ({"max_tokens": 9}, {"min_output": 20}, "max_tokens 9 becomes 20: max_output is None, min_output is 20"),
+        ({"max_tokens": 99}, {"max_output": 50}, "max_tokens 99 becomes 50: max_output is 50"),
+        ({"max_tokens": 9}, {"min_output": 20}, "max_tokens 9 becomes 20: min_output is 20"),
         ({"top_k": 3}, {}, "top_k is left out: top_k is drop"),
         ({"top_k": 3}, {"top_k": "pass", "sampling": "drop"}, "top_k is left out: sampling is drop"),
         ({"temperature": 1}, {"sampling": "drop"}, "temperature is left out: sampling is drop"),
-        ({"stop_sequences": ["a", "b"]}, {"stop_limit": 1}, "1 stop sequences are looked for here: stop_limit is 1"),
+        ({"stop_sequences": ["a", "b"]}, {"stop_limit": 1}, "1 stop sequence is looked for here: stop_limit is 1"),
         ({"service_tier": "auto"}, {}, "service_tier is left out: service_tier is drop"),
         ({"metadata": {"user_id": "u"}}, {}, "metadata.user_id is left out: user_field is none"),
         (
@@ -114,18 +114,18 @@ def explained(request: dict[str, Any], provider: str = "generic", **options: Any
         (
             {"system": [{"type": "text", "text": "s", "cache_control": {"type": "ephemeral"}}]},
             {},
-            "1 cache_control marks are left out: cache_control is drop",
+            "1 cache_control mark is left out: cache_control is drop",
         ),
-        ({"messages": [said(IMAGE)]}, {"vision": False}, "1 images are left out: vision or content_parts is off"),
+        ({"messages": [said(IMAGE)]}, {"vision": False}, "1 image is left out: vision or content_parts is off"),
         (
             {"messages": [said({"type": "document", "source": {"type": "text", "data": "secret words"}})]},
             {},
-            "1 documents are sent as the text that could be read from them: pdf is text",
+            "1 document is sent as the text that could be read: pdf is text",
         ),
         (
             {"messages": [said(), said(THOUGHT, {"type": "text", "text": "a"}, role="assistant"), said()]},
             {},
-            "1 thinking blocks are left out: reasoning_roundtrip is drop",
+            "1 thinking block is left out: reasoning_roundtrip is drop",
         ),
         (
             {
@@ -136,14 +136,14 @@ def explained(request: dict[str, Any], provider: str = "generic", **options: Any
                 ]
             },
             {},
-            "1 blocks that Anthropic's servers have made are left out",
+            "1 block is left out: made by Anthropic's servers",
         ),
         (
             {"messages": [said(), said(CALL, role="assistant"), said()]},
             {},
-            "1 tool calls without a result are answered '[no result]': history_repair is on",
+            "1 tool call is answered '[no result]' for want of a result: history_repair is on",
         ),
-        ({"messages": [said(RESULT)]}, {}, "1 tool results without their call are sent as text: history_repair is on"),
+        ({"messages": [said(RESULT)]}, {}, "1 tool result is sent as text for want of the call: history_repair is on"),
     ],
 )
 def test_decision_is_told(request_: dict[str, Any], options: dict[str, Any], decision: str | None) -> None:

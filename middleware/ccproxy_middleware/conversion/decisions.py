@@ -20,7 +20,7 @@ _READ = frozenset({
     "output_format", "stop_sequences", "temperature", "top_p", "top_k", "metadata", "service_tier",
 })  # fmt: skip
 _REASONING = ("reasoning_effort", "reasoning", "thinking", "chat_template_kwargs", "extra_body")
-_PDF = {"text": "as the text that could be read from them", "file": "as files"}
+_PDF = {"text": "as the text that could be read", "file": "as files"}
 
 
 def explain(data: Mapping[str, Any], request: ConvertedRequest, patch: Mapping[str, Any] = {}) -> list[str]:
@@ -43,14 +43,14 @@ def _parameters(data: Mapping[str, Any], request: ConvertedRequest) -> Iterator[
     body, profile = request.body, request.context.profile
     asked, sent = data.get("max_tokens"), body.get(profile.max_tokens_field)
     if sent is not None and sent != asked:
-        limits = f"max_output is {profile.max_output}, min_output is {profile.min_output}"
-        yield f"max_tokens {asked} becomes {sent}: {limits}"
+        limit = "max_output" if sent < asked else "min_output"
+        yield f"max_tokens {asked} becomes {sent}: {limit} is {sent}"
     for name in ("temperature", "top_p", "top_k"):
         if data.get(name) is not None and name not in body:
             switch = "top_k" if name == "top_k" and profile.top_k == "drop" else "sampling"
             yield f"{name} is left out: {switch} is drop"
     if local := request.context.local_stops:
-        yield f"{len(local)} stop sequences are looked for here: stop_limit is {profile.stop_limit}"
+        yield f"{_are(len(local), 'stop sequence')} looked for here: stop_limit is {profile.stop_limit}"
     if data.get("service_tier") and "service_tier" not in body:
         yield "service_tier is left out: service_tier is drop"
     metadata = data.get("metadata")
@@ -133,21 +133,21 @@ def _messages(data: Mapping[str, Any], body: Mapping[str, Any], profile: Profile
         yield f"system messages have moved: mid_system is {profile.mid_system}"
     marks = sum("cache_control" in block for block in [*blocks, *(data.get("tools") or ())])
     if marks and profile.cache_control == "drop":
-        yield f"{marks} cache_control marks are left out: cache_control is drop"
+        yield f"{_are(marks, 'cache_control mark')} left out: cache_control is drop"
     if count["image"] and not (profile.vision and profile.content_parts):
-        yield f"{count['image']} images are left out: vision or content_parts is off"
+        yield f"{_are(count['image'], 'image')} left out: vision or content_parts is off"
     if count["document"] and profile.pdf in _PDF:
-        yield f"{count['document']} documents are sent {_PDF[profile.pdf]}: pdf is {profile.pdf}"
+        yield f"{_are(count['document'], 'document')} sent {_PDF[profile.pdf]}: pdf is {profile.pdf}"
     thoughts = count["thinking"] + count["redacted_thinking"]
     if thoughts and profile.reasoning_roundtrip == "drop":
-        yield f"{thoughts} thinking blocks are left out: reasoning_roundtrip is drop"
+        yield f"{_are(thoughts, 'thinking block')} left out: reasoning_roundtrip is drop"
     if servers := sum(count[kind] for kind in SERVER_BLOCKS - {"document"}):
-        yield f"{servers} blocks that Anthropic's servers have made are left out"
+        yield f"{_are(servers, 'block')} left out: made by Anthropic's servers"
     results = [message for message in chat if message["role"] == "tool"]
     if missing := sum(message["content"] == NO_RESULT for message in results):
-        yield f"{missing} tool calls without a result are answered {NO_RESULT!r}: history_repair is on"
+        yield f"{_are(missing, 'tool call')} answered {NO_RESULT!r} for want of a result: history_repair is on"
     if (stray := count["tool_result"] - (len(results) - missing)) > 0:
-        yield f"{stray} tool results without their call are sent as text: history_repair is on"
+        yield f"{_are(stray, 'tool result')} sent as text for want of the call: history_repair is on"
 
 
 def _blocks(contents: list[Any]) -> Iterator[dict[str, Any]]:
@@ -156,6 +156,10 @@ def _blocks(contents: list[Any]) -> Iterator[dict[str, Any]]:
         for block in content if isinstance(content, list) else ():
             yield block
             yield from _blocks([block.get("content")])
+
+
+def _are(number: int, things: str) -> str:
+    return f"1 {things} is" if number == 1 else f"{number} {things}s are"
 
 
 def _listed(names: list[str]) -> str:
