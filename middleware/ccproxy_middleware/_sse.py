@@ -42,6 +42,8 @@ class SSEParser:
                 chunk = chunk[:-1]
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         buffer = self._buffer
+        if chunk.endswith(b"\n\n") and not buffer and not self._at_start:  # whole events, as most chunks are
+            return [data for block in chunk[:-2].split(b"\n\n") if (data := _data(block))]
         buffer += chunk
         if self._at_start and not self._strip_bom():
             return []

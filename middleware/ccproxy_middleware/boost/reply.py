@@ -17,6 +17,7 @@ from starlette.types import Message, Scope, Send
 from .._asgi import Headers
 from .._errors import ApiError, StreamAborted, header_value, request_id, send_error
 from .._json import dumps
+from .._lock import WriteLock
 from ..conversion.context import Context
 from ..conversion.response import convert_response
 from ..conversion.stream import StreamConverter
@@ -63,7 +64,7 @@ class Reply:
         self._context = Context(model=model, estimate_input=estimate_input)
         self._request_id = request_id(scope)
         self._converter = StreamConverter(self._context, self._request_id) if dialect.anthropic and stream else None
-        self._lock = anyio.Lock(fast_acquire=True)
+        self._lock = WriteLock()
         self._last_output = time.monotonic()
         self._chunk = {
             "id": "chatcmpl-boost" + secrets.token_hex(12),

@@ -16,6 +16,7 @@ from starlette.types import Message, Send
 from .._asgi import Headers, get_header
 from .._errors import ApiError, StreamAborted, header_value
 from .._json import dumps, loads
+from .._lock import WriteLock
 from .._record import Record
 from .corrections import find_correction
 from .errors import PromptRefused, error_from_payload, error_from_response
@@ -192,7 +193,7 @@ class StreamExchange(Exchange):
         self._usage_wait = usage_wait
         self._ending = anyio.Event()  # upstream has told its finish reason
         self._ended_at = 0.0
-        self._lock = anyio.Lock(fast_acquire=True)  # a ping must not come in between two halves of an answer
+        self._lock = WriteLock()  # a ping must not come in between two halves of an answer
         self._committed = False
         self._whole: bool | None = None  # whether upstream answers with one JSON body, once that is known
         self._last_output = monotonic()

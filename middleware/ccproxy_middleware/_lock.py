@@ -1,0 +1,26 @@
+"""A lock for the few who write one answer."""
+
+import anyio
+
+
+class WriteLock:
+    """``async with`` it to send something whole. anyio's own lock costs ten times as much where nobody waits."""
+
+    __slots__ = ("_freed", "_taken")
+
+    def __init__(self) -> None:
+        self._taken = False
+        self._freed: anyio.Event | None = None
+
+    async def __aenter__(self) -> None:
+        while self._taken:
+            if self._freed is None:
+                self._freed = anyio.Event()
+            await self._freed.wait()
+        self._taken = True
+
+    async def __aexit__(self, *failure: object) -> None:
+        self._taken = False
+        if self._freed is not None:
+            self._freed.set()
+            self._freed = None
