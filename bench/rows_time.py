@@ -14,7 +14,7 @@ from . import bodies
 from .client import Answer, Connection, by_clients, connected, fetch, request_bytes
 from .contestants import Contestants
 from .measure import Plan, Row, load, quantile, run
-from .processes import Server, gunicorn, proxy, running
+from .processes import PROXY, Server, floor, gunicorn, proxy, running
 
 _DELTA = b'"text_delta"'  # of Anthropic's streams
 _WORD = b'" word'  # of the provider's own
@@ -145,20 +145,22 @@ def _rate(server: Server, plan: Plan) -> float:
 
 def process(plan: Plan, there: Contestants) -> list[Row]:
     """A worker's memory before its first request, and the time from its start to its first answer."""
-    memory, starts = [], []
     there.follow("/json")
+    base_url = there.direct.url + "/v1"
+    memory: dict[str, list[float]] = {}
+    starts: dict[str, list[float]] = {}
     for _ in range(plan.rounds):
-        began = time.perf_counter()
-        with running(proxy(there.direct.url + "/v1")) as (server,):
-            memory.append([server.memory(kind) for kind in ("Rss", "Pss", "Private_Dirty")])
-            answer = run(fetch(server.url + "/v1/messages", bodies.small()))
-            starts.append(time.perf_counter() - began)
-        if answer.status != 200:
-            raise RuntimeError(f"status {answer.status}")
-    rss, pss, private = (statistics.median(values) for values in zip(*memory, strict=True))
-    start = statistics.median(starts)
-    columns = {"resident": f"{rss:.0f} MB", "proportional": f"{pss:.0f} MB", "its own alone": f"{private:.0f} MB"}
+        for command in (floor(base_url), proxy(base_url)):
+            began = time.perf_counter()
+            with running(command) as (server,):
+                memory.setdefault(server.name, []).append(server.memory("Rss"))
+                answer = run(fetch(server.url + "/v1/messages", bodies.small()))
+                starts.setdefault(server.name, []).append(time.perf_counter() - began)
+            if answer.status != 200:
+                raise RuntimeError(f"status {answer.status}")
+    rss, start = statistics.median(memory[PROXY]), statistics.median(starts[PROXY])
+    seconds = {name: f"{statistics.median(values):.2f} s" for name, values in starts.items()}
     return [
-        Row("idle memory of a worker", "<= 60 MB", f"{rss:.0f} MB", rss <= 60, columns),
-        Row("from start to first answer", "<= 0.7 s", f"{start:.2f} s", start <= 0.7),
+        Row("idle memory of a worker", "<= 60 MB", f"{rss:.0f} MB", rss <= 60, _medians(memory, "MB")),
+        Row("from start to first answer", "<= 0.7 s", f"{start:.2f} s", start <= 0.7, seconds),
     ]

@@ -1,7 +1,20 @@
 """cc-boost: Claude Code, or any Anthropic client, with any OpenAI-compatible provider."""
 
-from .app import create_app
-from .forward import Forward
-from .settings import Settings
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .app import create_app
+    from .forward import Forward
+    from .settings import Settings
 
 __all__ = ["Forward", "Settings", "create_app"]
+
+_MODULES = {"create_app": ".app", "Forward": ".forward", "Settings": ".settings"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for: ``cc-boost --version`` and the single modules do without the rest."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name], __name__), name)

@@ -36,7 +36,7 @@ def logging_config(level: str, format: LogFormat = "auto") -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"line": {"()": _formatter, "format": format}},
+        "formatters": {"line": {"()": _formatter, "format": format, "is_terminal": sys.stderr.isatty()}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
         "root": {"handlers": ["stderr"], "level": quiet},
         # Its lines would repeat ours.
@@ -49,11 +49,9 @@ def file_formatter(format: LogFormat) -> logging.Formatter:
     return _formatter("json" if format == "json" else "text", is_terminal=False)
 
 
-def _formatter(format: LogFormat, is_terminal: bool | None = None) -> logging.Formatter:
+def _formatter(format: LogFormat, *, is_terminal: bool) -> logging.Formatter:
     import structlog
 
-    if is_terminal is None:
-        is_terminal = sys.stderr.isatty()
     text = format == "text" or (format == "auto" and is_terminal)
     fields: list[Any] = [
         structlog.stdlib.add_log_level,
