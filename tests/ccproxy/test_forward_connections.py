@@ -67,7 +67,7 @@ async def test_upstream_is_cancelled_when_the_client_leaves_before_the_headers(
 ) -> None:
     provider = ScriptedProvider([Silence()])
     with serve(provider) as server, forwarding(server.url, transport) as proxy:
-        async with httpx.AsyncClient(trust_env=False, timeout=0.2) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=0.5) as client:
             body = {**COMPLETION, "stream": stream}
             with pytest.raises(httpx.ReadTimeout):
                 await client.post(proxy.url + "/v1/chat/completions", json=body)
@@ -93,7 +93,7 @@ async def test_upstream_is_cancelled_when_the_client_leaves_in_mid_stream(transp
 async def test_no_retry_follows_when_the_client_leaves_in_the_pause(transport: TransportName) -> None:
     provider = ScriptedProvider(lambda body: Failure(503, headers={"retry-after": "9"}))
     with serve(provider) as server, forwarding(server.url, transport) as proxy:
-        async with httpx.AsyncClient(trust_env=False, timeout=0.3) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=0.6) as client:
             with pytest.raises(httpx.ReadTimeout):
                 await client.post(proxy.url + "/v1/chat/completions", json=COMPLETION)
         await eventually(lambda: proxy.finished)

@@ -64,7 +64,7 @@ BEFORE_THE_START: list[tuple[str, Behaviour, int, str, str]] = [
 async def test_error_has_a_status_when_nothing_was_sent_yet(
     transport: TransportName, path: str, behaviour: Behaviour, status: int, kind: str, message: str
 ) -> None:
-    with faulty(behaviour) as provider, forwarding(provider.url, transport, timeout=0.3) as proxy:
+    with faulty(behaviour) as provider, forwarding(provider.url, transport, timeout=0.5) as proxy:
         response = await post(proxy, path)
     error = response.json()["error"]
     assert (response.status_code, error["type"]) == (status, kind)
@@ -99,7 +99,7 @@ async def test_stream_ends_with_an_error_event_when_it_breaks(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.WARNING, "ccproxy.forward")
-    with faulty(behaviour) as provider, forwarding(provider.url, transport, timeout=0.3) as proxy:
+    with faulty(behaviour) as provider, forwarding(provider.url, transport, timeout=0.5) as proxy:
         response, body = await read_broken(proxy, path)
     assert response.status_code == 200
     kind = "timeout_error" if code == 504 else "api_error"
@@ -120,7 +120,7 @@ async def test_stream_ends_with_an_error_event_when_it_breaks(
 async def test_answer_is_cut_when_it_is_no_stream(transport: TransportName) -> None:
     with (
         faulty(faults.content_length_too_long) as provider,
-        forwarding(provider.url, transport, timeout=0.3) as proxy,
+        forwarding(provider.url, transport, timeout=0.5) as proxy,
     ):
         _, body = await read_broken(proxy)
     assert body == JSON
@@ -128,13 +128,13 @@ async def test_answer_is_cut_when_it_is_no_stream(transport: TransportName) -> N
 
 
 async def test_stream_outlives_the_timeout_when_it_moves(transport: TransportName) -> None:
-    parts: list[bytes | float] = [EVENT, 0.1] * 6
+    parts: list[bytes | float] = [EVENT, 0.1] * 7
     with (
         serve(ScriptedProvider([Raw(parts)])) as provider,
-        forwarding(provider.url, transport, timeout=0.3) as proxy,
+        forwarding(provider.url, transport, timeout=0.5) as proxy,
     ):
         response = await post(proxy)
-    assert response.content == EVENT * 6
+    assert response.content == EVENT * 7
     assert proxy.aborted == []
 
 
