@@ -1,8 +1,8 @@
 """Load the proxy and look whether it keeps its promises: ``python -m bench.soak``.
 
 Many paced streams through one worker, then many short requests of which some clients leave and some of the
-provider's answers fail. All that is done twice: the first time fills pools and caches, and to its level the second
-time has to come back. Then more streams than ``MAX_CONCURRENCY`` allows. The exit code is 1 if a promise is broken.
+provider's answers fail. All that is done three times: the first two fill pools and caches, and to their level the third
+has to come back. Then more streams than ``MAX_CONCURRENCY`` allows. The exit code is 1 if a promise is broken.
 """
 
 import argparse
@@ -23,7 +23,6 @@ from .measure import Row, quantile, run, table
 from .processes import Command, Server, free_port, open_files_limit, provider, proxy_settings, running, uvicorn
 from .provider import FAULTS, MARKER
 
-_RATE = 20  # chunks a second of each stream
 _ABORTED = _FAULTY = 0.05  # shares of the short requests
 _CLIENTS = 64
 _SETTLE_LIMIT = 20.0
@@ -37,6 +36,7 @@ class Load:
     streams: int
     seconds: int
     requests: int
+    rate: int = 10  # chunks a second of each stream
 
 
 @dataclass
@@ -64,7 +64,7 @@ class Soak:
         result = Round()
         await _json(self._report)
         async with self._watched(result.health):
-            await fetch(f"{self._direct}/follow/echo/{load.seconds * _RATE}/{1000 // _RATE}")
+            await fetch(f"{self._direct}/follow/echo/{load.seconds * load.rate}/{1000 // load.rate}")
             await asyncio.gather(*(self._stream(number, load, result) for number in range(load.streams)))
             result.lags.append((await _json(self._report))["lag_p99"])
             await fetch(f"{self._direct}/follow/echo")
@@ -80,7 +80,7 @@ class Soak:
         async with connected(self._url) as connection:
             request = request_bytes(self._url, bodies.small(f"Repeat {marker}", stream=True))
             answer = await connection.ask(request)
-        result.became[_verdict(answer, marker, times=load.seconds * _RATE)] += 1
+        result.became[_verdict(answer, marker, times=load.seconds * load.rate)] += 1
         result.gaps += answer.gaps()
 
     async def _requests(self, load: Load, result: Round) -> None:
@@ -138,7 +138,7 @@ class Soak:
 
 async def overload(direct: Server, proxy: Server, limit: int) -> list[Row]:
     """Twice as many streams as may run at once: half of them get a 529 and have it at once."""
-    await fetch(f"{direct.url}/follow/paced/{_RATE}/{1000 // _RATE}")
+    await fetch(f"{direct.url}/follow/paced/20/50")
     url = proxy.url + "/v1/messages"
 
     async def ask() -> Answer:
@@ -230,12 +230,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__)
     parser.add_argument("--streams", type=int, default=1000, help="so many at the same time (%(default)s)")
     parser.add_argument("--seconds", type=int, default=60, help="that each stream lasts (%(default)s)")
+    parser.add_argument("--rate", type=int, default=10, help="chunks a second of each stream (%(default)s)")
     parser.add_argument("--requests", type=int, default=10_000, help="short ones after them (%(default)s)")
     parser.add_argument("--limit", type=int, default=100, help="MAX_CONCURRENCY of the overload (%(default)s)")
     parser.add_argument("--smoke", action="store_true", help="a little of everything; times and memory are not judged")
     options = parser.parse_args()
     open_files_limit()
-    load = Load(options.streams, options.seconds, options.requests)
+    load = Load(options.streams, options.seconds, options.requests, options.rate)
     if options.smoke:
         load, options.limit = Load(streams=20, seconds=1, requests=200), 5
     first, report_port, other_port = provider(), free_port(), free_port()
@@ -243,9 +244,10 @@ def main() -> None:
     proxies = _proxy(base_url, report_port), _proxy(base_url, other_port, MAX_CONCURRENCY=str(options.limit))
     with running(first, *proxies) as (direct, proxy, limited):
         soak = Soak(direct, proxy, report_port)
-        _tell(f"first round: {load.streams} streams for {load.seconds} s, {load.requests} requests")
-        warm = run(soak.round(load))
-        _tell("second round")
+        for number in (1, 2):
+            _tell(f"warm-up {number}: {load.streams} streams for {load.seconds} s, {load.requests} requests")
+            warm = run(soak.round(load))
+        _tell("the round that counts")
         rows = promises(load, warm, run(soak.round(load)), timed=not options.smoke)
         _tell("overloaded")
         rows += run(overload(direct, limited, options.limit))
