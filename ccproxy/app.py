@@ -39,10 +39,10 @@ def create_app(
     """
     settings = settings or Settings.load()
     key = settings.openai_api_key
-    forward = _forward(settings, settings.openai_base_url, key, settings.azure_api_version)
+    forward = make_forward(settings, settings.openai_base_url, key, settings.azure_api_version)
     planner = None
     if settings.enable_boost_support and settings.boost_base_url is not None:
-        planner = _forward(settings, settings.boost_base_url, settings.boost_api_key)
+        planner = make_forward(settings, settings.boost_base_url, settings.boost_api_key)
     if layers is None:
         layers = make_layers(settings, planner and logged(planner, "planner", settings))
     classes: list[Any] = [layer.cls for layer in layers]
@@ -89,13 +89,13 @@ def create_app(
     return app
 
 
-def _forward(
+def make_forward(
     settings: Settings,
     base_url: str,
     key: SecretStr | None,
     api_version: str | None = None,
 ) -> Forward:
-    """An endpoint with connections of its own."""
+    """An endpoint as the settings have it, with connections of its own."""
     return Forward(
         base_url,
         api_key=key.get_secret_value() if key is not None else None,

@@ -18,7 +18,7 @@ from ccproxy_middleware._errors import (
     ApiError,
     StreamAborted,
     error_event,
-    invalid_request,
+    nested_too_deeply,
     read_request,
     request_id,
     send_error,
@@ -185,8 +185,7 @@ class Forward:
                 record,
             )
         except TooDeep:
-            error = invalid_request("The request can't be passed on: it is nested too deeply")
-            return await send_error(scope, send, error)
+            return await send_error(scope, send, nested_too_deeply())
         except ApiError as error:
             _tell(scope, error, secrets)
             return await send_error(scope, send, error)

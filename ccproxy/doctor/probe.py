@@ -11,7 +11,7 @@ import anyio
 import orjson
 from starlette.types import ASGIApp, Message
 
-from ccproxy.forward import Forward
+from ccproxy.app import make_forward
 from ccproxy.settings import Settings
 from ccproxy_middleware import CustomHeadersMiddleware
 from ccproxy_middleware._errors import StreamAborted
@@ -188,13 +188,8 @@ class Probe:
 @asynccontextmanager
 async def open_probe(settings: Settings) -> AsyncIterator[Probe]:
     """The provider of these settings."""
-    forward = Forward(
-        settings.openai_base_url,
-        api_key=settings.openai_api_key.get_secret_value(),
-        api_version=settings.azure_api_version,
-        transport=settings.http_transport,
-        timeout=settings.request_timeout,
-        max_retries=min(settings.max_retries, RETRIES),
+    forward = make_forward(
+        _hurried(settings), settings.openai_base_url, settings.openai_api_key, settings.azure_api_version
     )
     async with forward.lifespan():
         yield Probe(CustomHeadersMiddleware(forward, headers=settings.custom_headers))
@@ -203,16 +198,13 @@ async def open_probe(settings: Settings) -> AsyncIterator[Probe]:
 @asynccontextmanager
 async def open_planner(settings: Settings) -> AsyncIterator[Probe]:
     """The planner of these settings, which have boost enabled."""
-    key = settings.boost_api_key
-    forward = Forward(
-        settings.boost_base_url or "",
-        api_key=key.get_secret_value() if key is not None else None,
-        transport=settings.http_transport,
-        timeout=settings.request_timeout,
-        max_retries=min(settings.max_retries, RETRIES),
-    )
+    forward = make_forward(_hurried(settings), settings.boost_base_url or "", settings.boost_api_key)
     async with forward.lifespan():
         yield Probe(forward)
+
+
+def _hurried(settings: Settings) -> Settings:
+    return settings.model_copy(update={"max_retries": min(settings.max_retries, RETRIES)})
 
 
 async def exchange(app: ASGIApp, method: str, path: str, body: Mapping[str, Any] | None = None) -> Answer:

@@ -93,6 +93,11 @@ def invalid_request(message: str) -> ApiError:
     return ApiError(400, "invalid_request_error", message)
 
 
+def nested_too_deeply() -> ApiError:
+    """The 400 for a body that was read but can't be written again."""
+    return invalid_request("The request can't be passed on: it is nested too deeply")
+
+
 def body_too_large() -> ApiError:
     """The 413 for a body over MAX_BODY_BYTES."""
     return ApiError(413, "request_too_large", "Request exceeds the maximum size of 32 MB")

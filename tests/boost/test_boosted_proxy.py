@@ -25,17 +25,6 @@ CALL = ToolCall("Read", {"path": "a.txt"})
 GUIDANCE = "ANALYSIS: The file is unread.\nGUIDANCE: Call Read with path a.txt."
 
 
-@pytest.fixture(params=["outside", "inside"])
-def place(request: pytest.FixtureRequest) -> Place:
-    found: Place = request.param
-    return found
-
-
-@pytest.fixture(params=[False, True], ids=["whole", "stream"])
-def stream(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
 def usage(prompt: int, completion: int, **more: Any) -> dict[str, Any]:
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion, **more}
 

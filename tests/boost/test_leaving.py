@@ -22,17 +22,6 @@ def piece(text: str, finish: str | None = None) -> bytes:
     return b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n"
 
 
-@pytest.fixture(params=["outside", "inside"])
-def place(request: pytest.FixtureRequest) -> Place:
-    found: Place = request.param
-    return found
-
-
-@pytest.fixture(params=[False, True], ids=["whole", "stream"])
-def stream(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
 async def start_and_leave(running: Boosted, body: dict[str, Any], arrived: Any, wait: float = 0.0) -> None:
     """Send a request and leave as soon as ``arrived()`` holds, or some seconds later."""
     async with httpx.AsyncClient(timeout=FOREVER, trust_env=False) as client, anyio.create_task_group() as tasks:

@@ -25,6 +25,7 @@ from .._errors import (
     ApiError,
     StreamAborted,
     invalid_request,
+    nested_too_deeply,
     read_request,
     request_id,
     send_error,
@@ -203,7 +204,7 @@ class FormatConversionMiddleware:
             try:
                 return convert_request(body.data, profile, model=model, counting=counting)
             except (JSONEncodeError, RecursionError):
-                raise _too_deep() from None
+                raise nested_too_deeply() from None
 
         if _holds_document(body.data):  # reading a PDF takes long
             return await anyio.to_thread.run_sync(convert)
@@ -339,11 +340,7 @@ def _check_depth(body: BufferedBody) -> None:
     try:
         _ = body.body
     except TooDeep:
-        raise _too_deep() from None
-
-
-def _too_deep() -> ApiError:
-    return invalid_request("The request can't be passed on: it is nested too deeply")
+        raise nested_too_deeply() from None
 
 
 def _holds_document(data: Any) -> bool:
