@@ -14,4 +14,4 @@ if __name__ == "__main__":
     running.serve(app, settings)
 else:
     running.warn_under_server_command(settings)
-    running.freeze_start()
+    running.tune_garbage_collector()

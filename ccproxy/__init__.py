@@ -1,5 +1,6 @@
 """cc-boost: Claude Code, or any Anthropic client, with any OpenAI-compatible provider."""
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,9 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 __all__ = ["Forward", "Settings", "create_app"]
+
+# httpx imports its own command, and with it rich and pygments, where they are installed: 5 MB in every worker.
+sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # "can't be imported", which httpx expects
 
 _MODULES = {"create_app": ".app", "Forward": ".forward", "Settings": ".settings"}
 

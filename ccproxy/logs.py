@@ -11,6 +11,7 @@ import re
 import sys
 import traceback
 from collections.abc import Mapping, MutableMapping
+from functools import cached_property, partial
 from typing import Any, Literal, TextIO
 
 LogFormat = Literal["auto", "text", "json"]
@@ -36,7 +37,7 @@ def logging_config(level: str, format: LogFormat = "auto") -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"line": {"()": _formatter, "format": format, "is_terminal": sys.stderr.isatty()}},
+        "formatters": {"line": {"()": _Formatter, "format": format, "is_terminal": sys.stderr.isatty()}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
         "root": {"handlers": ["stderr"], "level": quiet},
         # Its lines would repeat ours.
@@ -46,10 +47,25 @@ def logging_config(level: str, format: LogFormat = "auto") -> dict[str, Any]:
 
 def file_formatter(format: LogFormat) -> logging.Formatter:
     """For a log file that people open: auto is text."""
-    return _formatter("json" if format == "json" else "text", is_terminal=False)
+    return _Formatter("json" if format == "json" else "text", is_terminal=False)
 
 
-def _formatter(format: LogFormat, *, is_terminal: bool) -> logging.Formatter:
+class _Formatter(logging.Formatter):
+    """structlog's, made for the first record: most processes log nothing, and its import takes time and memory."""
+
+    def __init__(self, format: LogFormat, *, is_terminal: bool) -> None:
+        super().__init__()
+        self._make = partial(_make_formatter, format, is_terminal=is_terminal)
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._formatter.format(record)
+
+    @cached_property
+    def _formatter(self) -> logging.Formatter:
+        return self._make()
+
+
+def _make_formatter(format: LogFormat, *, is_terminal: bool) -> logging.Formatter:
     import structlog
 
     text = format == "text" or (format == "auto" and is_terminal)

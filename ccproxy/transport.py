@@ -6,11 +6,12 @@ alternative; every failure is the same httpx exception with both.
 
 import asyncio
 import io
+import ssl
 import urllib.request
 from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -88,6 +89,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 timeout=aiohttp.ClientTimeout(connect=timeout.get("connect"), sock_read=timeout.get("read")),
                 proxy=str(proxy.url) if proxy else None,
                 proxy_headers=_proxy_headers(proxy),
+                ssl=self._ssl_context if "https" in (request.url.scheme, proxy and proxy.url.scheme) else True,
                 trace_request_ctx=request.extensions.get("trace"),
             )
         return httpx.Response(
@@ -100,6 +102,11 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         if self._session is not None:
             await self._session.close()
+
+    @cached_property
+    def _ssl_context(self) -> ssl.SSLContext:
+        """httpx's, with its certificates: made for the first address that needs it, since it takes a while."""
+        return httpx.create_ssl_context()
 
 
 class _Stream(httpx.AsyncByteStream):
@@ -148,7 +155,7 @@ def _retrieve(lost: asyncio.Future[None]) -> None:
 
 def _open_session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE, ssl=httpx.create_ssl_context()),
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         max_line_size=MAX_HEADER,

@@ -1,5 +1,6 @@
 """The shape of the code: which way imports run, what the layers need, how long a module may be."""
 
+import os
 import re
 import subprocess
 import sys
@@ -64,3 +65,15 @@ def test_layers_are_imported_with_starlette_and_orjson_alone() -> None:
         "import ccproxy_middleware\n"
     )
     subprocess.run([sys.executable, "-c", refuse], check=True)
+
+
+def test_what_few_processes_need_is_not_imported_by_those_that_serve() -> None:
+    look = (
+        "import sys\n"
+        "import asgi\n"
+        "slow = ('rich', 'pygments', 'structlog', 'typer', 'bpe_openai', 'pypdf', 'jiter')\n"
+        "print([name for name in slow if name in sys.modules])\n"
+    )
+    env = {"OPENAI_API_KEY": "key", "ANTHROPIC_API_KEY": "key", "PATH": os.environ["PATH"]}
+    done = subprocess.run([sys.executable, "-c", look], check=True, cwd=ROOT, env=env, capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stderr
