@@ -1,4 +1,7 @@
-"""Field checks that answer in the Messages API's own words: ``<dotted.path>: Input should be ..``."""
+"""Field checks that answer in the Messages API's own words: ``<dotted.path>: Input should be ..``.
+
+A ``path`` is a string, or what turns into one when an error needs it, as a Block does.
+"""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -17,7 +20,7 @@ _EXPECTED: Mapping[type, str] = {
 }
 
 
-def expect(value: Any, kind: type[T], path: str) -> T:
+def expect(value: Any, kind: type[T], path: object) -> T:
     """The value itself if it is of that JSON type. Raises a 400 that names the path."""
     if type(value) is kind:
         return value
@@ -31,7 +34,7 @@ def expect(value: Any, kind: type[T], path: str) -> T:
     raise invalid_request(f"{path}: Input should be {_EXPECTED[kind]}")
 
 
-def required(data: Mapping[str, Any], key: str, kind: type[T], path: str = "") -> T:
+def required(data: Mapping[str, Any], key: str, kind: type[T], path: object = "") -> T:
     """A field that must be there."""
     value = data.get(key)
     if type(value) is kind:
@@ -42,7 +45,7 @@ def required(data: Mapping[str, Any], key: str, kind: type[T], path: str = "") -
     return expect(value, kind, full)
 
 
-def optional(data: Mapping[str, Any], key: str, kind: type[T], path: str = "") -> T | None:
+def optional(data: Mapping[str, Any], key: str, kind: type[T], path: object = "") -> T | None:
     """A field that may be absent or null."""
     value = data.get(key)
     if value is None or type(value) is kind:

@@ -11,7 +11,7 @@ from .._json import dumps
 from .checks import expect, optional, required
 from .documents import pdf_text
 from .profiles import Profile
-from .turns import Block, read_blocks
+from .turns import Block, is_blank, read_blocks
 
 Part = dict[str, Any]
 
@@ -39,6 +39,11 @@ def text_part(text: str) -> Part:
     return {"type": "text", "text": text}
 
 
+def is_plain(part: Part) -> bool:
+    """Whether a part is text and carries nothing else, such as a cache mark."""
+    return len(part) == 2 and part["type"] == "text"
+
+
 def user_parts(block: Block, profile: Profile) -> list[Part]:
     """One block of a user turn, other than a tool result, as parts."""
     match block.type:
@@ -51,30 +56,37 @@ def user_parts(block: Block, profile: Profile) -> list[Part]:
         case "search_result":
             return [text_part(_search_result(block))]
         case "container_upload":
-            raise unsupported(block.path, "container_upload")
+            raise unsupported(block, "container_upload")
         case "tool_use" | "thinking" | "redacted_thinking":
-            raise invalid_request(f"{block.path}: `{block.type}` blocks can only be in `assistant` messages")
+            raise invalid_request(f"{block}: `{block.type}` blocks can only be in `assistant` messages")
         case _:
-            raise invalid_request(f"{block.path}: unsupported block type '{block.type}'")
+            raise invalid_request(f"{block}: unsupported block type '{block.type}'")
 
 
 def result_text(block: Block, profile: Profile, attachments: Attachments) -> str:
     """A tool result as the text of its tool message; what is no text goes to the attachments."""
     content = block.data.get("content")
-    blocks = [] if content is None else read_blocks(content, f"{block.path}.content")
+    if isinstance(content, str):  # nearly all of them
+        text = NO_OUTPUT if is_blank(content) else content
+    else:
+        text = _joined([] if content is None else read_blocks(content, f"{block}.content"), profile, attachments)
+    if block.data.get("is_error") is True and not text[:5].lower().startswith("error"):
+        text = f"Error: {text}"
+    return text
+
+
+def _joined(blocks: list[Block], profile: Profile, attachments: Attachments) -> str:
+    """The blocks of a tool result as one text."""
     pieces: list[str] = []
     for piece in blocks:
         match piece.type:
             case "tool_reference":
-                pieces.append(f"[tool available: {required(piece.data, 'tool_name', str, piece.path)}]")
+                pieces.append(f"[tool available: {required(piece.data, 'tool_name', str, piece)}]")
             case "browser_state":
                 pieces.append(dumps({k: v for k, v in piece.data.items() if k != "cache_control"}).decode())
             case _:
                 pieces.append(_with_labels(user_parts(piece, profile), profile, attachments))
-    text = "\n\n".join(pieces) or NO_OUTPUT
-    if block.data.get("is_error") is True and not text.lower().startswith("error"):
-        text = f"Error: {text}"
-    return text
+    return "\n\n".join(pieces) or NO_OUTPUT
 
 
 def as_content(parts: list[Part], profile: Profile) -> str | list[Part]:
@@ -84,7 +96,7 @@ def as_content(parts: list[Part], profile: Profile) -> str | list[Part]:
     """
     if not profile.content_parts:
         return "\n\n".join(part.get("text", NO_VISION) for part in parts)
-    if len(parts) == 1 and profile.cache_control == "drop" and parts[0].keys() == {"type", "text"}:
+    if len(parts) == 1 and profile.cache_control == "drop" and is_plain(parts[0]):
         text: str = parts[0]["text"]
         return text
     return parts
@@ -100,7 +112,7 @@ def mark_cached(part: Part, data: dict[str, Any], profile: Profile) -> Part:
     return {**part, "prompt_cache_breakpoint": {"mode": "explicit"}}
 
 
-def unsupported(path: str, what: str) -> ApiError:
+def unsupported(path: object, what: str) -> ApiError:
     return invalid_request(f"{path}: {what} is not supported by this endpoint")
 
 
@@ -117,52 +129,52 @@ def _with_labels(parts: list[Part], profile: Profile, attachments: Attachments) 
 
 
 def _image(block: Block, profile: Profile) -> Part:
-    source = required(block.data, "source", dict, block.path)
-    kind = required(source, "type", str, f"{block.path}.source")
+    source = required(block.data, "source", dict, block)
+    kind = required(source, "type", str, f"{block}.source")
     if kind == "file":
-        raise unsupported(block.path, "an image with a file source")
+        raise unsupported(block, "an image with a file source")
     if kind == "base64":
-        media_type = required(source, "media_type", str, f"{block.path}.source")
-        data = required(source, "data", str, f"{block.path}.source")
+        media_type = required(source, "media_type", str, f"{block}.source")
+        data = required(source, "data", str, f"{block}.source")
         url = f"data:{media_type};base64,{''.join(data.split())}"
     elif kind == "url":
-        url = required(source, "url", str, f"{block.path}.source")
+        url = required(source, "url", str, f"{block}.source")
     else:
-        raise unsupported(block.path, f"an image with a source of type '{kind}'")
+        raise unsupported(block, f"an image with a source of type '{kind}'")
     if not profile.vision or not profile.content_parts:
         return text_part(NO_VISION)
     if kind == "url" and profile.image_urls == "refuse":
-        raise unsupported(block.path, "an image by URL")
+        raise unsupported(block, "an image by URL")
     return {"type": "image_url", "image_url": {"url": url}}
 
 
 def _document(block: Block, profile: Profile) -> list[Part]:
-    source = required(block.data, "source", dict, block.path)
-    kind = required(source, "type", str, f"{block.path}.source")
+    source = required(block.data, "source", dict, block)
+    kind = required(source, "type", str, f"{block}.source")
     if kind == "text":
-        return _wrapped(block, [text_part(required(source, "data", str, f"{block.path}.source"))])
+        return _wrapped(block, [text_part(required(source, "data", str, f"{block}.source"))])
     if kind == "content":
         content = source.get("content")
         parts: list[Part] = []
-        for inner in read_blocks(content, f"{block.path}.source.content"):
+        for inner in read_blocks(content, f"{block}.source.content"):
             if inner.type not in ("text", "image"):
-                raise invalid_request(f"{inner.path}: unsupported block type '{inner.type}'")
+                raise invalid_request(f"{inner}: unsupported block type '{inner.type}'")
             parts += user_parts(inner, profile)
         return _wrapped(block, parts)
     if kind == "base64":
         return _pdf(block, source, profile)
-    raise unsupported(block.path, f"a document with a source of type '{kind}'")
+    raise unsupported(block, f"a document with a source of type '{kind}'")
 
 
 def _pdf(block: Block, source: dict[str, Any], profile: Profile) -> list[Part]:
-    media_type = required(source, "media_type", str, f"{block.path}.source")
+    media_type = required(source, "media_type", str, f"{block}.source")
     if media_type != "application/pdf":
-        raise unsupported(block.path, f"a base64 document of type '{media_type}'")
-    data = "".join(required(source, "data", str, f"{block.path}.source").split())
+        raise unsupported(block, f"a base64 document of type '{media_type}'")
+    data = "".join(required(source, "data", str, f"{block}.source").split())
     if profile.pdf == "refuse":
-        raise unsupported(block.path, "a PDF document")
+        raise unsupported(block, "a PDF document")
     if profile.pdf == "file" and profile.content_parts:
-        title = (optional(block.data, "title", str, block.path) or "document").removesuffix(".pdf")
+        title = (optional(block.data, "title", str, block) or "document").removesuffix(".pdf")
         file = {"filename": f"{title}.pdf", "file_data": f"data:application/pdf;base64,{data}"}
         return [{"type": "file", "file": file}]
     text = pdf_text(data)
@@ -171,8 +183,8 @@ def _pdf(block: Block, source: dict[str, Any], profile: Profile) -> list[Part]:
 
 def _wrapped(block: Block, parts: list[Part]) -> list[Part]:
     """Parts between ``<document>`` tags that stand in the first and the last text."""
-    title = optional(block.data, "title", str, block.path)
-    context = optional(block.data, "context", str, block.path)
+    title = optional(block.data, "title", str, block)
+    context = optional(block.data, "context", str, block)
     head = "<document>" if not title else f'<document title="{_attribute(title)}">'
     if context:
         head += f"\n<context>{context}</context>"
@@ -186,10 +198,10 @@ def _wrapped(block: Block, parts: list[Part]) -> list[Part]:
 
 
 def _search_result(block: Block) -> str:
-    title = _attribute(required(block.data, "title", str, block.path))
-    source = _attribute(required(block.data, "source", str, block.path))
-    content = expect(block.data.get("content"), list, f"{block.path}.content")
-    texts = [inner.data.get("text", "") for inner in read_blocks(content, f"{block.path}.content")]
+    title = _attribute(required(block.data, "title", str, block))
+    source = _attribute(required(block.data, "source", str, block))
+    content = expect(block.data.get("content"), list, f"{block}.content")
+    texts = [inner.data.get("text", "") for inner in read_blocks(content, f"{block}.content")]
     body = "\n\n".join(texts)
     return f'<search_result title="{title}" source="{source}">\n{body}\n</search_result>'
 

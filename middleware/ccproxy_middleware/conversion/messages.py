@@ -10,6 +10,7 @@ from .content import (
     Attachments,
     Part,
     as_content,
+    is_plain,
     mark_cached,
     result_text,
     text_part,
@@ -36,28 +37,34 @@ def convert_turns(turns: Sequence[Turn], profile: Profile) -> list[Message]:
         if turn.role == "user":
             results, parts = _user(turn, open_calls, profile)
             messages += results
-            messages += _missing_results(open_calls, profile)
+            if open_calls:
+                messages += _missing_results(open_calls, profile)
             if parts:
                 if profile.bridge_after_tool and messages and messages[-1]["role"] == "tool":
                     messages.append({"role": "assistant", "content": BRIDGE})
                 messages.append({"role": "user", "content": as_content(parts, profile)})
             continue
-        messages += _missing_results(open_calls, profile)
+        if open_calls:
+            messages += _missing_results(open_calls, profile)
         if turn.role == "assistant":
             _add_assistant(messages, turn, open_calls, profile)
         else:
             parts = [mark_cached(text_part(block.data["text"]), block.data, profile) for block in turn.blocks]
             messages.append({"role": profile.system_role, "content": join_texts(parts)})
-    return messages + _missing_results(open_calls, profile)
+    if open_calls:
+        messages += _missing_results(open_calls, profile)
+    return messages
 
 
 def used_tool_ids(turns: Sequence[Turn]) -> frozenset[str]:
     """The ids of all calls in the history. Raises a 400 if one repeats."""
     ids: set[str] = set()
     for turn in turns:
+        if turn.role != "assistant":
+            continue
         for block in turn.blocks:
-            if turn.role == "assistant" and block.type == "tool_use":
-                id_ = required(block.data, "id", str, block.path)
+            if block.type == "tool_use":
+                id_ = required(block.data, "id", str, block)
                 if id_ in ids:
                     raise invalid_request("messages: `tool_use` ids must be unique")
                 ids.add(id_)
@@ -66,9 +73,9 @@ def used_tool_ids(turns: Sequence[Turn]) -> frozenset[str]:
 
 def join_texts(parts: list[Part]) -> str | list[Part]:
     """Text parts as one string, or as they are where one carries a cache mark."""
-    if any(part.keys() != {"type", "text"} for part in parts):
+    if not all(map(is_plain, parts)):
         return parts
-    return "\n\n".join(part["text"] for part in parts)
+    return "\n\n".join([part["text"] for part in parts])
 
 
 def _user(turn: Turn, open_calls: dict[str, Block], profile: Profile) -> tuple[list[Message], list[Part]]:
@@ -81,7 +88,7 @@ def _user(turn: Turn, open_calls: dict[str, Block], profile: Profile) -> tuple[l
             parts = user_parts(block, profile)
             own += [*parts[:-1], mark_cached(parts[-1], block.data, profile)]
             continue
-        id_ = required(block.data, "tool_use_id", str, block.path)
+        id_ = required(block.data, "tool_use_id", str, block)
         call = open_calls.pop(id_, None)
         if call is not None:
             results.append(_tool_message(block, id_, call, profile, attachments))
@@ -89,7 +96,7 @@ def _user(turn: Turn, open_calls: dict[str, Block], profile: Profile) -> tuple[l
             own.append(text_part("[result of an earlier tool call]\n" + result_text(block, profile, attachments)))
         else:
             raise invalid_request(
-                f"{block.path}: unexpected `tool_use_id` found in `tool_result` blocks: {id_}. Each `tool_result` "
+                f"{block}: unexpected `tool_use_id` found in `tool_result` blocks: {id_}. Each `tool_result` "
                 "block must have a corresponding `tool_use` block in the previous message."
             )
     return results, attachments.parts + own
@@ -111,10 +118,8 @@ def _tool_message(block: Block, id_: str, call: Block, profile: Profile, attachm
 
 def _missing_results(open_calls: dict[str, Block], profile: Profile) -> list[Message]:
     """Answers for calls without a result: an interrupt, a rewind or a compaction must not end the session."""
-    if not open_calls:
-        return []
     if profile.history_repair == "refuse":
-        index = next(iter(open_calls.values())).path.split(".")[1]
+        index = str(next(iter(open_calls.values()))).split(".")[1]
         raise invalid_request(
             f"messages.{index}: `tool_use` ids were found without `tool_result` blocks immediately after: "
             f"{', '.join(open_calls)}. Each `tool_use` block must have a corresponding `tool_result` block in the "
@@ -140,7 +145,7 @@ def _add_assistant(messages: list[Message], turn: Turn, open_calls: dict[str, Bl
             case "text":
                 is_text = True
                 part = mark_cached(text_part(block.data["text"]), block.data, profile)
-                if adjacent and texts[-1].keys() == {"type", "text"}:
+                if adjacent and is_plain(texts[-1]):
                     part = {**part, "text": texts.pop()["text"] + part["text"]}  # fragments, cut by citations
                 texts.append(part)
             case "tool_use":
@@ -153,11 +158,11 @@ def _add_assistant(messages: list[Message], turn: Turn, open_calls: dict[str, Bl
             case "redacted_thinking":
                 envelopes += _envelope(block.data.get("data"))
             case "document" if profile.strict_version:
-                raise unsupported(block.path, "a document in an assistant message")
+                raise unsupported(block, "a document in an assistant message")
             case type_ if type_ in SERVER_BLOCKS:
                 pass
             case type_:
-                raise invalid_request(f"{block.path}: unsupported block type '{type_}'")
+                raise invalid_request(f"{block}: unsupported block type '{type_}'")
         adjacent = is_text
     message: Message = {"role": "assistant", "content": join_texts(texts) if texts else None}
     if not texts and profile.assistant_null_content == "empty":
@@ -169,9 +174,9 @@ def _add_assistant(messages: list[Message], turn: Turn, open_calls: dict[str, Bl
 
 
 def _tool_call(block: Block, profile: Profile) -> dict[str, Any]:
-    name = required(block.data, "name", str, block.path)
+    name = required(block.data, "name", str, block)
     return {
-        "id": upstream_tool_id(required(block.data, "id", str, block.path), profile),
+        "id": upstream_tool_id(required(block.data, "id", str, block), profile),
         "type": "function",
         "function": {
             "name": upstream_tool_name(name, profile),
@@ -185,17 +190,17 @@ def _arguments(input_: Any) -> str:
 
     Claude Code replays input that it could not use as it came: an array, or a string with JSON inside.
     """
+    if isinstance(input_, dict):
+        return dumps(input_).decode()
     if input_ is None:
         return "{}"
-    if isinstance(input_, str):
-        try:
-            decoded = loads(input_)
-        except ValueError:
-            decoded = None
-        input_ = decoded if isinstance(decoded, dict) else {"_raw_arguments": input_}
-    elif not isinstance(input_, dict):
-        input_ = {"_raw_arguments": dumps(input_).decode()}
-    return dumps(input_).decode()
+    if not isinstance(input_, str):
+        return dumps({"_raw_arguments": dumps(input_).decode()}).decode()
+    try:
+        decoded = loads(input_)
+    except ValueError:
+        decoded = None
+    return dumps(decoded if isinstance(decoded, dict) else {"_raw_arguments": input_}).decode()
 
 
 def _envelope(signature: Any) -> list[Mapping[str, Any]]:

@@ -347,17 +347,19 @@ def _holds_document(data: Any) -> bool:
     """Whether any block of the conversation, or of a tool result in it, is a document."""
     messages = data.get("messages") if isinstance(data, dict) else None
     for message in messages if isinstance(messages, list) else ():
-        for block in _blocks(message):
-            if block.get("type") == "document":
+        content = message.get("content") if isinstance(message, dict) else None
+        for block in content if isinstance(content, list) else ():
+            if not isinstance(block, dict):
+                continue
+            kind = block.get("type")
+            if kind == "document":
                 return True
-            if block.get("type") == "tool_result" and any(b.get("type") == "document" for b in _blocks(block)):
-                return True
+            inside = block.get("content") if kind == "tool_result" else None
+            if isinstance(inside, list):
+                for piece in inside:
+                    if isinstance(piece, dict) and piece.get("type") == "document":
+                        return True
     return False
-
-
-def _blocks(holder: Any) -> list[dict[str, Any]]:
-    content = holder.get("content") if isinstance(holder, dict) else None
-    return [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
 
 
 async def _send_prewarmed(scope: Scope, request: ConvertedRequest, send: Send) -> None:

@@ -6,6 +6,7 @@ from hashlib import sha256
 from .profiles import Profile
 
 _ILLEGAL = re.compile(r"[^A-Za-z0-9_-]")
+_LEGAL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")  # for all of them
 _LEGAL_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _MISTRAL_ID = re.compile(r"[A-Za-z0-9]{9}")
 
@@ -16,6 +17,8 @@ def upstream_tool_name(name: str, profile: Profile) -> str:
     OpenAI allows 64 characters out of ``A-Za-z0-9_-``; Claude Code's MCP names pass that in practice. Gemini also
     wants a letter or an underscore first.
     """
+    if len(name) <= profile.tool_name_max and _LEGAL_NAME.fullmatch(name):
+        return name
     legal = _ILLEGAL.sub("", name)
     if profile.schema_dialect == "gemini" and not (legal[:1].isalpha() or legal[:1] == "_"):
         legal = "_" + legal

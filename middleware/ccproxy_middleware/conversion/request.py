@@ -135,7 +135,7 @@ def _system_parts(data: Mapping[str, Any], profile: Profile) -> list[dict[str, A
     parts: list[dict[str, Any]] = []
     for block in read_blocks(system, "system"):
         if block.type != "text":
-            raise invalid_request(f"{block.path}: unsupported block type '{block.type}'")
+            raise invalid_request(f"{block}: unsupported block type '{block.type}'")
         text: str = block.data["text"]
         if text.startswith("x-anthropic-billing-header"):
             if not isinstance(system, str) or "\n" not in text:

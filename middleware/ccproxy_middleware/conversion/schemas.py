@@ -7,7 +7,7 @@ from .._json import dumps
 
 Schema = dict[str, Any]
 
-_TOP_LEVEL_REFUSED = ("anyOf", "oneOf", "allOf", "enum", "not")
+_TOP_LEVEL_REFUSED = frozenset({"anyOf", "oneOf", "allOf", "enum", "not"})
 _GEMINI_FORMATS = frozenset({"date-time", "enum", "int32", "int64", "float", "double"})
 _GEMINI_DROPPED = frozenset({
     "$schema", "$id", "$defs", "definitions", "$comment", "additionalProperties", "default", "exclusiveMinimum",
@@ -31,7 +31,7 @@ def tool_parameters(schema: Mapping[str, Any], dialect: str) -> tuple[Schema, st
     """
     parameters = dict(schema)
     note = None
-    if dialect != "full" and any(keyword in schema for keyword in _TOP_LEVEL_REFUSED):
+    if dialect != "full" and not _TOP_LEVEL_REFUSED.isdisjoint(schema):
         parameters = _merge_branches(schema)
         note = f"Input schema: {dumps(schema).decode()}"
     parameters.setdefault("type", "object")
@@ -76,7 +76,7 @@ def _merge_branches(schema: Mapping[str, Any]) -> Schema:
         for branch in branches if isinstance(branches, list) else []:
             for name, value in _object(branch, "properties").items():
                 properties.setdefault(name, value)
-    kept = {k: v for k, v in schema.items() if k not in (*_TOP_LEVEL_REFUSED, "properties", "required")}
+    kept = {k: v for k, v in schema.items() if k not in _TOP_LEVEL_REFUSED | {"properties", "required"}}
     own = _object(schema, "properties")
     merged = {**kept, "type": "object", "properties": {**own, **properties}}
     if "required" in schema and own:

@@ -31,18 +31,19 @@ def offered_tools(
     deferred: set[str] = set()
     search = False
     for n, tool in enumerate(tools):
-        path = f"tools.{n}"
-        expect(tool, dict, path)
-        kind = optional(tool, "type", str, path) or "custom"
+        if type(tool) is not dict:
+            expect(tool, dict, f"tools.{n}")
+        definition = Block(tool, "tools", n)
+        kind = optional(tool, "type", str, definition) or "custom"
         if kind.startswith(_TOOL_SEARCH):
             search = True
             continue
-        if _is_server_tool(tool, kind, path, profile):
+        if _is_server_tool(kind, definition, profile):
             continue
-        name = _tool_name(tool, path)
+        name = _tool_name(definition)
         if name in known:
             raise invalid_request("tools: Tool names must be unique.")
-        known[name] = Block(path, tool)
+        known[name] = definition
         if tool.get("defer_loading") is True:
             deferred.add(name)
     offered = dict(known)
@@ -54,17 +55,17 @@ def offered_tools(
 
 def convert_tool(definition: Block, profile: Profile) -> dict[str, Any]:
     """One definition as an OpenAI function."""
-    path, tool = definition
+    tool = definition.data
     name = upstream_tool_name(tool["name"], profile)
-    description = optional(tool, "description", str, path)
-    schema = optional(tool, "input_schema", dict, path)
+    description = optional(tool, "description", str, definition)
+    schema = optional(tool, "input_schema", dict, definition)
     if schema is None:
         published = client_tool(tool)
         if published is None:
             kind = tool.get("type", "custom")
             if kind == "custom":
-                raise invalid_request(f"{path}.input_schema: Field required")
-            raise invalid_request(f"{path}: tool type '{kind}' is not supported by this endpoint")
+                raise invalid_request(f"{definition}.input_schema: Field required")
+            raise invalid_request(f"{definition}: tool type '{kind}' is not supported by this endpoint")
         text, schema = published
         description = description or text
     parameters, note = tool_parameters(schema, profile.schema_dialect)
@@ -107,19 +108,19 @@ def convert_tool_choice(choice: Any, names: Sequence[str], profile: Profile) -> 
     return params
 
 
-def _is_server_tool(tool: dict[str, Any], kind: str, path: str, profile: Profile) -> bool:
+def _is_server_tool(kind: str, definition: Block, profile: Profile) -> bool:
     """Whether to leave a tool out because Anthropic's servers would run it."""
     if not kind.startswith(_SERVER_TOOLS):
         return False
     if profile.server_tools == "refuse":
-        raise invalid_request(f"{path}: server tool '{kind}' is not supported by this endpoint")
+        raise invalid_request(f"{definition}: server tool '{kind}' is not supported by this endpoint")
     return True
 
 
-def _tool_name(tool: dict[str, Any], path: str) -> str:
-    name = required(tool, "name", str, path)
+def _tool_name(definition: Block) -> str:
+    name = required(definition.data, "name", str, definition)
     if not name:
-        raise invalid_request(f"{path}.name: String should have at least 1 character")
+        raise invalid_request(f"{definition}.name: String should have at least 1 character")
     return name
 
 
@@ -142,15 +143,15 @@ def _apply_change(
     hidden: set[str],
     profile: Profile,
 ) -> None:
-    change = required(block.data, "tool", dict, block.path)
-    path = f"{block.path}.tool"
+    change = required(block.data, "tool", dict, block)
+    path = f"{block}.tool"
     kind = required(change, "type", str, path)
     if kind == "tool_definition":
-        tool = required(change, "definition", dict, path)
-        if _is_server_tool(tool, str(tool.get("type")), f"{path}.definition", profile):
+        definition = Block(required(change, "definition", dict, path), f"{path}.definition")
+        if _is_server_tool(str(definition.type), definition, profile):
             return
-        name = _tool_name(tool, f"{path}.definition")
-        known[name] = Block(f"{path}.definition", tool)
+        name = _tool_name(definition)
+        known[name] = definition
     elif kind == "tool_reference":
         name = required(change, "name", str, path)
         if name not in known:

@@ -7,7 +7,7 @@ its results.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from .._errors import invalid_request
 from .checks import expect, optional, required
@@ -23,18 +23,25 @@ SERVER_BLOCKS = frozenset({
     "web_search_tool_result",
 })  # fmt: skip
 
-_SILENT = SERVER_BLOCKS | {"compaction", "thinking", "redacted_thinking"}  # a turn of nothing else is dropped
+_SILENT = SERVER_BLOCKS | {"thinking", "redacted_thinking"}  # a turn of nothing else is dropped
 
 
-class Block(NamedTuple):
-    """A content block and its place in the request, for errors: ``messages.3.content.0``."""
+class Block:
+    """A content block, which turns into its place in the request for an error: ``messages.3.content.0``.
 
-    path: str
-    data: dict[str, Any]
+    ``where`` is what it stands in, ``index`` its number there; None: it is all of that.
+    """
 
-    @property
-    def type(self) -> Any:
-        return self.data.get("type")
+    __slots__ = ("_index", "_where", "data", "type")
+
+    def __init__(self, data: dict[str, Any], where: object, index: int | None = None) -> None:
+        self.data = data
+        self.type: Any = data.get("type")
+        self._where = where
+        self._index = index
+
+    def __str__(self) -> str:
+        return str(self._where) if self._index is None else f"{self._where}.{self._index}"
 
 
 @dataclass(slots=True)
@@ -66,40 +73,51 @@ def read_history(messages: Sequence[Any], profile: Profile) -> History:
     backwards = range(len(messages) - 1, -1, -1)
     last_user = next((n for n in backwards if isinstance(m := messages[n], dict) and m.get("role") == "user"), -1)
     for n, message in enumerate(messages):
-        path = f"messages.{n}"
-        expect(message, dict, path)
-        role = required(message, "role", str, path)
-        if role not in ("user", "assistant", "system"):
-            raise invalid_request(f"{path}.role: Input should be 'user', 'assistant' or 'system'")
-        blocks = read_blocks(message.get("content", [] if role == "system" else None), f"{path}.content")
-        if role == "system":
-            _read_system(history, message, blocks, path, cleared=n < last_user)
+        if type(message) is not dict:
+            expect(message, dict, f"messages.{n}")
+        role = message.get("role")
+        content = message.get("content")
+        if role == "user":
+            if blocks := read_blocks(content, f"messages.{n}.content"):
+                history.turns.append(Turn("user", blocks))
         elif role == "assistant":
-            _read_assistant(history, blocks)
+            _read_assistant(history, read_blocks(content, f"messages.{n}.content"))
+        elif role == "system":
+            blocks = read_blocks([] if "content" not in message else content, f"messages.{n}.content")
+            _read_system(history, message, blocks, f"messages.{n}", cleared=n < last_user)
         else:
-            history.turns.append(Turn("user", blocks))
-    _place_system(history, profile)
+            required(message, "role", str, f"messages.{n}")
+            raise invalid_request(f"messages.{n}.role: Input should be 'user', 'assistant' or 'system'")
+    if any(turn.role == "system" for turn in history.turns):
+        _place_system(history, profile)
     history.turns = _merge(history.turns)
     if not history.turns:
         raise invalid_request("messages: text content blocks must be non-empty")
     return history
 
 
-def read_blocks(content: Any, path: str) -> list[Block]:
+def read_blocks(content: Any, path: object) -> list[Block]:
     """A message's content as blocks, without the blank text that clients replay and providers refuse."""
     if isinstance(content, str):
-        return [Block(path, {"type": "text", "text": content})] if content.strip() else []
+        return [] if is_blank(content) else [Block({"type": "text", "text": content}, path)]
     if not isinstance(content, list):
         raise invalid_request(f"{path}: Input should be a valid string or list")
     blocks: list[Block] = []
     for m, data in enumerate(content):
-        place = f"{path}.{m}"
-        expect(data, dict, place)
-        kind = required(data, "type", str, place)
-        if kind == "text" and not required(data, "text", str, place).strip():
+        if type(data) is not dict:
+            expect(data, dict, f"{path}.{m}")
+        block = Block(data, path, m)
+        if type(block.type) is not str:
+            required(data, "type", str, block)
+        if block.type == "text" and is_blank(required(data, "text", str, block)):
             continue
-        blocks.append(Block(place, data))
+        blocks.append(block)
     return blocks
+
+
+def is_blank(text: str) -> bool:
+    """Whether a text holds nothing but whitespace."""
+    return not text or text.isspace()
 
 
 def _read_system(history: History, message: dict[str, Any], blocks: list[Block], path: str, *, cleared: bool) -> None:
@@ -113,32 +131,43 @@ def _read_system(history: History, message: dict[str, Any], blocks: list[Block],
         elif block.type == "text":
             texts.append(block)
         else:
-            raise invalid_request(f"{block.path}: unsupported block type '{block.type}'")
+            raise invalid_request(f"{block}: unsupported block type '{block.type}'")
     if texts and not (cleared and message.get("clear_at") == "next_user_message"):
         history.turns.append(Turn("system", texts))
 
 
 def _read_assistant(history: History, blocks: list[Block]) -> None:
-    for position, block in enumerate(blocks):
+    types = {block.type for block in blocks}
+    if "compaction" in types:
+        blocks = _after_compaction(history, blocks)
+        types = {block.type for block in blocks}
+    if not types <= _SILENT:
+        history.turns.append(Turn("assistant", blocks))
+
+
+def _after_compaction(history: History, blocks: list[Block]) -> list[Block]:
+    """What of an assistant's blocks still counts: a summary stands for everything before it."""
+    kept: list[Block] = []
+    for block in blocks:
         if block.type != "compaction":
+            kept.append(block)
             continue
-        summary = optional(block.data, "content", str, block.path)
+        summary = optional(block.data, "content", str, block)
         if summary is None:
             if block.data.get("encrypted_content"):
-                raise invalid_request(f"{block.path}: an encrypted compaction is not supported by this endpoint")
+                raise invalid_request(f"{block}: an encrypted compaction is not supported by this endpoint")
             continue  # a compaction that failed stands for nothing
         text = f"Summary of the conversation so far:\n{summary}"
-        changes = optional(block.data, "tool_changes", list, block.path) or []
-        history.turns = [Turn("user", [Block(block.path, {"type": "text", "text": text})])]
-        history.tool_changes = read_blocks(changes, f"{block.path}.tool_changes")
-        return _read_assistant(history, blocks[position + 1 :])
-    if any(block.type not in _SILENT for block in blocks):
-        history.turns.append(Turn("assistant", [block for block in blocks if block.type != "compaction"]))
+        changes = optional(block.data, "tool_changes", list, block) or []
+        history.turns = [Turn("user", [Block({"type": "text", "text": text}, block)])]
+        history.tool_changes = read_blocks(changes, f"{block}.tool_changes")
+        kept = []
+    return kept
 
 
 def _place_system(history: History, profile: Profile) -> None:
     """Move leading system messages to the system prompt and give the later ones the form the profile wants."""
-    turns = [turn for turn in history.turns if turn.blocks]
+    turns = history.turns
     while turns and turns[0].role == "system":
         history.system += [block.data for block in turns.pop(0).blocks]
     placed: list[Turn] = []
@@ -165,7 +194,7 @@ def _place_system(history: History, profile: Profile) -> None:
 
 def _reminder(blocks: list[Block]) -> Block:
     text = "\n\n".join(block.data["text"] for block in blocks)
-    return Block(blocks[0].path, {"type": "text", "text": f"<system-reminder>\n{text}\n</system-reminder>"})
+    return Block({"type": "text", "text": f"<system-reminder>\n{text}\n</system-reminder>"}, blocks[0])
 
 
 def _merge(turns: list[Turn]) -> list[Turn]:
