@@ -43,14 +43,14 @@ class SSEParser:
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         buffer = self._buffer
         if chunk.endswith(b"\n\n") and not buffer and not self._at_start:  # whole events, as most chunks are
-            return [data for block in chunk[:-2].split(b"\n\n") if (data := _data(block))]
+            return _datas(chunk[:-2])
         buffer += chunk
         if self._at_start and not self._strip_bom():
             return []
         events: list[bytes] = []
         end = buffer.rfind(b"\n\n", self._scanned)
         if end >= 0:
-            events = [data for block in bytes(buffer[:end]).split(b"\n\n") if (data := _data(block))]
+            events = _datas(bytes(buffer[:end]))
             del buffer[: end + 2]
         self._scanned = max(0, len(buffer) - 1)
         if len(buffer) > MAX_EVENT_BYTES:
@@ -75,10 +75,17 @@ class SSEParser:
         return True
 
 
+def _datas(blocks: bytes) -> list[bytes]:
+    """The ``data`` of events with a blank line between them, without those that have none."""
+    if blocks.startswith(b"data: "):
+        datas = blocks[6:].split(b"\n\ndata: ")
+        if blocks.count(b"\n") == 2 * len(datas) - 2:  # each is one line of data, as with nearly every provider
+            return [data for data in datas if data]
+    return [data for block in blocks.split(b"\n\n") if (data := _data(block))]
+
+
 def _data(block: bytes) -> bytes:
     """The joined ``data`` lines of one event."""
-    if block.startswith(b"data: ") and b"\n" not in block:  # nearly every event of every provider
-        return block[6:]
     lines: list[bytes] = []
     for line in block.split(b"\n"):
         name, _, value = line.partition(b":")

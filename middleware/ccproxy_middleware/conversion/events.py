@@ -11,7 +11,7 @@ from .._sse import sse_event
 
 _TEXT_DELTA = (
     b"event: content_block_delta\n"
-    b'data: {"type":"content_block_delta","index":%d,"delta":{"type":"text_delta","text":%b}}\n\n'
+    b'data: {"type":"content_block_delta","index":%d,"delta":{"type":"text_delta","text":'
 )
 
 PING = sse_event("ping", {"type": "ping"})
@@ -39,7 +39,7 @@ class EventWriter:
     blocks: how many blocks were opened so far.
     """
 
-    __slots__ = ("_frames", "blocks", "open")
+    __slots__ = ("_frames", "_text_delta", "blocks", "open")
 
     def __init__(self) -> None:
         self.open: Literal["text", "thinking", "tool_use"] | None = None
@@ -56,6 +56,7 @@ class EventWriter:
         self._frames.append(PING)
 
     def start_text(self) -> None:
+        self._text_delta = _TEXT_DELTA % self.blocks
         self._start("text", {"type": "text", "text": ""})
 
     def start_thinking(self) -> None:
@@ -65,7 +66,7 @@ class EventWriter:
         self._start("tool_use", {"type": "tool_use", "id": id_, "name": name, "input": {}})
 
     def text(self, text: str) -> None:
-        self._frames.append(_TEXT_DELTA % (self.blocks - 1, dumps(text)))  # nearly every event of a stream
+        self._frames.append(self._text_delta + dumps(text) + b"}}\n\n")  # nearly every event of a stream
 
     def thinking(self, text: str) -> None:
         self._delta({"type": "thinking_delta", "thinking": text})

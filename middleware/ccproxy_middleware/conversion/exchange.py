@@ -4,13 +4,14 @@ Nothing is sent before the answer is known to be good, so that a failure still g
 fails later ends in an ``error`` event and a broken body, never cleanly: Claude Code takes a clean end for success.
 """
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import Mapping
 from time import monotonic
+from types import TracebackType
 from typing import Any
 
-import anyio
 from starlette.types import Message, Send
 
 from .._asgi import Headers, get_header
@@ -168,7 +169,7 @@ def _parse(body: bytes) -> Any:
 
 
 class StreamExchange(Exchange):
-    """An exchange whose client asked for a stream.
+    """An exchange whose client asked for a stream, to be entered while the inner app is at work.
 
     ``grace`` is how many seconds of silence may pass before the stream is begun without a first event,
     ``interval`` after how many without output a ping follows, and ``usage_wait`` how many the usage may take that
@@ -191,35 +192,55 @@ class StreamExchange(Exchange):
         self._grace = grace
         self._interval = interval
         self._usage_wait = usage_wait
-        self._ending = anyio.Event()  # upstream has told its finish reason
-        self._ended_at = 0.0
+        self._ended_at: float | None = None  # when upstream has told its finish reason
         self._lock = WriteLock()  # a ping must not come in between two halves of an answer
         self._committed = False
         self._whole: bool | None = None  # whether upstream answers with one JSON body, once that is known
         self._last_output = monotonic()
+        self._timer: asyncio.TimerHandle | None = None
+        self._keeper: asyncio.Task[None] | None = None  # what the timer has set to work
 
-    async def keep_alive(self) -> None:
-        """Start the stream when the grace is over, send pings while upstream is silent, end it when all is said."""
-        with contextlib.suppress(OSError):  # the client is gone, as the inner app will find out too
-            while not self.done:
-                ending = self._ending.is_set()
-                wait = self._next_action(ending) - monotonic()
-                if wait > 0:
-                    with anyio.move_on_after(wait):
-                        await (anyio.sleep_forever() if ending else self._ending.wait())
-                    continue
-                async with self._lock:
-                    if self.done:
-                        return
-                    if ending:
-                        await self._convert(b"", more=False)
-                    elif self._converter.started:
-                        await self._emit(self._converter.ping())
-                    else:
-                        await self._emit(self._converter.start())
+    async def __aenter__(self) -> "StreamExchange":
+        self._set_timer()
+        return self
 
-    def _next_action(self, ending: bool) -> float:
-        if ending:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.wait((self._keeper,))
+            if kind is None and not self._keeper.cancelled() and (failure := self._keeper.exception()) is not None:
+                raise failure
+
+    def _set_timer(self) -> None:
+        """Look again when something is due. Output puts that off, which the timer finds out itself."""
+        wait = self._next_action() - monotonic()
+        self._timer = asyncio.get_running_loop().call_later(max(0.0, wait), self._on_timer)
+
+    def _on_timer(self) -> None:
+        if self._next_action() > monotonic():
+            self._set_timer()
+        elif not self.done:
+            self._keeper = asyncio.create_task(self._keep_alive())
+
+    async def _keep_alive(self) -> None:
+        """Start the stream when the grace is over, send a ping where upstream is silent, end it when all is said."""
+        try:
+            async with self._lock:
+                if self.done:
+                    return
+                if self._ended_at is not None:
+                    return await self._convert(b"", more=False)
+                await self._emit(self._converter.ping() if self._converter.started else self._converter.start())
+        except OSError:  # the client is gone, as the inner app will find out too
+            return
+        self._set_timer()
+
+    def _next_action(self) -> float:
+        if self._ended_at is not None:
             return self._ended_at + self._usage_wait
         return self._last_output + (self._interval if self._committed else self._grace)
 
@@ -268,9 +289,11 @@ class StreamExchange(Exchange):
             await self._emit(frames, more=False)
         elif frames:
             await self._emit(frames)
-        if converter.ending and not self._ending.is_set():
+        if converter.ending and self._ended_at is None:
             self._ended_at = monotonic()
-            self._ending.set()
+            if self._timer is not None:
+                self._timer.cancel()
+            self._set_timer()
 
     async def _emit(self, frames: list[bytes], *, more: bool = True) -> None:
         if not self._committed:

@@ -140,16 +140,8 @@ class FormatConversionMiddleware:
             interval=self.ping_interval,
             usage_wait=self.usage_wait,
         )
-        failure: Exception | None = None
-        async with anyio.create_task_group() as tasks:  # it would wrap what is raised inside in a group
-            tasks.start_soon(stream.keep_alive)
-            try:
-                await self._run(inner_scope, body, stream)
-            except Exception as error:
-                failure = error
-            tasks.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
+        async with stream:
+            await self._run(inner_scope, body, stream)
 
     async def _run(self, scope: Scope, body: BufferedBody, exchange: Exchange) -> None:
         """Call the inner app, and see to it that the client's answer comes to an end.

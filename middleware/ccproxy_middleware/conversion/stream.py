@@ -57,11 +57,6 @@ class StreamConverter:
         self._matched: str | None = None  # the stop sequence that ended the answer
 
     @property
-    def _in_text(self) -> bool:
-        """Whether text goes into the open block just as it comes."""
-        return self._writer.open == "text" and self._splitter is None and self._matcher is None
-
-    @property
     def ending(self) -> bool:
         """Whether upstream has told why it stops: only the usage and its goodbye are still to come."""
         return self._finish_reason is not None and not self.finished
@@ -122,19 +117,18 @@ class StreamConverter:
         self._complete()
 
     def _on_event(self, data: bytes) -> None:
-        if data.startswith(b"[DONE]") and data.strip() == b"[DONE]":
-            if not self._read_any:
-                raise ApiError(502, "api_error", "upstream stream ended without an answer")
-            self._complete()
-            return
         try:
             chunk = self._reader.read(data)
         except ValueError:
+            if data.strip() == b"[DONE]":
+                return self._on_done()
             chunk = None
-        if self._in_text and (text := text_alone(chunk)):  # nearly every event
-            self._malformed = 0
-            self._blocks.text(text)
-            return
+        # Nearly every event brings text that goes into the open block just as it comes.
+        if self._writer.open == "text" and self._splitter is None and self._matcher is None:
+            text = text_alone(chunk)
+            if text:
+                self._malformed = 0
+                return self._blocks.text(text)
         if (failure := upstream_error(chunk, self._context)) is not None:
             raise failure
         if not isinstance(chunk, dict) or not isinstance(chunk.get("choices") or [], list):
@@ -145,6 +139,11 @@ class StreamConverter:
         if not self.started:
             self._start(service_tier(chunk, self._context))
         self._on_chunk(chunk)
+
+    def _on_done(self) -> None:
+        if not self._read_any:
+            raise ApiError(502, "api_error", "upstream stream ended without an answer")
+        self._complete()
 
     def _on_malformed(self) -> None:
         if self._malformed == 0:
