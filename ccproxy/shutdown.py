@@ -3,8 +3,7 @@
 import asyncio
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -35,34 +34,32 @@ class Shutdown:
         self._timer: asyncio.TimerHandle | None = None
         self._told = False
         self._over = False
-        self._running: set[anyio.CancelScope] = set()
-        self._endless: set[anyio.CancelScope] = set()
+        self._running: set[asyncio.Timeout] = set()
+        self._endless: set[asyncio.Timeout] = set()
 
     def begin(self) -> None:
         """Start the clock. Called in the event loop; a second call changes nothing."""
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._grace, self._end)
-            for scope in tuple(self._endless):
-                scope.cancel()
+            for limit in tuple(self._endless):
+                _expire(limit)
 
-    @contextmanager
-    def limit(self) -> Iterator[anyio.CancelScope]:
-        """A scope for one answer, which is cancelled when the time is over."""
-        with anyio.CancelScope() as scope:
-            self._running.add(scope)
-            if self._over:
-                scope.cancel()
-            try:
-                yield scope
-            finally:
-                self._running.discard(scope)
-                self._endless.discard(scope)
+    def add(self, limit: asyncio.Timeout) -> None:
+        """Let an answer's limit, which has been entered, expire when the time is over."""
+        self._running.add(limit)
+        if self._over:
+            _expire(limit)
 
-    def does_not_end(self, scope: anyio.CancelScope) -> None:
+    def discard(self, limit: asyncio.Timeout) -> None:
+        """The answer has come to its end."""
+        self._running.discard(limit)
+        self._endless.discard(limit)
+
+    def does_not_end(self, limit: asyncio.Timeout) -> None:
         """For an answer that would use up every grace period, such as the events for a page that is open."""
-        self._endless.add(scope)
+        self._endless.add(limit)
         if self._timer is not None:
-            scope.cancel()
+            _expire(limit)
 
     def on_signals(self) -> None:
         """Begin at SIGTERM or SIGINT, if this process and its signals are uvicorn's; else change nothing.
@@ -100,8 +97,13 @@ class Shutdown:
 
     def _end(self) -> None:
         self._over = True
-        for scope in tuple(self._running):
-            scope.cancel()
+        for limit in tuple(self._running):
+            _expire(limit)
+
+
+def _expire(limit: asyncio.Timeout) -> None:
+    if not limit.expired():
+        limit.reschedule(0)
 
 
 class ShutdownMiddleware:
@@ -134,9 +136,18 @@ class ShutdownMiddleware:
                     cut = not message["body"].endswith(b"\n\n")
             await send(message)
 
-        with self._shutdown.limit() as limit:
-            await self.app(scope, receive, send_watched)
-        if complete or not limit.cancelled_caught:
+        limit = asyncio.timeout(None)
+        try:
+            async with limit:
+                self._shutdown.add(limit)
+                await self.app(scope, receive, send_watched)
+            return
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        finally:
+            self._shutdown.discard(limit)
+        if complete:
             return
         retry = [("retry-after", "1")]
         error = ApiError(529, "overloaded_error", "this proxy is shutting down; please try again", headers=retry)
