@@ -54,15 +54,15 @@ def create_app(
     converted = FormatConversionMiddleware(target, provider=settings.provider, options=options)
     tested = converted if FormatConversionMiddleware in classes else target
     routes = [
-        Route("/", Root(settings, [getattr(layer, "__name__", "?") for layer in classes]), methods=["GET"]),
-        Route("/health", health),
-        Route("/test-connection", ConnectionTest(tested, settings), methods=["GET"]),
         # What reaches the endpoint: converted requests, and Anthropic's own where no layer converts.
         Route("/v1/chat/completions", target, methods=["POST"]),
         Route("/v1/messages", target, methods=["POST"]),
         Route("/v1/messages/count_tokens", target, methods=["POST"]),
         Route("/v1/models", target, methods=["GET"]),
         Route("/v1/models/{id:path}", target, methods=["GET"]),
+        Route("/", Root(settings, [getattr(layer, "__name__", "?") for layer in classes]), methods=["GET"]),
+        Route("/health", health),
+        Route("/test-connection", ConnectionTest(tested, settings), methods=["GET"]),
     ]
     if options.get("count_tokens", "local") != "local":  # a provider that counts does it there
         routes += [Route(path, target, methods=["POST"]) for path in ("/tokenize", "/apply-template")]

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-import anyio
-import anyio.lowlevel
 import httpx
 from starlette.types import Receive, Scope, Send
 
@@ -39,26 +37,35 @@ _MAX_ID = 100  # characters of the provider's id for a request
 _CONNECTED = "connection.connect_tcp.complete"
 _PROGRESS = frozenset((_CONNECTED, "http11.send_request_body.complete"))
 _DECODABLE = frozenset(("gzip", "deflate", "identity"))
+_REQUEST_IDS = (b"x-request-id", b"request-id", b"apim-request-id", b"cf-ray")
 
 _parse = lru_cache(maxsize=64)(httpx.URL)  # nearly all requests have the same few URLs
 
 
-@dataclass(slots=True)
 class _Answer:
     """A provider's answer whose headers are there.
 
-    decoded: the chunks are, of a content-encoding. whole: ``held`` is all of the body.
+    headers: by their names in lower case, the first of each. decoded: the chunks are, of a content-encoding.
+    held: what of the body has been read. whole: that is all of it.
     """
 
-    response: httpx.Response
-    chunks: AsyncGenerator[bytes, None]
-    decoded: bool
-    held: bytes = b""
-    whole: bool = False
+    __slots__ = ("chunks", "decoded", "headers", "held", "response", "status", "whole")
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.response = response
+        self.status = response.status_code
+        self.headers = {name.lower(): value for name, value in reversed(response.headers.raw)}
+        self.decoded = b"content-encoding" in self.headers and _is_decodable(response.headers["content-encoding"])
+        # The bytes as they come are taken from the stream itself: httpx's aiter_raw would only count them.
+        raw: Any = response.stream
+        self.chunks: AsyncIterator[bytes] = response.aiter_bytes() if self.decoded else aiter(raw)
+        self.held = b""
+        self.whole = False
 
     async def aclose(self) -> None:
         """Give the connection back, or break it off if the body was not read to its end."""
-        await self.chunks.aclose()
+        if isinstance(self.chunks, AsyncGenerator):
+            await self.chunks.aclose()
         await self.response.aclose()
 
 
@@ -125,6 +132,7 @@ class Forward:
         self._opened: dict[asyncio.AbstractEventLoop, _Opened] = {}
         self._timeout = timeout
         self._connect_limit = min(CONNECT_LIMIT, timeout)
+        self._timeouts = httpx.Timeout(None, connect=self._connect_limit).as_dict()
         self._max_retries = max_retries
 
     def __repr__(self) -> str:
@@ -190,8 +198,8 @@ class Forward:
             _tell(scope, error, secrets)
             return await send_error(scope, send, error)
         if record is not None:
-            record.upstream_status = answer.response.status_code
-            record.upstream_request_id = _upstream_request_id(answer.response, secrets)
+            record.upstream_status = answer.status
+            record.upstream_request_id = _upstream_request_id(answer, secrets)
         async with aclosing(answer):
             await self._relay(scope, send, answer, secrets)
 
@@ -227,8 +235,7 @@ class Forward:
                     continue
                 raise _broken(exc) from exc
             else:
-                response = answer.response
-                wait = retry_delay(response.status_code, response.headers, answer.held, attempt)
+                wait = retry_delay(answer.status, answer.response.headers, answer.held, attempt)
                 if wait is None or attempt >= self._max_retries:
                     return answer
                 await answer.aclose()
@@ -249,8 +256,7 @@ class Forward:
         body: bytes,
     ) -> _Answer:
         """One request. The bodies of errors are read here, as far as they are small."""
-        timeouts = httpx.Timeout(None, connect=self._connect_limit)
-        extensions = {"timeout": timeouts.as_dict(), "trace": progress}
+        extensions = {"timeout": self._timeouts, "trace": progress}
         request = httpx.Request(method, _parse(url), headers=headers, content=body, extensions=extensions)
         try:
             async with asyncio.timeout(self._connect_limit + self._timeout) as progress.deadline:
@@ -261,75 +267,69 @@ class Forward:
             raise
         finally:
             progress.deadline = None
-        encoding = response.headers.get("content-encoding")
-        decoded = encoding is not None and all(name.strip().lower() in _DECODABLE for name in encoding.split(","))
-        chunks = response.aiter_bytes() if decoded else response.aiter_raw()
-        answer = _Answer(response, chunks, decoded)  # type: ignore[arg-type]  # httpx types generators as iterators
+        answer = _Answer(response)
         try:
-            if response.status_code >= 400:
+            if answer.status >= 400:
                 await self._hold(answer)
-            elif response.status_code >= 300:
-                raise _redirected(response)
+            elif answer.status >= 300:
+                raise _redirected(answer)
         except BaseException:
             await answer.aclose()
             raise
         return answer
 
     async def _hold(self, answer: _Answer) -> None:
-        async with self._reading() as body:
-            while len(answer.held) < MAX_HELD:
-                chunk = await body.read(answer.chunks)
-                if chunk is None:
-                    answer.whole = True
-                    return
-                answer.held += chunk
-
-    @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[IdleLimit]:
-        """Reads of a body, whose failures become an ApiError."""
         limit = IdleLimit(self._timeout)
         try:
             async with limit:
-                yield limit
-        except httpx.TimeoutException as exc:
-            raise self._timed_out("in its answer") from exc
-        except TimeoutError as exc:
-            if not limit.expired:
-                raise
-            raise self._timed_out("in its answer") from exc
-        except httpx.RequestError as exc:
-            raise _broken(exc) from exc
+                while len(answer.held) < MAX_HELD:
+                    chunk = await limit.read(answer.chunks)
+                    if chunk is None:
+                        answer.whole = True
+                        return
+                    answer.held += chunk
+        except (httpx.RequestError, TimeoutError) as exc:
+            raise self._read_failure(exc, limit) from exc
+
+    def _read_failure(self, exc: Exception, limit: IdleLimit) -> ApiError:
+        """What a failed read of a body means. Raises the failure again if it is another one's."""
+        if isinstance(exc, httpx.TimeoutException) or limit.expired:
+            return self._timed_out("in its answer")
+        if isinstance(exc, httpx.RequestError):
+            return _broken(exc)
+        raise exc
 
     async def _relay(self, scope: Scope, send: Send, answer: _Answer, secrets: list[bytes]) -> None:
         """Send the answer on. Raises StreamAborted if the provider breaks it off."""
-        response = answer.response
-        failed = response.status_code >= 400
-        is_stream = response.headers.get("content-type", "").lower().startswith("text/event-stream")
+        failed = answer.status >= 400
+        is_stream = answer.headers.get(b"content-type", b"").lower().startswith(b"text/event-stream")
         drop: list[bytes] = []
         if answer.decoded:
             drop.append(b"content-encoding")
         if is_stream or failed or answer.decoded:
             drop.append(b"content-length")
-        headers = response_headers(response.headers.raw, secrets, *drop)
+        headers = response_headers(answer.response.headers.raw, secrets, *drop)
         redactor = Redactor(secrets, text=not failed)
         held = redact(answer.held, secrets) if answer.whole else redactor.feed(answer.held)
         if answer.whole and scope["method"] != "HEAD":
             headers.append((b"content-length", str(len(held)).encode()))
-        await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         if held:
             await send({"type": "http.response.body", "body": held, "more_body": True})
-        try:
-            if not answer.whole:
-                async with self._reading() as body:
-                    while (chunk := await body.read(answer.chunks)) is not None:
+        if not answer.whole:
+            limit = IdleLimit(self._timeout)
+            try:
+                async with limit:
+                    while (chunk := await limit.read(answer.chunks)) is not None:
                         if passed := redactor.feed(chunk):
                             await send({"type": "http.response.body", "body": passed, "more_body": True})
-        except ApiError as error:
-            _tell(scope, error, secrets)
-            if is_stream:
-                event = error_event(scope, error, cut=True)
-                await send({"type": "http.response.body", "body": event, "more_body": True})
-            raise StreamAborted(error.message, error) from error
+            except (httpx.RequestError, TimeoutError) as exc:
+                error = self._read_failure(exc, limit)
+                _tell(scope, error, secrets)
+                if is_stream:
+                    event = error_event(scope, error, cut=True)
+                    await send({"type": "http.response.body", "body": event, "more_body": True})
+                raise StreamAborted(error.message, error) from exc
         await send({"type": "http.response.body", "body": redactor.finish(), "more_body": False})
 
     async def _client(self) -> httpx.AsyncClient:
@@ -356,16 +356,22 @@ async def _hold_open(client: httpx.AsyncClient) -> AsyncGenerator[httpx.AsyncCli
 
 
 async def _disconnected(body: BufferedBody) -> None:
-    """Return when the client has gone away."""
-    while (await body())["type"] != "http.disconnect":
-        await anyio.lowlevel.checkpoint()  # a foreign receive may have an endless supply of other messages
+    """Return when the client has gone away. The first message is the request, which is whole already."""
+    await body()
+    while True:
+        message = await body()
+        if message["type"] == "http.disconnect":
+            return
+        await asyncio.sleep(0)  # a foreign receive may have an endless supply of other messages
 
 
-def _upstream_request_id(response: httpx.Response, secrets: list[bytes]) -> str | None:
-    for name in ("x-request-id", "request-id", "apim-request-id", "cf-ray"):
-        if name in response.headers:
-            return redact(response.headers[name].encode(), secrets).decode()[:_MAX_ID]
-    return None
+def _is_decodable(encoding: str) -> bool:
+    return all(coding.strip().lower() in _DECODABLE for coding in encoding.split(","))
+
+
+def _upstream_request_id(answer: _Answer, secrets: list[bytes]) -> str | None:
+    id_ = next((answer.headers[name] for name in _REQUEST_IDS if name in answer.headers), None)
+    return None if id_ is None else redact(id_, secrets).decode("latin-1")[:_MAX_ID]
 
 
 def _tell(scope: Scope, error: ApiError, secrets: list[bytes]) -> None:
@@ -379,7 +385,7 @@ def _broken(exc: Exception) -> ApiError:
     return ApiError(502, "api_error", f"the provider's answer broke off or was not HTTP: {reason}")
 
 
-def _redirected(response: httpx.Response) -> ApiError:
-    target = response.headers.get("location", "").partition("?")[0] or "nowhere"
+def _redirected(answer: _Answer) -> ApiError:
+    target = answer.headers.get(b"location", b"").decode("latin-1").partition("?")[0] or "nowhere"
     message = f"the provider redirects to {target}, which is not followed: give its final address as the base URL"
     return ApiError(502, "api_error", message)

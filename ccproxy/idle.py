@@ -1,7 +1,7 @@
 """How long a body may be silent."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncIterator
 from types import TracebackType
 
 
@@ -35,7 +35,7 @@ class IdleLimit:
         self._timer.cancel()
         await self._timeout.__aexit__(kind, exc, traceback)
 
-    async def read(self, chunks: AsyncGenerator[bytes, None]) -> bytes | None:
+    async def read(self, chunks: AsyncIterator[bytes]) -> bytes | None:
         """The next chunk, None at the end."""
         self._reading_since = self._loop.time()
         chunk = await anext(chunks, None)

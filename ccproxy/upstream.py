@@ -12,9 +12,8 @@ from ccproxy_middleware._asgi import Headers
 from ccproxy_middleware._errors import ApiError
 
 _FROM_CLIENT = frozenset((b"content-type", b"accept", b"anthropic-version", b"anthropic-beta"))
-_HOP_BY_HOP = frozenset(
+_HOP_BY_HOP = frozenset(  # besides connection, which names more of them
     (
-        b"connection",
         b"keep-alive",
         b"proxy-authenticate",
         b"proxy-authorization",
@@ -27,6 +26,7 @@ _HOP_BY_HOP = frozenset(
 )
 # About the provider's host or connection, or written by our own server.
 _NOT_FOR_CLIENT = frozenset((b"set-cookie", b"alt-svc", b"strict-transport-security", b"date", b"server"))
+_NOT_PASSED = _HOP_BY_HOP | _NOT_FOR_CLIENT
 _CREDENTIAL = re.compile(rb"(?i)key|token|secret|auth|passw|credential|cookie|signature")
 _BESIDE_V1 = ("/tokenize", "/apply-template")  # of vLLM and llama.cpp: where they count tokens
 _MIN_SECRET = 4  # shorter "keys" are placeholders for local servers, and parts of other words
@@ -59,11 +59,12 @@ class Upstream:
         self._query = [url.query.decode("ascii")] if url.query else []
         if api_version is not None and "api-version" not in url.params:
             self._query.append(f"api-version={quote(api_version, safe='')}")
-        self._auth: Headers = []
+        auth: Headers = []
         if api_key is not None and api_version is not None:
-            self._auth = [(b"api-key", api_key.encode())]
+            auth = [(b"api-key", api_key.encode())]
         elif api_key is not None:
-            self._auth = [(b"authorization", b"Bearer " + api_key.encode())]
+            auth = [(b"authorization", b"Bearer " + api_key.encode())]
+        self._own: Headers = [(b"user-agent", user_agent()), (b"accept-encoding", b"identity"), *auth]
         self._secrets = [api_key.encode()] if api_key is not None and len(api_key) >= _MIN_SECRET else []
 
     @property
@@ -92,25 +93,29 @@ class Upstream:
 
     def request_headers(self, client: Iterable[tuple[bytes, bytes]], custom: Headers) -> Headers:
         """The allow-listed headers of the client and our own, overridden by the custom ones name by name."""
-        headers = [(name.lower(), value) for name, value in client if name.lower() in _FROM_CLIENT]
-        headers += [(b"user-agent", user_agent()), (b"accept-encoding", b"identity"), *self._auth]
+        headers = [(lower, value) for name, value in client if (lower := name.lower()) in _FROM_CLIENT] + self._own
+        if not custom:
+            return headers
         overridden = {name.lower() for name, _ in custom}
         return [header for header in headers if header[0] not in overridden] + custom
 
     def secrets(self, custom: Headers) -> list[bytes]:
         """The credentials that are sent with a request, and must not come back."""
+        if not custom:
+            return self._secrets
         others = [value.rpartition(b" ")[2] for name, value in custom if _CREDENTIAL.search(name)]
         return self._secrets + [value for value in others if len(value) >= _MIN_SECRET]
 
 
 def response_headers(headers: Iterable[tuple[bytes, bytes]], secrets: list[bytes], *drop: bytes) -> Headers:
     """The provider's headers that are the client's business; ``drop`` names further ones that are not."""
-    pairs = [(name.lower(), value) for name, value in headers]
-    dropped = {*_HOP_BY_HOP, *_NOT_FOR_CLIENT, *drop}
-    for name, value in pairs:
+    kept = [(lower, value) for name, value in headers if (lower := name.lower()) not in _NOT_PASSED]
+    dropped = set(drop)
+    for name, value in kept:
         if name == b"connection":
+            dropped.add(name)
             dropped.update(token.strip().lower() for token in value.split(b","))
-    return [(name, value) for name, value in pairs if name not in dropped and redact(value, secrets) == value]
+    return [(name, value) for name, value in kept if name not in dropped and redact(value, secrets) == value]
 
 
 def redact(data: bytes, secrets: list[bytes]) -> bytes:

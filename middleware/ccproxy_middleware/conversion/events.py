@@ -10,8 +10,7 @@ from .._json import dumps
 from .._sse import sse_event
 
 _TEXT_DELTA = (
-    b"event: content_block_delta\n"
-    b'data: {"type":"content_block_delta","index":%d,"delta":{"type":"text_delta","text":'
+    b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":{"type":"text_delta","text":'
 )
 
 PING = sse_event("ping", {"type": "ping"})

@@ -21,8 +21,10 @@ def response_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, 
     Resets become RFC 3339 times in UTC, rounded up to seconds. Values that are no numbers or times are left
     out.
     """
-    values = _read(headers)
+    values = _read(pair for pair in headers if pair[0].lower().startswith(b"x-ratelimit-"))
     converted: list[tuple[str, str]] = []
+    if not values:
+        return converted
     now = time.time()
     for what in ("requests", "tokens"):
         for field in ("limit", "remaining"):

@@ -234,7 +234,7 @@ def _set_identity(body: dict[str, Any], data: Mapping[str, Any], profile: Profil
     """Who asks, for the provider's abuse checks and its cache's routing, and the service tier."""
     metadata = optional(data, "metadata", dict) or {}
     user_id = optional(metadata, "user_id", str, "metadata")
-    if user_id:
+    if user_id and (profile.user_field != "none" or profile.prompt_cache_key):
         digest = sha256(user_id.encode()).hexdigest()
         if profile.user_field != "none":
             body[profile.user_field] = user_id if len(user_id) <= _USER_ID_MAX else digest
