@@ -15,7 +15,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from ccproxy.transport import AiohttpTransport, make_client
+from ccproxy.client import make_client
+from ccproxy.transport import AiohttpTransport
 
 base_url = os.environ["FLOOR_BASE_URL"]
 

@@ -5,13 +5,12 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal
 
 import httpx
 from starlette.types import Receive, Scope, Send
 
-from ccproxy_middleware._asgi import BufferedBody, Headers, TooDeep, route_path
+from ccproxy_middleware._asgi import BufferedBody, Headers, TooDeep, get_header, route_path
 from ccproxy_middleware._errors import (
     ApiError,
     StreamAborted,
@@ -23,9 +22,9 @@ from ccproxy_middleware._errors import (
 )
 from ccproxy_middleware._record import Record, get_record
 
+from .client import CONNECT_LIMIT, Answer, ask, make_client
 from .idle import IdleLimit
 from .retries import backoff, retry_delay
-from .transport import CONNECT_LIMIT, make_client
 from .upstream import Redactor, Upstream, redact, response_headers
 
 log = logging.getLogger("ccproxy.forward")
@@ -36,37 +35,7 @@ _MAX_ID = 100  # characters of the provider's id for a request
 
 _CONNECTED = "connection.connect_tcp.complete"
 _PROGRESS = frozenset((_CONNECTED, "http11.send_request_body.complete"))
-_DECODABLE = frozenset(("gzip", "deflate", "identity"))
 _REQUEST_IDS = (b"x-request-id", b"request-id", b"apim-request-id", b"cf-ray")
-
-_parse = lru_cache(maxsize=64)(httpx.URL)  # nearly all requests have the same few URLs
-
-
-class _Answer:
-    """A provider's answer whose headers are there.
-
-    headers: by their names in lower case, the first of each. decoded: the chunks are, of a content-encoding.
-    held: what of the body has been read. whole: that is all of it.
-    """
-
-    __slots__ = ("chunks", "decoded", "headers", "held", "response", "status", "whole")
-
-    def __init__(self, response: httpx.Response) -> None:
-        self.response = response
-        self.status = response.status_code
-        self.headers = {name.lower(): value for name, value in reversed(response.headers.raw)}
-        self.decoded = b"content-encoding" in self.headers and _is_decodable(response.headers["content-encoding"])
-        # The bytes as they come are taken from the stream itself: httpx's aiter_raw would only count them.
-        raw: Any = response.stream
-        self.chunks: AsyncIterator[bytes] = response.aiter_bytes() if self.decoded else aiter(raw)
-        self.held = b""
-        self.whole = False
-
-    async def aclose(self) -> None:
-        """Give the connection back, or break it off if the body was not read to its end."""
-        if isinstance(self.chunks, AsyncGenerator):
-            await self.chunks.aclose()
-        await self.response.aclose()
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +181,7 @@ class Forward:
                 model = None
         return self._upstream.url(route_path(scope), scope["query_string"], model)
 
-    async def _ask(self, method: str, url: str, headers: Headers, body: bytes, record: Record | None) -> _Answer:
+    async def _ask(self, method: str, url: str, headers: Headers, body: bytes, record: Record | None) -> Answer:
         """The provider's answer, after retries where they are due. Raises ApiError if there is none."""
         client = await self._client()
         attempt = 0
@@ -235,7 +204,7 @@ class Forward:
                     continue
                 raise _broken(exc) from exc
             else:
-                wait = retry_delay(answer.status, answer.response.headers, answer.held, attempt)
+                wait = retry_delay(answer.status, httpx.Headers(answer.headers), answer.held, attempt)
                 if wait is None or attempt >= self._max_retries:
                     return answer
                 await answer.aclose()
@@ -254,20 +223,17 @@ class Forward:
         url: str,
         headers: Headers,
         body: bytes,
-    ) -> _Answer:
+    ) -> Answer:
         """One request. The bodies of errors are read here, as far as they are small."""
-        extensions = {"timeout": self._timeouts, "trace": progress}
-        request = httpx.Request(method, _parse(url), headers=headers, content=body, extensions=extensions)
         try:
             async with asyncio.timeout(self._connect_limit + self._timeout) as progress.deadline:
-                response = await client.send(request, stream=True, follow_redirects=False)
+                answer = await ask(client, method, url, headers, body, {"timeout": self._timeouts, "trace": progress})
         except TimeoutError:  # a busy event loop may find this limit and the connect's own passed at once
             if progress.connecting and not progress.connected:
-                raise httpx.ConnectTimeout("the connect took too long", request=request) from None
+                raise httpx.ConnectTimeout("the connect took too long") from None
             raise
         finally:
             progress.deadline = None
-        answer = _Answer(response)
         try:
             if answer.status >= 400:
                 await self._hold(answer)
@@ -278,7 +244,7 @@ class Forward:
             raise
         return answer
 
-    async def _hold(self, answer: _Answer) -> None:
+    async def _hold(self, answer: Answer) -> None:
         limit = IdleLimit(self._timeout)
         try:
             async with limit:
@@ -299,16 +265,16 @@ class Forward:
             return _broken(exc)
         raise exc
 
-    async def _relay(self, scope: Scope, send: Send, answer: _Answer, secrets: list[bytes]) -> None:
+    async def _relay(self, scope: Scope, send: Send, answer: Answer, secrets: list[bytes]) -> None:
         """Send the answer on. Raises StreamAborted if the provider breaks it off."""
         failed = answer.status >= 400
-        is_stream = answer.headers.get(b"content-type", b"").lower().startswith(b"text/event-stream")
+        is_stream = (get_header(answer.headers, b"content-type") or "").lower().startswith("text/event-stream")
         drop: list[bytes] = []
         if answer.decoded:
             drop.append(b"content-encoding")
         if is_stream or failed or answer.decoded:
             drop.append(b"content-length")
-        headers = response_headers(answer.response.headers.raw, secrets, *drop)
+        headers = response_headers(answer.headers, secrets, *drop)
         redactor = Redactor(secrets, text=not failed)
         held = redact(answer.held, secrets) if answer.whole else redactor.feed(answer.held)
         if answer.whole and scope["method"] != "HEAD":
@@ -365,12 +331,8 @@ async def _disconnected(body: BufferedBody) -> None:
         await asyncio.sleep(0)  # a foreign receive may have an endless supply of other messages
 
 
-def _is_decodable(encoding: str) -> bool:
-    return all(coding.strip().lower() in _DECODABLE for coding in encoding.split(","))
-
-
-def _upstream_request_id(answer: _Answer, secrets: list[bytes]) -> str | None:
-    id_ = next((answer.headers[name] for name in _REQUEST_IDS if name in answer.headers), None)
+def _upstream_request_id(answer: Answer, secrets: list[bytes]) -> str | None:
+    id_ = next((value for name, value in answer.headers if name in _REQUEST_IDS), None)
     return None if id_ is None else redact(id_, secrets).decode("latin-1")[:_MAX_ID]
 
 
@@ -385,7 +347,7 @@ def _broken(exc: Exception) -> ApiError:
     return ApiError(502, "api_error", f"the provider's answer broke off or was not HTTP: {reason}")
 
 
-def _redirected(answer: _Answer) -> ApiError:
-    target = answer.headers.get(b"location", b"").decode("latin-1").partition("?")[0] or "nowhere"
+def _redirected(answer: Answer) -> ApiError:
+    target = (get_header(answer.headers, b"location") or "").partition("?")[0] or "nowhere"
     message = f"the provider redirects to {target}, which is not followed: give its final address as the base URL"
     return ApiError(502, "api_error", message)

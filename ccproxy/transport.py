@@ -1,7 +1,7 @@
-"""The HTTP client towards the provider: httpx's face, with aiohttp doing the network work.
+"""httpx's transport with aiohttp doing the network work.
 
-httpx's own transport costs twice the CPU per small request and five times per streamed chunk. It stays as the
-alternative; every failure is the same httpx exception with both.
+httpx's own costs twice the CPU per small request and five times per streamed chunk. It stays as the alternative;
+every failure is the same httpx exception with both.
 """
 
 import asyncio
@@ -9,56 +9,20 @@ import io
 import ssl
 import urllib.request
 from base64 import b64encode
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Mapping
 from functools import cached_property, lru_cache
-from http.cookiejar import CookieJar, DefaultCookiePolicy
-from types import SimpleNamespace
-from typing import Any, Literal
+from types import SimpleNamespace, TracebackType
+from typing import Any
 
 import aiohttp
 import httpx
 import yarl
 
-CONNECT_LIMIT = 10.0
 KEEPALIVE = 60.0  # seconds: longer than an agent's tool calls usually take, shorter than load balancers wait
 MAX_HEADER = 64 * 1024
 
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _OWN_HEADERS = ("accept", "accept-encoding", "content-type", "user-agent")  # aiohttp would add its own
-
-
-def make_client(transport: Literal["aiohttp", "httpx"] = "aiohttp", *, timeout: float = 90.0) -> httpx.AsyncClient:
-    """A client fit for an LLM proxy: no cap on connections, all kept alive, no redirects, no cookies.
-
-    ``timeout`` is the limit in seconds between two reads, and for a connect where it is less than ten.
-    ``HTTP_PROXY``, ``HTTPS_PROXY`` and ``NO_PROXY`` are honoured, but never for loopback. Nothing is opened
-    before the first request; close the client in the event loop that has used it.
-    """
-    timeouts = httpx.Timeout(timeout, connect=min(CONNECT_LIMIT, timeout), pool=None)
-    cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
-    if transport == "aiohttp":
-        return _Client(transport=AiohttpTransport(), timeout=timeouts, cookies=cookies, trust_env=False)
-    return httpx.AsyncClient(
-        limits=httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=KEEPALIVE),
-        mounts={f"all://{host}" if ":" not in host else f"all://[{host}]": None for host in _LOOPBACK},
-        timeout=timeouts,
-        cookies=cookies,
-    )
-
-
-class _Client(httpx.AsyncClient):
-    """Hands a streamed request straight to its transport: what httpx does around it serves what is off here.
-
-    That is authentication, redirects, cookies and hooks, which take a tenth of a small request's time.
-    """
-
-    async def send(self, request: httpx.Request, *, stream: bool = False, **options: Any) -> httpx.Response:
-        if not stream or self.is_closed:
-            return await super().send(request, stream=stream, **options)
-        response = await self._transport.handle_async_request(request)
-        response.request = request
-        return response
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
@@ -73,31 +37,54 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request, whose body must be in memory; returns as soon as the headers are there."""
-        session = self._session
-        if session is None:
-            session = self._session = _open_session()
-        timeout = request.extensions.get("timeout", {})
-        with _as_httpx(request):
-            proxy = _proxy_for(request.url.scheme, request.url.host, request.url.port)
-            response = await session.request(
-                request.method,
-                yarl.URL(str(request.url), encoded=True),
-                headers=request.headers.multi_items(),
-                data=io.BytesIO(request.content) if request.content else None,  # sent in pieces, unlike bytes
-                allow_redirects=False,
-                skip_auto_headers=_OWN_HEADERS,
-                timeout=aiohttp.ClientTimeout(connect=timeout.get("connect"), sock_read=timeout.get("read")),
-                proxy=str(proxy.url) if proxy else None,
-                proxy_headers=_proxy_headers(proxy),
-                ssl=self._ssl_context if "https" in (request.url.scheme, proxy and proxy.url.scheme) else True,
-                trace_request_ctx=request.extensions.get("trace"),
-            )
+        response, stream = await self.open(
+            request.method,
+            str(request.url),
+            request.headers.multi_items(),
+            request.content,
+            request.extensions,
+            request,
+        )
         return httpx.Response(
             response.status,
             headers=list(response.raw_headers),
-            stream=_Stream(request, response),
+            stream=stream,
             extensions={"http_version": b"HTTP/1.1", "reason_phrase": (response.reason or "").encode()},
         )
+
+    async def open(
+        self,
+        method: str,
+        url: str,
+        headers: list[tuple[str, str]],
+        body: bytes,
+        extensions: Mapping[str, Any],
+        request: httpx.Request | None = None,
+    ) -> tuple[aiohttp.ClientResponse, httpx.AsyncByteStream]:
+        """Send a request: the answer as soon as its headers are there, and its body.
+
+        ``extensions`` are httpx's; ``request`` is what the exceptions name. Raises httpx.RequestError.
+        """
+        timeout = extensions.get("timeout", {})
+        session = self._session
+        if session is None:
+            session = self._session = _open_session()
+        with _AsHttpx(request):
+            target = _target(url)
+            proxy = _proxy_for(target.scheme, target.host or "", target.explicit_port)
+            response = await session.request(
+                method,
+                target,
+                headers=headers,
+                data=io.BytesIO(body) if body else None,  # sent in pieces, unlike bytes
+                allow_redirects=False,
+                timeout=_client_timeout(timeout.get("connect"), timeout.get("read")),
+                proxy=str(proxy.url) if proxy else None,
+                proxy_headers=_proxy_headers(proxy),
+                ssl=self._ssl_context if "https" in (target.scheme, proxy and proxy.url.scheme) else True,
+                trace_request_ctx=extensions.get("trace"),
+            )
+        return response, _Stream(request, response)
 
     async def aclose(self) -> None:
         if self._session is not None:
@@ -112,7 +99,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 class _Stream(httpx.AsyncByteStream):
     """A response's body, in the pieces that have arrived."""
 
-    def __init__(self, request: httpx.Request, response: aiohttp.ClientResponse) -> None:
+    def __init__(self, request: httpx.Request | None, response: aiohttp.ClientResponse) -> None:
         self._request = request
         self._response = response
         protocol = response.connection.protocol if response.connection is not None else None
@@ -126,7 +113,7 @@ class _Stream(httpx.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         content = self._response.content
-        with _as_httpx(self._request):
+        with _AsHttpx(self._request):
             try:
                 async for chunk in content.iter_any():
                     yield chunk
@@ -160,6 +147,7 @@ def _open_session() -> aiohttp.ClientSession:
         auto_decompress=False,
         max_line_size=MAX_HEADER,
         max_field_size=MAX_HEADER,
+        skip_auto_headers=_OWN_HEADERS,
         trace_configs=[_trace_config()],
     )
 
@@ -186,7 +174,7 @@ def _proxy_for(scheme: str, host: str, port: int | None) -> httpx.Proxy | None:
     """The proxy that the environment names for this origin. Raises ProxyError for one that is not HTTP."""
     proxies = urllib.request.getproxies()
     url = proxies.get(scheme) or proxies.get("all")
-    if not url or host in _LOOPBACK or urllib.request.proxy_bypass(f"{host}:{port}" if port else host):
+    if not url or host in LOOPBACK or urllib.request.proxy_bypass(f"{host}:{port}" if port else host):
         return None
     proxy = httpx.Proxy(url if "://" in url else f"http://{url}")
     if proxy.url.scheme not in ("http", "https"):
@@ -201,26 +189,54 @@ def _proxy_headers(proxy: httpx.Proxy | None) -> dict[str, str] | None:
     return {"authorization": "Basic " + b64encode(":".join(proxy.auth).encode()).decode()}
 
 
-@contextmanager
-def _as_httpx(request: httpx.Request) -> Iterator[None]:
-    """The map from aiohttp's exceptions to httpx's, in the order in which they are looked for."""
-    try:
-        yield
-    except aiohttp.ConnectionTimeoutError as exc:
-        raise httpx.ConnectTimeout("the connect took too long", request=request) from exc
-    except TimeoutError as exc:  # aiohttp's SocketTimeoutError is one
-        raise httpx.ReadTimeout("nothing came in time", request=request) from exc
-    except (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError) as exc:
-        raise httpx.ProxyError("the proxy refuses or can't be reached", request=request) from exc
-    except aiohttp.ClientConnectorError as exc:  # refused, DNS, TLS
-        raise httpx.ConnectError(str(exc), request=request) from exc
-    except aiohttp.ServerDisconnectedError as exc:
-        raise httpx.RemoteProtocolError("the connection was closed before an answer came", request=request) from exc
-    except aiohttp.ClientConnectionError as exc:
-        raise httpx.ReadError(str(exc) or "the connection was lost", request=request) from exc
-    except aiohttp.ClientResponseError as exc:  # its text would hold the URL and bytes of the answer
-        raise httpx.RemoteProtocolError(exc.message.partition("\n")[0], request=request) from exc
-    except aiohttp.ClientPayloadError as exc:
-        raise httpx.RemoteProtocolError(str(exc).partition("\n")[0], request=request) from exc
-    except aiohttp.InvalidURL as exc:
-        raise httpx.UnsupportedProtocol("aiohttp can't use this URL", request=request) from exc
+@lru_cache(maxsize=64)
+def _target(url: str) -> yarl.URL:
+    """The URL as it is; nearly all requests have the same few."""
+    return yarl.URL(url, encoded=True)
+
+
+@lru_cache(maxsize=64)
+def _client_timeout(connect: float | None, read: float | None) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(connect=connect, sock_read=read)
+
+
+class _AsHttpx:
+    """The map from aiohttp's exceptions to httpx's."""
+
+    __slots__ = ("_request",)
+
+    def __init__(self, request: httpx.Request | None) -> None:
+        self._request = request
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(exc, Exception) and (mapped := self._mapped(exc)) is not None:
+            raise mapped from exc
+
+    def _mapped(self, exc: Exception) -> httpx.RequestError | None:
+        """In the order in which they are looked for: some are of several kinds."""
+        match exc:
+            case aiohttp.ConnectionTimeoutError():
+                return httpx.ConnectTimeout("the connect took too long", request=self._request)
+            case TimeoutError():  # aiohttp's SocketTimeoutError is one
+                return httpx.ReadTimeout("nothing came in time", request=self._request)
+            case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
+                return httpx.ProxyError("the proxy refuses or can't be reached", request=self._request)
+            case aiohttp.ClientConnectorError():  # refused, DNS, TLS
+                return httpx.ConnectError(str(exc), request=self._request)
+            case aiohttp.ServerDisconnectedError():
+                message = "the connection was closed before an answer came"
+                return httpx.RemoteProtocolError(message, request=self._request)
+            case aiohttp.ClientConnectionError():
+                return httpx.ReadError(str(exc) or "the connection was lost", request=self._request)
+            case aiohttp.ClientResponseError():  # its text would hold the URL and bytes of the answer
+                return httpx.RemoteProtocolError(exc.message.partition("\n")[0], request=self._request)
+            case aiohttp.ClientPayloadError():
+                return httpx.RemoteProtocolError(str(exc).partition("\n")[0], request=self._request)
+            case aiohttp.InvalidURL():
+                return httpx.UnsupportedProtocol("aiohttp can't use this URL", request=self._request)
+        return None

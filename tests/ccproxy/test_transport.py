@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from ccproxy import transport as transport_module
-from ccproxy.transport import make_client
+from ccproxy.client import make_client
 from support import faulty as faults
 from support.faulty import JSON, OK, Behaviour, answers_always, faulty, refusing, sized, unreachable
 from support.forwarding import TRANSPORTS, TransportName

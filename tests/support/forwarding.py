@@ -8,8 +8,8 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.types import Receive, Scope, Send
 
+from ccproxy.client import make_client
 from ccproxy.forward import Forward
-from ccproxy.transport import make_client
 from ccproxy_middleware._asgi import Headers
 from ccproxy_middleware._errors import StreamAborted
 
