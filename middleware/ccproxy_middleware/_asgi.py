@@ -31,8 +31,9 @@ def with_path(scope: Scope, path: str) -> Scope:
 
 def get_header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
     """The first value of a header (its name in lower case), or None."""
+    length = len(name)
     for key, value in headers:
-        if key.lower() == name:
+        if len(key) == length and key.lower() == name:
             return value.decode("latin-1")
     return None
 

@@ -77,6 +77,8 @@ class _Compressed:
 def make_decoder(headers: Iterable[tuple[bytes, bytes]]) -> Decoder:
     """The decoder for a request's ``content-encoding``. Raises UnsupportedEncoding."""
     values = [value.decode("latin-1").lower() for name, value in headers if name.lower() == b"content-encoding"]
+    if not values:
+        return _Identity()
     codings = [coding.strip() for value in values for coding in value.split(",")]
     codings = [coding for coding in codings if coding not in ("", "identity")]
     match codings:

@@ -168,7 +168,7 @@ async def read_request(scope: Scope, receive: Receive, send: Send) -> tuple[Scop
     except ClientDisconnected:
         pass
     else:
-        if get_header(scope["headers"], b"content-encoding") is not None:
+        if body is not receive and get_header(scope["headers"], b"content-encoding") is not None:
             plain = without_headers(scope["headers"], b"content-encoding", b"content-length")
             scope = {**scope, "headers": plain}
         return scope, body

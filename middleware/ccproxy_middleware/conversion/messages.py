@@ -104,13 +104,12 @@ def _user(turn: Turn, open_calls: dict[str, Block], profile: Profile) -> tuple[l
 
 def _tool_message(block: Block, id_: str, call: Block, profile: Profile, attachments: Attachments) -> Message:
     inside = Attachments() if profile.tool_images == "tool_content" else attachments
-    part = mark_cached(text_part(result_text(block, profile, inside)), block.data, profile)
-    parts = [part, *inside.parts] if inside is not attachments else [part]
-    message: Message = {
-        "role": "tool",
-        "tool_call_id": upstream_tool_id(id_, profile),
-        "content": as_content(parts, profile),
-    }
+    text = result_text(block, profile, inside)
+    content: str | list[Part] = text
+    if inside is not attachments or profile.cache_control != "drop":
+        part = mark_cached(text_part(text), block.data, profile)
+        content = as_content([part, *inside.parts] if inside is not attachments else [part], profile)
+    message: Message = {"role": "tool", "tool_call_id": upstream_tool_id(id_, profile), "content": content}
     if profile.tool_result_name:
         message["name"] = upstream_tool_name(call.data["name"], profile)
     return message
