@@ -117,11 +117,11 @@ class StreamConverter:
         self._complete()
 
     def _on_event(self, data: bytes) -> None:
+        if data.startswith(b"[DONE]") and data.strip() == b"[DONE]":
+            return self._on_done()
         try:
             chunk = self._reader.read(data)
         except ValueError:
-            if data.strip() == b"[DONE]":
-                return self._on_done()
             chunk = None
         # Nearly every event brings text that goes into the open block just as it comes.
         if self._writer.open == "text" and self._splitter is None and self._matcher is None:
