@@ -5,6 +5,9 @@ from typing import Any
 
 import orjson
 
+dumps = orjson.dumps
+"""Compact UTF-8 JSON. Raises JSONEncodeError, a TypeError, for more than 254 levels."""
+
 _DEPTH_AROUND = 54  # levels that converters may put around a client's document; orjson writes 254
 
 
@@ -54,11 +57,6 @@ def check_depth(value: Any) -> None:
         orjson.dumps(value)
     except orjson.JSONEncodeError:
         raise ValueError("the document is nested too deeply") from None
-
-
-def dumps(value: Any) -> bytes:
-    """Compact UTF-8 JSON. Raises TypeError for more than 254 levels."""
-    return orjson.dumps(value)
 
 
 def _refuse_constant(name: str) -> Any:

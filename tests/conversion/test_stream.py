@@ -83,9 +83,11 @@ def test_blocks(chunks: list[Any], expected: list[list[str]]) -> None:
         ([r'"a\ud83d"'], "a\ufffd"),
     ],
 )
-def test_halves_of_a_surrogate_pair(chunks: list[str], expected: str) -> None:
-    events = [f'{{"choices":[{{"index":0,"delta":{{"content":{content}}}}}]}}' for content in chunks]
-    assert blocks(convert(PLAIN, sse(*events, STOP))) == [["text", expected]]
+@pytest.mark.parametrize("before", [[], ['"x"', '"y"']], ids=["at_once", "in_the_middle"])
+def test_halves_of_a_surrogate_pair(chunks: list[str], expected: str, before: list[str]) -> None:
+    events = [f'{{"choices":[{{"index":0,"delta":{{"content":{text}}}}}]}}' for text in [*before, *chunks]]
+    read = "".join(json.loads(text) for text in before) + expected
+    assert blocks(convert(PLAIN, sse(*events, STOP))) == [["text", read]]
 
 
 def test_halves_of_a_surrogate_pair_in_arguments() -> None:

@@ -14,6 +14,7 @@ from .reasoning import chunks_text, reasoning_details, reasoning_text
 from .response import upstream_error
 from .stops import StopMatcher, check_finish_reason, stop_outcome, upstream_stop
 from .surrogates import ChunkReader
+from .text_events import TextEvents, text_alone
 from .think_tags import Piece, ThinkTagSplitter
 from .tokens import estimate_tokens
 from .usage import convert_usage, find_usage, service_tier, start_usage
@@ -42,6 +43,7 @@ class StreamConverter:
         self._request_id = request_id
         self._parser = SSEParser()
         self._reader = ChunkReader()
+        self._text_events = TextEvents()
         self._writer = EventWriter()
         self._blocks = BlockStream(context, self._writer)
         think_tags = context.profile.think_tags
@@ -117,18 +119,21 @@ class StreamConverter:
         self._complete()
 
     def _on_event(self, data: bytes) -> None:
+        # Nearly every event brings text alone, which goes into the open block just as it comes.
+        in_text = self._writer.open == "text" and self._splitter is None and self._matcher is None
+        if in_text and not self._reader.held and (text := self._text_events.text(data)):
+            self._malformed = 0
+            return self._blocks.text(text)
         if data.startswith(b"[DONE]") and data.strip() == b"[DONE]":
             return self._on_done()
         try:
             chunk = self._reader.read(data)
         except ValueError:
             chunk = None
-        # Nearly every event brings text that goes into the open block just as it comes.
-        if self._writer.open == "text" and self._splitter is None and self._matcher is None:
-            text = text_alone(chunk)
-            if text:
-                self._malformed = 0
-                return self._blocks.text(text)
+        if in_text and (text := text_alone(chunk)):
+            self._malformed = 0
+            self._text_events.learn(data, text)
+            return self._blocks.text(text)
         if (failure := upstream_error(chunk, self._context)) is not None:
             raise failure
         if not isinstance(chunk, dict) or not isinstance(chunk.get("choices") or [], list):
@@ -279,19 +284,3 @@ class StreamConverter:
         self._writer.message_end(outcome, usage)
         self.stop_reason, self.final_usage = outcome["stop_reason"], usage
         self.finished = True
-
-
-def text_alone(chunk: Any) -> str | None:
-    """The text of a chunk that brings text and nothing else, as most do; None for any other."""
-    try:
-        (choice,) = chunk["choices"]
-        delta = choice["delta"]
-        text = delta["content"]
-        if len(delta) > 1 or choice["index"] != 0 or choice.get("finish_reason") is not None:
-            return None
-    except (TypeError, KeyError, ValueError):
-        return None
-    told = chunk.get("error") or chunk.get("usage") or chunk.get("x_groq") or chunk.get("object") == "error"
-    if told or choice.get("error") or choice.get("usage") or choice.get("stop_reason"):
-        return None
-    return text if isinstance(text, str) else None

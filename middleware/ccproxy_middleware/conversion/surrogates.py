@@ -21,6 +21,11 @@ class ChunkReader:
     def __init__(self) -> None:
         self._held: dict[_Path, str] = {}
 
+    @property
+    def held(self) -> bool:
+        """Whether half of a pair waits for the other."""
+        return bool(self._held)
+
     def read(self, data: bytes) -> Any:
         """The JSON of one event, bytes that are no UTF-8 replaced. Raises ValueError if it is none."""
         try:
