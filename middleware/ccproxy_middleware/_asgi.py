@@ -1,17 +1,20 @@
 """What every layer needs of ASGI: the path below a mount, header lists, and a body that is read and parsed once."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from orjson import JSONEncodeError
+from orjson import Fragment, JSONEncodeError
 from starlette.types import Message, Receive, Scope
 
 from ._encodings import make_decoder
-from ._json import dumps, loads
+from ._json import dumps
+from ._repeats import RequestParser
 
 Headers = list[tuple[bytes, bytes]]
 
 _UNPARSED: Any = object()
+
+_parser = RequestParser()
 
 
 def route_path(scope: Scope) -> str:
@@ -64,12 +67,15 @@ class BufferedBody:
     front. ``data`` is shared and must not be changed; :meth:`replace` makes a new body.
     """
 
-    __slots__ = ("_body", "_data", "_receive", "_replayed", "disconnected")
+    __slots__ = ("_body", "_data", "_json", "_receive", "_replayed", "disconnected")
 
-    def __init__(self, receive: Receive, body: bytes | None = None, data: Any = _UNPARSED) -> None:
+    def __init__(
+        self, receive: Receive, body: bytes | None = None, data: Any = _UNPARSED, json: Mapping[str, bytes] = {}
+    ) -> None:
         self._receive = receive
         self._body = body
         self._data = data
+        self._json = json
         self._replayed = False
         self.disconnected = False
 
@@ -106,8 +112,9 @@ class BufferedBody:
     def body(self) -> bytes:
         """The bytes; unchanged where no layer replaced the data. Raises TooDeep if that can't be written."""
         if self._body is None:
+            written = {name: Fragment(json) for name, json in self._json.items()}
             try:
-                self._body = dumps(self._data)
+                self._body = dumps({**self._data, **written} if written else self._data)
             except JSONEncodeError:  # orjson reads 1,024 levels and writes 254
                 raise TooDeep("the document is nested too deeply") from None
         return self._body
@@ -116,12 +123,15 @@ class BufferedBody:
     def data(self) -> Any:
         """The parsed JSON. Raises ValueError if the body isn't JSON."""
         if self._data is _UNPARSED:
-            self._data = loads(self._body or b"")
+            self._data = _parser.loads(self._body or b"")
         return self._data
 
-    def replace(self, data: Any) -> "BufferedBody":
-        """A body with other data, dumped only when somebody reads its bytes."""
-        return BufferedBody(self._receive, data=data)
+    def replace(self, data: Any, json: Mapping[str, bytes] = {}) -> "BufferedBody":
+        """A body with other data, dumped only when somebody reads its bytes.
+
+        ``json``: of those fields of an object whose JSON is known already.
+        """
+        return BufferedBody(self._receive, data=data, json=json)
 
     async def __call__(self) -> Message:
         if not self._replayed:

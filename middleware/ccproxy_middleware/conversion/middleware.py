@@ -41,6 +41,7 @@ from .exchange import Exchange, StreamExchange
 from .profiles import resolve_profile
 from .request import ConvertedRequest, convert_request
 from .response import empty_message, message_events
+from .tools import ToolConverter
 
 logger = logging.getLogger("ccproxy.conversion")
 
@@ -78,6 +79,7 @@ class FormatConversionMiddleware:
         self._profile = resolve_profile(provider, options)
         self._count_tokens = TokenCounter()
         self._profiles = LearnedProfiles(self._profile)
+        self._tool_converter = ToolConverter()
         self._told_of_clamp = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -150,7 +152,8 @@ class FormatConversionMiddleware:
         provider has taken it.
         """
         patch: dict[str, Any] = {}
-        asked = [exchange.request.body]
+        request = exchange.request
+        asked = [request.body]
 
         async def send(message: Message) -> None:
             if patch and message["type"] == "http.response.start" and 200 <= message["status"] < 300:
@@ -158,7 +161,7 @@ class FormatConversionMiddleware:
             await exchange.send(message)
 
         while True:
-            inner_body = body.replace(asked[-1])
+            inner_body = body.replace(request.body, request.json)
             _check_depth(inner_body)
             await self._call(scope, inner_body, send, exchange)
             if inner_body.disconnected:
@@ -194,7 +197,9 @@ class FormatConversionMiddleware:
 
         def convert() -> ConvertedRequest:
             try:
-                return convert_request(body.data, profile, model=model, counting=counting)
+                return convert_request(
+                    body.data, profile, model=model, counting=counting, tool_converter=self._tool_converter
+                )
             except (JSONEncodeError, RecursionError):
                 raise nested_too_deeply() from None
 
@@ -254,7 +259,7 @@ class FormatConversionMiddleware:
 
         self._record(scope, body.data)
         request = await self._convert(body, None, counting=True)
-        _check_depth(body.replace(request.body))
+        _check_depth(body.replace(request.body, request.json))
         tokens = await self._count_tokens(request, ask)
         await _send_json(scope, send, {"input_tokens": tokens})
 

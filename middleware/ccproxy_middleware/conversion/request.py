@@ -1,7 +1,7 @@
 """An Anthropic Messages request becomes a Chat Completions request."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from .names import upstream_tool_name
 from .profiles import Profile, profile_for_model
 from .schemas import for_gemini, is_strict
 from .tokens import estimate_request
-from .tools import convert_tool, convert_tool_choice, offered_tools
+from .tools import ToolConverter, convert_tool_choice, offered_tools
 from .turns import read_blocks, read_history
 
 _NO_PREFILL = "This model does not support assistant message prefill. The conversation must end with a user message."
@@ -28,21 +28,29 @@ class ConvertedRequest:
     """The body for upstream, and what the answer's converters need to know of the request.
 
     clamped_from: the ``max_tokens`` that the client asked for, where the profile allows less.
+    json: of those fields of the body whose JSON is known already.
     """
 
     body: dict[str, Any]
     context: Context
     stream: bool
     clamped_from: int | None = None
+    json: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def convert_request(
-    data: Any, provider: Profile, *, model: str | None = None, counting: bool = False
+    data: Any,
+    provider: Profile,
+    *,
+    model: str | None = None,
+    counting: bool = False,
+    tool_converter: ToolConverter | None = None,
 ) -> ConvertedRequest:
     """Convert a parsed ``POST /v1/messages`` body.
 
     ``model`` is the name that the answer shall carry, where an outer layer has replaced the client's own.
     ``counting`` takes a ``count_tokens`` body, which has no ``max_tokens`` and may end with the assistant.
+    ``tool_converter`` remembers tools from one request to the next.
     Raises ApiError (400) for what can't be converted; fields that are only hints are dropped.
     """
     if not isinstance(data, dict):
@@ -67,8 +75,9 @@ def convert_request(
     body["messages"] = _with_system(system, chat, profile)
     if not counting:
         _set_prefill(body, profile)
+    json: dict[str, bytes] = {}
     if tools:
-        body["tools"] = [convert_tool(tool, profile) for tool in tools]
+        body["tools"], json["tools"] = (tool_converter or ToolConverter()).convert(tools, profile)
         body |= convert_tool_choice(data.get("tool_choice"), tool_names, profile)
     effort = history.effort or optional(config, "effort", str, "output_config")
     asked = read_reasoning(data.get("thinking"), effort, profile)
@@ -83,6 +92,7 @@ def convert_request(
     for key, value in profile.extra_body.items():
         old = body.get(key)
         body[key] = {**old, **value} if isinstance(old, dict) and isinstance(value, Mapping) else value
+        json.pop(key, None)
 
     context = Context(
         model=model or name,
@@ -95,7 +105,7 @@ def convert_request(
         local_stops=local_stops,
         estimate_input=lambda: estimate_request(body),
     )
-    return ConvertedRequest(body, context, stream, clamped_from)
+    return ConvertedRequest(body, context, stream, clamped_from, json)
 
 
 def _refuse_unsupported(data: Mapping[str, Any]) -> None:

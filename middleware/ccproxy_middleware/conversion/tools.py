@@ -1,9 +1,11 @@
 """The tools of a request as functions, and the choice among them."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from operator import is_
+from typing import Any, NamedTuple
 
 from .._errors import invalid_request
+from .._json import dumps
 from .checks import expect, optional, required
 from .client_tools import client_tool
 from .names import upstream_tool_name
@@ -17,6 +19,7 @@ _SERVER_TOOLS = (
     "browser_toolset_",
 )  # fmt: skip
 _TOOL_SEARCH = "tool_search_tool_"
+_REMEMBERED = 8  # sets of tools: of agents and their subagents, for each model
 
 
 def offered_tools(
@@ -51,6 +54,37 @@ def offered_tools(
     for block in changes:
         _apply_change(block, known, offered, hidden, profile)
     return [tool for name, tool in offered.items() if name not in hidden and _callable_directly(tool.data)]
+
+
+class ConvertedTools(NamedTuple):
+    """The ``tools`` of a chat body, and their JSON."""
+
+    tools: list[dict[str, Any]]
+    json: bytes
+
+
+class ToolConverter:
+    """Converts the tools of requests, and remembers the last few sets: an agent sends the same ones at every turn.
+
+    Two sets are the same if their definitions are the same objects, as those of a BufferedBody are that is parsed from
+    the same bytes.
+    """
+
+    def __init__(self) -> None:
+        self._known: tuple[tuple[Profile, list[dict[str, Any]], ConvertedTools], ...] = ()  # the last used first
+
+    def convert(self, definitions: Sequence[Block], profile: Profile) -> ConvertedTools:
+        """The tools as OpenAI functions, shared by all requests that have the same. Raises a 400."""
+        originals = [definition.data for definition in definitions]
+        for known in self._known:
+            if known[0] is profile and len(known[1]) == len(originals) and all(map(is_, known[1], originals)):
+                if known is not self._known[0]:
+                    self._known = (known, *(other for other in self._known if other is not known))
+                return known[2]
+        tools = [convert_tool(definition, profile) for definition in definitions]
+        converted = ConvertedTools(tools, dumps(tools))
+        self._known = ((profile, originals, converted), *self._known[: _REMEMBERED - 1])
+        return converted
 
 
 def convert_tool(definition: Block, profile: Profile) -> dict[str, Any]:

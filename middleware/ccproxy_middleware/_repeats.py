@@ -1,0 +1,117 @@
+"""What a request repeats of those before it, parsed once.
+
+An agent sends the whole conversation at every turn, and behind it the same tools and settings. So the JSON of a request
+mostly begins as the last one did, up to a few messages before its end, and ends with the same 70 KB from ``tools`` on.
+
+A comma between two members of an object, or two items of a list, divides the text in two that can be parsed one without
+the other; and bytes that are the same say the same. Whatever doesn't divide as expected is parsed as a whole.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from ._json import loads
+
+_LEAST = 8 * 1024  # bytes: less is parsed in no time
+_MOST = 1024 * 1024  # that are remembered of one request
+_REMEMBERED = 8  # requests: those of agents and their subagents
+_KEPT_OPEN = 4  # messages at the end that may change: Claude Code moves its cache mark on
+
+_TOOLS = b',"tools":'
+_MESSAGE = b',{"role":'
+_MORE = "\0messages"  # no member of a request
+
+_Object = dict[str, Any]
+
+
+class RequestParser:
+    """Parses requests, and remembers how the last few began and ended.
+
+    The values of a request may be shared with others, and must not be changed.
+    """
+
+    def __init__(self) -> None:
+        self._beginnings = _Memory(bytes.startswith)
+        self._ends = _Memory(bytes.endswith)
+
+    def loads(self, body: bytes) -> Any:
+        """Parse like :func:`ccproxy_middleware._json.loads`."""
+        if len(body) < _LEAST:
+            return loads(body)
+        try:
+            end, members = self._ends.find(body) or self._learn_end(body)
+            start = body[: len(body) - len(end)]
+            beginning = self._beginnings.find(start)
+            if beginning is None or len(start) - len(beginning[0]) > 2 * _LEAST:
+                beginning = self._learn_beginning(start) or beginning
+            object_ = _continued(start, *beginning) if beginning else loads(start + b"}")
+            return _joined(object_, members)
+        except ValueError:
+            return loads(body)
+
+    def _learn_end(self, body: bytes) -> tuple[bytes, _Object]:
+        """The end from ``tools`` on, or the last brace alone."""
+        place = body.find(_TOOLS, max(0, len(body) - _MOST))
+        while 0 <= place <= len(body) - _LEAST:
+            try:
+                return self._ends.add(body[place:], loads(b"{" + body[place + 1 :]))
+            except ValueError:  # that was no member of the request itself
+                place = body.find(_TOOLS, place + 1)
+        if not body.endswith(b"}"):
+            raise ValueError("no object")
+        return b"}", {}
+
+    def _learn_beginning(self, start: bytes) -> tuple[bytes, _Object] | None:
+        """The beginning up to a message that is not among the last ones."""
+        place = len(start)
+        for _ in range(_KEPT_OPEN):
+            place = start.rfind(_MESSAGE, 0, max(place, 0))
+        if not _LEAST <= place <= _MOST:
+            return None
+        try:
+            members = loads(start[:place] + b"]}")
+        except ValueError:  # that was no message of the request itself
+            return None
+        if list(members)[-1] != "messages":
+            return None
+        return self._beginnings.add(start[:place], members)
+
+
+class _Memory:
+    """The last few pieces of JSON, and what they say."""
+
+    def __init__(self, is_part: Callable[[bytes, bytes], bool]) -> None:
+        self._is_part = is_part
+        self._known: tuple[tuple[bytes, _Object], ...] = ()  # the last used first
+
+    def find(self, text: bytes) -> tuple[bytes, _Object] | None:
+        """The piece that is a part of this text."""
+        for known in self._known:
+            if self._is_part(text, known[0]):
+                if known is not self._known[0]:
+                    self._known = (known, *(other for other in self._known if other is not known))
+                return known
+        return None
+
+    def add(self, piece: bytes, members: _Object) -> tuple[bytes, _Object]:
+        """Remember a piece. One that it goes on from is of no more use."""
+        rest = [known for known in self._known if not self._is_part(piece, known[0])]
+        self._known = ((piece, members), *rest[: _REMEMBERED - 1])
+        return piece, members
+
+
+def _continued(start: bytes, beginning: bytes, members: _Object) -> _Object:
+    """The object of which ``start`` is written, and ``members`` in its beginning. Raises ValueError if it is none."""
+    rest = start[len(beginning) :]
+    more = loads(b'{"\\u0000messages":[' + rest.removeprefix(b",") + b"}")
+    messages: list[Any] = more.pop(_MORE)
+    if bool(messages) != rest.startswith(b","):
+        raise ValueError("no list")
+    return _joined({**members, "messages": members["messages"] + messages}, more)
+
+
+def _joined(start: Any, end: _Object) -> _Object:
+    """The object with the members of both. Raises ValueError where one has a name of the other's."""
+    if not isinstance(start, dict) or not start.keys().isdisjoint(end):
+        raise ValueError("no two parts of one object")
+    return {**start, **end}
