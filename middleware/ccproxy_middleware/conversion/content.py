@@ -23,6 +23,8 @@ NO_OUTPUT = "(no output)"
 class Attachments:
     """The images and documents of one turn's tool results, numbered over the turn."""
 
+    __slots__ = ("_count", "parts")
+
     def __init__(self) -> None:
         self.parts: list[Part] = []
         self._count = {"image": 0, "document": 0}

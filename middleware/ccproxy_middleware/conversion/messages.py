@@ -29,9 +29,13 @@ BRIDGE = "Tool results received."
 GEMINI_SKIP = "skip_thought_signature_validator"
 
 
-def convert_turns(turns: Sequence[Turn], profile: Profile) -> list[Message]:
-    """The conversation without its system prompt, and with every call answered."""
+def convert_turns(turns: Sequence[Turn], profile: Profile) -> tuple[list[Message], frozenset[str]]:
+    """The conversation without its system prompt and with every call answered; the client's ids of all its calls.
+
+    Raises a 400, also where an id repeats.
+    """
     messages: list[Message] = []
+    ids: set[str] = set()
     open_calls: dict[str, Block] = {}  # the last assistant message's calls that have no result yet
     for turn in turns:
         if turn.role == "user":
@@ -47,28 +51,13 @@ def convert_turns(turns: Sequence[Turn], profile: Profile) -> list[Message]:
         if open_calls:
             messages += _missing_results(open_calls, profile)
         if turn.role == "assistant":
-            _add_assistant(messages, turn, open_calls, profile)
+            messages.append(_assistant(turn, open_calls, ids, profile))
         else:
             parts = [mark_cached(text_part(block.data["text"]), block.data, profile) for block in turn.blocks]
             messages.append({"role": profile.system_role, "content": join_texts(parts)})
     if open_calls:
         messages += _missing_results(open_calls, profile)
-    return messages
-
-
-def used_tool_ids(turns: Sequence[Turn]) -> frozenset[str]:
-    """The ids of all calls in the history. Raises a 400 if one repeats."""
-    ids: set[str] = set()
-    for turn in turns:
-        if turn.role != "assistant":
-            continue
-        for block in turn.blocks:
-            if block.type == "tool_use":
-                id_ = required(block.data, "id", str, block)
-                if id_ in ids:
-                    raise invalid_request("messages: `tool_use` ids must be unique")
-                ids.add(id_)
-    return frozenset(ids)
+    return messages, frozenset(ids)
 
 
 def join_texts(parts: list[Part]) -> str | list[Part]:
@@ -131,8 +120,8 @@ def _missing_results(open_calls: dict[str, Block], profile: Profile) -> list[Mes
     return missing
 
 
-def _add_assistant(messages: list[Message], turn: Turn, open_calls: dict[str, Block], profile: Profile) -> None:
-    """Append an assistant turn and note its calls."""
+def _assistant(turn: Turn, open_calls: dict[str, Block], ids: set[str], profile: Profile) -> Message:
+    """The message of an assistant turn, whose calls are noted."""
     texts: list[Part] = []
     calls: list[dict[str, Any]] = []
     thoughts: list[str] = []
@@ -148,8 +137,12 @@ def _add_assistant(messages: list[Message], turn: Turn, open_calls: dict[str, Bl
                     part = {**part, "text": texts.pop()["text"] + part["text"]}  # fragments, cut by citations
                 texts.append(part)
             case "tool_use":
-                calls.append(_tool_call(block, profile))
-                open_calls[block.data["id"]] = block
+                id_ = required(block.data, "id", str, block)
+                if id_ in ids:
+                    raise invalid_request("messages: `tool_use` ids must be unique")
+                ids.add(id_)
+                open_calls[id_] = block
+                calls.append(_tool_call(block, id_, profile))
             case "thinking":
                 if thought := block.data.get("thinking"):
                     thoughts.append(str(thought))
@@ -166,16 +159,17 @@ def _add_assistant(messages: list[Message], turn: Turn, open_calls: dict[str, Bl
     message: Message = {"role": "assistant", "content": join_texts(texts) if texts else None}
     if not texts and profile.assistant_null_content == "empty":
         message["content"] = ""
-    _add_provider_state(message, list(open_calls), calls, thoughts, envelopes, profile)
+    if profile.reasoning_roundtrip != "drop":
+        _add_provider_state(message, list(open_calls), calls, thoughts, envelopes, profile)
     if calls:
         message["tool_calls"] = calls
-    messages.append(message)
+    return message
 
 
-def _tool_call(block: Block, profile: Profile) -> dict[str, Any]:
+def _tool_call(block: Block, id_: str, profile: Profile) -> dict[str, Any]:
     name = required(block.data, "name", str, block)
     return {
-        "id": upstream_tool_id(required(block.data, "id", str, block), profile),
+        "id": upstream_tool_id(id_, profile),
         "type": "function",
         "function": {
             "name": upstream_tool_name(name, profile),

@@ -11,7 +11,7 @@ from .checks import expect, in_range, optional, required
 from .content import mark_cached, text_part
 from .context import Context
 from .effort import read_reasoning, reasoning_params
-from .messages import Message, convert_turns, join_texts, used_tool_ids
+from .messages import Message, convert_turns, join_texts
 from .names import upstream_tool_name
 from .profiles import Profile, profile_for_model
 from .schemas import for_gemini, is_strict
@@ -61,7 +61,6 @@ def convert_request(
     _refuse_unsupported(data)
     stream = optional(data, "stream", bool) or False
     history = read_history(messages, profile)
-    used_ids = used_tool_ids(history.turns)
     tools = offered_tools(optional(data, "tools", list) or [], history.tool_changes, history.turns, profile)
     tool_names = [tool.data["name"] for tool in tools]
 
@@ -69,7 +68,7 @@ def convert_request(
     clamped_from = None if counting else _set_max_tokens(body, data, profile)
     system = _system_parts(data, profile)
     system += [mark_cached(text_part(block["text"]), block, profile) for block in history.system]
-    chat = convert_turns(history.turns, profile)
+    chat, used_ids = convert_turns(history.turns, profile)
     config = optional(data, "output_config", dict) or {}
     system += _set_response_format(body, data, config, profile)
     body["messages"] = _with_system(system, chat, profile)

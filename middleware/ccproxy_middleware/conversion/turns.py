@@ -29,7 +29,8 @@ _SILENT = SERVER_BLOCKS | {"thinking", "redacted_thinking"}  # a turn of nothing
 class Block:
     """A content block, which turns into its place in the request for an error: ``messages.3.content.0``.
 
-    ``where`` is what it stands in, ``index`` its number there; None: it is all of that.
+    ``where`` is what it stands in, the number of a message for its content, and ``index`` its number there; None: it is
+    all of that.
     """
 
     __slots__ = ("_index", "_where", "data", "type")
@@ -41,7 +42,8 @@ class Block:
         self._index = index
 
     def __str__(self) -> str:
-        return str(self._where) if self._index is None else f"{self._where}.{self._index}"
+        where = f"messages.{self._where}.content" if isinstance(self._where, int) else str(self._where)
+        return where if self._index is None else f"{where}.{self._index}"
 
 
 @dataclass(slots=True)
@@ -78,12 +80,12 @@ def read_history(messages: Sequence[Any], profile: Profile) -> History:
         role = message.get("role")
         content = message.get("content")
         if role == "user":
-            if blocks := read_blocks(content, f"messages.{n}.content"):
+            if blocks := read_blocks(content, n):
                 history.turns.append(Turn("user", blocks))
         elif role == "assistant":
-            _read_assistant(history, read_blocks(content, f"messages.{n}.content"))
+            _read_assistant(history, read_blocks(content, n))
         elif role == "system":
-            blocks = read_blocks([] if "content" not in message else content, f"messages.{n}.content")
+            blocks = read_blocks([] if "content" not in message else content, n)
             _read_system(history, message, blocks, f"messages.{n}", cleared=n < last_user)
         else:
             required(message, "role", str, f"messages.{n}")
@@ -96,17 +98,20 @@ def read_history(messages: Sequence[Any], profile: Profile) -> History:
     return history
 
 
-def read_blocks(content: Any, path: object) -> list[Block]:
-    """A message's content as blocks, without the blank text that clients replay and providers refuse."""
+def read_blocks(content: Any, where: object) -> list[Block]:
+    """A message's content as blocks, without the blank text that clients replay and providers refuse.
+
+    ``where`` is the place of the content, as a Block takes it.
+    """
     if isinstance(content, str):
-        return [] if is_blank(content) else [Block({"type": "text", "text": content}, path)]
+        return [] if is_blank(content) else [Block({"type": "text", "text": content}, where)]
     if not isinstance(content, list):
-        raise invalid_request(f"{path}: Input should be a valid string or list")
+        raise invalid_request(f"{Block({}, where)}: Input should be a valid string or list")
     blocks: list[Block] = []
     for m, data in enumerate(content):
         if type(data) is not dict:
-            expect(data, dict, f"{path}.{m}")
-        block = Block(data, path, m)
+            expect(data, dict, Block({}, where, m))
+        block = Block(data, where, m)
         if type(block.type) is not str:
             required(data, "type", str, block)
         if block.type == "text" and is_blank(required(data, "text", str, block)):
