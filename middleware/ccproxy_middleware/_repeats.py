@@ -8,6 +8,7 @@ the other; and bytes that are the same say the same. Whatever doesn't divide as 
 """
 
 from collections.abc import Callable
+from secrets import token_hex
 from typing import Any
 
 from ._json import loads
@@ -15,13 +16,17 @@ from ._json import loads
 _LEAST = 8 * 1024  # bytes: less is parsed in no time
 _MOST = 1024 * 1024  # that are remembered of one request
 _REMEMBERED = 8  # requests: those of agents and their subagents
+_TRIES = 3  # at what looks like a request's tools
 _KEPT_OPEN = 4  # messages at the end that may change: Claude Code moves its cache mark on
 
 _TOOLS = b',"tools":'
 _MESSAGE = b',{"role":'
-_MORE = "\0messages"  # no member of a request
+_MORE = token_hex(8)  # no client's name for anything
+
+_MORE_START = b'{"%b":[' % _MORE.encode()
 
 _Object = dict[str, Any]
+_Piece = tuple[bytes, _Object]  # of JSON, and what it says
 
 
 class RequestParser:
@@ -40,41 +45,48 @@ class RequestParser:
             return loads(body)
         try:
             end, members = self._ends.find(body) or self._learn_end(body)
-            start = body[: len(body) - len(end)]
-            beginning = self._beginnings.find(start)
-            if beginning is None or len(start) - len(beginning[0]) > 2 * _LEAST:
-                beginning = self._learn_beginning(start) or beginning
-            object_ = _continued(start, *beginning) if beginning else loads(start + b"}")
-            return _joined(object_, members)
+            stop = len(body) - len(end)
+            beginning = self._beginnings.find(body)
+            if beginning is None or stop - len(beginning[0]) > 2 * _LEAST:
+                beginning = self._learn_beginning(body, stop, beginning)
+            if beginning is None:
+                return _joined(loads(body[:stop] + b"}"), members)
+            start, known = beginning
+            return _joined(_continued(known, body[len(start) : stop]), members)
         except ValueError:
             return loads(body)
 
-    def _learn_end(self, body: bytes) -> tuple[bytes, _Object]:
+    def _learn_end(self, body: bytes) -> _Piece:
         """The end from ``tools`` on, or the last brace alone."""
-        place = body.find(_TOOLS, max(0, len(body) - _MOST))
-        while 0 <= place <= len(body) - _LEAST:
+        place = max(0, len(body) - _MOST)
+        for _ in range(_TRIES):
+            place = body.find(_TOOLS, place + 1)
+            if not 0 <= place <= len(body) - _LEAST:
+                break
             try:
                 return self._ends.add(body[place:], loads(b"{" + body[place + 1 :]))
             except ValueError:  # that was no member of the request itself
-                place = body.find(_TOOLS, place + 1)
+                continue
         if not body.endswith(b"}"):
             raise ValueError("no object")
         return b"}", {}
 
-    def _learn_beginning(self, start: bytes) -> tuple[bytes, _Object] | None:
-        """The beginning up to a message that is not among the last ones."""
-        place = len(start)
+    def _learn_beginning(self, body: bytes, stop: int, known: _Piece | None) -> _Piece | None:
+        """The beginning up to a message that is not among the last ones before ``stop``; ``known`` if that is no more."""
+        start, members = known or (b"", {})
+        place = stop
         for _ in range(_KEPT_OPEN):
-            place = start.rfind(_MESSAGE, 0, max(place, 0))
-        if not _LEAST <= place <= _MOST:
-            return None
+            place = body.rfind(_MESSAGE, 0, max(place, 0))
+        if not max(_LEAST, len(start)) < place <= _MOST:
+            return known
         try:
-            members = loads(start[:place] + b"]}")
+            if known is None:
+                members = loads(body[:place] + b"]}")
+            else:
+                members = _continued(members, body[len(start) : place] + b"]")
         except ValueError:  # that was no message of the request itself
-            return None
-        if list(members)[-1] != "messages":
-            return None
-        return self._beginnings.add(start[:place], members)
+            return known
+        return self._beginnings.add(body[:place], members) if list(members)[-1] == "messages" else known
 
 
 class _Memory:
@@ -82,9 +94,9 @@ class _Memory:
 
     def __init__(self, is_part: Callable[[bytes, bytes], bool]) -> None:
         self._is_part = is_part
-        self._known: tuple[tuple[bytes, _Object], ...] = ()  # the last used first
+        self._known: tuple[_Piece, ...] = ()  # the last used first
 
-    def find(self, text: bytes) -> tuple[bytes, _Object] | None:
+    def find(self, text: bytes) -> _Piece | None:
         """The piece that is a part of this text."""
         for known in self._known:
             if self._is_part(text, known[0]):
@@ -93,17 +105,19 @@ class _Memory:
                 return known
         return None
 
-    def add(self, piece: bytes, members: _Object) -> tuple[bytes, _Object]:
+    def add(self, piece: bytes, members: _Object) -> _Piece:
         """Remember a piece. One that it goes on from is of no more use."""
         rest = [known for known in self._known if not self._is_part(piece, known[0])]
         self._known = ((piece, members), *rest[: _REMEMBERED - 1])
         return piece, members
 
 
-def _continued(start: bytes, beginning: bytes, members: _Object) -> _Object:
-    """The object of which ``start`` is written, and ``members`` in its beginning. Raises ValueError if it is none."""
-    rest = start[len(beginning) :]
-    more = loads(b'{"\\u0000messages":[' + rest.removeprefix(b",") + b"}")
+def _continued(members: _Object, rest: bytes) -> _Object:
+    """The object that begins with these members, the last being ``messages``, and goes on with ``rest``.
+
+    Raises ValueError if it is none.
+    """
+    more = loads(_MORE_START + rest.removeprefix(b",") + b"}")
     messages: list[Any] = more.pop(_MORE)
     if bool(messages) != rest.startswith(b","):
         raise ValueError("no list")

@@ -37,6 +37,7 @@ def test_request_case(case: dict[str, Any]) -> None:
         assert match(case["expected"], actual) == []
     else:
         assert match(case["expected"], convert_request(request, profile).body) == []
+    assert request == loads(json.dumps(with_envelopes(case["anthropic_request"])))  # it may be shared with others
 
 
 def test_request_cases_are_there() -> None:

@@ -12,11 +12,10 @@ from .content import mark_cached, text_part
 from .context import Context
 from .effort import read_reasoning, reasoning_params
 from .messages import Message, convert_turns, join_texts
-from .names import upstream_tool_name
 from .profiles import Profile, profile_for_model
 from .schemas import for_gemini, is_strict
 from .tokens import estimate_request
-from .tools import ToolConverter, convert_tool_choice, offered_tools
+from .tools import ToolConverter, convert_tool_choice
 from .turns import read_blocks, read_history
 
 _NO_PREFILL = "This model does not support assistant message prefill. The conversation must end with a user message."
@@ -61,8 +60,8 @@ def convert_request(
     _refuse_unsupported(data)
     stream = optional(data, "stream", bool) or False
     history = read_history(messages, profile)
-    tools = offered_tools(optional(data, "tools", list) or [], history.tool_changes, history.turns, profile)
-    tool_names = [tool.data["name"] for tool in tools]
+    offered = optional(data, "tools", list) or []
+    tools, tools_json, tool_names = (tool_converter or ToolConverter()).convert(offered, history, profile)
 
     body: dict[str, Any] = {"model": name}
     clamped_from = None if counting else _set_max_tokens(body, data, profile)
@@ -76,8 +75,8 @@ def convert_request(
         _set_prefill(body, profile)
     json: dict[str, bytes] = {}
     if tools:
-        body["tools"], json["tools"] = (tool_converter or ToolConverter()).convert(tools, profile)
-        body |= convert_tool_choice(data.get("tool_choice"), tool_names, profile)
+        body["tools"], json["tools"] = tools, tools_json
+        body |= convert_tool_choice(data.get("tool_choice"), tool_names.values(), profile)
     effort = history.effort or optional(config, "effort", str, "output_config")
     asked = read_reasoning(data.get("thinking"), effort, profile)
     body |= reasoning_params(asked, effort is not None, body, profile)
@@ -97,8 +96,8 @@ def convert_request(
         model=model or name,
         profile=profile,
         thinking=_emission(data.get("thinking"), profile),
-        tool_names={upstream_tool_name(t, profile): t for t in tool_names},
-        tools=frozenset(tool_names),
+        tool_names=tool_names,
+        tools=frozenset(tool_names.values()),
         used_tool_ids=used_ids,
         stop_sequences=stops,
         local_stops=local_stops,

@@ -1,7 +1,6 @@
 """The tools of a request as functions, and the choice among them."""
 
-from collections.abc import Iterable, Sequence
-from operator import is_
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from .._errors import invalid_request
@@ -11,7 +10,7 @@ from .client_tools import client_tool
 from .names import upstream_tool_name
 from .profiles import Profile
 from .schemas import is_strict, tool_parameters
-from .turns import Block, Turn
+from .turns import Block, History, Turn
 
 # Tools that Anthropic's servers run. Only the beginning of the type is fixed; a date follows.
 _SERVER_TOOLS = (
@@ -57,34 +56,43 @@ def offered_tools(
 
 
 class ConvertedTools(NamedTuple):
-    """The ``tools`` of a chat body, and their JSON."""
+    """The tools of a request: as the chat body has them, the JSON of that, and the client's names by upstream's."""
 
     tools: list[dict[str, Any]]
     json: bytes
+    names: dict[str, str]
 
 
 class ToolConverter:
-    """Converts the tools of requests, and remembers the last few sets: an agent sends the same ones at every turn.
+    """Converts the tools of requests, and remembers the last few lists: an agent sends the same one at every turn.
 
-    Two sets are the same if their definitions are the same objects, as those of a BufferedBody are that is parsed from
-    the same bytes.
+    A list is the same if it is the same object, as it is in requests that a RequestParser has parsed of the same bytes.
     """
 
     def __init__(self) -> None:
-        self._known: tuple[tuple[Profile, list[dict[str, Any]], ConvertedTools], ...] = ()  # the last used first
+        self._known: tuple[tuple[list[Any], Profile, ConvertedTools], ...] = ()  # the last used first
 
-    def convert(self, definitions: Sequence[Block], profile: Profile) -> ConvertedTools:
-        """The tools as OpenAI functions, shared by all requests that have the same. Raises a 400."""
-        originals = [definition.data for definition in definitions]
+    def convert(self, tools: list[Any], history: History, profile: Profile) -> ConvertedTools:
+        """What is offered of these tools, shared by all requests that have the same. Raises a 400."""
+        if history.tool_changes or not tools:
+            return _converted(offered_tools(tools, history.tool_changes, history.turns, profile), profile)
         for known in self._known:
-            if known[0] is profile and len(known[1]) == len(originals) and all(map(is_, known[1], originals)):
+            if known[0] is tools and known[1] is profile:
                 if known is not self._known[0]:
                     self._known = (known, *(other for other in self._known if other is not known))
                 return known[2]
-        tools = [convert_tool(definition, profile) for definition in definitions]
-        converted = ConvertedTools(tools, dumps(tools))
-        self._known = ((profile, originals, converted), *self._known[: _REMEMBERED - 1])
+        converted = _converted(offered_tools(tools, (), history.turns, profile), profile)
+        if not any(tool.get("defer_loading") for tool in tools):  # these depend on the conversation
+            self._known = ((tools, profile, converted), *self._known[: _REMEMBERED - 1])
         return converted
+
+
+def _converted(definitions: Sequence[Block], profile: Profile) -> ConvertedTools:
+    tools = [convert_tool(definition, profile) for definition in definitions]
+    names = {
+        upstream_tool_name(definition.data["name"], profile): definition.data["name"] for definition in definitions
+    }
+    return ConvertedTools(tools, dumps(tools), names)
 
 
 def convert_tool(definition: Block, profile: Profile) -> dict[str, Any]:
@@ -114,7 +122,7 @@ def convert_tool(definition: Block, profile: Profile) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
-def convert_tool_choice(choice: Any, names: Sequence[str], profile: Profile) -> dict[str, Any]:
+def convert_tool_choice(choice: Any, names: Collection[str], profile: Profile) -> dict[str, Any]:
     """``tool_choice`` and ``parallel_tool_calls`` of a request that has tools; both absent unless asked for."""
     if choice is None:
         return {}

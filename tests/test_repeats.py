@@ -1,0 +1,199 @@
+"""Requests that are parsed in parts, some of them known, are read as if each were parsed by itself."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.types import Message, Receive, Scope, Send
+
+from ccproxy_middleware import BoostMiddleware, FormatConversionMiddleware, ModelMappingMiddleware
+from ccproxy_middleware._asgi import BufferedBody
+from ccproxy_middleware._json import loads
+from ccproxy_middleware._repeats import RequestParser
+from support.asgi import http_scope
+from support.conversation import REQUESTS, turns
+
+pytestmark = pytest.mark.anyio
+
+PADDING = "x" * 9000  # beyond the size from which on parts are remembered
+TOOLS = [{"name": "Read", "description": PADDING, "input_schema": {"type": "object"}}]
+SETTINGS = {"metadata": {"user_id": "u"}, "max_tokens": 9, "stream": True}
+
+
+def compact(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def said(count: int, text: str = "") -> list[dict[str, Any]]:
+    roles = ("user", "assistant")
+    return [{"role": roles[n % 2], "content": f"{n} {text}"} for n in range(count)]
+
+
+def request(messages: list[Any], **fields: Any) -> bytes:
+    return compact({"model": "m", "messages": messages, "system": "s", "tools": TOOLS, **SETTINGS, **fields})
+
+
+def warm(*bodies: bytes) -> RequestParser:
+    """A parser that knows these requests."""
+    parser = RequestParser()
+    for body in bodies:
+        with contextlib.suppress(ValueError):
+            parser.loads(body)
+    return parser
+
+
+def assert_same(parser: RequestParser, body: bytes) -> None:
+    try:
+        expected = loads(body)
+    except ValueError:
+        with pytest.raises(ValueError):  # noqa: PT011 - its text is the decoder's
+            parser.loads(body)
+        return
+    found = parser.loads(body)
+    assert found == expected
+    assert compact(found) == compact(expected)  # in the same order, too
+
+
+def test_session_is_read_as_it_is() -> None:
+    parser = RequestParser()
+    for turn in turns():
+        for body in (compact(turn), json.dumps(turn).encode()):
+            assert_same(parser, body)
+            assert_same(parser, body)
+
+
+def test_turn_shares_what_it_repeats() -> None:
+    first, *_, last = (compact(turn) for turn in turns())
+    parser = warm(first)
+    one, other = parser.loads(first), parser.loads(last)
+    assert one["tools"] is other["tools"]
+    parser = warm(request(said(40, PADDING)))
+    one, other = parser.loads(request(said(40, PADDING))), parser.loads(request(said(44, PADDING)))
+    assert one["messages"][30] is other["messages"][30]
+    assert one["messages"] is not other["messages"]
+
+
+def test_sessions_side_by_side_keep_apart() -> None:
+    parser = RequestParser()
+    for count in range(6, 30, 2):
+        for name in "abc":
+            messages = said(count, f"{name} {PADDING}")
+            assert_same(parser, request(messages, metadata={"user_id": name}))
+
+
+BEFORE = said(20, "word " * 400)
+KNOWN = request(BEFORE)
+LAST = BEFORE[-1]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        request([*BEFORE, {"role": "user", "content": "on"}]),
+        request(BEFORE[:-1]),
+        request(BEFORE[:3]),
+        request([]),
+        request([*BEFORE[:5], {"role": "user", "content": "rewound"}]),
+        request([*BEFORE, 1, None, "x"]),
+        request(BEFORE, tools=[]),
+        request(BEFORE, tools=[*TOOLS, *TOOLS]),
+        request(BEFORE, more=1),
+        request(BEFORE)[:-1],
+        request(BEFORE) + b"}",
+        request(BEFORE) + b" \n",
+        request(BEFORE).replace(b'"stream":true', b'"stream":True'),
+        # A comma too many or too few where the parts meet.
+        request([*BEFORE, LAST]).replace(b',{"role":"assistant","content":"19', b',,{"role":"assistant","content":"19'),
+        request(BEFORE).replace(b'},{"role":"assistant","content":"17', b'}{"role":"assistant","content":"17'),
+        request(BEFORE).replace(b'],"system"', b',],"system"'),
+        request(BEFORE).replace(b'"s","tools"', b'"s",,"tools"'),
+        # A member twice: the last one counts.
+        request(BEFORE).replace(b'"system":"s"', b'"messages":[],"system":"s"'),
+        request(BEFORE).replace(b'"system":"s"', b'"model":"other","system":"s"'),
+        request(BEFORE).replace(b'"system":"s"', b'"max_tokens":1,"system":"s"'),
+        request(BEFORE).replace(b'"system":"s"', b'"tools":[],"system":"s"'),
+        # What divides a request stands inside of something else.
+        request([*BEFORE, {"role": "user", "content": [{"a": 1, "tools": [1], "b": [0, {"role": "x"}]}]}]),
+        request([*BEFORE, {"role": "user", "content": ',\\"tools\\":[],{\\"role\\":'}]),
+        request([*BEFORE, {"role": "user", "content": ',"tools":[]}'}]),
+        compact({"wrapped": loads(KNOWN)}),
+        compact({"wrapped": loads(KNOWN), **loads(KNOWN)}),
+        compact([loads(KNOWN)]),
+        compact({"messages": [{"messages": BEFORE, "tools": TOOLS}], "tools": TOOLS}),
+        compact({"tools": TOOLS, **SETTINGS, "messages": BEFORE}),
+        compact(PADDING),
+        b'{"a":"' + b"x" * 9000,
+        b"x" * 9000,
+        b"",
+    ],
+    ids=range(33),
+)
+def test_request_beside_a_known_one_is_read_as_it_is(body: bytes) -> None:
+    for parser in (RequestParser(), warm(KNOWN), warm(request(BEFORE[:12]), KNOWN), warm(body, KNOWN)):
+        assert_same(parser, body)
+        assert_same(parser, body)
+        assert_same(parser, KNOWN)
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 2), st.sampled_from(["", "a", "\ud83d", '"', "é"]))))
+def test_requests_in_any_order_are_read_as_they_are(steps: list[tuple[int, int, str]]) -> None:
+    parser = RequestParser()
+    for count, session, text in steps:
+        messages = [*said(count, "word " * 300 + str(session)), {"role": "user", "content": text}]
+        body = json.dumps(
+            {"model": "m", "messages": messages, "tools": TOOLS, "user": session}, separators=(",", ":")
+        ).encode()
+        assert_same(parser, body)
+
+
+@given(
+    st.integers(0, len(KNOWN)), st.sampled_from([b"", b",", b"]", b"}", b'"', b"{", b"[", b'\\"']), st.integers(0, 3)
+)
+def test_damaged_request_is_refused_as_ever(place: int, added: bytes, removed: int) -> None:
+    assert_same(warm(KNOWN), KNOWN[:place] + added + KNOWN[place + removed :])
+
+
+def test_hunt_for_tools_ends() -> None:
+    """Many places that look like a request's tools must not each be tried."""
+    messages = [{"role": "user", "content": [{"a": 1, "tools": []}]}] * 20_000
+    assert_same(RequestParser(), request(messages))
+
+
+ANSWER = compact({"choices": [{"index": 0, "message": {"content": "plan"}, "finish_reason": "stop"}]})
+
+
+async def provider(scope: Scope, receive: Receive, send: Send) -> None:
+    await receive()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+    await send({"type": "http.response.body", "body": ANSWER})
+
+
+def layers() -> Iterator[Any]:
+    conversion = FormatConversionMiddleware(provider, provider="openai")
+    yield conversion
+    yield ModelMappingMiddleware(conversion, big="b", small="s")
+    yield BoostMiddleware(conversion, planner=provider, model="p", tiers=["BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL"])
+    inner = BoostMiddleware(provider, planner=provider, model="p", tiers=["BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL"])
+    yield FormatConversionMiddleware(inner)
+
+
+@pytest.mark.parametrize("recorded", sorted(REQUESTS.glob("*.json")), ids=lambda path: path.stem)
+async def test_no_layer_changes_what_requests_share(recorded: Any) -> None:
+    data = json.loads(recorded.read_text())["body"]
+    body = compact(data)
+
+    async def receive() -> Message:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        pass
+
+    for layer in layers():
+        await layer(http_scope("POST", "/v1/messages"), BufferedBody(receive, body, data), send)
+        assert compact(data) == body
