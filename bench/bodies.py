@@ -1,4 +1,4 @@
-"""The requests: a small one, and Claude Code's own of any size."""
+"""The requests: a small one, and Claude Code's own, turn by turn, of any size."""
 
 import json
 from typing import Any
@@ -8,6 +8,8 @@ import orjson
 from .processes import ROOT
 
 MODEL = "claude-sonnet-4-5"
+
+_SIDE_BY_SIDE = 8
 
 _RECORDED = ROOT / "tests" / "data" / "requests" / "tool-loop-turn6.json"
 
@@ -27,21 +29,48 @@ def small(text: str = "Say hello.", *, stream: bool = False) -> bytes:
     return orjson.dumps(body)
 
 
-def claude_code(size: int, *, stream: bool = False) -> bytes:
-    """A recorded request of Claude Code's, its tool loop gone on reading files until it has ``size`` bytes."""
-    body: dict[str, Any] = {**json.loads(_RECORDED.read_text())["body"], "stream": stream}
-    source = "".join(f"{n:>6}→    value_{n} = compute(value_{n - 1}, key='{n:08x}')\n" for n in range(1, 60))
-    missing = size - len(orjson.dumps(body))
-    turn = 0
-    while missing > 200:
-        id_ = f"toolu_{turn:024x}"
-        call = {"type": "tool_use", "id": id_, "name": "Read", "input": {"file_path": f"/src/module_{turn}.py"}}
-        result = {"type": "tool_result", "tool_use_id": id_, "content": source[: missing - 200]}
-        pair = [{"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}]
-        body["messages"] = [*body["messages"], *pair]
-        missing -= len(orjson.dumps(pair))
-        turn += 1
-    return orjson.dumps(body)
+def claude_code_sessions(size: int, *, sessions: int = 32, turns: int = 10) -> list[bytes]:
+    """Claude Code's requests of about ``size`` bytes: the last turns of many sessions, eight of them side by side."""
+    bodies: list[bytes] = []
+    for first in range(0, sessions, _SIDE_BY_SIDE):
+        group = [_session(size, turns, f"session-{first + n}") for n in range(_SIDE_BY_SIDE)]
+        bodies += [session[turn] for turn in range(turns) for session in group]
+    return bodies
+
+
+def _session(size: int, turns: int, name: str) -> list[bytes]:
+    """A recorded request, its tool loop gone on reading files until it is nearly that large, then with short turns."""
+    body: dict[str, Any] = {**json.loads(_RECORDED.read_text())["body"], "stream": False}
+    first, *messages = body["messages"]
+    messages = [{**first, "content": [{"type": "text", "text": name}, *first["content"]]}, *map(_unmarked, messages)]
+    body = {**body, "metadata": {"user_id": name}}
+    source = "".join(f"{n}\t    value_{n} = compute(value_{n - 1}, key='{n:08x}')\n" for n in range(1, 60))
+    missing = size - turns * 300 - len(orjson.dumps({**body, "messages": messages}))
+    while missing > 300:
+        messages += _pair(len(messages), "Read", {"file_path": f"/src/{name}.py"}, source[: missing - 250])
+        missing -= len(orjson.dumps(messages[-2:]))
+    requests = []
+    for turn in range(turns):
+        messages += _pair(len(messages), "Bash", {"command": f"make test-{turn}"}, "passed")
+        *before, last = messages
+        marked = {**last, "content": [{**last["content"][0], "cache_control": {"type": "ephemeral"}}]}
+        requests.append(orjson.dumps({**body, "messages": [*before, marked]}))
+    return requests
+
+
+def _pair(number: int, name: str, input_: dict[str, Any], content: str) -> list[dict[str, Any]]:
+    """A call of a tool and its result."""
+    id_ = f"toolu_{number:024x}"
+    call = {"type": "tool_use", "id": id_, "name": name, "input": input_}
+    result = {"tool_use_id": id_, "type": "tool_result", "content": content}
+    return [{"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}]
+
+
+def _unmarked(message: dict[str, Any]) -> dict[str, Any]:
+    if isinstance(message["content"], str):
+        return message
+    blocks = [{k: v for k, v in block.items() if k != "cache_control"} for block in message["content"]]
+    return {**message, "content": blocks}
 
 
 def long_text(size: int) -> dict[str, Any]:

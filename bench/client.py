@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from array import array
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -144,11 +144,11 @@ async def fetch(url: str, body: bytes | None = None) -> Answer:
         return await connection.ask(request_bytes(url, body))
 
 
-async def closed_loop(url: str, request: bytes, *, count: int, concurrency: int) -> list[Answer]:
-    """``count`` requests by so many clients, each of which asks again as soon as it has its answer."""
+async def closed_loop(url: str, requests: Sequence[bytes], *, count: int, concurrency: int) -> list[Answer]:
+    """``count`` requests by so many clients, each of which takes the next one as soon as it has its answer."""
 
-    async def one(connection: Connection, _: int) -> Answer:
-        return await connection.ask(request)
+    async def one(connection: Connection, number: int) -> Answer:
+        return await connection.ask(requests[number % len(requests)])
 
     return await by_clients(url, range(count), one, concurrency=concurrency)
 

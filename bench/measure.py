@@ -42,10 +42,11 @@ def run(work: Coroutine[Any, Any, Result]) -> Result:
     return uvloop.run(work)
 
 
-def load(server: Server, body: bytes, *, count: int, concurrency: int) -> list[Answer]:
-    """So many requests by so many clients, each with a good answer."""
+def load(server: Server, bodies: bytes | Sequence[bytes], *, count: int, concurrency: int) -> list[Answer]:
+    """So many requests by so many clients, each with a good answer. Several bodies take turns."""
     url = server.url + "/v1/messages"
-    answers = run(closed_loop(url, request_bytes(url, body), count=count, concurrency=concurrency))
+    requests = [request_bytes(url, body) for body in ([bodies] if isinstance(bodies, bytes) else bodies)]
+    answers = run(closed_loop(url, requests, count=count, concurrency=concurrency))
     for answer in answers:
         if answer.status != 200 or not answer.complete:
             raise RuntimeError(f"{server.name}: status {answer.status}, {bytes(answer.body[:300])!r}")

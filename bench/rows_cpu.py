@@ -1,6 +1,7 @@
 """Rows of CPU time: the proxy against the floor."""
 
 import statistics
+from collections.abc import Sequence
 
 from . import bodies
 from .contestants import FASTAPI, Contestants
@@ -31,11 +32,11 @@ def claude_code_request(plan: Plan, there: Contestants) -> list[Row]:
     rows = []
     there.follow("/json")
     for size in (100, 200):
-        body = bodies.claude_code(size * 1000)
+        requests = bodies.claude_code_sessions(size * 1000)
 
-        def work(server: Server, body: bytes = body) -> int:
+        def work(server: Server, requests: Sequence[bytes] = requests) -> int:
             count = plan.count(100 if server.name == FASTAPI else 500)
-            return len(load(server, body, count=count, concurrency=_CLIENTS))
+            return len(load(server, requests, count=count, concurrency=_CLIENTS))
 
         rounds = compare(there.servers, work, plan)
         name = f"Claude Code request ({size} KB)"

@@ -72,7 +72,7 @@ class RequestParser:
         return b"}", {}
 
     def _learn_beginning(self, body: bytes, stop: int, known: _Piece | None) -> _Piece | None:
-        """The beginning up to a message that is not among the last ones before ``stop``; ``known`` if that is no more."""
+        """The beginning up to a message that is not among the last before ``stop``; ``known`` if that is no more."""
         start, members = known or (b"", {})
         place = stop
         for _ in range(_KEPT_OPEN):

@@ -9,6 +9,7 @@ import re
 import threading
 import time
 from collections import OrderedDict
+from contextvars import ContextVar
 from typing import Any
 
 from .._json import replace_surrogates
@@ -26,14 +27,24 @@ _texts: OrderedDict[bytes, str | None] = OrderedDict()
 _lock = threading.Lock()
 
 
+may_read: ContextVar[bool] = ContextVar("may_read", default=True)
+"""Whether :func:`pdf_text` may take its time. An event loop sets it to False, and calls again in a thread."""
+
+
+class DocumentToRead(Exception):
+    """There is a document to be read where that takes too long."""
+
+
 def pdf_text(data: bytes | str) -> str | None:
     """The text of a PDF (its bytes, or their base64), or None if none could be read.
 
     None means: damaged, encrypted, scanned, not a PDF, or pypdf is not installed. Text over MAX_CHARACTERS,
     many pages and slow documents are cut, with a line that says so. Call it in a worker thread: it blocks for
     as long as pypdf takes. A document that was read before is found by its digest, since clients send it again
-    in every turn.
+    in every turn. Raises DocumentToRead where it may not block.
     """
+    if not may_read.get():
+        raise DocumentToRead
     try:
         pdf = base64.b64decode(data) if isinstance(data, str) else data
     except (binascii.Error, ValueError):

@@ -36,6 +36,7 @@ from . import catalogue
 from .corrections import LearnedProfiles
 from .counting import TokenCounter
 from .decisions import explain
+from .documents import DocumentToRead, may_read
 from .errors import error_from_response
 from .exchange import Exchange, StreamExchange
 from .profiles import resolve_profile
@@ -203,9 +204,14 @@ class FormatConversionMiddleware:
             except (JSONEncodeError, RecursionError):
                 raise nested_too_deeply() from None
 
-        if _holds_document(body.data):  # reading a PDF takes long
-            return await anyio.to_thread.run_sync(convert)
-        return convert()
+        inside = may_read.set(False)
+        try:
+            return convert()
+        except DocumentToRead:
+            pass
+        finally:
+            may_read.reset(inside)
+        return await anyio.to_thread.run_sync(convert)
 
     def _record(self, scope: Scope, data: Any) -> Record | None:
         """Note what is known of a request before it is converted, which may fail."""
@@ -338,25 +344,6 @@ def _check_depth(body: BufferedBody) -> None:
         _ = body.body
     except TooDeep:
         raise nested_too_deeply() from None
-
-
-def _holds_document(data: Any) -> bool:
-    """Whether any block of the conversation, or of a tool result in it, is a document."""
-    messages = data.get("messages") if isinstance(data, dict) else None
-    for message in messages if isinstance(messages, list) else ():
-        content = message.get("content") if isinstance(message, dict) else None
-        for block in content if isinstance(content, list) else ():
-            if not isinstance(block, dict):
-                continue
-            kind = block.get("type")
-            if kind == "document":
-                return True
-            inside = block.get("content") if kind == "tool_result" else None
-            if isinstance(inside, list):
-                for piece in inside:
-                    if isinstance(piece, dict) and piece.get("type") == "document":
-                        return True
-    return False
 
 
 async def _send_prewarmed(scope: Scope, request: ConvertedRequest, send: Send) -> None:
