@@ -33,14 +33,15 @@ class Contestants:
 def contestants(peers: Sequence[Server], *, others: bool, port: int | None = None) -> Iterator[Contestants]:
     """All of them in front of the provider.
 
-    ``others``: the floor over httpx alone and the FastAPI proxy too; the latter where its libraries are installed.
+    ``others``: the floor that reads JSON, the floor over httpx alone and the FastAPI proxy too; the last one where its
+    libraries are installed.
     ``port``: the provider's, where peers have to know it.
     """
     first = provider(port)
     base_url = f"http://127.0.0.1:{first.port}/v1"
     commands = [floor(base_url), proxy(base_url)]
     if others:
-        commands.append(floor(base_url, "httpx"))
+        commands += [floor(base_url, json=True), floor(base_url, "httpx")]
         if find_spec("fastapi") and find_spec("openai"):
             commands.append(uvicorn(FASTAPI, "bench.peers.fastapi_proxy:app", PEER_BASE_URL=base_url))
     with running(first, *commands) as (direct, *servers):

@@ -1,7 +1,8 @@
 """The floor: the least that a Python proxy of this kind can do. ``uvicorn bench.floor:app``.
 
 Every request goes on as it is, on the same transport as the proxy's own (``FLOOR_TRANSPORT=httpx`` for httpx alone),
-and the answer comes back as it is. ``FLOOR_BASE_URL`` is the provider's.
+and the answer comes back as it is. ``FLOOR_BASE_URL`` is the provider's. With ``FLOOR_JSON`` the request is parsed and
+written again on the way: the least that a converter in Python has to do.
 """
 
 import os
@@ -9,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
+import orjson
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.requests import Request
@@ -19,6 +21,7 @@ from ccproxy.client import make_client
 from ccproxy.transport import AiohttpTransport
 
 base_url = os.environ["FLOOR_BASE_URL"]
+READS_JSON = bool(os.environ.get("FLOOR_JSON"))
 
 if os.environ.get("FLOOR_TRANSPORT") == "httpx":
     client = make_client("httpx")
@@ -30,6 +33,8 @@ async def forward(request: Request) -> Response:
     """Pass one request on, and its answer back: a stream piece by piece, anything else as a whole."""
     headers = {"content-type": "application/json", "authorization": "Bearer key", "accept-encoding": "identity"}
     body = await request.body()
+    if READS_JSON:
+        body = orjson.dumps(orjson.loads(body))
     answer = await client.send(
         httpx.Request("POST", base_url + "/chat/completions", headers=headers, content=body),
         stream=True,

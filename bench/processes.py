@@ -145,10 +145,11 @@ def proxy(base_url: str) -> Command:
     return uvicorn(PROXY, "asgi:app", **proxy_settings(base_url))
 
 
-def floor(base_url: str, transport: str = "aiohttp") -> Command:
-    """The pass-through of :mod:`bench.floor`."""
-    app = "bench.floor:app"
-    return uvicorn(f"floor, {transport}", app, FLOOR_BASE_URL=base_url, FLOOR_TRANSPORT=transport)
+def floor(base_url: str, transport: str = "aiohttp", *, json: bool = False) -> Command:
+    """The pass-through of :mod:`bench.floor`; with ``json`` it parses each request and writes it again."""
+    name = "floor with JSON" if json else f"floor, {transport}"
+    environment = {"FLOOR_BASE_URL": base_url, "FLOOR_TRANSPORT": transport, "FLOOR_JSON": "1" if json else ""}
+    return uvicorn(name, "bench.floor:app", **environment)
 
 
 def gunicorn(base_url: str, workers: int) -> Command:

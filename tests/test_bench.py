@@ -17,7 +17,9 @@ ROOT = Path(__file__).parents[1]
             [
                 "small request (300 B)",
                 "Claude Code request (100 KB)",
+                "Claude Code sessions (100 KB)",
                 "Claude Code request (200 KB)",
+                "Claude Code sessions (200 KB)",
                 "streamed chunk (500 at once)",
                 "first content delta, 16 clients",
                 "5 streams of 20 chunks/s",
