@@ -63,9 +63,12 @@ class _Attempt:
             self.connected = True
             if self._record is not None:
                 self._record.upstream_connections += 1
-        if event in _PROGRESS and self.deadline is not None and not self.deadline.expired():
-            handshake = min(CONNECT_LIMIT, self._limit) if event == _CONNECTED else 0.0  # TLS has that limit itself
-            self.deadline.reschedule(asyncio.get_running_loop().time() + handshake + self._limit)
+        if event not in _PROGRESS or self.deadline is None or self.deadline.expired():
+            return
+        handshake = min(CONNECT_LIMIT, self._limit) if event == _CONNECTED else 0.0  # TLS has that limit itself
+        due = asyncio.get_running_loop().time() + handshake + self._limit
+        if abs(due - (self.deadline.when() or 0.0)) > self._limit / 100:  # a body may go out in many pieces at once
+            self.deadline.reschedule(due)
 
 
 class Forward:

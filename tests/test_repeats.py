@@ -72,6 +72,7 @@ def test_turn_shares_what_it_repeats() -> None:
     parser = warm(first)
     one, other = parser.loads(first), parser.loads(last)
     assert one["tools"] is other["tools"]
+    assert parser.loads(request([], tools=one["tools"], max_tokens=2))["tools"] is one["tools"]
     parser = warm(request(said(40, PADDING)))
     one, other = parser.loads(request(said(40, PADDING))), parser.loads(request(said(44, PADDING)))
     assert one["messages"][30] is other["messages"][30]

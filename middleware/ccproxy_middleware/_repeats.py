@@ -1,13 +1,12 @@
 """What a request repeats of those before it, parsed once.
 
-An agent sends the whole conversation at every turn, and behind it the same tools and settings. So the JSON of a request
-mostly begins as the last one did, up to a few messages before its end, and ends with the same 70 KB from ``tools`` on.
+An agent sends the whole conversation at every turn, and 70 KB of tools with it. So the JSON of a request mostly begins
+as the last one did, up to a few messages before its end, and the tools are the same from session to session.
 
 A comma between two members of an object, or two items of a list, divides the text in two that can be parsed one without
 the other; and bytes that are the same say the same. Whatever doesn't divide as expected is parsed as a whole.
 """
 
-from collections.abc import Callable
 from secrets import token_hex
 from typing import Any
 
@@ -22,7 +21,6 @@ _KEPT_OPEN = 4  # messages at the end that may change: Claude Code moves its cac
 _TOOLS = b',"tools":'
 _MESSAGE = b',{"role":'
 _MORE = token_hex(8)  # no client's name for anything
-
 _MORE_START = b'{"%b":[' % _MORE.encode()
 
 _Object = dict[str, Any]
@@ -30,46 +28,66 @@ _Piece = tuple[bytes, _Object]  # of JSON, and what it says
 
 
 class RequestParser:
-    """Parses requests, and remembers how the last few began and ended.
+    """Parses requests, and remembers how the last few began, and their tools.
 
     The values of a request may be shared with others, and must not be changed.
     """
 
     def __init__(self) -> None:
-        self._beginnings = _Memory(bytes.startswith)
-        self._ends = _Memory(bytes.endswith)
+        self._beginnings = _Memory()
+        self._tools = _Memory()
 
     def loads(self, body: bytes) -> Any:
         """Parse like :func:`ccproxy_middleware._json.loads`."""
         if len(body) < _LEAST:
             return loads(body)
         try:
-            end, members = self._ends.find(body) or self._learn_end(body)
-            stop = len(body) - len(end)
-            beginning = self._beginnings.find(body)
-            if beginning is None or stop - len(beginning[0]) > 2 * _LEAST:
-                beginning = self._learn_beginning(body, stop, beginning)
-            if beginning is None:
-                return _joined(loads(body[:stop] + b"}"), members)
-            start, known = beginning
-            return _joined(_continued(known, body[len(start) : stop]), members)
+            return self._parts(body)
         except ValueError:
             return loads(body)
 
-    def _learn_end(self, body: bytes) -> _Piece:
-        """The end from ``tools`` on, or the last brace alone."""
-        place = max(0, len(body) - _MOST)
+    def _parts(self, body: bytes) -> _Object:
+        """The object, of what is known and what is parsed. Raises ValueError where it doesn't divide as expected."""
+        beginning = self._beginnings.find(body, 0)
+        place, (tools, end) = self._find_tools(body, len(beginning[0]) if beginning else 0)
+        rest = body[place + len(tools) :]
+        if rest != b"}":
+            if not rest.startswith(b","):
+                raise ValueError("no member")
+            end = _joined(end, loads(b"{" + rest[1:]))
+        if beginning is None or place - len(beginning[0]) > 2 * _LEAST:
+            beginning = self._learn_beginning(body, place, beginning)
+        if beginning is None:
+            return _joined(loads(body[:place] + b"}"), end)
+        start, members = beginning
+        return _joined(_continued(members, body[len(start) : place]), end)
+
+    def _find_tools(self, body: bytes, place: int) -> tuple[int, _Piece]:
+        """Where the tools stand, and they; the end of the object and nothing, if that can't be told."""
         for _ in range(_TRIES):
-            place = body.find(_TOOLS, place + 1)
-            if not 0 <= place <= len(body) - _LEAST:
+            place = body.find(_TOOLS, place)
+            if place < 0:
                 break
-            try:
-                return self._ends.add(body[place:], loads(b"{" + body[place + 1 :]))
-            except ValueError:  # that was no member of the request itself
-                continue
-        if not body.endswith(b"}"):
-            raise ValueError("no object")
-        return b"}", {}
+            tools = self._tools.find(body, place) or self._learn_tools(body, place)
+            if tools is not None:
+                return place, tools
+            place += 1
+        return len(body) - 1, (b"", {})
+
+    def _learn_tools(self, body: bytes, place: int) -> _Piece | None:
+        """The tools that begin here; None if it is something else that does, or what is not worth it."""
+        if not _LEAST <= len(body) - place <= _MOST:
+            return None
+        try:
+            end = loads(b"{" + body[place + 1 :])
+            names = list(end)
+            stop = len(body) - 1 if len(names) == 1 else body.rfind(b',"%b":' % names[1].encode())
+            members = loads(b"{" + body[place + 1 : stop] + b"}")
+        except ValueError:
+            return None
+        if list(members) != ["tools"]:
+            return None
+        return self._tools.add(body[place:stop], members)
 
     def _learn_beginning(self, body: bytes, stop: int, known: _Piece | None) -> _Piece | None:
         """The beginning up to a message that is not among the last before ``stop``; ``known`` if that is no more."""
@@ -92,14 +110,13 @@ class RequestParser:
 class _Memory:
     """The last few pieces of JSON, and what they say."""
 
-    def __init__(self, is_part: Callable[[bytes, bytes], bool]) -> None:
-        self._is_part = is_part
+    def __init__(self) -> None:
         self._known: tuple[_Piece, ...] = ()  # the last used first
 
-    def find(self, text: bytes) -> _Piece | None:
-        """The piece that is a part of this text."""
+    def find(self, text: bytes, place: int) -> _Piece | None:
+        """The piece that stands at this place."""
         for known in self._known:
-            if self._is_part(text, known[0]):
+            if text.startswith(known[0], place):
                 if known is not self._known[0]:
                     self._known = (known, *(other for other in self._known if other is not known))
                 return known
@@ -107,7 +124,7 @@ class _Memory:
 
     def add(self, piece: bytes, members: _Object) -> _Piece:
         """Remember a piece. One that it goes on from is of no more use."""
-        rest = [known for known in self._known if not self._is_part(piece, known[0])]
+        rest = [known for known in self._known if not piece.startswith(known[0])]
         self._known = ((piece, members), *rest[: _REMEMBERED - 1])
         return piece, members
 
