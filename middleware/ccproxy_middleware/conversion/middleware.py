@@ -66,7 +66,7 @@ class FormatConversionMiddleware:
     Writes: ``POST /v1/chat/completions`` to the inner app, with the headers that only concern Anthropic removed;
     the answer, with the model's name as the client sent it. Counting asks the inner app only by the switch
     ``count_tokens``, for ``POST /tokenize`` and ``/apply-template``; a list of models by ``GET /v1/models``.
-    Needs: an inner app that speaks OpenAI's API.
+    Needs: asyncio, and an inner app that speaks OpenAI's API.
     Alone: complete. Models are asked for by the names that the client sends, and listed as the inner app lists them.
     """
 
