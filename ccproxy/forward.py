@@ -335,7 +335,8 @@ async def _disconnected(body: BufferedBody) -> None:
 
 
 def _upstream_request_id(answer: Answer, secrets: list[bytes]) -> str | None:
-    id_ = next((value for name, value in answer.headers if name in _REQUEST_IDS), None)
+    known = dict(answer.headers)
+    id_ = next((known[name] for name in _REQUEST_IDS if name in known), None)
     return None if id_ is None else redact(id_, secrets).decode("latin-1")[:_MAX_ID]
 
 

@@ -14,7 +14,7 @@ Headers = list[tuple[bytes, bytes]]
 
 _UNPARSED: Any = object()
 
-_parser = RequestParser()
+_parser = RequestParser()  # one for all layers, since the first that looks at a body parses it
 
 
 def route_path(scope: Scope) -> str:

@@ -92,7 +92,7 @@ def fields(record: logging.LogRecord, *names: str) -> dict[str, Any]:
 
 def test_line_tells_what_is_known_of_an_exchange(caplog: pytest.LogCaptureFixture) -> None:
     usage = {"prompt_tokens": 10, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 4}}
-    reply = Reply("Hello", usage=usage, headers={"x-request-id": "up-1"})
+    reply = Reply("Hello", usage=usage, headers={"cf-ray": "edge-1", "x-request-id": "up-1"})
     headers = {"x-request-id": "mine-1", "x-claude-code-session-id": "session-1"}
     with exchanges(caplog, logging.INFO, Failure(503), reply) as url:
         answer = httpx.post(f"{url}/v1/messages", json={**MESSAGE, "stream": True}, headers=headers)

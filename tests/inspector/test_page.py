@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,6 +82,14 @@ def opened(browser: "Browser", url: str, key: str | None = None) -> "Iterator[Pa
     assert [problem for problem in problems if not problem.startswith(expected)] == []
 
 
+def wait_until(page: "Page", expression: str) -> None:
+    """Ask until it is true. Playwright's own ``wait_for_function`` asks again by ``eval``, which the page forbids."""
+    end = time.monotonic() + 20
+    while not page.evaluate(expression):
+        assert time.monotonic() < end, expression
+        page.wait_for_timeout(50)
+
+
 def rows(page: "Page") -> list[str]:
     return [row.inner_text() for row in page.query_selector_all("tbody tr:visible")]
 
@@ -146,7 +155,7 @@ def test_keys_lead_everywhere(page: "Page", proxy: Inspected) -> None:
     page.wait_for_selector("#detail:visible")
     assert page.url.endswith(f"#{ids[1]}")
     page.keyboard.press("j")
-    page.wait_for_function(f"location.hash === '#{ids[2]}'")
+    wait_until(page, f"location.hash === '#{ids[2]}'")
     page.keyboard.press("Escape")
     page.wait_for_selector("#overview:visible")
     assert page.evaluate(focused) == ids[2]
@@ -289,7 +298,7 @@ def test_page_is_readable(page: "Page", scheme: Any) -> None:
         page.wait_for_selector(f"{view}:visible")
         for width in (1280, 800):
             page.set_viewport_size({"width": width, "height": 800})
-            page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")  # charts follow a moment later
+            wait_until(page, "document.documentElement.scrollWidth <= innerWidth")  # charts follow a moment later
             assert page.evaluate(CONTRAST) == []
             assert page.evaluate(UNNAMED) == []
         page.keyboard.press("j")
