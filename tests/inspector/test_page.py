@@ -155,7 +155,8 @@ def test_keys_lead_everywhere(page: "Page", proxy: Inspected) -> None:
     page.wait_for_selector("#detail:visible")
     assert page.url.endswith(f"#{ids[1]}")
     page.keyboard.press("j")
-    wait_until(page, f"location.hash === '#{ids[2]}'")
+    page.wait_for_selector(f"#detail .facts dd:text-is('{ids[2]}')")
+    assert page.url.endswith(f"#{ids[2]}")
     page.keyboard.press("Escape")
     page.wait_for_selector("#overview:visible")
     assert page.evaluate(focused) == ids[2]
