@@ -61,7 +61,7 @@ def convert_request(
     stream = optional(data, "stream", bool) or False
     history = read_history(messages, profile)
     offered = optional(data, "tools", list) or []
-    tools, tools_json, tool_names = (tool_converter or ToolConverter()).convert(offered, history, profile)
+    tools = (tool_converter or ToolConverter()).convert(offered, history, profile)
 
     body: dict[str, Any] = {"model": name}
     clamped_from = None if counting else _set_max_tokens(body, data, profile)
@@ -74,9 +74,9 @@ def convert_request(
     if not counting:
         _set_prefill(body, profile)
     json: dict[str, bytes] = {}
-    if tools:
-        body["tools"], json["tools"] = tools, tools_json
-        body |= convert_tool_choice(data.get("tool_choice"), tool_names.values(), profile)
+    if tools.tools:
+        body["tools"], json["tools"] = tools.tools, tools.json
+        body |= convert_tool_choice(data.get("tool_choice"), tools.names, profile)
     effort = history.effort or optional(config, "effort", str, "output_config")
     asked = read_reasoning(data.get("thinking"), effort, profile)
     body |= reasoning_params(asked, effort is not None, body, profile)
@@ -96,8 +96,8 @@ def convert_request(
         model=model or name,
         profile=profile,
         thinking=_emission(data.get("thinking"), profile),
-        tool_names=tool_names,
-        tools=frozenset(tool_names.values()),
+        tool_names=tools.by_upstream,
+        tools=tools.names,
         used_tool_ids=used_ids,
         stop_sequences=stops,
         local_stops=local_stops,

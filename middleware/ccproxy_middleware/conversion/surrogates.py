@@ -29,7 +29,7 @@ class ChunkReader:
     def read(self, data: bytes) -> Any:
         """The JSON of one event, bytes that are no UTF-8 replaced. Raises ValueError if it is none."""
         try:
-            return self._parse(data) if self._held or b"\\" in data else loads(data)
+            return self._parse(data)
         except ValueError:
             readable = data.decode("utf-8", "replace").encode()
             if readable == data:
@@ -43,7 +43,7 @@ class ChunkReader:
         return lone
 
     def _parse(self, data: bytes) -> Any:
-        escaped = b"\\ud" in data or b"\\uD" in data
+        escaped = b"\\" in data and (b"\\ud" in data or b"\\uD" in data)
         if not escaped and not self._held:
             return loads(data)
         chunk = loads_lenient(data) if escaped else loads(data)

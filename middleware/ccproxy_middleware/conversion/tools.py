@@ -1,6 +1,6 @@
 """The tools of a request as functions, and the choice among them."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .._errors import invalid_request
@@ -56,11 +56,15 @@ def offered_tools(
 
 
 class ConvertedTools(NamedTuple):
-    """The tools of a request: as the chat body has them, the JSON of that, and the client's names by upstream's."""
+    """The tools of a request as the chat body has them, and their JSON; the client's names, all and by upstream's.
+
+    Shared by requests, and not to be changed.
+    """
 
     tools: list[dict[str, Any]]
     json: bytes
-    names: dict[str, str]
+    names: frozenset[str]
+    by_upstream: Mapping[str, str]
 
 
 class ToolConverter:
@@ -89,10 +93,9 @@ class ToolConverter:
 
 def _converted(definitions: Sequence[Block], profile: Profile) -> ConvertedTools:
     tools = [convert_tool(definition, profile) for definition in definitions]
-    names = {
-        upstream_tool_name(definition.data["name"], profile): definition.data["name"] for definition in definitions
-    }
-    return ConvertedTools(tools, dumps(tools), names)
+    names = [definition.data["name"] for definition in definitions]
+    by_upstream = {upstream_tool_name(name, profile): name for name in names}
+    return ConvertedTools(tools, dumps(tools), frozenset(names), by_upstream)
 
 
 def convert_tool(definition: Block, profile: Profile) -> dict[str, Any]:
