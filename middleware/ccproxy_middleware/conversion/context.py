@@ -19,6 +19,7 @@ class Context:
     used_tool_ids: every tool id of the request's history; a repeat would make Claude Code drop turns.
     stop_sequences: all that the client asked for.
     local_stops: those of them that upstream doesn't know: the converter finds them in the text.
+    max_tokens: the output tokens that the provider is asked for.
     estimate_input: the input's tokens until upstream reports the real figure; called only where they are needed.
     """
 
@@ -30,4 +31,5 @@ class Context:
     used_tool_ids: frozenset[str] = frozenset()
     stop_sequences: tuple[str, ...] = ()
     local_stops: tuple[str, ...] = ()
+    max_tokens: int | None = None
     estimate_input: Callable[[], int] = lambda: 0

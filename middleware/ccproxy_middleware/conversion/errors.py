@@ -85,18 +85,30 @@ _WEAK_CODES: Mapping[str, int] = {
 }
 _WEAK_TEXTS = ((re.compile("overloaded", re.IGNORECASE), 529), (re.compile("rate limit", re.IGNORECASE), 429))
 
+_MAX_CODE = 100  # characters
+
 _GENERIC = Profile()
 _NO_RETRY = ("x-should-retry", "false")
 
 
-def error_from_response(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, profile: Profile) -> ApiError:
-    """The error for a provider's answer that is not 2xx, with all headers that may reach the client."""
+def error_from_response(
+    status: int,
+    headers: Iterable[tuple[bytes, bytes]],
+    body: bytes,
+    profile: Profile,
+    *,
+    max_tokens: int | None = None,
+) -> ApiError:
+    """The error for a provider's answer that is not 2xx, with all headers that may reach the client.
+
+    ``max_tokens``: the output tokens that the refused request asked for.
+    """
     headers = list(headers)
     try:
         payload = loads(body)
     except ValueError:  # HTML of a gateway, or plain text
         payload = None
-    error = error_from_payload(payload, status, profile)
+    error = error_from_payload(payload, status, profile, max_tokens=max_tokens)
     sent = dict(response_headers(headers))
     if error.status in (409, 429) or error.status >= 500:
         sent.update(retry_headers(headers))
@@ -104,7 +116,9 @@ def error_from_response(status: int, headers: Iterable[tuple[bytes, bytes]], bod
     return error
 
 
-def error_from_payload(payload: Any, status: int | None = None, profile: Profile = _GENERIC) -> ApiError:
+def error_from_payload(
+    payload: Any, status: int | None = None, profile: Profile = _GENERIC, *, max_tokens: int | None = None
+) -> ApiError:
     """The error that an ``error`` object stands for: in an event of a stream, or in the body of a 200.
 
     ``payload`` is the object itself or what holds it; ``status`` the HTTP status, of which 2xx says nothing.
@@ -115,7 +129,9 @@ def error_from_payload(payload: Any, status: int | None = None, profile: Profile
     message = redact(failure.message[:_MAX_READ])
     codes = failure.codes
 
-    overflow = overflow_message(message, codes=codes, status=upstream, prompt=failure.prompt, limit=failure.limit)
+    overflow = overflow_message(
+        message, codes=codes, status=upstream, prompt=failure.prompt, limit=failure.limit, asked=max_tokens
+    )
     if overflow is not None:
         return ApiError(400, "invalid_request_error", _cap(overflow))
     if upstream in (400, None) and not codes.isdisjoint({"content_filter", "responsibleaipolicyviolation"}):
@@ -216,11 +232,13 @@ def _with_fields(failure: _Failure, fields: Mapping[str, Any]) -> _Failure:
     inner = fields.get("innererror")
     values = [fields.get(name) for name in ("code", "status", "statusCode", "type", "error_type")]
     for value in (*values, inner.get("code") if isinstance(inner, dict) else None):
-        if isinstance(value, str) and not value.isdecimal():
-            codes.add(value.lower())
-        elif status is None and not isinstance(value, bool) and isinstance(value, (int, str)):
-            number = int(value) if len(str(value)) == 3 else 0
-            status = number if 400 <= number < 600 else None
+        if isinstance(value, bool) or not isinstance(value, (int, str)):
+            continue
+        code = str(value).lower()
+        if len(code) == 3 and code.isdecimal() and 400 <= int(code) < 600:
+            status = int(code) if status is None else status
+        elif len(code) <= _MAX_CODE:
+            codes.add(code)
     prompt, limit = fields.get("n_prompt_tokens"), fields.get("n_ctx")
     return _Failure(
         failure.message,

@@ -103,13 +103,15 @@ class Exchange:
             raise self._own_error
         try:
             if not 200 <= self._status < 300:
-                raise error_from_response(self._status, self._headers, bytes(self._body), profile)
+                raise error_from_response(
+                    self._status, self._headers, bytes(self._body), profile, max_tokens=self._context.max_tokens
+                )
             try:
                 payload = _parse(bytes(self._body))
             except ValueError:
                 raise ApiError(502, "api_error", "the provider's answer is not JSON") from None
             if isinstance(payload, dict) and payload.get("error") and not payload.get("choices"):
-                raise error_from_payload(payload, None, profile)
+                raise error_from_payload(payload, None, profile, max_tokens=self._context.max_tokens)
             return convert_response(payload, self._context)
         except PromptRefused as refusal:
             return refusal_message(refusal.message, self._context)

@@ -101,6 +101,7 @@ def convert_request(
         used_tool_ids=used_ids,
         stop_sequences=stops,
         local_stops=local_stops,
+        max_tokens=body.get(profile.max_tokens_field),
         estimate_input=lambda: estimate_request(body),
     )
     return ConvertedRequest(body, context, stream, clamped_from, json)

@@ -112,7 +112,7 @@ def upstream_error(data: Any, context: Context) -> ApiError | None:
         failed = failed or ("choices" not in data and bool(data.get("detail") or data.get("errors")))
     else:
         failed = False
-    return error_from_payload(data, profile=context.profile) if failed else None
+    return error_from_payload(data, profile=context.profile, max_tokens=context.max_tokens) if failed else None
 
 
 def _first_choice(data: Any, context: Context) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def _first_choice(data: Any, context: Context) -> dict[str, Any]:
         if isinstance(choice, dict) and choice.get("index") in (0, None):
             error = choice.get("error") or (data.get("error") if choice.get("finish_reason") == "error" else None)
             if error:
-                raise error_from_payload({"error": error}, profile=context.profile)
+                raise error_from_payload({"error": error}, profile=context.profile, max_tokens=context.max_tokens)
             return choice
     raise _not_a_completion("it has no choices")
 

@@ -170,7 +170,9 @@ class StreamConverter:
         if usage := find_usage(chunk, choice):
             self._usage = usage  # running totals: the last one counts
         if error := choice.get("error"):
-            raise error_from_payload({"error": error}, profile=self._context.profile)
+            raise error_from_payload(
+                {"error": error}, profile=self._context.profile, max_tokens=self._context.max_tokens
+            )
         delta = choice.get("delta")
         if isinstance(delta, dict):
             self._on_delta(delta)
