@@ -179,9 +179,52 @@ def test_function_call_beside_tool_calls_is_ignored() -> None:
     assert len(content({"tool_calls": [call("{}")], "function_call": FN})) == 1
 
 
-def test_call_without_a_name_goes() -> None:
-    calls = [{"id": "c1", "function": {"arguments": "{}"}}, {"id": "c2"}, call("{}", id="c3")]
+def test_call_without_a_name_goes_when_it_says_nothing_or_was_cut_off() -> None:
+    calls = [{"function": {"name": "", "arguments": ""}}, {}, call("{}", id="c3")]
     assert [block["id"] for block in content({"tool_calls": calls})] == ["c3"]
+    cut = completion({"content": "a", "tool_calls": [{"id": "c1", "function": {"arguments": ""}}]}, "length")
+    message = convert_response(cut, PLAIN)
+    assert [block["type"] for block in message["content"]] == ["text"]
+    assert message["stop_reason"] == "max_tokens"
+
+
+@pytest.mark.parametrize("index", [1, 7, -1, None])
+def test_only_choice_is_the_answer_whatever_its_index(index: Any) -> None:
+    body = completion({"content": "a"})
+    body["choices"][0]["index"] = index
+    assert convert_response(body, PLAIN)["content"] == [{"type": "text", "text": "a"}]
+
+
+def test_choices_without_distinct_indexes_are_one_answer() -> None:
+    """GitHub Copilot sends the text and the calls of a Claude model's turn as two choices."""
+    choices = [
+        {"finish_reason": "tool_calls", "message": {"role": "assistant", "content": "Let me look."}},
+        {"finish_reason": "tool_calls", "message": {"role": "assistant", "content": None, "tool_calls": [call("{}")]}},
+    ]
+    message = convert_response({"choices": choices}, PLAIN)
+    assert [block["type"] for block in message["content"]] == ["text", "tool_use"]
+    assert message["stop_reason"] == "tool_use"
+
+
+@pytest.mark.parametrize(
+    ("message", "fields", "expected"),
+    [
+        pytest.param(
+            {"tool_calls": [call('{"a":1}')]}, {"stop_reason": "END"}, ("tool_use", {"a": 1}), id="whole call"
+        ),
+        pytest.param(
+            {"tool_calls": [call('{"a":1,"b":"c')]}, {"stop_reason": "END"}, ("stop_sequence", {"a": 1}), id="cut call"
+        ),
+        pytest.param({"content": "a"}, {"matched_stop": "END"}, ("stop_sequence", None), id="SGLang"),
+        pytest.param({"content": "a"}, {"matched_stop": 151645}, ("end_turn", None), id="SGLang's end token"),
+    ],
+)
+def test_stop_sequence_that_upstream_met(message: Any, fields: dict[str, Any], expected: tuple[str, Any]) -> None:
+    body = completion(message)
+    body["choices"][0] |= fields
+    answer = convert_response(body, Context(model="m", stop_sequences=("END",)))
+    (block,) = answer["content"]
+    assert (answer["stop_reason"], block.get("input")) == expected
 
 
 def test_gemini_signatures_ride_in_one_thinking_block() -> None:
@@ -234,6 +277,36 @@ def test_service_tier() -> None:
         ),
         ({**USAGE, "prompt_tokens_details": {"cached_tokens": 0}, "prompt_cache_hit_tokens": 9}, {"input_tokens": 100}),
         ({**USAGE, "prompt_tokens_details": None, "prompt_cache_hit_tokens": 9}, {"input_tokens": 91}),
+        (
+            {**USAGE, "prompt_tokens_details": {"cached_tokens": 60, "created_cache_tokens": 30}},
+            {"input_tokens": 10, "cache_read_input_tokens": 60, "cache_creation_input_tokens": 30},
+        ),
+        (
+            {**USAGE, "prompt_tokens_details": {"cached_tokens": 60, "cache_creation_tokens": 30}},
+            {"input_tokens": 10, "cache_read_input_tokens": 60, "cache_creation_input_tokens": 30},
+        ),
+        (
+            {**USAGE, "cache_read_input_tokens": 60, "cache_creation_input_tokens": 30},
+            {"input_tokens": 10, "cache_read_input_tokens": 60, "cache_creation_input_tokens": 30},
+        ),
+        (
+            {
+                **USAGE,
+                "prompt_tokens_details": {"cached_tokens": 60, "cache_write_tokens": 30, "cache_creation_tokens": 30},
+                "cache_read_input_tokens": 60,
+                "cache_creation_input_tokens": 30,
+            },
+            {"input_tokens": 10, "cache_read_input_tokens": 60, "cache_creation_input_tokens": 30},
+        ),
+        (
+            {**USAGE, "prompt_tokens_details": {"cache_write_tokens": 0}, "cache_creation_input_tokens": 30},
+            {"input_tokens": 70, "cache_creation_input_tokens": 30},
+        ),
+        (
+            {**USAGE, "cache_creation": {"ephemeral_5m_input_tokens": 20, "ephemeral_1h_input_tokens": 10}},
+            {"input_tokens": 70, "cache_creation_input_tokens": 30},
+        ),
+        ({**USAGE, "cached_tokens": 60}, {"input_tokens": 40, "cache_read_input_tokens": 60}),
         ({**USAGE, "total_tokens": 150}, {"output_tokens": 50}),
         ({**USAGE, "total_tokens": 90}, {"output_tokens": 20}),
         ({"prompt_tokens": 10, "total_tokens": 15}, {"input_tokens": 10, "output_tokens": 5}),
@@ -260,7 +333,19 @@ def test_usage(usage: Any, expected: dict[str, Any]) -> None:
         pytest.param("text", 502, "api_error", id="string"),
         pytest.param([], 502, "api_error", id="list"),
         pytest.param({"choices": {"index": 0}}, 502, "api_error", id="choices no list"),
-        pytest.param({"choices": [{"index": 1, "message": {}}]}, 502, "api_error", id="no choice 0"),
+        pytest.param({"choices": [None, 5]}, 502, "api_error", id="no choice"),
+        pytest.param(
+            completion({"tool_calls": [{"id": "c1", "function": {"name": None, "arguments": "{}"}}]}),
+            502,
+            "api_error",
+            id="tool call without a name",
+        ),
+        pytest.param(
+            completion({"tool_calls": [{"id": "c1", "function": {"name": "", "arguments": "{}"}}]}),
+            502,
+            "api_error",
+            id="tool call with an empty name",
+        ),
         pytest.param({"choices": [{"index": 0}]}, 502, "api_error", id="no message"),
         pytest.param(completion({"content": 5}), 502, "api_error", id="content a number"),
         pytest.param(completion({"tool_calls": {"a": 1}}), 502, "api_error", id="tool_calls no list"),

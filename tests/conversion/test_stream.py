@@ -1,6 +1,8 @@
 """Text, reasoning and ends of a stream, and the converter's own states."""
 
 import json
+import tracemalloc
+from time import process_time
 from typing import Any
 
 import anthropic
@@ -9,7 +11,7 @@ import pytest
 from ccproxy_middleware._errors import ApiError
 from ccproxy_middleware._sse import MAX_EVENT_BYTES
 from ccproxy_middleware.conversion.context import Context
-from ccproxy_middleware.conversion.profiles import PROFILES
+from ccproxy_middleware.conversion.profiles import PROFILES, resolve_profile
 from ccproxy_middleware.conversion.reasoning import decode_signature
 from ccproxy_middleware.conversion.stream import StreamConverter
 from support.chunks import REQUEST_ID, blocks, call, calls, chunk, convert, ending, signatures, sse, text
@@ -269,6 +271,9 @@ USAGE = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
         pytest.param([chunk(usage=USAGE), chunk(usage=None)], (100, 20), id="null later"),
         pytest.param([chunk(usage={"prompt_tokens": "9", "completion_tokens": None})], (7, 1), id="wrong types"),
         pytest.param([chunk(usage={"prompt_tokens": -1, "completion_tokens": True})], (7, 1), id="no counts"),
+        pytest.param(
+            [chunk(usage=USAGE), chunk(usage=dict.fromkeys(USAGE, 0))], (100, 20), id="zeros behind the real totals"
+        ),
         pytest.param([], (7, 1), id="missing"),
     ],
 )
@@ -323,3 +328,110 @@ def test_reasoning_details_are_joined_in_the_envelope() -> None:
 def test_refusal_after_text() -> None:
     end = ending(convert(PLAIN, sse(text("a "), chunk({"refusal": "No."}), STOP)))
     assert end["stop_details"]["explanation"] == "No."
+
+
+def numbered(*indexes: Any, finish: int = -1) -> list[dict[str, Any]]:
+    """Chunks with the texts ``a``, ``b``, ... in one choice each, with these indexes; one of them finishes."""
+    chunks = [
+        {"choices": [{"index": index, "delta": {"content": chr(97 + n)}, "finish_reason": None}]}
+        for n, index in enumerate(indexes)
+    ]
+    chunks[finish]["choices"][0]["finish_reason"] = "stop"
+    return chunks
+
+
+@pytest.mark.parametrize(
+    ("chunks", "expected"),
+    [
+        pytest.param(numbered(1, 1, 1), "abc", id="from one"),
+        pytest.param(numbered(5, 5), "ab", id="any other"),
+        pytest.param(numbered(0, 1, 2, 3), "abcd", id="counted up"),
+        pytest.param(numbered(0, 1), "ab", id="counted up once"),
+        pytest.param(numbered(1, 2, 3), "abc", id="counted up from one"),
+        pytest.param(numbered(0, 1, 0), "ac", id="another choice between"),
+        pytest.param(numbered(0, 1, 0, 1, 0), "ace", id="another choice again and again"),
+        pytest.param(numbered(0, 0, 1, finish=1), "ab", id="another choice behind the end"),
+        pytest.param(numbered(None, 0, None), "abc", id="none"),
+        pytest.param(
+            [{"choices": [*numbered(0)[0]["choices"], *numbered(1)[0]["choices"]]}], "a", id="another beside it"
+        ),
+        pytest.param(
+            [{"choices": [{"delta": {"content": "a"}}, {"delta": {"content": "b"}}]}, STOP], "ab", id="without indexes"
+        ),
+    ],
+)
+def test_choice_that_is_the_answer(chunks: list[dict[str, Any]], expected: str) -> None:
+    assert blocks(convert(PLAIN, sse(*chunks, done=False))) == [["text", expected]]
+
+
+def test_message_in_place_of_a_delta_is_the_content() -> None:
+    whole = {"index": 0, "message": {"role": "assistant", "content": "a"}, "finish_reason": "stop"}
+    assert blocks(convert(PLAIN, sse({"choices": [whole]}))) == [["text", "a"]]
+    assert blocks(convert(PLAIN, sse({"choices": [{**whole, "delta": {}}]}))) == [["text", "a"]]
+    assert blocks(convert(PLAIN, sse(text("a"), {"choices": [{**whole, "delta": {}}]}))) == [["text", "a"]]
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        pytest.param([{"choices": [], "usage": USAGE}], id="usage"),
+        pytest.param([chunk({"role": "assistant", "content": ""}), {"choices": [], "usage": USAGE}], id="role"),
+        pytest.param([], id="nothing"),
+    ],
+)
+def test_stream_that_is_done_without_an_answer_is_an_error(chunks: list[Any]) -> None:
+    converter = StreamConverter(PLAIN, REQUEST_ID)
+    frames = converter.feed(sse(*chunks))
+    assert converter.error is not None
+    assert converter.error.message == "upstream stream ended without an answer"
+    if frames:
+        assert ending(check_stream(b"".join(frames)))["type"] == "api_error"
+
+
+@pytest.mark.parametrize(
+    ("delta", "options"),
+    [
+        pytest.param({"content": " " * 50}, {}, id="whitespace"),
+        pytest.param({"content": " " * 50}, {"think_tags": "auto"}, id="whitespace before a think tag"),
+        pytest.param({"content": " " * 50}, {"think_tags": "on"}, id="whitespace inside think tags"),
+        pytest.param({"refusal": "a" * 50}, {}, id="refusal"),
+        pytest.param(
+            {"reasoning_details": [{"type": "reasoning.text", "text": "a" * 50}]},
+            {"reasoning_roundtrip": "reasoning_details"},
+            id="reasoning details",
+        ),
+        pytest.param({"reasoning_content": "a" * 50}, {}, id="reasoning"),
+        pytest.param({"content": "a" * 50}, {}, id="text"),
+    ],
+)
+def test_what_a_stream_brings_is_not_copied_again_and_again(delta: dict[str, Any], options: dict[str, Any]) -> None:
+    context = Context(model="m", profile=resolve_profile("generic", options), thinking="show")
+    raw = sse(chunk(delta), done=False)
+
+    def seconds(n: int) -> float:
+        converter = StreamConverter(context, REQUEST_ID)
+        converter.feed(sse(chunk({"role": "assistant"}), done=False))
+        start = process_time()
+        for _ in range(n):
+            converter.feed(raw)
+        return process_time() - start
+
+    seconds(100)
+    few, many = min(seconds(2000) for _ in range(2)), min(seconds(32000) for _ in range(2))
+    assert many < 16 * few * 4 + 0.2  # with its square it would be 16 times more
+
+
+def test_text_is_not_kept_when_it_has_been_handed_on() -> None:
+    converter = StreamConverter(PLAIN, REQUEST_ID)
+    raw = sse(text("x" * 1000), done=False)
+    tracemalloc.start()
+    try:
+        for _ in range(100):
+            converter.feed(raw)
+        before, _ = tracemalloc.get_traced_memory()
+        for _ in range(2000):
+            converter.feed(raw)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 200_000

@@ -11,6 +11,7 @@ from ccproxy_middleware.conversion.reasoning import decode_signature
 from ccproxy_middleware.conversion.stream import StreamConverter
 from support.chunks import REQUEST_ID, blocks, call, calls, chunk, convert, ending, signatures, sse, text
 from support.grammar import check_stream
+from support.steps import count_steps
 
 MADE_UP = re.compile(r"toolu_[A-Za-z0-9]{24}")
 CONTEXT = Context(model="m", tools=frozenset({"f", "g", "Bash", "get_weather"}))
@@ -154,9 +155,94 @@ def g(arguments: str = B, id: str = "c2") -> list[str]:
             id="one index, told apart by ids",
         ),
         pytest.param(
-            [[call(A, id="c1", index=0)], [call(B, name="g", id="c2", index=1)]],
-            [g()],
-            id="call without a name goes",
+            [[call("", name="f", id="a1", index=0)], [call('{"a"', id="a2", index=0)], [call(":1}", id="a3", index=0)]],
+            [f(id="a1")],
+            id="another id on every fragment",
+        ),
+        pytest.param(
+            [
+                [call(A, name="f", id="c1", index=0)],
+                [call('{"b"', name="g", id="c2", index=0)],
+                [call(":2}", id="c2", index=1)],
+            ],
+            [f(), g()],
+            id="tail under another index",
+        ),
+        pytest.param(
+            [
+                [call(A, name="f", id="c1", index=0)],
+                [call('{"b"', name="g", id="c2", index=0)],
+                [call(":2}", index=1)],
+            ],
+            [f(), g()],
+            id="tail under another index without an id",
+        ),
+        pytest.param(
+            [
+                [call(A, name="f", id="c1", index=0)],
+                [call('{"b"', name="g", id="c2", index=1)],
+                [call(":2}")],
+            ],
+            [f(), g()],
+            id="tail without index and id",
+        ),
+        pytest.param(
+            [
+                [call('{"a"', name="f", id="c1", index=0)],
+                [call(B, name="g", id="c2", index=1)],
+                [call(":1}")],
+            ],
+            [f(), g()],
+            id="tail of the only call that is not whole",
+        ),
+        pytest.param(
+            [[call("", name="f", id="c1", index=0)], [call('{"a"', id="c1", index=1)], [call(":1}", id="c1", index=2)]],
+            [f()],
+            id="index grows under one id",
+        ),
+        pytest.param(
+            [[call("", name="f", index=0)], [call("", name="g", index=0)]],
+            [f("{}", "*"), g("{}", "*")],
+            id="two calls without arguments and ids at one index",
+        ),
+        pytest.param(
+            [[call("{}", name="f")], [call("{}", name="f")]],
+            [f("{}", "*"), f("{}", "*")],
+            id="two calls of one tool without anything to tell them apart",
+        ),
+        pytest.param(
+            [[call("", name="f", id="x", index=0)], [call("", name="g", id="x", index=1)], [call(B, id="x", index=1)]],
+            [f("{}", "x"), g(id="*")],
+            id="one id for two calls",
+        ),
+        pytest.param(
+            [[call('{"a"', name="f", id="c1", index=0)], [call(":1}", index=0)], [call(A, name="f", id="c1", index=0)]],
+            [f()],
+            id="announced again with its arguments whole",
+        ),
+        pytest.param(
+            [[call(A, name="f", id="c1", index=0)], [call('{"a"', id="c1", index=0)], [call(": 1}", id="c1", index=0)]],
+            [f()],
+            id="object repeated in fragments",
+        ),
+        pytest.param(
+            [
+                [call(A, name="f", id="c1", index=0)],
+                [call('{"a"', name="f", id="c1", index=0)],
+                [call(":3}", name="f", id="c1", index=0)],
+            ],
+            [f(), f('{"a":3}', "*")],
+            id="another object is another call",
+        ),
+        pytest.param(
+            [[call(A, name="f", id="c1", index=0)], [call("", id="c9", index=0)], [call("", id="", name="", index=4)]],
+            [f()],
+            id="blank fragments behind a whole call",
+        ),
+        pytest.param(
+            [[call(A, name="f", id="c1", index=0)], [{"index": 1, "function": {"name": None, "arguments": ""}}]],
+            [f()],
+            id="item that says nothing",
         ),
         pytest.param([[call(A, name="f", id="c1", index="0")]], [f()], id="index of a wrong type"),
         pytest.param([[call(A, name="f", id=7, index=0)]], [f(id="*")], id="id of a wrong type"),
@@ -366,3 +452,104 @@ def test_openrouter_details_ride_unasked_only_before_calls() -> None:
 def test_reasoning_content_cannot_ride_unasked() -> None:
     context = Context(model="m", profile=PROFILES["deepseek"])
     assert tools(chunk({"reasoning_content": "hm"}), calls(call(A, name="f", id="c1")), context=context) == [f()]
+
+
+@pytest.mark.parametrize(
+    ("deltas", "words"),
+    [
+        pytest.param([call(A, id="c1", index=0)], "without a name", id="no name"),
+        pytest.param([call(A, name="", id="c1", index=0)], "without a name", id="empty name"),
+        pytest.param(
+            [call(A, id="c1", index=0), call(B, name="g", id="c2", index=1)],
+            "without a name",
+            id="no name, then a call",
+        ),
+        pytest.param([call("", id="c1", index=0)], "without a name", id="nothing but an id"),
+        pytest.param(
+            [call(A, name="f", id="c1", index=0), call('"CHI"}', index=0)], "belong to no tool call", id="more behind"
+        ),
+        pytest.param(
+            [call(A, name="f", id="c1", index=0), call('{"a"', index=0), call(":3}", index=0)],
+            "belong to no tool call",
+            id="another object without a name",
+        ),
+        pytest.param(
+            [call(A, name="f", id="c1", index=0), call('{"a"', name="f", id="c1", index=0)],
+            "belong to no tool call",
+            id="half an object behind",
+        ),
+        pytest.param([call(A, name="f" * 600, id="c1"), call("", name="g" * 600, id="c2")], None, id="long names"),
+        pytest.param(
+            [call("", name="f" * 600, id="c1"), call("", name="g" * 600, id="c1")], "over 1000", id="name too long"
+        ),
+    ],
+)
+@pytest.mark.parametrize("finish", ["tool_calls", "stop"])
+def test_call_that_cannot_be_assigned_is_an_error_that_shows(
+    deltas: list[dict[str, Any]], words: str | None, finish: str
+) -> None:
+    end = ending(convert(CONTEXT, sse(*(calls(item) for item in deltas), chunk(finish=finish))))
+    if words is None:
+        assert end["stop_reason"] == "tool_use"
+    else:
+        assert (end["type"], words in end["message"]) == ("api_error", True)
+
+
+def test_call_that_was_cut_in_the_middle_of_its_name_goes() -> None:
+    events = convert(CONTEXT, sse(text("x"), calls(call("", id="c1", index=0)), chunk(finish="length")))
+    assert (blocks(events), ending(events)["stop_reason"]) == ([["text", "x"]], "max_tokens")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"), [(A, ("tool_use", None)), ('{"a":"EN', ("stop_sequence", "END"))], ids=["whole", "cut"]
+)
+def test_whole_call_beats_a_stop_sequence_that_upstream_met(arguments: str, expected: tuple[str, str | None]) -> None:
+    context = Context(model="m", stop_sequences=("END",), tools=frozenset({"f"}))
+    last = chunk(finish="stop")
+    last["choices"][0]["stop_reason"] = "END"
+    events = convert(context, sse(calls(call(arguments, name="f", id="c1", index=0)), last))
+    assert (ending(events)["stop_reason"], ending(events)["stop_sequence"]) == expected
+    assert blocks(events) == [f(arguments)]
+
+
+def many(kind: str, n: int) -> list[dict[str, Any]]:
+    first = call('{"code":"', name="f", id="c0", index=0)
+    match kind:
+        case "calls":
+            return [call("{}", name="f", id=f"c{i}", index=i) for i in range(n)]
+        case "calls without an index":
+            return [call("{}", name="f", id=f"c{i}") for i in range(n)]
+        case "unfinished calls":
+            return [call('{"a', name="f", id=f"c{i}", index=i) for i in range(n)]
+        case "fragments {}":
+            return [first, *(call("{}", index=0) for _ in range(n)), call('"}', index=0)]
+        case "fragments x} of two calls":
+            return [first, call(A, name="g", id="c1", index=1), *(call("x}", index=0) for _ in range(n))]
+        case "named fragments":
+            return [first, *(call("x}", name="f", id="c0", index=0) for _ in range(n)), call('"}', index=0)]
+        case "blank fragments":
+            return [call(" ", name="f", id="c0", index=0), *(call(" ", name="f", index=0) for _ in range(n))]
+        case _:
+            calls_ = [call(A, name="f", id=f"c{i}", index=i) for i in range(1, n)]
+            return [first, *calls_, *(call("x", index=n + i) for i in range(n))]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "calls",
+        "calls without an index",
+        "unfinished calls",
+        "fragments {}",
+        "fragments x} of two calls",
+        "named fragments",
+        "blank fragments",
+        "stray fragments behind many calls",
+    ],
+)
+def test_work_grows_with_the_number_of_fragments_and_not_with_its_square(kind: str) -> None:
+    def steps(n: int) -> int:
+        raw = sse(*(calls(item) for item in many(kind, n)), chunk(finish="length"))
+        return count_steps(lambda: convert(CONTEXT, raw))
+
+    assert steps(1200) < 2.6 * steps(600)

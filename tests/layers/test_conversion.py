@@ -1,6 +1,8 @@
 """FormatConversionMiddleware alone in front of an OpenAI app: routes, answers, failures, silence, leaving."""
 
+import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -521,3 +523,88 @@ async def test_switch_that_does_not_exist_is_an_error_at_start(options: dict[str
         FormatConversionMiddleware(Inner(), options=options)
     with pytest.raises(ValueError, match="generic, openai, azure"):
         FormatConversionMiddleware(Inner(), provider="nobody")
+
+
+# Blanks that keep a connection alive, refusals in mid-stream
+
+
+async def convert_stream(app: FormatConversionMiddleware, answer: Answer) -> None:
+    """Ask an app for a stream. Its messages go into ``answer``, also where it raises in the end."""
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": json.dumps(STREAM).encode()}
+
+    async def send(message: Message) -> None:
+        answer.messages.append(message)
+
+    await app(post(), receive, send)
+
+
+@pytest.mark.parametrize("blanks", [b"\n" * 63, b"\n" * 64, b" \r\n" * 500])
+@pytest.mark.parametrize("pieces", ["one", "many"])
+async def test_blanks_before_a_stream_hold_nothing_back(blanks: bytes, pieces: str) -> None:
+    lead = [blanks] if pieces == "one" else [blanks[n : n + 1] for n in range(len(blanks))]
+    seen: list[int] = []
+    answer = Answer()
+
+    async def inner(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for data in [*lead, *HELLO]:
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+            seen.append(len(answer.messages))
+        await send({"type": "http.response.body", "body": b""})
+
+    await convert_stream(FormatConversionMiddleware(inner), answer)
+    assert seen[len(lead) - 1] == 0
+    assert seen[len(lead)] == 2  # the start and the first delta
+    assert check_stream(answer.body)[-1]["type"] == "message_stop"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_blanks_before_json_are_no_part_of_it(stream: bool) -> None:
+    answer = await ask(Inner([b"\n" * 70, b" " * 70 + COMPLETION]), {**REQUEST, "stream": stream})
+    assert answer.status == 200
+    assert b"Hello" in answer.body
+
+
+FILTERED = b'data: {"error": {"code": "content_filter", "message": "filtered"}}\n\n'
+
+
+async def test_refusal_in_the_middle_of_a_stream_is_an_error_event() -> None:
+    answer = Answer()
+    app = FormatConversionMiddleware(Inner([chunk({"content": "He"}), FILTERED], headers=SSE))
+    with pytest.raises(StreamAborted):
+        await convert_stream(app, answer)
+    events = check_stream(answer.body)
+    assert (events[-1]["type"], events[-1]["error"]["message"]) == ("error", "filtered")
+
+
+@pytest.mark.parametrize("first", [[], [chunk({"role": "assistant"})]], ids=["at the start", "after a role"])
+async def test_refusal_before_any_content_is_a_message(first: list[bytes]) -> None:
+    answer = await ask(Inner([*first, FILTERED], headers=SSE), STREAM)
+    events = check_stream(answer.body)
+    assert events[-1]["type"] == "message_stop"
+    assert events[-2]["delta"]["stop_reason"] == "refusal"
+
+
+async def test_usage_is_waited_for_when_a_ping_is_due_as_the_answer_ends() -> None:
+    usage = b'data: {"choices": [], "usage": {"prompt_tokens": 777, "completion_tokens": 3}}\n\n'
+
+    async def inner(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": chunk({"content": "hi"}), "more_body": True})
+        asyncio.get_running_loop().call_later(0.02, time.sleep, 0.05)  # the loop is busy when both are due
+        await anyio.sleep(0.045)
+        await send({"type": "http.response.body", "body": chunk({}, "stop"), "more_body": True})
+        await anyio.sleep(0.005)
+        await send({"type": "http.response.body", "body": usage + b"data: [DONE]\n\n"})
+
+    class Impatient(FormatConversionMiddleware):
+        ping_interval = 0.05
+        first_event_grace = 0.01
+
+    for _ in range(10):
+        answer = await call(Impatient(inner), post(), STREAM)
+        assert check_stream(answer.body)[-2]["usage"]["input_tokens"] == 777

@@ -8,10 +8,16 @@ arguments are whole, so meanwhile text waits, and further calls wait in the orde
 from collections.abc import Mapping
 from typing import Any
 
+from .._errors import ApiError
 from .context import Context
 from .events import EventWriter
-from .reasoning import add_details, encode_signature
-from .tool_calls import StreamedCall, ToolCallAssembler, ToolIds, client_tool_name
+from .reasoning import MAX_SIGNATURE_CHARS, add_details, details_size, encode_signature
+from .streamed_calls import StreamedCall, ToolCallAssembler
+from .tokens import estimate_tokens
+from .tool_calls import ToolIds, client_tool_name
+
+_ESTIMATED_AT_ONCE = 64 * 1024  # characters
+_MAX_HELD = 32 * 1024 * 1024  # characters that wait for their turn
 
 
 class BlockStream:
@@ -20,16 +26,20 @@ class BlockStream:
     def __init__(self, context: Context, writer: EventWriter) -> None:
         self._context = context
         self._writer = writer
-        self._assembler = ToolCallAssembler()
+        self._assembler = ToolCallAssembler(context)
         self._ids = ToolIds(context)
         self._opened = 0  # so many of the assembler's calls had their turn
         self._call: StreamedCall | None = None  # the call whose block is open
-        self._blank = ""  # whitespace that shows only if visible text follows
+        self._blank: list[str] = []  # whitespace that shows only if visible text follows
         self._waiting: list[tuple[bool, str]] = []  # (is thinking, text) that came during an unfinished call
-        self._output: list[str] = []
+        self._held = 0  # characters of both
+        self._output: list[str] = []  # what the model has written, until its tokens are estimated
+        self._output_size = 0
+        self._output_tokens = 0
         # Provider state that is still to ride in a signature
         self._source = ""
         self._details: list[dict[str, Any]] = []
+        self._details_size = 0
         self._signatures: dict[str, str] = {}
 
     @property
@@ -37,13 +47,22 @@ class BlockStream:
         return any(call.client_id for call in self._assembler.calls)
 
     @property
-    def output(self) -> str:
-        """All that the model has written, for an estimate of its tokens."""
+    def has_whole_calls(self) -> bool:
+        """Whether there are calls, and all of them are complete."""
+        return self.has_tool_use and all(call.whole for call in self._assembler.calls)
+
+    @property
+    def empty(self) -> bool:
+        """Whether the model has said nothing so far."""
+        return not (self._output or self._output_tokens or self._assembler.calls)
+
+    def estimate_tokens(self) -> int:
+        """An estimate of the tokens of all that the model has written."""
         calls = [call.name + call.arguments for call in self._assembler.calls]
-        return "".join(self._output + calls)
+        return self._output_tokens + estimate_tokens("".join(self._output + calls))
 
     def text(self, text: str) -> None:
-        self._output.append(text)
+        self._note(text)
         if self._writer.open == "text":
             self._writer.text(text)
         elif self._waiting or self._call is None or not text.isspace():  # whitespace behind a call goes
@@ -51,18 +70,23 @@ class BlockStream:
 
     def thinking(self, text: str, source: str) -> None:
         """Reasoning, and the field that it came from."""
-        self._output.append(text)
+        self._note(text)
         if self._context.thinking != "off":
             self._source = source
             self._wait_or_write(thinking=True, text=text)
 
     def details(self, details: list[dict[str, Any]]) -> None:
-        """Reasoning details that have to come back with the conversation."""
-        add_details(self._details, details)
+        """Reasoning details that have to come back with the conversation, as far as a signature can hold them."""
+        self._details_size += sum(map(details_size, details))
+        if self._details_size <= MAX_SIGNATURE_CHARS:
+            add_details(self._details, details)
+        else:
+            self._details.clear()
 
     def tool_call(self, delta: Mapping[str, Any]) -> None:
         """One item of ``delta.tool_calls``."""
-        self._continue(self._assembler.add(delta))
+        if (call := self._assembler.add(delta)) is not None:
+            self._continue(call)
 
     def function_call(self, function: Mapping[str, Any]) -> None:
         """The older ``delta.function_call``."""
@@ -70,17 +94,35 @@ class BlockStream:
         if call is not None:
             self._continue(call)
 
-    def finish(self) -> None:
-        """Close what is open and write what waits: calls first, then text."""
+    def finish(self, *, cut_off: bool) -> None:
+        """Close what is open and write what waits: calls first, then text. ``cut_off``: the answer hit a limit.
+
+        Raises ApiError for a call that can't be told to the client.
+        """
+        self._assembler.finish(cut_off=cut_off)
         self._open_calls(last=True)
         self._close()
         self._write_waiting()
         self._close()
         if self._blank and self._writer.blocks == 0:
             self._writer.start_text()
-            self._writer.text(self._blank)
+            self._writer.text("".join(self._blank))
             self._writer.stop_block()
         self._write_state(for_call=self.has_tool_use)
+
+    def _note(self, text: str) -> None:
+        """Keep what the model has written as long as it takes to estimate its tokens."""
+        self._output.append(text)
+        self._output_size += len(text)
+        if self._output_size > _ESTIMATED_AT_ONCE:
+            self._output_tokens += estimate_tokens("".join(self._output))
+            self._output.clear()
+            self._output_size = 0
+
+    def _hold(self, text: str) -> None:
+        self._held += len(text)
+        if self._held > _MAX_HELD:
+            raise ApiError(502, "api_error", f"upstream sent over {_MAX_HELD} characters that have to wait")
 
     def _continue(self, call: StreamedCall) -> None:
         if call is self._call:
@@ -106,7 +148,7 @@ class BlockStream:
         self._signatures.update(self._signature_of(call))
         self._close()
         self._write_state(for_call=True)
-        self._blank = ""
+        self._drop_blank()
         self._writer.start_tool_use(call.client_id, client_tool_name(call.name, self._context))
         self._call = call
         self._write_arguments(call)
@@ -117,13 +159,14 @@ class BlockStream:
 
     def _wait_or_write(self, *, thinking: bool, text: str) -> None:
         if self._call is not None and not self._call.whole:
+            self._hold(text)
             self._waiting.append((thinking, text))
             return
         self._write_waiting()
         self._write(thinking, text)
 
     def _write_waiting(self) -> None:
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting, self._held = self._waiting, [], 0
         for thinking, text in waiting:
             self._write(thinking, text)
 
@@ -140,13 +183,19 @@ class BlockStream:
     def _write_text(self, text: str) -> None:
         if self._writer.open != "text":
             if text.isspace():
-                self._blank += text
+                self._hold(text)
+                self._blank.append(text)
                 return
             self._close()
             self._write_state(for_call=False)
             self._writer.start_text()
-            text, self._blank = self._blank + text, ""
+            text = "".join((*self._blank, text))
+            self._drop_blank()
         self._writer.text(text)
+
+    def _drop_blank(self) -> None:
+        self._blank.clear()
+        self._held = 0
 
     def _close(self) -> None:
         """Close the open block: thinking with its signature, a call with what is left of its arguments."""
@@ -177,7 +226,7 @@ class BlockStream:
             envelope["calls"] = self._signatures
         if self._details:
             envelope["details"] = self._details
-        self._signatures, self._details = {}, []
+        self._signatures, self._details, self._details_size = {}, [], 0
         return encode_signature(envelope)
 
     def _signature_of(self, call: StreamedCall) -> dict[str, str]:

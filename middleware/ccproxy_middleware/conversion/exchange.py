@@ -234,6 +234,8 @@ class StreamExchange(Exchange):
             async with self._lock:
                 if self.done:
                     return
+                if self._next_action() > monotonic():  # upstream was faster than this task
+                    return self._set_timer()
                 if self._ended_at is not None:
                     return await self._convert(b"", more=False)
                 await self._emit(self._converter.ping() if self._converter.started else self._converter.start())
@@ -249,14 +251,12 @@ class StreamExchange(Exchange):
     async def _on_body(self, data: bytes, *, more: bool) -> None:
         async with self._lock:
             if self._whole is None:
-                self._body += data
-                self._whole = self._is_whole()
+                data = data.lstrip()  # blanks that keep the connection alive while nothing is said yet
+                self._whole = self._is_whole(data)
                 if self._whole is None and more:
                     return
-                data = bytes(self._body)
-            elif self._whole:
-                self._body += data
             if self._whole:
+                self._body += data
                 if not more:
                     await self._answer_whole()
             else:
@@ -270,11 +270,10 @@ class StreamExchange(Exchange):
         if begun:
             self._converter.start()  # the client has these events already
 
-    def _is_whole(self) -> bool | None:
+    def _is_whole(self, start: bytes) -> bool | None:
         """Whether the answer is one JSON body, as every error is. Told by the body: content types lie."""
         if not 200 <= self._status < 300:
             return True
-        start = bytes(self._body[:64]).lstrip()
         return start.startswith((b"{", b"[")) if start else None
 
     async def _convert(self, data: bytes, *, more: bool) -> None:
@@ -325,7 +324,7 @@ class StreamExchange(Exchange):
         self.done = True
 
     async def fail(self, error: ApiError) -> None:
-        if isinstance(error, PromptRefused):
+        if isinstance(error, PromptRefused) and not self._converter.has_content:
             return await self._send_message(refusal_message(error.message, self._context))
         if not self._committed:
             return await super().fail(error)

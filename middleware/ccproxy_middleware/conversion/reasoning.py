@@ -101,6 +101,11 @@ def add_details(details: list[dict[str, Any]], more: list[dict[str, Any]]) -> No
             details.append(detail)
 
 
+def details_size(detail: Mapping[str, Any]) -> int:
+    """About how many characters a detail takes in a signature."""
+    return sum(len(value) if isinstance(value, str) else 8 for value in detail.values())
+
+
 def chunks_text(chunks: list[Any], kind: Literal["text", "thinking"]) -> str:
     """The text of one kind of chunk in list content, as Mistral sends it: ``{"type":"thinking","thinking":[..]}``."""
     parts: list[str] = []

@@ -5,14 +5,16 @@ from typing import Any
 
 from .._errors import ApiError
 from .._json import dumps
+from .choices import chosen
 from .context import Context
 from .errors import error_from_payload
 from .events import EventWriter, new_message
 from .reasoning import chunks_text, encode_signature, reasoning_details, reasoning_text, thought_signature
 from .stops import StopMatcher, StopReason, check_finish_reason, cut_off, stop_outcome, upstream_stop
+from .streamed_calls import nameless
 from .think_tags import split_think_tags
 from .tokens import estimate_tokens
-from .tool_calls import ToolIds, client_tool_name, parse_arguments
+from .tool_calls import ToolIds, client_tool_name, is_whole, parse_arguments
 from .usage import convert_usage, find_usage, service_tier, start_usage
 
 Block = dict[str, Any]
@@ -24,7 +26,7 @@ def convert_response(data: Any, context: Context) -> dict[str, Any]:
     Raises ApiError for a body that is none: what an error object in it stands for, else a 502 (no choice, wrong
     types, a finish reason that says the answer failed).
     """
-    choice = _first_choice(data, context)
+    choice = _choice(data, context)
     message = choice.get("message")
     if not isinstance(message, dict):
         raise _not_a_completion("it has no message")
@@ -39,7 +41,9 @@ def convert_response(data: Any, context: Context) -> dict[str, Any]:
     text = matcher.feed(text) + matcher.finish()
     calls = _calls(message) if matcher.matched is None else []
 
-    tool_uses, signatures = _tool_uses(calls, context, cut_off=cut_off(finish_reason))
+    stopped = upstream_stop(choice, context)
+    cut = cut_off(finish_reason) or stopped is not None
+    tool_uses, signatures = _tool_uses(calls, context, cut_off=cut)
     envelope = _envelope(message, source, signatures, context)
     blocks: list[Block] = []
     if _emits_thinking(thinking, envelope, tool_uses, context):
@@ -52,9 +56,10 @@ def convert_response(data: Any, context: Context) -> dict[str, Any]:
 
     outcome = stop_outcome(
         finish_reason,
-        matched=matcher.matched or upstream_stop(choice, context),
+        matched=matcher.matched or stopped,
         refusal=refusal,
         has_tool_use=bool(tool_uses),
+        has_whole_calls=bool(tool_uses) and all(map(_has_whole_arguments, calls)),
     )
     usage = convert_usage(find_usage(data, choice), context, lambda: _estimate_output(thinking, text, tool_uses))
     return {
@@ -115,18 +120,39 @@ def upstream_error(data: Any, context: Context) -> ApiError | None:
     return error_from_payload(data, profile=context.profile, max_tokens=context.max_tokens) if failed else None
 
 
-def _first_choice(data: Any, context: Context) -> dict[str, Any]:
-    """The choice with index 0, wherever it stands."""
+def _choice(data: Any, context: Context) -> dict[str, Any]:
+    """The choice that is the answer, made of several where they have no distinct indexes."""
     choices = data.get("choices") if isinstance(data, dict) else None
     if not choices and (failure := upstream_error(data, context)) is not None:
         raise failure
-    for choice in choices if isinstance(choices, list) else ():
-        if isinstance(choice, dict) and choice.get("index") in (0, None):
-            error = choice.get("error") or (data.get("error") if choice.get("finish_reason") == "error" else None)
-            if error:
-                raise error_from_payload({"error": error}, profile=context.profile, max_tokens=context.max_tokens)
-            return choice
-    raise _not_a_completion("it has no choices")
+    found = chosen(choices)
+    if not found:
+        raise _not_a_completion("it has no choices")
+    for choice in found:
+        error = choice.get("error") or (data.get("error") if choice.get("finish_reason") == "error" else None)
+        if error:
+            raise error_from_payload({"error": error}, profile=context.profile, max_tokens=context.max_tokens)
+    return found[0] if len(found) == 1 else _joined(found)
+
+
+def _joined(choices: list[dict[str, Any]]) -> dict[str, Any]:
+    """One choice for several: texts one behind the other, all calls, and of everything else the last that is there."""
+    joined: dict[str, Any] = {}
+    message: dict[str, Any] = {}
+    for choice in choices:
+        joined |= {name: value for name, value in choice.items() if value is not None}
+        part = choice.get("message")
+        for name, value in part.items() if isinstance(part, dict) else ():
+            known = message.get(name)
+            if name == "role":
+                message[name] = value
+            elif isinstance(known, str) and isinstance(value, str):
+                message[name] = known + value
+            elif isinstance(known, list) and isinstance(value, list):
+                message[name] = [*known, *value]
+            elif value is not None:
+                message[name] = value
+    return {**joined, "message": message}
 
 
 def _thinking_and_text(message: Mapping[str, Any], context: Context) -> tuple[str, str, str]:
@@ -168,7 +194,9 @@ def _tool_uses(calls: list[dict[str, Any]], context: Context, *, cut_off: bool) 
         function = custom if isinstance(custom, dict) else call.get("function")
         name = function.get("name") if isinstance(function, dict) else None
         if not isinstance(function, dict) or not isinstance(name, str) or not name:
-            continue
+            if cut_off or not (call.get("id") or (isinstance(function, dict) and function.get("arguments"))):
+                continue  # cut in the middle of its name, or nothing at all
+            raise nameless()
         if isinstance(custom, dict):
             text = custom.get("input")
             input_: dict[str, Any] = {"input": text if isinstance(text, str) else ""}
@@ -179,6 +207,11 @@ def _tool_uses(calls: list[dict[str, Any]], context: Context, *, cut_off: bool) 
         if signature := thought_signature(call):
             signatures[id_] = signature
     return blocks, signatures
+
+
+def _has_whole_arguments(call: Mapping[str, Any]) -> bool:
+    function = call.get("function")
+    return not isinstance(function, dict) or is_whole(function.get("arguments"))
 
 
 def _envelope(message: Mapping[str, Any], source: str, signatures: dict[str, str], context: Context) -> dict[str, Any]:

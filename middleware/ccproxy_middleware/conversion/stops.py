@@ -32,19 +32,29 @@ def cut_off(finish_reason: str | None) -> bool:
 
 
 def upstream_stop(choice: Mapping[str, Any], context: Context) -> str | None:
-    """The stop sequence that upstream says it met (vLLM); a number there is the id of an end token."""
-    word = choice.get("stop_reason")
-    return word if isinstance(word, str) and word in context.stop_sequences else None
+    """The stop sequence that upstream says it met (vLLM, SGLang); a number there is the id of an end token."""
+    for word in (choice.get("stop_reason"), choice.get("matched_stop")):
+        if isinstance(word, str) and word in context.stop_sequences:
+            return word
+    return None
 
 
 def stop_outcome(
-    finish_reason: str | None, *, matched: str | None, refusal: str | None, has_tool_use: bool
+    finish_reason: str | None,
+    *,
+    matched: str | None,
+    refusal: str | None,
+    has_tool_use: bool,
+    has_whole_calls: bool,
 ) -> dict[str, Any]:
     """The ``stop_reason``, ``stop_sequence`` and ``stop_details`` of a message.
 
     ``matched`` is the stop sequence that was found, by upstream or here; ``refusal`` the text of OpenAI's refusal
-    field. Several providers finish with ``stop`` after tool calls, so the content decides, not the word.
+    field. Several providers finish with ``stop`` after tool calls, so the content decides, not the word. Calls that
+    are whole have to be run, also where upstream says that it met a stop sequence behind them.
     """
+    if has_whole_calls:
+        matched = None
     word = (finish_reason or "").lower()
     reason: StopReason = "end_turn"
     if matched is not None:

@@ -7,17 +7,17 @@ from typing import Any
 from .._errors import ApiError
 from .._sse import EventTooLarge, SSEParser, sse_event
 from .blocks import BlockStream
+from .choices import ChoicePicker
 from .context import Context
 from .errors import error_from_payload
 from .events import PING, EventWriter, new_message
 from .reasoning import chunks_text, reasoning_details, reasoning_text
 from .response import upstream_error
-from .stops import StopMatcher, check_finish_reason, stop_outcome, upstream_stop
+from .stops import StopMatcher, check_finish_reason, cut_off, stop_outcome, upstream_stop
 from .surrogates import ChunkReader
 from .text_events import TextEvents, text_alone
 from .think_tags import Piece, ThinkTagSplitter
-from .tokens import estimate_tokens
-from .usage import convert_usage, find_usage, service_tier, start_usage
+from .usage import convert_usage, find_usage, has_counts, service_tier, start_usage
 
 logger = logging.getLogger("ccproxy.conversion")
 
@@ -46,17 +46,22 @@ class StreamConverter:
         self._text_events = TextEvents()
         self._writer = EventWriter()
         self._blocks = BlockStream(context, self._writer)
+        self._choices = ChoicePicker()
         think_tags = context.profile.think_tags
         self._splitter = ThinkTagSplitter(inside=think_tags == "on") if think_tags != "off" else None
         self._matcher = StopMatcher(context.local_stops) if context.local_stops else None
         self._keeps_details = context.profile.reasoning_roundtrip == "reasoning_details"
         self._source = ""  # where the reasoning comes from; it is never taken from two places
-        self._read_any = False
         self._malformed = 0
-        self._refusal = ""
+        self._refusal: list[str] = []
         self._usage: Mapping[str, Any] | None = None
         self._finish_reason: str | None = None
         self._matched: str | None = None  # the stop sequence that ended the answer
+
+    @property
+    def has_content(self) -> bool:
+        """Whether the client has got anything of the answer itself."""
+        return self._writer.blocks > 0
 
     @property
     def ending(self) -> bool:
@@ -114,6 +119,7 @@ class StreamConverter:
         return self._writer.take() + self.fail(error)
 
     def _on_end(self) -> None:
+        self._take_held()
         if self._finish_reason is None:
             raise ApiError(502, "api_error", "upstream stream ended before completion")
         self._complete()
@@ -140,13 +146,13 @@ class StreamConverter:
             self._on_malformed()
             return
         self._malformed = 0
-        self._read_any = True
         if not self.started:
             self._start(service_tier(chunk, self._context))
         self._on_chunk(chunk)
 
     def _on_done(self) -> None:
-        if not self._read_any:
+        self._take_held()
+        if self._finish_reason is None and self._blocks.empty:
             raise ApiError(502, "api_error", "upstream stream ended without an answer")
         self._complete()
 
@@ -162,18 +168,28 @@ class StreamConverter:
         self._writer.message_start(new_message(self._context.model, {**start_usage(self._context), **tier}))
 
     def _on_chunk(self, chunk: dict[str, Any]) -> None:
-        choice: dict[str, Any] = {}
-        for candidate in chunk.get("choices") or ():
-            if isinstance(candidate, dict) and candidate.get("index") in (0, None):
-                choice = candidate
-                break
-        if usage := find_usage(chunk, choice):
+        choices = self._choices.pick(chunk.get("choices") or [])
+        usage = find_usage(chunk, choices[0] if choices else {})
+        if usage and (self._usage is None or has_counts(usage)):
             self._usage = usage  # running totals: the last one counts
+        for choice in choices:
+            if not self.finished:
+                self._on_choice(choice)
+
+    def _take_held(self) -> None:
+        """No more will come: a choice that waited is the end of the answer, if that has no other end."""
+        for choice in self._choices.finish():
+            if self._finish_reason is None and not self.finished:
+                self._on_choice(choice)
+
+    def _on_choice(self, choice: dict[str, Any]) -> None:
         if error := choice.get("error"):
             raise error_from_payload(
                 {"error": error}, profile=self._context.profile, max_tokens=self._context.max_tokens
             )
-        delta = choice.get("delta")
+        delta, message = choice.get("delta"), choice.get("message")
+        if isinstance(message, dict) and not delta and self._blocks.empty:
+            delta = message  # some servers send it in place of the delta, and others repeat the whole answer in it
         if isinstance(delta, dict):
             self._on_delta(delta)
         if self.finished:  # a stop sequence was found in the text
@@ -242,7 +258,7 @@ class StreamConverter:
     def _on_refusal(self, refusal: str) -> None:
         self._end_text()
         if not self.finished:
-            self._refusal += refusal
+            self._refusal.append(refusal)
             self._blocks.text(refusal)
 
     def _on_tool_calls(self, delta: dict[str, Any]) -> None:
@@ -275,14 +291,15 @@ class StreamConverter:
 
     def _end_message(self) -> None:
         """The good end: close everything, tell why it is one and how much was used."""
-        self._blocks.finish()
+        self._blocks.finish(cut_off=cut_off(self._finish_reason) or self._matched is not None)
         outcome = stop_outcome(
             self._finish_reason,
             matched=self._matched,
-            refusal=self._refusal,
+            refusal="".join(self._refusal),
             has_tool_use=self._blocks.has_tool_use,
+            has_whole_calls=self._blocks.has_whole_calls,
         )
-        usage = convert_usage(self._usage, self._context, lambda: estimate_tokens(self._blocks.output))
+        usage = convert_usage(self._usage, self._context, self._blocks.estimate_tokens)
         self._writer.message_end(outcome, usage)
         self.stop_reason, self.final_usage = outcome["stop_reason"], usage
         self.finished = True

@@ -33,24 +33,28 @@ class ThinkTagSplitter:
     tag in the prompt: then the content starts inside thinking, whether or not the opening tag is repeated.
     """
 
-    __slots__ = ("_held", "_inside", "_state")
+    __slots__ = ("_held", "_held_is_blank", "_inside", "_state")
 
     def __init__(self, *, inside: bool) -> None:
         self._inside = inside
         self._state: Literal["start", "opened", "thinking", "closed", "text"] = "start"
-        self._held = ""  # whitespace that may touch a tag, or what may be the first part of a tag
+        self._held: list[str] = []  # whitespace that may touch a tag, or what may be the first part of a tag
+        self._held_is_blank = True
 
     def feed(self, fragment: str) -> list[Piece]:
         """The pieces of the content that are now sure."""
+        if self._held and self._held_is_blank and fragment.isspace():
+            self._held.append(fragment)  # joined once, when something follows
+            return []
         pieces: list[Piece] = []
-        rest = self._held + fragment
-        self._held = ""
+        rest = "".join((*self._held, fragment))
+        self._held.clear()
         if self._state == "start":
             stripped = rest.lstrip()
             if stripped.startswith(OPENING):
                 self._state, rest = "opened", stripped[len(OPENING) :]
             elif OPENING.startswith(stripped):
-                self._held = rest
+                self._hold(rest)
                 return []
             else:
                 self._state = "opened" if self._inside else "text"
@@ -66,7 +70,7 @@ class ThinkTagSplitter:
             if sure := thinking.rstrip():
                 pieces.append(("thinking", sure))
             if not closing:
-                self._held = rest[len(sure) :]
+                self._hold(rest[len(sure) :])
                 return pieces
             self._state, rest = "closed", after
         if self._state == "closed":
@@ -77,6 +81,11 @@ class ThinkTagSplitter:
             pieces.append(("text", rest))
         return pieces
 
+    def _hold(self, text: str) -> None:
+        if text:
+            self._held.append(text)
+        self._held_is_blank = not text.strip()
+
     @property
     def in_text(self) -> bool:
         """Whether all that follows is text."""
@@ -84,7 +93,8 @@ class ThinkTagSplitter:
 
     def finish(self) -> list[Piece]:
         """What was held back, when the content ends or is interrupted."""
-        held, self._held = self._held, ""
+        held = "".join(self._held)
+        self._held.clear()
         if held and self._state == "start":
             self._state = "text"
         if self._state == "thinking":

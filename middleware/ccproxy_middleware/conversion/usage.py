@@ -1,6 +1,6 @@
 """Token counts of an answer."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from .context import Context
@@ -9,6 +9,22 @@ _SERVICE_TIERS = {
     "default": "standard", "flex": "standard", "scale": "standard", "auto": "standard",
     "priority": "priority", "fast": "priority",
 }  # fmt: skip
+
+
+# The names under which hosts tell of the prompt's cache, beside the prompt's details or in them. All of them are part
+# of ``prompt_tokens``; the first one that is there counts.
+_CACHE_READ = ("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens", "cache_read_tokens")
+_CACHE_WRITE = (
+    "cache_write_tokens",
+    "cache_creation_input_tokens",
+    "cache_creation_tokens",
+    "created_cache_tokens",
+)
+
+
+def has_counts(usage: Mapping[str, Any]) -> bool:
+    """Whether a usage counts anything: some servers end with one that is all zeros."""
+    return any(_count(usage, name) for name in ("prompt_tokens", "completion_tokens", "total_tokens"))
 
 
 def find_usage(body: dict[str, Any], choice: dict[str, Any]) -> dict[str, Any] | None:
@@ -44,10 +60,8 @@ def convert_usage(
     if prompt is not None and total is not None and total > prompt + (completion or 0):
         completion = total - prompt  # Gemini and some Grok hosts count reasoning in the total only
     details = usage.get("prompt_tokens_details")
-    cache_read = _count(details, "cached_tokens")
-    if cache_read is None:
-        cache_read = _count(usage, "prompt_cache_hit_tokens") or 0
-    cache_write = _count(details, "cache_write_tokens") or 0
+    cache_read = next(_counts((details, usage), _CACHE_READ), 0)
+    cache_write = next(filter(None, _counts((details, usage), _CACHE_WRITE)), 0) or _cache_creation(usage)
     if prompt is None:
         prompt = context.estimate_input() + cache_read + cache_write
     converted: dict[str, Any] = {
@@ -68,6 +82,18 @@ def service_tier(body: Mapping[str, Any], context: Context) -> dict[str, str]:
     if context.profile.service_tier == "pass" and isinstance(tier, str) and tier in _SERVICE_TIERS:
         return {"service_tier": _SERVICE_TIERS[tier]}
     return {}
+
+
+def _counts(holders: Iterable[Any], names: Iterable[str]) -> Iterator[int]:
+    counts = (_count(holder, name) for holder in holders for name in names)
+    return (count for count in counts if count is not None)
+
+
+def _cache_creation(usage: Mapping[str, Any]) -> int:
+    """Anthropic's own form, as some gateways hand it on: the tokens written by how long they are kept."""
+    by_time = usage.get("cache_creation")
+    names = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
+    return sum(_count(by_time, name) or 0 for name in names)
 
 
 def _count(holder: Any, name: str) -> int | None:

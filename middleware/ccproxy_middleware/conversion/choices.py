@@ -1,0 +1,60 @@
+"""Which of a chunk's choices are the answer.
+
+One answer is asked for, so one choice is expected, with index 0. Servers also number the only choice otherwise, count
+its index up from chunk to chunk, or divide one answer over several choices without distinct indexes.
+"""
+
+from typing import Any
+
+Choice = dict[str, Any]
+
+
+def chosen(choices: Any) -> list[Choice]:
+    """The choices of a whole answer that make up the message: those with index 0 or none, else with the lowest."""
+    objects = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
+    if not objects:
+        return []
+    index = min(map(_index, objects))
+    return [choice for choice in objects if _index(choice) == index]
+
+
+class ChoicePicker:
+    """The same for the chunks of a stream, one after the other."""
+
+    __slots__ = ("_answer", "_counts_up", "_held", "_last")
+
+    def __init__(self) -> None:
+        self._answer: int | None = None  # the index of the answer
+        self._last: int | None = None
+        self._counts_up = False
+        self._held: list[Choice] = []  # of the next index: another choice, or the next piece of the answer
+
+    def pick(self, choices: list[Any]) -> list[Choice]:
+        """The choices of the next chunk that belong to the answer, with those that waited for it."""
+        found = chosen(choices)
+        if not found:
+            return []
+        index = _index(found[0])
+        if index == self._answer or self._answer is None or (index == 0 and not self._counts_up):
+            self._answer = self._last = index
+            self._held.clear()
+            return found
+        if self._last is not None and index == self._last + 1:
+            self._last = index
+            if self._counts_up:
+                return found
+            if self._held:  # it has been counted up twice
+                self._counts_up = True
+                return self.finish() + found
+            self._held = found
+        return []
+
+    def finish(self) -> list[Choice]:
+        """What still waits, where the answer has not ended without it."""
+        held, self._held = self._held, []
+        return held
+
+
+def _index(choice: Choice) -> int:
+    index = choice.get("index")
+    return index if isinstance(index, int) else 0
