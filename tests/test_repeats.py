@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -198,3 +199,68 @@ async def test_no_layer_changes_what_requests_share(recorded: Any) -> None:
     for layer in layers():
         await layer(http_scope("POST", "/v1/messages"), BufferedBody(receive, body, data), send)
         assert compact(data) == body
+
+
+ITEM = '{"role":"user","content":"a"}'
+MANY = ",".join([ITEM] * 5)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"x":"%s","messages":[,MANY]}',
+        '{"x":"%s","messages":[MANY,]}',
+        '{"x":"%s","messages":[MANY],}',
+        '{,"x":"%s","messages":[MANY]}',
+        '{"x":"%s","messages":[MANY],"tools":[],}',
+        '{,"tools":["%s"],"messages":[MANY]}',
+        '{"messages":[MANY],"tools":["%s"],}',
+        '{"messages":[MANY],,"tools":["%s"]}',
+        '{"x":{},"messages":[ITEM],"y":"%s","x":[ITEM,MANY]}',
+        '{"x":[1],"y":"%s","messages":[MANY],"x":[0,MANY]}',
+        '{"x":[1],"y":"%s","messages":[],"x":[0,MANY]}',
+        '{"messages":[ITEM],"y":"%s","messages":[MANY]}',
+        '{"messages":{"a":1},"y":"%s","messages":[MANY]}',
+        '{"messages":[MANY],"y":"%s","messages":{"a":[ITEM,MANY]}}',
+        '{"y":"%s","tools":[1],"messages":[MANY],"tools":["%s"]}',
+        '{"y":"%s","messages":[MANY],"tools":["%s"],"messages":[ITEM]}',
+        '{"y":"%s","messages":[[ITEM,MANY]],"z":[ITEM,MANY]}',
+        '{"y":"%s","messages":[MANY]}}',
+        '{"y":"%s","messages":[MANY]',
+        '["%s",{"messages":[MANY]}]',
+    ],
+)
+@pytest.mark.parametrize("tail", ["", ",MANY,MANY"])
+def test_odd_document_is_read_as_it_is_or_refused(text: str, tail: str) -> None:
+    text = text.replace("%s", PADDING).replace("MANY", MANY).replace("ITEM", ITEM)
+    parser = RequestParser()
+    for body in (text, text.replace(MANY, MANY + tail.replace("MANY", MANY), 1), text):
+        assert_same(parser, body.encode())
+
+
+_pieces = st.sampled_from(
+    [ITEM, MANY, "[", "]", "{", "}", ",", '"messages":', '"tools":', '"x":', f'"{PADDING}"', "[]", "{}", "1", ':"a"']
+)
+
+
+@given(st.lists(st.lists(_pieces, max_size=12), min_size=1, max_size=3))
+def test_whatever_is_put_together_is_read_as_it_is(documents: list[list[str]]) -> None:
+    parser = RequestParser()
+    for pieces in documents:
+        for shape in ('{"messages":[%s],"tools":["p"]}', '{"p":"p","messages":[MANY],%s}', "{%s}"):
+            text = shape.replace("MANY", MANY) % "".join(pieces)
+            assert_same(parser, text.replace('"p"', f'"{PADDING}"', 1).encode())
+
+
+def test_little_memory_is_kept_of_many_small_values() -> None:
+    parser = RequestParser()
+    empties = ",".join(["[]"] * 330_000)
+    tracemalloc.start()
+    try:
+        for n in range(8):
+            fields = f'"x{n}":[{empties}],"messages":[{MANY},{MANY}],"tools":[{empties}]'
+            parser.loads(f"{{{fields}}}".encode())
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 20_000_000

@@ -1,6 +1,8 @@
 """JSON as the two protocols need it: fast, and forgiving about lone surrogates only."""
 
 import json
+import math
+import re
 from typing import Any
 
 import orjson
@@ -11,8 +13,14 @@ dumps = orjson.dumps
 _DEPTH_AROUND = 54  # levels that converters may put around a client's document; orjson writes 254
 
 
+# An escaped surrogate, or an escaped pair, behind any number of escaped backslashes.
+_SURROGATE = re.compile(
+    rb"(?<!\\)((?:\\\\)*)\\u[dD](?:[89abAB][0-9a-fA-F]{2}(\\u[dD][c-fC-F][0-9a-fA-F]{2})?|[c-fC-F][0-9a-fA-F]{2})"
+)
+
+
 def loads(data: bytes | str) -> Any:
-    """Parse one JSON document; lone surrogate escapes become U+FFFD.
+    """Parse one JSON document; lone surrogate escapes become U+FFFD, and nothing else changes.
 
     orjson refuses ``"\\ud83d"`` without its partner, which JavaScript clients do send when they cut a string in
     the middle of an emoji. Raises ValueError for everything that is not JSON, ``NaN`` and ``Infinity`` included.
@@ -20,20 +28,22 @@ def loads(data: bytes | str) -> Any:
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
-        escape = b"\\u" if isinstance(data, bytes) else "\\u"
-        if escape not in data:  # type: ignore[operator]
+        raw = data if isinstance(data, bytes) else replace_surrogates(data).encode()
+        readable = _SURROGATE.sub(_without_lone, raw)
+        if readable == data:
             raise
-        try:
-            return replace_surrogates(loads_lenient(data))
-        except RecursionError:
-            raise ValueError("the document is nested too deeply") from None
+        return orjson.loads(readable)
+
+
+def _without_lone(found: re.Match[bytes]) -> bytes:
+    return found[0] if found[2] else found[1] + b"\\ufffd"
 
 
 def loads_lenient(data: bytes | str) -> Any:
     """Parse like :func:`loads`, but keep lone surrogates in the strings (they can't be encoded as UTF-8)."""
     text = data.decode() if isinstance(data, bytes) else data
     try:
-        return json.loads(text, parse_constant=_refuse_constant, parse_int=_parse_int)
+        return json.loads(text, parse_constant=_refuse_constant, parse_int=_parse_int, parse_float=_parse_float)
     except RecursionError:
         raise ValueError("the document is nested too deeply") from None
 
@@ -64,4 +74,14 @@ def _refuse_constant(name: str) -> Any:
 
 
 def _parse_int(digits: str) -> int | float:
-    return int(digits) if len(digits) < 19 else float(digits)  # orjson reads and writes 64 bits
+    """An integer of 64 bits, as orjson reads and writes them; a float beyond."""
+    if len(digits) <= 20 and -(2**63) <= (value := int(digits)) < 2**64:
+        return value
+    return _parse_float(digits)
+
+
+def _parse_float(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise ValueError("a number is too large")
+    return value

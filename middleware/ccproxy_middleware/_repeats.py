@@ -15,6 +15,7 @@ from ._json import loads
 _LEAST = 8 * 1024  # bytes: less is parsed in no time
 _MOST = 1024 * 1024  # that are remembered of one request
 _REMEMBERED = 8  # requests: those of agents and their subagents
+_MOST_VALUES = 40_000  # that a remembered piece may hold: each takes some 60 bytes, however short its JSON is
 _TRIES = 3  # at what looks like a request's tools
 _KEPT_OPEN = 4  # messages at the end that may change: Claude Code moves its cache mark on
 
@@ -22,6 +23,7 @@ _TOOLS = b',"tools":'
 _MESSAGE = b',{"role":'
 _MORE = token_hex(8)  # no client's name for anything
 _MORE_START = b'{"%b":[' % _MORE.encode()
+_MARK = b',"%b"]' % _MORE.encode()  # an item that shows which list it stands in
 
 _Object = dict[str, Any]
 _Piece = tuple[bytes, _Object]  # of JSON, and what it says
@@ -54,11 +56,11 @@ class RequestParser:
         if rest != b"}":
             if not rest.startswith(b","):
                 raise ValueError("no member")
-            end = _joined(end, loads(b"{" + rest[1:]))
+            end = _joined(end, _members(b"{" + rest[1:]))
         if beginning is None or place - len(beginning[0]) > 2 * _LEAST:
             beginning = self._learn_beginning(body, place, beginning)
         if beginning is None:
-            return _joined(loads(body[:place] + b"}"), end)
+            return _joined(_members(body[:place] + b"}"), end)
         start, members = beginning
         return _joined(_continued(members, body[len(start) : place]), end)
 
@@ -85,7 +87,7 @@ class RequestParser:
             members = loads(b"{" + body[place + 1 : stop] + b"}")
         except ValueError:
             return None
-        if list(members) != ["tools"]:
+        if list(members) != ["tools"] or _values(body[place:stop]) > _MOST_VALUES:
             return None
         return self._tools.add(body[place:stop], members)
 
@@ -97,14 +99,19 @@ class RequestParser:
             place = body.rfind(_MESSAGE, 0, max(place, 0))
         if not max(_LEAST, len(start)) < place <= _MOST:
             return known
+        if _values(body[:place]) > _MOST_VALUES:
+            return known
         try:
             if known is None:
-                members = loads(body[:place] + b"]}")
+                members = _members(body[:place] + _MARK + b"}")
             else:
-                members = _continued(members, body[len(start) : place] + b"]")
+                members = _continued(members, body[len(start) : place] + _MARK)
         except ValueError:  # that was no message of the request itself
             return known
-        return self._beginnings.add(body[:place], members) if list(members)[-1] == "messages" else known
+        messages = members.get("messages")
+        if not isinstance(messages, list) or len(messages) < 2 or messages.pop() != _MORE:
+            return known  # another list, or one without an item in front of the comma
+        return self._beginnings.add(body[:place], members)
 
 
 class _Memory:
@@ -127,6 +134,19 @@ class _Memory:
         rest = [known for known in self._known if not piece.startswith(known[0])]
         self._known = ((piece, members), *rest[: _REMEMBERED - 1])
         return piece, members
+
+
+def _members(text: bytes) -> _Object:
+    """The object of a text. Raises ValueError if it is none, or an empty one, which a comma must not touch."""
+    members = loads(text)
+    if not isinstance(members, dict) or not members:
+        raise ValueError("no members")
+    return members
+
+
+def _values(piece: bytes) -> int:
+    """At most so many values a piece of JSON holds."""
+    return 1 + piece.count(b",") + piece.count(b"[") + piece.count(b"{") + piece.count(b":")
 
 
 def _continued(members: _Object, rest: bytes) -> _Object:

@@ -19,6 +19,7 @@ _SERVER_TOOLS = (
 )  # fmt: skip
 _TOOL_SEARCH = "tool_search_tool_"
 _REMEMBERED = 8  # sets of tools: of agents and their subagents, for each model
+_MOST_REMEMBERED = 1024 * 1024  # bytes of one list as JSON; its objects take a few times as much
 
 
 def offered_tools(
@@ -86,7 +87,8 @@ class ToolConverter:
                     self._known = (known, *(other for other in self._known if other is not known))
                 return known[2]
         converted = _converted(offered_tools(tools, (), history.turns, profile), profile)
-        if not any(tool.get("defer_loading") for tool in tools):  # these depend on the conversation
+        deferred = any(tool.get("defer_loading") for tool in tools)  # these depend on the conversation
+        if not deferred and len(converted.json) <= _MOST_REMEMBERED:
             self._known = ((tools, profile, converted), *self._known[: _REMEMBERED - 1])
         return converted
 
