@@ -62,7 +62,7 @@ def create_app(
         Route("/v1/models/{id:path}", target, methods=["GET"]),
         Route("/", Root(settings, [getattr(layer, "__name__", "?") for layer in classes]), methods=["GET"]),
         Route("/health", health),
-        Route("/test-connection", ConnectionTest(tested, settings), methods=["GET"]),
+        Route("/test-connection", ConnectionTest(tested, settings), methods=["GET", "DELETE"]),
     ]
     if options.get("count_tokens", "local") != "local":  # a provider that counts does it there
         routes += [Route(path, target, methods=["POST"]) for path in ("/tokenize", "/apply-template")]

@@ -78,6 +78,7 @@ async def no_such_page(request: Request, exc: Exception) -> Response:
 class ConnectionTest:
     """``GET /test-connection``: one tiny request to the provider, and what to do if it fails.
 
+    It also shows the corrections that were learned from the provider's refusals, by model; ``DELETE`` forgets them.
     ``stack`` answers Anthropic requests; the custom headers are in the scope already.
     """
 
@@ -87,6 +88,12 @@ class ConnectionTest:
         self._provider = settings.provider
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        corrections = scope.get("ccproxy.corrections")
+        learned = corrections.learned() if corrections is not None else {}
+        if scope["method"] == "DELETE":
+            if corrections is not None:
+                corrections.forget()
+            return await JSON({"forgotten": learned})(scope, receive, send)
         question = {
             "model": self._model,
             "max_tokens": 16,
@@ -109,7 +116,7 @@ class ConnectionTest:
         if not status:
             return  # the client went away
         page, code = self._verdict(status, bytes(body))
-        await JSON(page, status_code=code)(scope, receive, send)
+        await JSON({**page, "corrections": learned}, status_code=code)(scope, receive, send)
 
     def _verdict(self, status: int, body: bytes) -> tuple[dict[str, Any], int]:
         try:

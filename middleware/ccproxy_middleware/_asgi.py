@@ -67,10 +67,15 @@ class BufferedBody:
     front. ``data`` is shared and must not be changed; :meth:`replace` makes a new body.
     """
 
-    __slots__ = ("_body", "_data", "_json", "_receive", "_replayed", "disconnected")
+    __slots__ = ("_body", "_data", "_json", "_receive", "_replayed", "disconnected", "size")
 
     def __init__(
-        self, receive: Receive, body: bytes | None = None, data: Any = _UNPARSED, json: Mapping[str, bytes] = {}
+        self,
+        receive: Receive,
+        body: bytes | None = None,
+        data: Any = _UNPARSED,
+        json: Mapping[str, bytes] = {},
+        size: int | None = None,
     ) -> None:
         self._receive = receive
         self._body = body
@@ -78,6 +83,7 @@ class BufferedBody:
         self._json = json
         self._replayed = False
         self.disconnected = False
+        self.size = size if size is not None else len(body or b"")  # bytes that the client has sent, uncompressed
 
     @classmethod
     async def read(cls, scope: Scope, receive: Receive, limit: int) -> "BufferedBody":
@@ -131,7 +137,7 @@ class BufferedBody:
 
         ``json``: of those fields of an object whose JSON is known already.
         """
-        return BufferedBody(self._receive, data=data, json=json)
+        return BufferedBody(self._receive, data=data, json=json, size=self.size)
 
     async def __call__(self) -> Message:
         if not self._replayed:

@@ -1,5 +1,6 @@
 """Claude's model names become the provider's."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,16 @@ from ._asgi import (
 from ._errors import header_value, read_request
 from ._json import dumps, loads
 from ._record import get_record
+
+# Claude's own names: as Anthropic, the clouds and the gateways write them, or the client's short names.
+_CLAUDE = re.compile(
+    r"(?:arn:aws[\w-]*:bedrock:[^/]*/)?"
+    r"(?:(?:anthropic|aws|azure|azure_ai|bedrock|converse|google|invoke|openrouter|vertex|vertex_ai|vertex_ai_beta"
+    r"|apac|au|ca|eu|global|jp|me|sa|us|us-gov)[./])*"
+    r"(?:claude|anthropic)(?![a-z])"
+    r"|(?:best|haiku|opus|opusplan|sonnet)$",
+    re.IGNORECASE,
+)
 
 TIERS = ("BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL")
 
@@ -116,15 +127,16 @@ class ModelMappingMiddleware:
 
 
 def tier_of(name: str) -> str | None:
-    """The tier that a client's model name belongs to, or None for a name that is not Claude's."""
+    """The tier that a client's model name belongs to, or None for a name that is not Claude's.
+
+    Other vendors' models may have ``opus``, ``sonnet`` or ``haiku`` in their names.
+    """
     name = name.lower().removesuffix("[1m]")
+    if _CLAUDE.match(name) is None:
+        return None
     if "haiku" in name:
         return "SMALL_MODEL"
-    if "sonnet" in name:
-        return "MIDDLE_MODEL"
-    if "opus" in name or name.startswith(("claude", "anthropic")):
-        return "BIG_MODEL"
-    return None
+    return "MIDDLE_MODEL" if "sonnet" in name else "BIG_MODEL"
 
 
 class _NameRestorer:
@@ -141,7 +153,7 @@ class _NameRestorer:
         self._rewrite = rewrite
         self._stream = False
         self._start: Message | None = None  # held until a JSON body is whole
-        self._buffer = b""
+        self._buffer = bytearray()
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -172,9 +184,13 @@ class _NameRestorer:
             await self._send(message)
 
     async def _on_stream(self, message: Message) -> None:
+        body = message.get("body", b"")
         more = message.get("more_body", False)
-        whole, newline, rest = (self._buffer + message.get("body", b"")).rpartition(b"\n")
-        self._buffer = rest if more else b""
+        if more and b"\n" not in body:
+            self._buffer += body
+            return await self._send({**message, "body": b""})
+        whole, newline, rest = (bytes(self._buffer) + body).rpartition(b"\n")
+        self._buffer = bytearray(rest if more else b"")
         lines = whole + newline if more else whole + newline + rest
         rewritten = b"\n".join(self._line(line) for line in lines.split(b"\n"))
         await self._send({**message, "body": rewritten})
@@ -192,9 +208,9 @@ class _NameRestorer:
         if message.get("more_body", False):
             return
         try:
-            body = dumps(self._renamed(loads(self._buffer)))
+            body = dumps(self._renamed(loads(bytes(self._buffer))))
         except ValueError:
-            body = self._buffer
+            body = bytes(self._buffer)
         assert self._start is not None  # noqa: S101
         headers = [*self._start["headers"], (b"content-length", str(len(body)).encode())]
         await self._send({**self._start, "headers": headers})

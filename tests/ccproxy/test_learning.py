@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import anthropic
+import httpx
 import pytest
 from anthropic import Anthropic
 from anthropic.types import Message, MessageParam
@@ -359,3 +360,146 @@ async def test_token_counts_and_stop_sequences_follow_the_correction() -> None:
     events = check_stream(answer.body)
     assert events[-2]["delta"]["stop_sequence"] == "END"
     assert [e["delta"]["text"] for e in events if e["type"] == "content_block_delta"] == ["one "]
+
+
+def tools(schema: dict[str, Any], **more: Any) -> list[dict[str, Any]]:
+    return [{"name": "f", "input_schema": schema, **more}]
+
+
+def answer_format(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"output_config": {"format": {"type": "json_schema", "schema": schema}}}
+
+
+CLOSED = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+STRING = {**CLOSED, "properties": {"q": {"type": "string", "minLength": 1}}, "required": ["q"]}
+
+
+@pytest.mark.parametrize(
+    ("provider", "words", "refused", "good", "odd", "look"),
+    [
+        pytest.param(
+            "openai",
+            "Invalid schema for response_format 'response': schema must be a JSON Schema of 'type: \"object\"'.",
+            lambda body: '"array"' in json.dumps(body.get("response_format")),
+            answer_format(CLOSED),
+            answer_format({"type": "array"}),
+            lambda body: body["response_format"]["type"],
+            id="schema of the answer",
+        ),
+        pytest.param(
+            "vllm",
+            "The provided JSON schema contains features not supported by xgrammar.",
+            lambda body: "patternProperties" in json.dumps(body) and body["tool_choice"] != "auto",
+            {"tools": tools({"type": "object"}), "tool_choice": {"type": "tool", "name": "f"}},
+            {"tools": tools({"type": "object", "patternProperties": {"^a": {}}}), "tool_choice": {"type": "any"}},
+            lambda body: body["tool_choice"] != "auto",
+            id="schema of a forced choice",
+        ),
+        pytest.param(
+            "fireworks",
+            "tool_choice 'required' is incompatible with thinking enabled",
+            lambda body: body.get("tool_choice") == "required" and "reasoning_effort" in body,
+            {"tools": tools({"type": "object"}), "tool_choice": {"type": "any"}},
+            {
+                "tools": tools({"type": "object"}),
+                "tool_choice": {"type": "any"},
+                "thinking": {"type": "enabled", "budget_tokens": 2000},
+            },
+            lambda body: body["tool_choice"],
+            id="forced choice while thinking",
+        ),
+        pytest.param(
+            "generic",
+            "`temperature` and `top_p` cannot both be specified for this model.",
+            lambda body: {"temperature", "top_p"} <= body.keys(),
+            {"temperature": 0},
+            {"temperature": 0.5, "top_p": 0.9},
+            lambda body: body.get("temperature"),
+            id="temperature beside top_p",
+        ),
+        pytest.param(
+            "openai",
+            "Invalid schema for function 'f': In context=('properties', 'q'), 'minLength' is not permitted.",
+            lambda body: "minLength" in json.dumps(body) and '"strict": true' in json.dumps(body),
+            {"tools": tools(CLOSED, strict=True)},
+            {"tools": tools(STRING, strict=True)},
+            lambda body: body["tools"][0]["function"].get("strict"),
+            id="strict schema",
+        ),
+    ],
+)
+@pytest.mark.anyio
+async def test_what_the_content_of_one_request_has_caused_changes_no_other(
+    provider: str, words: str, refused: Any, good: dict[str, Any], odd: dict[str, Any], look: Any
+) -> None:
+    seen: list[dict[str, Any]] = []
+
+    async def inner(scope: Scope, receive: Receive, send: Send) -> None:
+        body = json.loads((await receive())["body"])
+        seen.append(body)
+        await (Inner(json.dumps(error_body(words)).encode(), 400) if refused(body) else Inner(DONE))(
+            scope, replay(body), send
+        )
+
+    app = FormatConversionMiddleware(inner, provider=provider)
+    hello = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+    answers = [await call(app, http_scope("POST", "/v1/messages"), {**hello, **more}) for more in (good, odd, good)]
+    assert [answer.status for answer in answers] == [200, 200, 200]
+    assert len(seen) >= 4
+    assert look(seen[-1]) == look(seen[0])
+
+
+DONE = json.dumps({
+    "choices": [{"index": 0, "message": {"content": "{}"}, "finish_reason": "stop"}], "usage": {}
+}).encode()  # fmt: skip
+
+
+def refusal(words: str) -> Inner:
+    return Inner(json.dumps(error_body(words)).encode(), 400)
+
+
+def replay(body: Any) -> Receive:
+    async def receive() -> ASGIMessage:
+        return {"type": "http.request", "body": json.dumps(body).encode()}
+
+    return receive
+
+
+@pytest.mark.anyio
+async def test_correction_that_did_not_help_is_not_remembered() -> None:
+    """The words name one parameter, and it is another one that the provider does not take."""
+
+    async def inner(scope: Scope, receive: Receive, send: Send) -> None:
+        body = json.loads((await receive())["body"])
+        words = "Unsupported parameter: 'temperature', or unknown parameter: 'stop'"
+        await (Inner(json.dumps(error_body(words)).encode(), 400) if "stop" in body else Inner(DONE))(
+            scope, replay(body), send
+        )
+
+    corrections: list[Any] = []
+
+    async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/test-connection":
+            corrections.append(scope["ccproxy.corrections"])
+            return await Inner()(scope, receive, send)
+        await inner(scope, receive, send)
+
+    app = FormatConversionMiddleware(endpoint)
+    hello = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+    both = {**hello, "temperature": 0.5, "stop_sequences": ["x"]}
+    assert (await call(app, http_scope("POST", "/v1/messages"), both)).status == 200
+    await call(app, http_scope("GET", "/test-connection"))
+    assert corrections[0].learned() == {"m": {"stop_limit": 0}}
+
+
+def test_what_was_learned_can_be_seen_and_forgotten() -> None:
+    provider = refusing(REFUSALS[0])
+    with proxied(provider, provider="generic", big_model="big", small_model="small") as url:
+        ask(url)
+        shown = httpx.get(f"{url}/test-connection").json()
+        assert shown["corrections"] == {"big": {"max_tokens_field": "max_completion_tokens"}}
+        forgotten = httpx.delete(f"{url}/test-connection").json()
+        assert forgotten == {"forgotten": shown["corrections"]}
+        ask(url)
+    refused = [REFUSALS[0].refused(body) for body in provider.completions if body["model"] == "big"]
+    assert refused == [True, False, True, False]

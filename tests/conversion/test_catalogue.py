@@ -116,3 +116,30 @@ async def test_aliases_are_listed_when_the_provider_fails(
     page = (await call(app(inner, list_models="upstream"), http_scope("GET", "/v1/models"))).json()
     assert [model["id"] for model in page["data"]] == ALIASES
     assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+@pytest.mark.parametrize("outside", [True, False])
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("claude-opus-5-5", "B"),
+        ("claude-haiku-4-5-20251001", "S"),
+        ("us.anthropic.claude-sonnet-4-5-v1:0", "B"),
+        ("opus[1m]", "B"),
+        ("B", "B"),
+        ("old", "old"),
+    ],
+)
+async def test_every_name_that_a_request_may_have_is_found(outside: bool, name: str, model: str) -> None:
+    answer = await call(app(Inner(LISTED), outside=outside), http_scope("GET", f"/v1/models/{name}"))
+    assert (answer.status, answer.json()["id"], answer.json()["display_name"]) == (200, name, model)
+
+
+async def test_name_is_found_when_the_provider_has_no_list_and_takes_any() -> None:
+    answer = await call(app(Inner(b"{}", status=404)), http_scope("GET", "/v1/models/gpt-4o"))
+    assert (answer.status, answer.json()["id"]) == (200, "gpt-4o")
+
+
+async def test_name_that_the_provider_does_not_list_is_not_found() -> None:
+    answer = await call(app(Inner(LISTED)), http_scope("GET", "/v1/models/gpt-4o"))
+    assert (answer.status, answer.json()["error"]["type"]) == (404, "not_found_error")

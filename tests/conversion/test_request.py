@@ -1,6 +1,8 @@
 """Rules of the request's conversion beyond the cases."""
 
 import json
+import re
+from time import process_time
 from typing import Any
 
 import pytest
@@ -9,6 +11,8 @@ from ccproxy_middleware._errors import ApiError
 from ccproxy_middleware.conversion.profiles import resolve_profile
 from ccproxy_middleware.conversion.reasoning import encode_signature
 from ccproxy_middleware.conversion.request import ConvertedRequest, convert_request
+from ccproxy_middleware.conversion.tool_calls import ToolIds
+from support.steps import count_steps
 
 PNG = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}
 PNG_PART = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
@@ -571,3 +575,205 @@ def test_conversion_leaves_the_request_as_it_was() -> None:
     for provider in ("generic", "gemini", "mistral", "openrouter"):
         convert_request(request, resolve_profile(provider, {}))
     assert json.dumps(request) == before
+
+
+# System messages, billing, results
+
+
+def test_results_of_parallel_calls_stay_with_their_calls_when_a_system_message_stands_between() -> None:
+    messages = [
+        user("x"),
+        assistant(call("a"), call("b"), call("c")),
+        user(result("a", "RA")),
+        {"role": "system", "content": "one"},
+        user(result("b", "RB")),
+        {"role": "system", "content": "two"},
+        user(result("c", "RC"), "go on"),
+        {"role": "system", "content": "three"},
+    ]
+    converted = messages_of(messages)[2:]
+    assert [(m["role"], m["content"]) for m in converted] == [
+        ("tool", "RA"),
+        ("tool", "RB"),
+        ("tool", "RC"),
+        ("user", "go on"),
+        ("system", "one\n\ntwo\n\nthree"),
+    ]
+
+
+def test_system_message_between_user_messages_keeps_its_place() -> None:
+    messages = [user("a"), {"role": "system", "content": "s"}, user("b"), assistant("c"), user("d")]
+    assert [m["role"] for m in messages_of(messages)] == ["user", "system", "user", "assistant", "user"]
+
+
+BILLING = "x-anthropic-billing-header: cc_version=2.1; cc_entrypoint=cli;"
+
+
+@pytest.mark.parametrize(
+    ("system", "expected"),
+    [
+        ([text(BILLING), text("You are.")], "You are."),
+        ([text("You are."), text(BILLING)], "You are."),
+        ([text("a"), text(BILLING + "\n"), text("b")], "a\n\nb"),
+        ([text(BILLING + "\nYou are.")], "You are."),
+        (BILLING + "\nYou are.", "You are."),
+        ("You are.\n" + BILLING, "You are.\n"),
+        ("a\n" + BILLING + "\nb", "a\nb"),
+        ("About the x-anthropic-billing-header.", "About the x-anthropic-billing-header."),
+    ],
+)
+def test_billing_header_is_left_out_wherever_it_stands(system: Any, expected: str) -> None:
+    assert convert(system=system).body["messages"][0] == {"role": "system", "content": expected}
+    late = [user("x"), {"role": "system", "content": system}]
+    assert messages_of(late)[1] == {"role": "system", "content": expected}
+
+
+def test_system_message_that_is_all_billing_goes() -> None:
+    assert [m["role"] for m in messages_of([user("x"), {"role": "system", "content": BILLING}])] == ["user"]
+    assert "system" not in [m["role"] for m in convert(system=BILLING).body["messages"]]
+
+
+# Limits
+
+
+def test_name_of_a_model_is_limited() -> None:
+    assert convert(model="m" * 1000).body["model"] == "m" * 1000
+    assert refusal(model="m" * 1001) == "model: String should have at most 1000 characters"
+
+
+def test_stop_sequences_are_limited() -> None:
+    assert len(convert(stop_sequences=[str(n) for n in range(1000)]).context.local_stops) == 996
+    assert "at most 8191 items" in refusal(stop_sequences=["x"] * 8192)
+    assert "over 32768 characters" in refusal(stop_sequences=["a", "b", "c", "d", "x" * 32769])
+
+
+def history(kind: str, n: int) -> dict[str, Any]:
+    match kind:
+        case "user messages":
+            return {"messages": [user("a")] * n}
+        case "assistant messages":
+            return {"messages": [user("q"), *[assistant("a")] * n, user("q")]}
+        case "system messages":
+            return {"messages": [*[{"role": "system", "content": "s"}] * n, user("q")]}
+        case "late system messages":
+            return {"messages": [user("q"), *[{"role": "system", "content": "s"}, user("r")] * n]}
+        case "assistant texts":
+            return {"messages": [user("q"), assistant(*["a" * 34] * n), user("q")]}
+        case "user texts":
+            return {"messages": [user(*["a"] * n)]}
+        case "texts of a document":
+            source = {"type": "content", "content": [text("a")] * n}
+            return {"messages": [user({"type": "document", "source": source})]}
+        case "calls and results":
+            calls = [call(f"c{i}") for i in range(n)]
+            return {"messages": [user("q"), assistant(*calls), user(*[result(f"c{i}") for i in range(n)])]}
+        case "results with a system message between":
+            calls = [call(f"c{i}") for i in range(n)]
+            results = [m for i in range(n) for m in (user(result(f"c{i}")), {"role": "system", "content": "s"})]
+            return {"messages": [user("q"), assistant(*calls), *results]}
+        case "stop sequences":
+            return {"stop_sequences": [f"{i:04d}" for i in range(n)]}
+        case _:
+            tools = [{**TOOL, "name": f"f{i}"} for i in range(n)]
+            return {"tools": tools, "messages": [user("q")]}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "user messages",
+        "assistant messages",
+        "system messages",
+        "late system messages",
+        "assistant texts",
+        "user texts",
+        "texts of a document",
+        "calls and results",
+        "results with a system message between",
+        "stop sequences",
+        "tools",
+    ],
+)
+def test_conversion_takes_time_in_proportion_to_the_request(kind: str) -> None:
+    few, many = history(kind, 500), history(kind, 1000)
+    assert count_steps(lambda: convert(**many)) < 2.5 * count_steps(lambda: convert(**few))
+    few, many = history(kind, 2000), history(kind, 8000)
+
+    def seconds(fields: dict[str, Any]) -> float:
+        start = process_time()
+        convert(**fields)
+        return process_time() - start
+
+    convert(**few)
+    assert min(seconds(many) for _ in range(3)) < 12 * min(seconds(few) for _ in range(3)) + 0.1
+
+
+# Reasoning that goes back, Kimi's ids
+
+
+def thought(words: str) -> dict[str, Any]:
+    return {"type": "thinking", "thinking": words, "signature": encode_signature({"p": "vllm"})}
+
+
+LOOP = [
+    user("one"),
+    assistant(thought("old"), call("a")),
+    user(result("a")),
+    assistant(thought("done"), "answer"),
+    user("two"),
+    assistant(thought("new"), call("b")),
+    user(result("b"), "<system-reminder>x</system-reminder>"),
+    assistant(call("c")),
+    user(result("c")),
+]
+
+
+@pytest.mark.parametrize(
+    ("provider", "name"), [("vllm", "reasoning"), ("ollama", "reasoning"), ("llama.cpp", "reasoning_content")]
+)
+def test_thinking_of_an_open_tool_loop_goes_back_to_servers_whose_templates_use_it(provider: str, name: str) -> None:
+    converted = messages_of(LOOP, provider)
+    assert [m.get(name) for m in converted if m["role"] == "assistant"] == [None, None, "new", None]
+    assert all(name not in m for m in messages_of([*LOOP, assistant("end"), user("three")], provider))
+
+
+@pytest.mark.parametrize(
+    ("thinking", "expected"),
+    [
+        ({"type": "disabled"}, {"reasoning_effort": "none"}),
+        ({"type": "enabled", "budget_tokens": 2000}, {"reasoning_effort": "low"}),
+        (None, {}),
+    ],
+)
+def test_ollama_is_told_how_to_think(thinking: Any, expected: dict[str, Any]) -> None:
+    body = convert("ollama", thinking=thinking).body
+    assert {name: value for name, value in body.items() if "reasoning" in name} == expected
+
+
+@pytest.mark.parametrize(
+    ("thinking", "expected"),
+    [
+        ({"type": "disabled"}, {"reasoning_effort": "none", "reasoning_format": "parsed"}),
+        ({"type": "enabled", "budget_tokens": 2000}, {"reasoning_format": "parsed"}),
+        ({"type": "adaptive"}, {"reasoning_format": "parsed"}),
+        (None, {"reasoning_format": "parsed"}),
+    ],
+)
+def test_groqs_qwen_keeps_its_thinking_out_of_the_text(thinking: Any, expected: dict[str, Any]) -> None:
+    body = convert("groq", model="qwen/qwen3-32b", thinking=thinking).body
+    assert {name: value for name, value in body.items() if name.startswith("reason")} == expected
+    assert not [name for name in convert("groq", model="llama-3.3-70b").body if name.startswith("reason")]
+
+
+@pytest.mark.parametrize(("provider", "model"), [("moonshot", "kimi-k2"), ("vllm", "moonshotai/Kimi-K2-Instruct")])
+def test_kimi_gets_its_own_ids_back(provider: str, model: str) -> None:
+    context = convert(provider, model=model, tools=[TOOL]).context
+    ids = ToolIds(context)
+    first, second = ids.claim("functions.f:0"), ids.claim("functions.f:1")
+    assert re.fullmatch("[A-Za-z0-9_-]{1,64}", first)
+    assert first != second
+    history = [user("x"), assistant(call(first), call(second)), user(result(second), result(first))]
+    messages = convert(provider, model=model, messages=history).body["messages"]
+    assert [c["id"] for c in messages[1]["tool_calls"]] == ["functions.f:0", "functions.f:1"]
+    assert [m["tool_call_id"] for m in messages[2:]] == ["functions.f:1", "functions.f:0"]
+    assert messages_of(history, "openai")[1]["tool_calls"][0]["id"] == first

@@ -143,7 +143,7 @@ CASES = {
         disguises.refuses("stop", "Unsupported parameter: 'stop' is not supported with this model."),
         options={"stop_limit": 0},
     ),
-    "reasons on request": Case(disguises.thinks_on_request, options={"efforts": ["low", "medium", "high"]}),
+    "reasons on request": Case(disguises.thinks_on_request),
     "reasons in the text": Case(disguises.thinks_in_text, options={"think_tags": "auto"}),
     "reasons for long": Case(disguises.thinks_long),
     "cuts long prompts off": Case(

@@ -158,3 +158,36 @@ async def test_models_are_left_for_inner_layers_and_listed_for_an_outer_converte
     answer = await call(mapping(inner), http_scope("GET", "/v1/models", **asked))
     assert [item["display_name"] for item in answer.json()["data"]] == ["B", "M", "S"]
     assert len(inner.scopes) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "tier"),
+    [
+        ("octopus-v2", None),
+        ("hf.co/x/Qwen3-8B-Opus-Distill-GGUF", None),
+        ("haikuforge-7b", None),
+        ("sonnet-writer", None),
+        ("my-claude-like", None),
+        ("claudette-7b", None),
+        ("gpt-4o", None),
+        ("opus-mt-en-de", None),
+        ("claude", "BIG_MODEL"),
+        ("claude-fable-5", "BIG_MODEL"),
+        ("CLAUDE-3-5-HAIKU-20241022", "SMALL_MODEL"),
+        ("opus", "BIG_MODEL"),
+        ("opus[1m]", "BIG_MODEL"),
+        ("opusplan", "BIG_MODEL"),
+        ("best", "BIG_MODEL"),
+        ("sonnet", "MIDDLE_MODEL"),
+        ("haiku", "SMALL_MODEL"),
+        ("anthropic/claude-sonnet-4.5", "MIDDLE_MODEL"),
+        ("openrouter/anthropic/claude-opus-4", "BIG_MODEL"),
+        ("us.anthropic.claude-haiku-4-5-20251001-v1:0", "SMALL_MODEL"),
+        ("bedrock/global.anthropic.claude-sonnet-4-5", "MIDDLE_MODEL"),
+        ("arn:aws:bedrock:us-east-1:123:inference-profile/us.anthropic.claude-opus-4-1", "BIG_MODEL"),
+        ("vertex_ai/claude-opus-4@20250514", "BIG_MODEL"),
+        ("anthropic.claude-v2", "BIG_MODEL"),
+    ],
+)
+def test_only_claudes_own_names_are_mapped(name: str, tier: str | None) -> None:
+    assert tier_of(name) == tier

@@ -5,12 +5,13 @@ the provider's real name as their display name.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
 
 from .._errors import ApiError, invalid_request
+from ..models import tier_of
 from .profiles import Profile, profile_for_model
 
 ModelInfo = dict[str, Any]
@@ -98,12 +99,16 @@ def page(models: Sequence[ModelInfo], query: bytes) -> dict[str, Any]:
     }
 
 
-def find(models: Iterable[ModelInfo], id_: str) -> ModelInfo:
-    """The entry of one id. Raises a 404 in the API's own words."""
+def find(models: Sequence[ModelInfo], id_: str) -> ModelInfo | None:
+    """The entry of one id, or of the tier that a name of Claude's belongs to, or of the model behind an alias."""
     for model in models:
         if model["id"] == id_:
             return model
-    raise ApiError(404, "not_found_error", f"model: {id_}")
+    tier = tier_of(id_)
+    for model in models:
+        if model["display_name"] == id_ or (tier is not None and tier_of(model["id"]) == tier):
+            return {**model, "id": id_}
+    return None
 
 
 def _limits(model: str, told: Mapping[str, Any]) -> tuple[int | None, int | None]:

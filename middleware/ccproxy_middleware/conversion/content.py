@@ -190,13 +190,17 @@ def _wrapped(block: Block, parts: list[Part]) -> list[Part]:
     head = "<document>" if not title else f'<document title="{_attribute(title)}">'
     if context:
         head += f"\n<context>{context}</context>"
-    wrapped: list[Part] = [text_part(head)]
-    for part in [*parts, text_part("</document>")]:
-        if part["type"] == "text" and wrapped[-1]["type"] == "text":
-            wrapped[-1] = text_part(f"{wrapped[-1]['text']}\n{part['text']}")
-        else:
-            wrapped.append(part)
-    return wrapped
+    wrapped: list[Part] = []
+    texts = [head]
+    for part in parts:
+        if part["type"] == "text":
+            texts.append(part["text"])
+            continue
+        if texts:
+            wrapped.append(text_part("\n".join(texts)))
+        wrapped.append(part)
+        texts = []
+    return [*wrapped, text_part("\n".join([*texts, "</document>"]))]
 
 
 def _search_result(block: Block) -> str:

@@ -6,7 +6,7 @@ wordings are the providers' own, collected from their answers. A wording that is
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, TypeAlias
@@ -34,9 +34,37 @@ class _Rule:
     words: "_Words"
     concerns: Callable[[_Sent], bool]
     patch: Patch | _Computed
+    lasting: bool = True
 
 
-def find_correction(status: int, body: bytes, sent: Mapping[str, Any], profile: Profile) -> dict[str, Any] | None:
+class Correction(dict[str, Any]):
+    """Profile switches and their new values, for one refusal.
+
+    lasting: whether the model doesn't take the parameter as such, so that other requests need the correction too. What
+        one request's content has caused, such as an odd schema, is corrected for that request alone.
+    refusal: the provider's words, without keys.
+    """
+
+    def __init__(self, switches: Patch, *, lasting: bool, refusal: str) -> None:
+        super().__init__(switches)
+        self.lasting = lasting
+        self.refusal = refusal
+
+
+def what_helped(applied: Sequence[Correction]) -> dict[str, Any]:
+    """Of the corrections of a request that was taken in the end, the switches to remember.
+
+    A correction that was answered by the same refusal has not helped.
+    """
+    helped: dict[str, Any] = {}
+    for n, correction in enumerate(applied):
+        answered = applied[n + 1].refusal if n + 1 < len(applied) else None
+        if correction.lasting and answered != correction.refusal:
+            helped |= correction
+    return helped
+
+
+def find_correction(status: int, body: bytes, sent: Mapping[str, Any], profile: Profile) -> Correction | None:
     """The switches to change so that the provider takes what it has refused, or None if that can't be known.
 
     ``status`` and ``body`` are its answer, ``sent`` the chat body that it got, ``profile`` the profile that made
@@ -55,17 +83,18 @@ def find_correction(status: int, body: bytes, sent: Mapping[str, Any], profile: 
             patch = rule.patch(match, sent, profile) if callable(rule.patch) else rule.patch
             changes = {name: value for name, value in patch.items() if getattr(profile, name) != value}
             if changes:
-                return changes
+                return Correction(changes, lasting=rule.lasting, refusal=error.message)
     return None
 
 
 _LIMITS = ("max_output", "min_output")
+_UNSET: Any = object()
 
 
 class LearnedProfiles:
     """The profile for each upstream model, with what its provider's refusals have taught.
 
-    It lives as long as its middleware. The oldest of too many models is forgotten.
+    It lives as long as its middleware, or until it is forgotten. The oldest of too many models goes first.
     """
 
     def __init__(self, profile: Profile) -> None:
@@ -76,6 +105,18 @@ class LearnedProfiles:
         """The profile to convert a request for ``model`` with; ``patch`` is what it is to try out besides."""
         profile = self._learned.get(model, self._profile) if isinstance(model, str) else self._profile
         return _corrected(profile, patch) if patch else profile
+
+    def learned(self) -> dict[str, dict[str, Any]]:
+        """The switches that were learned, by model."""
+        own = self._profile.options
+        return {
+            model: {name: value for name, value in profile.options.items() if own.get(name, _UNSET) != value}
+            for model, profile in self._learned.items()
+        }
+
+    def forget(self) -> None:
+        """Go back to the profile as it was set."""
+        self._learned.clear()
 
     def remember(self, model: str, patch: Patch) -> None:
         """Keep what has helped, and say once how to make it permanent."""
@@ -90,7 +131,7 @@ class LearnedProfiles:
         overruled = [name for name in patch if name in self._profile.options]
         logger.warning(
             "the provider refused a request for model %r and took it with %s, which is remembered until this process "
-            "ends%s; to make it permanent: PROVIDER_OPTIONS=%s",
+            "ends%s (DELETE /test-connection forgets it); to make it permanent: PROVIDER_OPTIONS=%s",
             model,
             _json(patch),
             f", against the option {', '.join(overruled)} set here" if overruled else "",
@@ -261,7 +302,7 @@ _RULES = (
     ),
     _Rule(  # Cerebras, Groq, Mistral
         _Words(r"messages\S{1,40}\breasoning\w*@?: (?:property|extra inputs)", r"reasoning_content@ is unsupported"),
-        _in_messages("reasoning_content"),
+        lambda sent: _in_messages("reasoning_content")(sent) or _in_messages("reasoning")(sent),
         {"reasoning_roundtrip": "drop"},
     ),
     _Rule(  # DeepSeek, Moonshot
@@ -276,11 +317,16 @@ _RULES = (
     _Rule(
         _Words(
             _unsupported("temperature", "top_p").pattern,
-            r"@temperature@ and @top_p@ cannot both be specified",  # Claude
             r"invalid (?:temperature|top_p): only [\d.]+ is allowed for this model",  # Moonshot
         ),
         _top("temperature", "top_p"),
         {"sampling": "drop"},
+    ),
+    _Rule(  # Claude
+        _Words(r"@temperature@ and @top_p@ cannot both be specified"),
+        _top("temperature"),
+        {"sampling": "drop"},
+        lasting=False,
     ),
     _Rule(_unsupported("top_k"), _top("top_k"), {"top_k": "drop"}),
     _Rule(_unsupported("stop"), _top("stop"), {"stop_limit": 0}),
@@ -296,10 +342,18 @@ _RULES = (
     _Rule(_unsupported("parallel_tool_calls"), _top("parallel_tool_calls"), {"parallel_flag": False}),
     _Rule(
         _Words(
+            r"tool_choice parameter does not support being set to required or object in thinking",  # Alibaba
+            r"tool_choice @\w+@ is incompatible with thinking enabled",  # Moonshot
+        ),
+        _forced_choice,
+        {"forced_tool_choice": False},
+        lasting=False,
+    ),
+    _Rule(
+        _Words(
             _unsupported("tool_choice").pattern,
             r"does not support this tool_choice",  # DeepSeek
             r"tool_choice parameter does not support being set to required or object",  # Alibaba
-            r"tool_choice @\w+@ is incompatible with thinking enabled",  # Moonshot
         ),
         _forced_choice,
         {"forced_tool_choice": False},
@@ -307,7 +361,6 @@ _RULES = (
     _Rule(
         _Words(
             r"@strict@ mode on function call is currently not supported",  # xAI
-            r"invalid schema for function",  # OpenAI
             r"unknown name @strict@ at @[\w.]{0,20}tools",  # Gemini
             r"tools\S{1,40}\bstrict@?: (?:property|extra inputs)",  # Cerebras, Mistral
         ),
@@ -315,17 +368,18 @@ _RULES = (
         {"strict_tools": False},
     ),
     _Rule(
-        _Words(
-            r"unknown name @[$\w]+@ at @[\w.\[\]]{0,80}\bparameters\b",  # Gemini
-            r"invalid schema for function",
-        ),
+        _Words(r"unknown name @[$\w]+@ at @[\w.\[\]]{0,80}\bparameters\b"),  # Gemini
         _in_tools("parameters"),
         {"schema_dialect": "gemini"},
     ),
+    # One tool's schema is odd, which says nothing of those of other requests.
+    _Rule(_Words(r"invalid schema for function"), _in_tools("strict"), {"strict_tools": False}, lasting=False),
+    _Rule(_Words(r"invalid schema for function"), _in_tools("parameters"), {"schema_dialect": "gemini"}, lasting=False),
     _Rule(  # vLLM, which compiles the schemas only of a forced choice
         _Words(r"JSON schema contains features not supported by xgrammar"),
         _forced_choice,
         {"forced_tool_choice": False},
+        lasting=False,
     ),
     # Structured output
     *(
@@ -335,11 +389,21 @@ _RULES = (
                 r"response_format@ of type @json_\w+@ is not supported",  # OpenAI
                 r"response_format(?:\.type @json_\w+@| type) is unavailable",  # DeepSeek
                 r"does not support response format @json_\w+",  # Groq
+            ),
+            _format(sent),
+            {"structured_output": instead},
+        )
+        for sent, instead in (("json_schema", "json_object"), ("json_object", "prompt"))
+    ),
+    *(
+        _Rule(
+            _Words(
                 r"invalid schema for response[_ ]format",  # OpenAI, Groq
                 r"JSON schema contains features not supported by xgrammar",  # vLLM
             ),
             _format(sent),
             {"structured_output": instead},
+            lasting=False,
         )
         for sent, instead in (("json_schema", "json_object"), ("json_object", "prompt"))
     ),

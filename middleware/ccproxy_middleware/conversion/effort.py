@@ -60,7 +60,8 @@ def reasoning_params(asked: Reasoning, explicit_effort: bool, body: dict[str, An
         case "openai":
             return _effort(effort)
         case "groq":
-            return {**_effort(effort), "reasoning_format": "parsed"} if effort else {}
+            # A model whose only effort is "none" thinks unless it is told not to, and would write that into the text.
+            return {**_effort(effort), "reasoning_format": "parsed"} if effort or profile.efforts == ("none",) else {}
         case "openrouter":
             return _openrouter(asked, explicit_effort, effort)
         case "deepseek":

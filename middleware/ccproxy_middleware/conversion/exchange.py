@@ -19,7 +19,7 @@ from .._errors import ApiError, StreamAborted, header_value
 from .._json import dumps, loads
 from .._lock import WriteLock
 from .._record import Record
-from .corrections import find_correction
+from .corrections import Correction, find_correction
 from .errors import PromptRefused, error_from_payload, error_from_response
 from .rate_limits import response_headers
 from .request import ConvertedRequest
@@ -51,7 +51,7 @@ class Exchange:
         self._own_error: ApiError | None = None  # an inner layer's of ours
         self._refusal: ApiError | None = None
         self.cause: ApiError | None = None  # why the inner app's answer broke off, as far as it tells
-        self.correction: dict[str, Any] | None = None  # the profile switches that the refusal asks for
+        self.correction: Correction | None = None  # the profile switches that the refusal asks for
         self.done = False  # the client has the whole answer, or an aborted one
         self.aborted = False
 

@@ -37,7 +37,8 @@ def convert_turns(turns: Sequence[Turn], profile: Profile) -> tuple[list[Message
     messages: list[Message] = []
     ids: set[str] = set()
     open_calls: dict[str, Block] = {}  # the last assistant message's calls that have no result yet
-    for turn in turns:
+    loop = _loop_start(turns) if profile.reasoning_turns == "loop" else 0
+    for n, turn in enumerate(turns):
         if turn.role == "user":
             results, parts = _user(turn, open_calls, profile)
             messages += results
@@ -51,7 +52,7 @@ def convert_turns(turns: Sequence[Turn], profile: Profile) -> tuple[list[Message
         if open_calls:
             messages += _missing_results(open_calls, profile)
         if turn.role == "assistant":
-            messages.append(_assistant(turn, open_calls, ids, profile))
+            messages.append(_assistant(turn, open_calls, ids, profile, with_reasoning=n >= loop))
         else:
             parts = [mark_cached(text_part(block.data["text"]), block.data, profile) for block in turn.blocks]
             messages.append({"role": profile.system_role, "content": join_texts(parts)})
@@ -98,9 +99,10 @@ def _tool_message(block: Block, id_: str, call: Block, profile: Profile, attachm
     if inside is not attachments or profile.cache_control != "drop":
         part = mark_cached(text_part(text), block.data, profile)
         content = as_content([part, *inside.parts] if inside is not attachments else [part], profile)
-    message: Message = {"role": "tool", "tool_call_id": upstream_tool_id(id_, profile), "content": content}
+    name = upstream_tool_name(call.data["name"], profile)
+    message: Message = {"role": "tool", "tool_call_id": upstream_tool_id(id_, name, profile), "content": content}
     if profile.tool_result_name:
-        message["name"] = upstream_tool_name(call.data["name"], profile)
+        message["name"] = name
     return message
 
 
@@ -113,29 +115,43 @@ def _missing_results(open_calls: dict[str, Block], profile: Profile) -> list[Mes
             f"{', '.join(open_calls)}. Each `tool_use` block must have a corresponding `tool_result` block in the "
             "next message."
         )
-    missing = [
-        {"role": "tool", "tool_call_id": upstream_tool_id(id_, profile), "content": NO_RESULT} for id_ in open_calls
-    ]
+    missing = []
+    for id_, call in open_calls.items():
+        upstream_id = upstream_tool_id(id_, upstream_tool_name(call.data["name"], profile), profile)
+        missing.append({"role": "tool", "tool_call_id": upstream_id, "content": NO_RESULT})
     open_calls.clear()
     return missing
 
 
-def _assistant(turn: Turn, open_calls: dict[str, Block], ids: set[str], profile: Profile) -> Message:
+def _loop_start(turns: Sequence[Turn]) -> int:
+    """Where the tool loop begins that is still going on: behind the last message of the user's own."""
+    for n in range(len(turns) - 1, -1, -1):
+        if turns[n].role == "user" and not any(block.type == "tool_result" for block in turns[n].blocks):
+            return n
+    return 0
+
+
+def _assistant(
+    turn: Turn, open_calls: dict[str, Block], ids: set[str], profile: Profile, *, with_reasoning: bool
+) -> Message:
     """The message of an assistant turn, whose calls are noted."""
     texts: list[Part] = []
     calls: list[dict[str, Any]] = []
     thoughts: list[str] = []
     envelopes: list[Mapping[str, Any]] = []
-    adjacent = False  # whether the block before was text
+    fragments: list[str] = []  # of the last text, if the block before was one
     for block in turn.blocks:
         is_text = False
         match block.type:
             case "text":
                 is_text = True
                 part = mark_cached(text_part(block.data["text"]), block.data, profile)
-                if adjacent and is_plain(texts[-1]):
-                    part = {**part, "text": texts.pop()["text"] + part["text"]}  # fragments, cut by citations
-                texts.append(part)
+                if fragments and is_plain(texts[-1]):  # cut by citations
+                    texts[-1] = part
+                else:
+                    _join(texts, fragments)
+                    texts.append(part)
+                fragments.append(part["text"])
             case "tool_use":
                 id_ = required(block.data, "id", str, block)
                 if id_ in ids:
@@ -155,24 +171,33 @@ def _assistant(turn: Turn, open_calls: dict[str, Block], ids: set[str], profile:
                 pass
             case type_:
                 raise invalid_request(f"{block}: unsupported block type '{type_}'")
-        adjacent = is_text
+        if not is_text:
+            _join(texts, fragments)
+    _join(texts, fragments)
     message: Message = {"role": "assistant", "content": join_texts(texts) if texts else None}
     if not texts and profile.assistant_null_content == "empty":
         message["content"] = ""
-    if profile.reasoning_roundtrip != "drop":
+    if with_reasoning and profile.reasoning_roundtrip != "drop":
         _add_provider_state(message, list(open_calls), calls, thoughts, envelopes, profile)
     if calls:
         message["tool_calls"] = calls
     return message
 
 
+def _join(texts: list[Part], fragments: list[str]) -> None:
+    """Give the last part all the text that belongs to it."""
+    if len(fragments) > 1:
+        texts[-1] = {**texts[-1], "text": "".join(fragments)}
+    fragments.clear()
+
+
 def _tool_call(block: Block, id_: str, profile: Profile) -> dict[str, Any]:
-    name = required(block.data, "name", str, block)
+    name = upstream_tool_name(required(block.data, "name", str, block), profile)
     return {
-        "id": upstream_tool_id(id_, profile),
+        "id": upstream_tool_id(id_, name, profile),
         "type": "function",
         "function": {
-            "name": upstream_tool_name(name, profile),
+            "name": name,
             "arguments": _arguments(block.data.get("input")),
         },
     }
@@ -212,7 +237,8 @@ def _add_provider_state(
     """Give back what the provider wants to see again of its own reasoning."""
     match profile.reasoning_roundtrip:
         case "reasoning_content" | "reasoning" as name:
-            if thoughts or (calls and name == "reasoning_content"):  # DeepSeek wants it on calls, even empty
+            on_calls = name == "reasoning_content" and profile.reasoning_turns == "all"  # DeepSeek, even empty
+            if thoughts or (calls and on_calls):
                 message[name] = "\n".join(thoughts)
         case "reasoning_details":
             details = [item for envelope in envelopes for item in envelope.get("details") or ()]

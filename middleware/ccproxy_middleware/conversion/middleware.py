@@ -33,7 +33,7 @@ from .._errors import (
 from .._json import dumps, loads
 from .._record import Record, get_record
 from . import catalogue
-from .corrections import LearnedProfiles
+from .corrections import Correction, LearnedProfiles, what_helped
 from .counting import TokenCounter
 from .decisions import explain
 from .documents import DocumentToRead, may_read
@@ -50,6 +50,11 @@ _MODELS_LIMIT = 2.0  # seconds for the provider's own models; Claude Code waits 
 
 _SESSION_ID = re.compile(r"session(?:_id)?[_\":\s]+([0-9a-fA-F-]{36})")
 _SESSION_ID_MAX = 100
+
+# A request is converted in a thread where that takes over 50 ms.
+_LARGE = 128 * 1024  # bytes: smaller ones never do
+_HUGE = 8 * 1024 * 1024
+_MANY_BLOCKS = 4000
 
 _METHODS = {"/v1/messages": "POST", "/v1/messages/count_tokens": "POST", "/v1/models": "GET"}
 
@@ -87,6 +92,8 @@ class FormatConversionMiddleware:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         path = route_path(scope)
+        if path == "/test-connection":  # shows what was learned
+            return await self.app({**scope, "ccproxy.corrections": self._profiles}, receive, send)
         is_model = path.startswith("/v1/models/")
         method = "GET" if is_model else _METHODS.get(path)
         if method is None and not path.startswith("/v1/messages/"):
@@ -149,16 +156,18 @@ class FormatConversionMiddleware:
     async def _run(self, scope: Scope, body: BufferedBody, exchange: Exchange) -> None:
         """Call the inner app, and see to it that the client's answer comes to an end.
 
-        A refusal that names a parameter is answered by a corrected request. The correction is remembered once the
+        A refusal that names a parameter is answered by a corrected request. What has helped is remembered once the
         provider has taken it.
         """
+        applied: list[Correction] = []
         patch: dict[str, Any] = {}
         request = exchange.request
         asked = [request.body]
 
         async def send(message: Message) -> None:
-            if patch and message["type"] == "http.response.start" and 200 <= message["status"] < 300:
-                self._profiles.remember(body.data["model"], patch)
+            taken = message["type"] == "http.response.start" and 200 <= message["status"] < 300
+            if applied and taken and (helped := what_helped(applied)):
+                self._profiles.remember(request.body["model"], helped)
             await exchange.send(message)
 
         while True:
@@ -169,6 +178,7 @@ class FormatConversionMiddleware:
                 return
             if exchange.correction is None or len(asked) > self.max_corrections:
                 break
+            applied.append(exchange.correction)
             patch |= exchange.correction
             request = await self._convert(body, exchange.request.context.model, counting=False, patch=patch)
             if request.body in asked:
@@ -204,13 +214,14 @@ class FormatConversionMiddleware:
             except (JSONEncodeError, RecursionError):
                 raise nested_too_deeply() from None
 
-        inside = may_read.set(False)
-        try:
-            return convert()
-        except DocumentToRead:
-            pass
-        finally:
-            may_read.reset(inside)
+        if not _takes_long(body):
+            inside = may_read.set(False)
+            try:
+                return convert()
+            except DocumentToRead:
+                pass
+            finally:
+                may_read.reset(inside)
         return await anyio.to_thread.run_sync(convert)
 
     def _record(self, scope: Scope, data: Any) -> Record | None:
@@ -278,8 +289,26 @@ class FormatConversionMiddleware:
         if self._profile.list_models == "upstream":
             taken = {model["id"] for model in models}
             models += [model for model in await self._upstream_models(scope, receive) if model["id"] not in taken]
-        answer = catalogue.page(models, scope["query_string"]) if id_ is None else catalogue.find(models, id_)
+        if id_ is None:
+            answer = catalogue.page(models, scope["query_string"])
+        else:
+            answer = await self._model(scope, receive, models, id_)
         await _send_json(scope, send, answer)
+
+    async def _model(
+        self, scope: Scope, receive: Receive, models: list[catalogue.ModelInfo], id_: str
+    ) -> catalogue.ModelInfo:
+        """The entry of one model: any that a request may name."""
+        if (known := catalogue.find(models, id_)) is not None:
+            return known
+        try:
+            with anyio.fail_after(_MODELS_LIMIT):
+                models = await self._listed(scope, receive)
+        except (ApiError, StreamAborted, TimeoutError):  # it has no list, and takes any name
+            return catalogue.model_info(id_, id_, self._profile)
+        if (known := catalogue.find(models, id_)) is None:
+            raise ApiError(404, "not_found_error", f"model: {id_}")
+        return known
 
     async def _upstream_models(self, scope: Scope, receive: Receive) -> list[catalogue.ModelInfo]:
         """The provider's own models; none where it fails, since the aliases are there all the same."""
@@ -328,6 +357,18 @@ def _session_id(scope: Scope, data: Any) -> str | None:
     user_id = metadata.get("user_id") if isinstance(metadata, dict) else None
     found = _SESSION_ID.search(user_id) if isinstance(user_id, str) else None
     return found[1] if found else None
+
+
+def _takes_long(body: BufferedBody) -> bool:
+    """Whether converting a request would stop the event loop for a while, and with it all other streams."""
+    if body.size < _LARGE:
+        return False
+    messages = body.data.get("messages") if isinstance(body.data, dict) else None
+    if not isinstance(messages, list):
+        return False
+    contents = (message.get("content") for message in messages if isinstance(message, dict))
+    blocks = len(messages) + sum(len(content) for content in contents if isinstance(content, list))
+    return blocks > _MANY_BLOCKS or body.size > _HUGE
 
 
 def _check_json(body: BufferedBody) -> None:

@@ -55,7 +55,7 @@ class Profile:
     schema_dialect: Literal["openai", "gemini", "full"] = "openai"
     forced_tool_choice: bool = True
     parallel_flag: bool = True
-    tool_id: Literal["openai40", "mistral9", "any"] = "openai40"
+    tool_id: Literal["openai40", "mistral9", "kimi", "any"] = "openai40"
     tool_name_max: int = 64
     server_tools: Literal["refuse", "drop"] = "refuse"
 
@@ -76,6 +76,7 @@ class Profile:
     ] = "openai"
     tools_with_effort: Literal["ok", "none", "drop"] = "ok"
     reasoning_roundtrip: Literal["drop", "reasoning_content", "reasoning", "reasoning_details", "gemini"] = "drop"
+    reasoning_turns: Literal["all", "loop"] = "all"  # loop: only while the tool calls of one user message go on
     think_tags: Literal["off", "on", "auto"] = "off"
     emit_thinking: Literal["auto", "on", "off"] = "auto"
 
@@ -109,6 +110,10 @@ class Profile:
 
 
 _EFFORTS_LMH = ("low", "medium", "high")
+
+# Kimi's own form of ids, ``functions.NAME:0``, which its template knows.
+# Source: moonshotai/Kimi-K2-Instruct on Hugging Face, docs/tool_call_guidance.md
+_KIMI_MODELS: tuple[tuple[str, Mapping[str, Any]], ...] = ((r"kimi", {"tool_id": "kimi"}),)
 
 _OPENAI_MODELS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     (r"(gpt-3|gpt-4|chatgpt-4)", {"efforts": ()}),
@@ -151,7 +156,7 @@ _OPENAI = Profile(
 )
 
 _TABLE = (
-    Profile(),
+    Profile(models=_KIMI_MODELS),
     _OPENAI,
     replace(
         _OPENAI,
@@ -160,9 +165,32 @@ _TABLE = (
         user_field="user",
         service_tier="drop",
     ),
-    Profile(name="ollama", port=11434, stop_limit=None),
-    Profile(name="vllm", top_k="pass", prefill="vllm", stop_limit=None),
-    Profile(name="llama.cpp", top_k="pass", stop_limit=None),
+    Profile(  # github.com/ollama/ollama, openai/openai.go: reasoning_effort is its "think", and reasoning comes back
+        name="ollama",
+        port=11434,
+        stop_limit=None,
+        efforts=("none", *_EFFORTS_LMH),
+        reasoning_roundtrip="reasoning",
+        reasoning_turns="loop",
+        models=_KIMI_MODELS,
+    ),
+    Profile(
+        name="vllm",
+        top_k="pass",
+        prefill="vllm",
+        stop_limit=None,
+        reasoning_roundtrip="reasoning",
+        reasoning_turns="loop",
+        models=_KIMI_MODELS,
+    ),
+    Profile(
+        name="llama.cpp",
+        top_k="pass",
+        stop_limit=None,
+        reasoning_roundtrip="reasoning_content",
+        reasoning_turns="loop",
+        models=_KIMI_MODELS,
+    ),
     Profile(
         name="deepseek",
         hosts=("api.deepseek.com",),
@@ -182,6 +210,7 @@ _TABLE = (
         efforts=EFFORTS,
         top_k="pass",
         pdf="file",
+        models=_KIMI_MODELS,
     ),
     Profile(
         name="groq",
@@ -191,6 +220,7 @@ _TABLE = (
         models=(
             (r"gpt-oss", {"efforts": _EFFORTS_LMH, "effort_off": "low"}),
             (r"qwen", {"efforts": ("none",), "effort_off": "none"}),
+            *_KIMI_MODELS,
         ),
     ),
     Profile(
@@ -231,6 +261,7 @@ _TABLE = (
     ),
     Profile(
         name="together",
+        models=_KIMI_MODELS,
         hosts=("api.together.xyz", "api.together.ai"),
         reasoning_style="together",
         strict_tools=False,
@@ -239,6 +270,7 @@ _TABLE = (
     ),
     Profile(
         name="fireworks",
+        models=_KIMI_MODELS,
         hosts=("api.fireworks.ai",),
         efforts=("none", *_EFFORTS_LMH),
         top_k="pass",
@@ -249,10 +281,11 @@ _TABLE = (
         max_tokens_field="max_completion_tokens",
         models=((r"gpt-oss", {"efforts": _EFFORTS_LMH, "effort_off": "low"}),),
     ),
-    Profile(name="nvidia", hosts=("integrate.api.nvidia.com",), strict_tools=False),
+    Profile(name="nvidia", hosts=("integrate.api.nvidia.com",), strict_tools=False, models=_KIMI_MODELS),
     Profile(name="cloudflare", hosts=("api.cloudflare.com", "gateway.ai.cloudflare.com"), strict_tools=False),
     Profile(
         name="moonshot",
+        tool_id="kimi",
         hosts=("api.moonshot.ai", "api.moonshot.cn"),
         reasoning_style="thinking_object",
         reasoning_roundtrip="reasoning_content",

@@ -16,10 +16,13 @@ from .profiles import Profile, profile_for_model
 from .schemas import for_gemini, is_strict
 from .tokens import estimate_request
 from .tools import ToolConverter, convert_tool_choice
-from .turns import read_blocks, read_history
+from .turns import BILLING_HEADER, is_blank, read_blocks, read_history, without_billing_header
 
 _NO_PREFILL = "This model does not support assistant message prefill. The conversation must end with a user message."
 _USER_ID_MAX = 128
+_MODEL_MAX = 1000  # characters of a model's name
+_STOPS_MAX = 8191  # sequences, as at Anthropic's API
+_STOPS_LENGTH_MAX = 32 * 1024  # characters of those that are looked for here
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,8 @@ def convert_request(
     if not isinstance(data, dict):
         raise invalid_request("The request body is not valid JSON: it must be an object")
     name = required(data, "model", str)
+    if len(name) > _MODEL_MAX:
+        raise invalid_request(f"model: String should have at most {_MODEL_MAX} characters")
     profile = profile_for_model(provider, name)
     messages = required(data, "messages", list)
     _refuse_unsupported(data)
@@ -66,7 +71,7 @@ def convert_request(
     body: dict[str, Any] = {"model": name}
     clamped_from = None if counting else _set_max_tokens(body, data, profile)
     system = _system_parts(data, profile)
-    system += [mark_cached(text_part(block["text"]), block, profile) for block in history.system]
+    system += _without_billing(history.system, profile)
     chat, used_ids = convert_turns(history.turns, profile)
     config = optional(data, "output_config", dict) or {}
     system += _set_response_format(body, data, config, profile)
@@ -135,22 +140,27 @@ def _set_max_tokens(body: dict[str, Any], data: Mapping[str, Any], profile: Prof
 def _system_parts(data: Mapping[str, Any], profile: Profile) -> list[dict[str, Any]]:
     """The top-level ``system`` as text parts.
 
-    Claude Code's first block is a billing header that changes from session to session; it would defeat every
-    prefix cache behind the proxy.
+    Claude Code puts a billing header into it that changes from session to session; it would defeat every prefix cache
+    behind the proxy.
     """
     system = data.get("system")
     if system is None:
         return []
-    parts: list[dict[str, Any]] = []
-    for block in read_blocks(system, "system"):
+    blocks = read_blocks(system, "system")
+    for block in blocks:
         if block.type != "text":
             raise invalid_request(f"{block}: unsupported block type '{block.type}'")
-        text: str = block.data["text"]
-        if text.startswith("x-anthropic-billing-header"):
-            if not isinstance(system, str) or "\n" not in text:
-                continue
-            text = text.partition("\n")[2]
-        parts.append(mark_cached(text_part(text), block.data, profile))
+    return _without_billing([block.data for block in blocks], profile)
+
+
+def _without_billing(blocks: list[dict[str, Any]], profile: Profile) -> list[dict[str, Any]]:
+    """Text blocks as parts, without the lines that only Anthropic's billing is interested in."""
+    parts: list[dict[str, Any]] = []
+    for block in blocks:
+        text: str = block["text"]
+        if BILLING_HEADER in text and is_blank(text := without_billing_header(text)):
+            continue
+        parts.append(mark_cached(text_part(text), block, profile))
     return parts
 
 
@@ -218,13 +228,20 @@ def _set_stops(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """All stop sequences, and those that upstream isn't told of."""
     stops = optional(data, "stop_sequences", list) or []
+    if len(stops) > _STOPS_MAX:
+        raise invalid_request(f"stop_sequences: List should have at most {_STOPS_MAX} items, not {len(stops)}")
     for n, stop in enumerate(stops):
         if not expect(stop, str, f"stop_sequences.{n}").strip():
             raise invalid_request(f"stop_sequences.{n}: each stop sequence must contain non-whitespace")
     limit = len(stops) if profile.stop_limit is None else profile.stop_limit
     if stops[:limit]:
         body["stop"] = stops[:limit]
-    return tuple(stops), tuple(stops[limit:])
+    local = tuple(stops[limit:])
+    if sum(map(len, local)) > _STOPS_LENGTH_MAX:
+        raise invalid_request(
+            f"stop_sequences: those beyond the first {limit} have over {_STOPS_LENGTH_MAX} characters together"
+        )
+    return tuple(stops), local
 
 
 def _set_sampling(body: dict[str, Any], data: Mapping[str, Any], profile: Profile) -> None:

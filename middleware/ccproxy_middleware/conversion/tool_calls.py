@@ -2,12 +2,12 @@
 
 import json
 import re
-import secrets
 from typing import Any
 
 from .._errors import ApiError
 from .._json import dumps, loads
 from .context import Context
+from .names import client_tool_id
 
 _LEGAL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -25,7 +25,7 @@ class ToolIds:
         """Upstream's own id if it is legal and new in the conversation, else one of ours."""
         id_ = upstream_id if isinstance(upstream_id, str) else ""
         if not _LEGAL_ID.fullmatch(id_) or id_ in self._taken or id_ in self._history:
-            id_ = "toolu_" + secrets.token_hex(12)
+            id_ = client_tool_id(id_)
         self._taken.add(id_)
         return id_
 

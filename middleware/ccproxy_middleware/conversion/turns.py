@@ -5,6 +5,7 @@ would rewrite the prompt's head at every turn and cost the provider's prefix cac
 its results.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -24,6 +25,10 @@ SERVER_BLOCKS = frozenset({
 })  # fmt: skip
 
 _SILENT = SERVER_BLOCKS | {"thinking", "redacted_thinking"}  # a turn of nothing else is dropped
+
+
+BILLING_HEADER = "x-anthropic-billing-header"
+_BILLING_LINE = re.compile(rf"^{BILLING_HEADER}:[^\n]*(?:\n|\Z)", re.MULTILINE)
 
 
 class Block:
@@ -120,6 +125,11 @@ def read_blocks(content: Any, where: object) -> list[Block]:
     return blocks
 
 
+def without_billing_header(text: str) -> str:
+    """A system prompt's text without the lines that tell Anthropic how to bill, wherever they stand."""
+    return _BILLING_LINE.sub("", text)
+
+
 def is_blank(text: str) -> bool:
     """Whether a text holds nothing but whitespace."""
     return not text or text.isspace()
@@ -134,7 +144,10 @@ def _read_system(history: History, message: dict[str, Any], blocks: list[Block],
         if block.type in ("tool_addition", "tool_removal"):
             history.tool_changes.append(block)
         elif block.type == "text":
-            texts.append(block)
+            if BILLING_HEADER not in block.data["text"]:
+                texts.append(block)
+            elif not is_blank(text := without_billing_header(block.data["text"])):
+                texts.append(Block({**block.data, "text": text}, block))
         else:
             raise invalid_request(f"{block}: unsupported block type '{block.type}'")
     if texts and not (cleared and message.get("clear_at") == "next_user_message"):
@@ -173,28 +186,43 @@ def _after_compaction(history: History, blocks: list[Block]) -> list[Block]:
 def _place_system(history: History, profile: Profile) -> None:
     """Move leading system messages to the system prompt and give the later ones the form the profile wants."""
     turns = history.turns
-    while turns and turns[0].role == "system":
-        history.system += [block.data for block in turns.pop(0).blocks]
+    leading = next((n for n, turn in enumerate(turns) if turn.role != "system"), len(turns))
+    for turn in turns[:leading]:
+        history.system += [block.data for block in turn.blocks]
+    last_result = _last_results(turns)
     placed: list[Turn] = []
     waiting: list[Turn] = []  # system messages between a call and its results
-    for turn in turns:
+    for n, turn in enumerate(turns[leading:], leading):
         if turn.role == "system":
             if profile.mid_system == "hoist":
                 history.system += [block.data for block in turn.blocks]
                 continue
             if profile.mid_system == "user" or profile.system_role == "user":
                 turn = Turn("user", [_reminder(turn.blocks)])
-            if placed and placed[-1].role == "assistant":
+            if placed and (placed[-1].role == "assistant" or n < last_result[n]):
                 waiting.append(turn)
                 continue
         elif turn.role == "assistant":
             placed += waiting
             waiting = []
         placed.append(turn)
-        if turn.role == "user":
+        if turn.role == "user" and n >= last_result[n]:
             placed += waiting
             waiting = []
     history.turns = placed + waiting
+
+
+def _last_results(turns: list[Turn]) -> list[int]:
+    """For each turn, the last one with tool results that comes before the assistant speaks again; -1 if none does."""
+    last: list[int] = []
+    found = -1
+    for n in range(len(turns) - 1, -1, -1):
+        if turns[n].role == "assistant":
+            found = -1
+        elif found < 0 and any(block.type == "tool_result" for block in turns[n].blocks):
+            found = n
+        last.append(found)
+    return last[::-1]
 
 
 def _reminder(blocks: list[Block]) -> Block:
@@ -206,7 +234,7 @@ def _merge(turns: list[Turn]) -> list[Turn]:
     merged: list[Turn] = []
     for turn in turns:
         if merged and merged[-1].role == turn.role:
-            merged[-1] = Turn(turn.role, merged[-1].blocks + turn.blocks)
+            merged[-1].blocks.extend(turn.blocks)
         else:
-            merged.append(turn)
+            merged.append(Turn(turn.role, list(turn.blocks)))
     return merged
