@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any, Literal
 
 import httpx
@@ -52,6 +53,8 @@ class _Attempt:
     def __init__(self, limit: float, record: Record | None) -> None:
         self.connecting = False
         self.connected = False
+        self.started = self._connect_started = perf_counter()
+        self.connect_seconds: float | None = None
         self.deadline: asyncio.Timeout | None = None
         self._limit = limit
         self._record = record
@@ -59,8 +62,10 @@ class _Attempt:
     async def __call__(self, event: str, info: Any) -> None:
         if event == "connection.connect_tcp.started":
             self.connecting = True
+            self._connect_started = perf_counter()
         elif event == _CONNECTED:
             self.connected = True
+            self.connect_seconds = perf_counter() - self._connect_started
             if self._record is not None:
                 self._record.upstream_connections += 1
         if event not in _PROGRESS or self.deadline is None or self.deadline.expired():
@@ -106,6 +111,7 @@ class Forward:
         self._connect_limit = min(CONNECT_LIMIT, timeout)
         self._timeouts = httpx.Timeout(None, connect=self._connect_limit).as_dict()
         self._max_retries = max_retries
+        self._round_trip: float | None = None  # seconds: the shortest connect so far
 
     def __repr__(self) -> str:
         return f"Forward({self._upstream.base_url!r})"
@@ -188,7 +194,7 @@ class Forward:
         """The provider's answer, after retries where they are due. Raises ApiError if there is none."""
         client = await self._client()
         attempt = 0
-        stale = False  # a kept connection that the provider has closed was met, which costs no attempt
+        stale = False  # a kept connection that the provider had closed was met, which costs no attempt
         while True:
             progress = _Attempt(self._timeout, record)
             try:
@@ -202,11 +208,12 @@ class Forward:
                 # Not repeated: the provider may be at work, which costs money.
                 raise self._timed_out("before it answered") from exc
             except httpx.RequestError as exc:
-                if not progress.connecting and not stale:
+                if not stale and self._was_closed_before(progress, exc):
                     stale = True
                     continue
                 raise _broken(exc) from exc
             else:
+                self._note_round_trip(progress)
                 wait = retry_delay(answer.status, httpx.Headers(answer.headers), answer.held, attempt)
                 if wait is None or attempt >= self._max_retries:
                     return answer
@@ -217,6 +224,26 @@ class Forward:
                 record.retries += 1
             log.info("try %d at the provider failed, the next one follows in %.1f s", attempt, delay)
             await asyncio.sleep(delay)
+
+    def _note_round_trip(self, progress: _Attempt) -> None:
+        seconds = progress.connect_seconds
+        if seconds is not None and (self._round_trip is None or seconds < self._round_trip):
+            self._round_trip = seconds
+
+    def _was_closed_before(self, progress: _Attempt, exc: Exception) -> bool:
+        """Whether a kept connection was closed before the provider could read the request, which may go out again.
+
+        It was if the write met a closed socket, and that within one round trip: later the provider may have read the
+        request and be at work, which costs money.
+        """
+        if progress.connecting or self._round_trip is None:
+            return False
+        reset = False
+        cause: BaseException | None = exc
+        while cause is not None:
+            reset = reset or isinstance(cause, (BrokenPipeError, ConnectionResetError))
+            cause = cause.__cause__ or cause.__context__
+        return reset and perf_counter() - progress.started <= self._round_trip
 
     async def _try(
         self,

@@ -122,4 +122,9 @@ def _make_layer(name: str, settings: "Settings", planner: ASGIApp | None) -> Mid
             )
         case _:
             options = conversion_options(settings)
-            return _Layer(FormatConversionMiddleware, provider=settings.provider, options=options)
+            return _Layer(
+                FormatConversionMiddleware,
+                provider=settings.provider,
+                options=options,
+                stream_idle_timeout=settings.stream_idle_timeout,
+            )

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ccproxy_middleware._asgi import BufferedBody, route_path, with_path
-from ccproxy_middleware._errors import ApiError, request_id
+from ccproxy_middleware._errors import ApiError, StreamAborted, request_id
 
 from .boundary import raised_error
 from .settings import Settings
@@ -112,7 +112,11 @@ class ConnectionTest:
         inner = {**with_path(scope, "/v1/messages"), "method": "POST", "query_string": b""}
         headers = [(k, v) for k, v in scope["headers"] if k.lower() not in (b"content-length", b"content-type")]
         inner["headers"] = [*headers, (b"content-type", b"application/json")]
-        await self._stack(inner, BufferedBody(receive, data=question), collect)
+        try:
+            await self._stack(inner, BufferedBody(receive, data=question), collect)
+        except StreamAborted as abort:
+            error = abort.error or ApiError(502, "api_error", "the provider's answer broke off")
+            status, body = error.status, bytearray(orjson.dumps(error.body(request_id(scope))))
         if not status:
             return  # the client went away
         page, code = self._verdict(status, bytes(body))

@@ -108,6 +108,13 @@ class Settings(BaseSettings):
         gt=0,
         allow_inf_nan=False,
     )
+    stream_idle_timeout: float = _setting(
+        600.0,
+        "Seconds that a stream may go on with nothing but comments before it is broken off.",
+        "a number of seconds above 0",
+        gt=0,
+        allow_inf_nan=False,
+    )
     max_retries: int = _setting(
         2,
         "Tries after a failed one, before the first byte only.",

@@ -6,6 +6,7 @@ every failure is the same httpx exception with both.
 
 import asyncio
 import io
+import select
 import ssl
 import urllib.request
 from base64 import b64encode
@@ -96,6 +97,32 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         return httpx.create_ssl_context()
 
 
+class _Connector(aiohttp.TCPConnector):
+    """aiohttp's pool, which doesn't hand out a kept connection that the server has closed, or written to, meanwhile.
+
+    aiohttp learns of that from the event loop, which may be later than the next request.
+    """
+
+    async def _get(self, key: Any, traces: Any) -> Any:
+        while (connection := await super()._get(key, traces)) is not None:
+            if not _has_news(connection.transport):
+                return connection
+            connection.close()
+        return None
+
+
+def _has_news(transport: asyncio.Transport | None) -> bool:
+    """Whether an idle connection has something to be read: its end, or bytes that answer no request."""
+    connection = None if transport is None else transport.get_extra_info("socket")
+    if connection is None:
+        return True
+    readable = select.poll() if hasattr(select, "poll") else None
+    if readable is None:  # Windows
+        return bool(select.select([connection.fileno()], [], [], 0)[0])
+    readable.register(connection.fileno(), select.POLLIN)
+    return bool(readable.poll(0))
+
+
 class _Stream(httpx.AsyncByteStream):
     """A response's body, in the pieces that have arrived."""
 
@@ -142,7 +169,7 @@ def _retrieve(lost: asyncio.Future[None]) -> None:
 
 def _open_session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE),
+        connector=_Connector(limit=0, keepalive_timeout=KEEPALIVE),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         max_line_size=MAX_HEADER,

@@ -32,7 +32,12 @@ def loads(data: bytes | str) -> Any:
         readable = _SURROGATE.sub(_without_lone, raw)
         if readable == data:
             raise
-        return orjson.loads(readable)
+        try:
+            return orjson.loads(readable)
+        except orjson.JSONDecodeError as error:
+            if "depth" in str(error) or "recursion" in str(error).lower():
+                raise ValueError("the document is nested too deeply") from None
+            raise
 
 
 def _without_lone(found: re.Match[bytes]) -> bytes:

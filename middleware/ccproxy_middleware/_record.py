@@ -4,7 +4,8 @@ The record travels in the scope as ``ccproxy.record``. The outermost observer ma
 times; every other layer asks :func:`get_record` and writes its facts if somebody wants them.
 """
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter, time
 from typing import Any, Literal
@@ -13,6 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ._asgi import get_header
 from ._errors import ApiError, StreamAborted, error_type, request_id
+
+logger = logging.getLogger("ccproxy")
 
 Outcome = Literal["complete", "aborted", "disconnected", "failed"]
 """How an exchange ended: the answer went out whole, was broken off after its start, the client left, or a bug."""
@@ -61,7 +64,13 @@ class Record:
     @property
     def decisions(self) -> list[str]:
         """What a converter has left out or changed of the request, and why; made when somebody asks."""
-        return self.explain() if self.explain is not None else []
+        if self.explain is None:
+            return []
+        try:
+            return self.explain()
+        except Exception:
+            logger.exception("the decisions for %s can't be told", self.request_id)
+            return []
 
     def fail(self, error: ApiError) -> None:
         """Note what the client is told of a failure."""
@@ -121,8 +130,16 @@ async def observe(
         record.duration = perf_counter() - record.started
         record.outcome = record.outcome or "disconnected"
         _settle_error(record)
-        for observer in record.observers:
+        _tell(record.observers, record)
+
+
+def _tell(observers: Iterable[Callable[[Record], None]], record: Record) -> None:
+    """Call each observer; one that fails is logged, and keeps nothing from the others."""
+    for observer in observers:
+        try:
             observer(record)
+        except Exception:
+            logger.exception("an observer of %s has failed", record.request_id)
 
 
 def _note_start(record: Record, message: Message) -> None:
@@ -132,8 +149,7 @@ def _note_start(record: Record, message: Message) -> None:
     error = message.get("ccproxy.error")
     if error is not None:
         record.fail(error)
-    for observer in record.start_observers:
-        observer(record)
+    _tell(record.start_observers, record)
 
 
 def _settle_error(record: Record) -> None:

@@ -1,5 +1,7 @@
 """Reading the planner's sections, however they are dressed and cut."""
 
+from time import process_time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -109,3 +111,27 @@ def test_final_answer_streams_from_its_first_word_on() -> None:
 def test_first_line_below_the_heading_streams_too() -> None:
     reader = PlanReader()
     assert [reader.feed(piece) for piece in ["**SUMMARY:**\n", "The", " cat"]] == ["", "The", " cat"]
+
+
+@pytest.mark.parametrize("piece", ["- " + " " * 20, " ", "x", "ANALYSIS ", "\n", "# \t", "**", "- x\n", "n/a ", "."])
+@pytest.mark.parametrize("begin", ["", "GUIDANCE: x\n", "SUMMARY: x\n", "SUMMARY:"])
+def test_reading_takes_time_in_proportion_to_the_plan(begin: str, piece: str) -> None:
+    def seconds(n: int, at_once: bool) -> float:
+        reader = PlanReader()
+        reader.feed(begin)
+        start = process_time()
+        for text in [piece * n] if at_once else [piece] * n:
+            reader.feed(text)
+        reader.finish()
+        return process_time() - start
+
+    for at_once in (False, True):
+        seconds(100, at_once)
+        few, many = min(seconds(1000, at_once) for _ in range(2)), min(seconds(8000, at_once) for _ in range(2))
+        assert many < 8 * few * 4 + 0.1
+
+
+def test_line_that_is_too_long_for_a_heading_is_text() -> None:
+    long = "x" * 1000
+    plan = read_plan(f"ANALYSIS: {long}\nGUIDANCE: {long} SUMMARY: y\n{long}\n")
+    assert plan == Plan("GUIDANCE", analysis=long, guidance=f"{long} SUMMARY: y\n{long}")

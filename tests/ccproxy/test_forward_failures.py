@@ -230,15 +230,26 @@ async def test_post_is_not_repeated_when_its_answer_times_out(transport: Transpo
     assert len(provider.disconnects) == 1
 
 
-async def test_request_is_repeated_when_a_kept_connection_is_found_closed(transport: TransportName) -> None:
+@pytest.mark.parametrize("seconds", [0.0, 0.3])
+async def test_request_that_the_provider_has_read_is_not_sent_twice(transport: TransportName, seconds: float) -> None:
+    """It may be at work, which costs money, also where its connection was a kept one."""
     with (
-        faulty(faults.closes_second_request, answers_always(sized(JSON))) as provider,
+        faulty(faults.closes_second_request_after(seconds), answers_always(sized(JSON))) as provider,
         forwarding(provider.url, transport, max_retries=0) as proxy,
     ):
         answers = [await post(proxy) for _ in range(2)]
-    assert [answer.status_code for answer in answers] == [200, 200]
-    assert provider.connections == 2
-    assert len(provider.requests) == 3
+    assert [answer.status_code for answer in answers] == [200, 502]
+    assert len(provider.requests) == 2
+
+
+@pytest.mark.parametrize("behaviour", [faults.closes_when_idle, faults.says_more_when_idle])
+async def test_kept_connection_that_was_closed_or_spoiled_while_idle_is_not_used(
+    transport: TransportName, behaviour: Behaviour
+) -> None:
+    with faulty(behaviour) as provider, forwarding(provider.url, transport, max_retries=0) as proxy:
+        answers = [await post(proxy) for _ in range(20)]
+    assert [answer.status_code for answer in answers] == [200] * 20
+    assert len(provider.requests) == 20
 
 
 async def test_request_works_when_the_provider_closed_the_idle_connection(transport: TransportName) -> None:

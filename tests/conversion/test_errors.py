@@ -179,7 +179,7 @@ def test_codes_of_the_provider_behind_openrouter_count_when_raw_holds_them() -> 
     assert error.message == "prompt is too long (Provider returned error: too much)"
 
 
-@pytest.mark.parametrize("body", [b"<html>Bad Gateway</html>", b"Bad Gateway", b"", b"\xff\xfe", b"[" * 5000])
+@pytest.mark.parametrize("body", [b"<html>Bad Gateway</html>", b"", b"\xff\xfe", b"[" * 5000])
 def test_message_names_the_status_when_the_body_is_not_json(body: bytes) -> None:
     assert from_status(502, body).message == "upstream returned HTTP 502"
 
@@ -310,3 +310,29 @@ def test_any_json_gives_an_error_that_can_be_sent(payload: Any, status: int | No
     error = error_from_payload(payload, status)
     assert 400 <= error.status < 600
     assert 0 < len(error.message) <= MAX_MESSAGE
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (400, b"model is overloaded, try later\n", (400, "invalid_request_error", "model is overloaded, try later")),
+        (503, b"no healthy upstream", (529, "overloaded_error", "no healthy upstream")),
+        (401, "Cl\u00e9 refus\u00e9e".encode(), (502, "api_error", "Cl\u00e9 refus\u00e9e")),
+        (400, b"bad key sk-abcdefghijklmnop", (400, "invalid_request_error", "bad key [redacted]")),
+        (
+            400,
+            b"prompt token count of 93854 exceeds the limit of 90000",
+            (400, "invalid_request_error", "prompt is too long: 93854 tokens > 90000 maximum"),
+        ),
+        (500, b"x" * 10_000, (500, "api_error", "x" * 1999)),
+        (502, b"<html><title>502</title></html>", (502, "api_error", "upstream returned HTTP 502")),
+        (500, b"\x00\x01\x02", (500, "api_error", "upstream returned HTTP 500")),
+        (500, bytes(range(128, 250)), (500, "api_error", "upstream returned HTTP 500")),
+        (500, b"  ", (500, "api_error", "upstream returned HTTP 500")),
+    ],
+)
+def test_plain_text_is_an_errors_message(status: int, body: bytes, expected: tuple[int, str, str]) -> None:
+    error = error_from_response(status, [], body, Profile())
+    assert (error.status, error.type) == expected[:2]
+    assert expected[2] in error.message
+    assert len(error.message) <= 2000

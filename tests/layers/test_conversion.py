@@ -608,3 +608,66 @@ async def test_usage_is_waited_for_when_a_ping_is_due_as_the_answer_ends() -> No
     for _ in range(10):
         answer = await call(Impatient(inner), post(), STREAM)
         assert check_stream(answer.body)[-2]["usage"]["input_tokens"] == 777
+
+
+class Late(FormatConversionMiddleware):
+    first_event_grace = 0.01
+
+
+@pytest.mark.parametrize(
+    ("first", "alive"),
+    [
+        ([], b": keep-alive\n\n"),
+        ([], b"\n"),
+        ([chunk({"content": "He"})], b": keep-alive\n\n"),
+        ([chunk({"content": "He"})], b'data: {"choices": []}\n\n'),
+    ],
+)
+async def test_stream_of_nothing_but_signs_of_life_ends(first: list[bytes], alive: bytes) -> None:
+    sent = 0
+    answer = Answer()
+
+    async def inner(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal sent
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for data in first:
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+        for _ in range(1000):
+            await anyio.sleep(0.005)
+            await send({"type": "http.response.body", "body": alive, "more_body": True})
+            sent += 1
+
+    with pytest.raises(StreamAborted):
+        await convert_stream(Late(inner, stream_idle_timeout=0.1), answer)
+    assert sent < 200
+    events = check_stream(answer.body)
+    assert (events[-1]["type"], events[-1]["error"]["type"]) == ("error", "timeout_error")
+
+
+async def test_stream_that_thinks_out_of_the_clients_sight_goes_on() -> None:
+    async def inner(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(20):
+            await anyio.sleep(0.02)
+            body = chunk({"reasoning_content": "hm"})
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+        await send({"type": "http.response.body", "body": b"".join(HELLO)})
+
+    answer = await call(FormatConversionMiddleware(inner, stream_idle_timeout=0.2), post(), STREAM)
+    assert check_stream(answer.body)[-1]["type"] == "message_stop"
+
+
+async def test_list_of_models_that_breaks_off_is_an_error_in_anthropics_form() -> None:
+    async def inner(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b'{"data":[', "more_body": True})
+        raise StreamAborted("cut")
+
+    for path, options in (("/v1/models", {}), ("/v1/models/x", {"list_models": "upstream"})):
+        answer = await call(FormatConversionMiddleware(inner, options=options), http_scope("GET", path))
+        if path == "/v1/models":
+            assert (answer.status, answer.json()["error"]["type"]) == (502, "api_error")
+        else:
+            assert answer.status in (200, 502)

@@ -13,7 +13,7 @@ from ccproxy_middleware import FormatConversionMiddleware
 from support import faulty as faults
 from support.faulty import SSE, answers, answers_always, chunk, faulty, refusing, sized, unreachable
 from support.forwarding import TRANSPORTS, TransportName
-from support.outcomes import Answered, Broken, Outcome, Refused, watching
+from support.outcomes import Answered, Broken, Outcome, Refused, is_like, watching
 from support.proxied import proxy
 from support.reliability import Row
 from support.upstream_faults import HI, Fault, completion, events, stream_of, streamed, watched, whole
@@ -169,8 +169,26 @@ def test_redirect_is_not_followed(transport: TransportName) -> None:
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("stream", [False, True])
-def test_request_is_repeated_when_its_connection_was_closed(transport: TransportName, stream: bool) -> None:
-    """Once, on a new connection, without counting as one of MAX_RETRIES."""
+def test_kept_connection_that_was_closed_while_idle_is_not_used(transport: TransportName, stream: bool) -> None:
+    response = SSE + chunk(events()) + b"0\r\n\r\n" if stream else sized(completion())
+
+    async def closes_behind_its_answer(connection: faults.Connection) -> None:
+        await connection.request()
+        await connection.send(response)
+
+    with (
+        faulty(closes_behind_its_answer) as provider,
+        proxy(provider.url, max_retries=0, http_transport=transport) as url,
+        watching(url) as watcher,
+    ):
+        assert [watcher.on_the_wire("gpt-4o", stream) for _ in range(3)] == [ANSWERED] * 3
+    assert len(provider.requests) == 3
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("stream", [False, True])
+def test_request_is_not_repeated_when_the_provider_has_read_it(transport: TransportName, stream: bool) -> None:
+    """It may be at work, which costs money."""
     response = SSE + chunk(events()) + b"0\r\n\r\n" if stream else sized(completion())
 
     async def closes_at_the_second_request(connection: faults.Connection) -> None:
@@ -183,9 +201,13 @@ def test_request_is_repeated_when_its_connection_was_closed(transport: Transport
         proxy(provider.url, max_retries=0, http_transport=transport) as url,
         watching(url) as watcher,
     ):
-        assert [watcher.on_the_wire("gpt-4o", stream) for _ in range(3)] == [ANSWERED] * 3
-    assert provider.connections == 2
-    assert len(provider.requests) == 4
+        seen = [watcher.on_the_wire("gpt-4o", stream) for _ in range(3)]
+    assert [seen[0], seen[2]] == [ANSWERED] * 2
+    assert is_like(seen[1], CLOSED)
+    assert len(provider.requests) == 3
+
+
+CLOSED = Refused(502, "api_error", "broke off")
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -228,6 +250,15 @@ def rows() -> list[Row]:
         LOST_UNDER_TLS.row("test_connection_is_lost_under_tls"),
         same("an IPv6 address", ANSWERED, "test_provider_is_reached_over_ipv6"),
         same(f"redirect {codes}; no other host is asked", REDIRECTED, "test_redirect_is_not_followed"),
-        same("a kept connection that was closed", ANSWERED, "test_request_is_repeated_when_its_connection_was_closed"),
+        same(
+            "a kept connection that was closed while idle",
+            ANSWERED,
+            "test_kept_connection_that_was_closed_while_idle_is_not_used",
+        ),
+        same(
+            "a kept connection that is closed after the request was read; it is not sent again",
+            CLOSED,
+            "test_request_is_not_repeated_when_the_provider_has_read_it",
+        ),
         SILENT.row("test_stream_begins_when_the_provider_is_silent_for_long"),
     ]

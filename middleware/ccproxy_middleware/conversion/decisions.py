@@ -154,8 +154,9 @@ def _blocks(contents: list[Any]) -> Iterator[dict[str, Any]]:
     """All blocks of these contents, those in tool results included."""
     for content in contents:
         for block in content if isinstance(content, list) else ():
-            yield block
-            yield from _blocks([block.get("content")])
+            if isinstance(block, dict):
+                yield block
+                yield from _blocks([block.get("content")])
 
 
 def _are(number: int, things: str) -> str:

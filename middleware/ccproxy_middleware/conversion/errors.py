@@ -106,14 +106,31 @@ def error_from_response(
     headers = list(headers)
     try:
         payload = loads(body)
-    except ValueError:  # HTML of a gateway, or plain text
-        payload = None
+    except ValueError:
+        payload = _event_data(body) or _plain_text(body)
     error = error_from_payload(payload, status, profile, max_tokens=max_tokens)
     sent = dict(response_headers(headers))
     if error.status in (409, 429) or error.status >= 500:
         sent.update(retry_headers(headers))
     error.headers = tuple({**sent, **dict(error.headers)}.items())
     return error
+
+
+def _event_data(body: bytes) -> Any:
+    """The JSON of an event stream that begins with an error, None if it is none."""
+    for line in body[: 4 * _MAX_READ].splitlines()[:10]:
+        if line.startswith(b"data:"):
+            with suppress(ValueError):
+                return loads(line[5:])
+    return None
+
+
+def _plain_text(body: bytes) -> str | None:
+    """An error that is no JSON, as text; None for the HTML of a gateway, and for what is no text."""
+    text = body[: 4 * _MAX_READ].decode("utf-8", "replace").strip()
+    if not text or text.startswith(("<", "{", "[{", "[[")) or "\x00" in text or text.count("\ufffd") > len(text) / 10:
+        return None
+    return text[:_MAX_READ]
 
 
 def error_from_payload(

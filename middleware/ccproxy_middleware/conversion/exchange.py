@@ -175,7 +175,7 @@ class StreamExchange(Exchange):
 
     ``grace`` is how many seconds of silence may pass before the stream is begun without a first event,
     ``interval`` after how many without output a ping follows, and ``usage_wait`` how many the usage may take that
-    follows the finish reason.
+    follows the finish reason. ``idle_limit``: how long upstream may send comments and blanks and nothing else.
     """
 
     def __init__(
@@ -188,12 +188,16 @@ class StreamExchange(Exchange):
         grace: float,
         interval: float,
         usage_wait: float,
+        idle_limit: float,
     ) -> None:
         super().__init__(request, request_id, send, record)
         self._converter = StreamConverter(request.context, request_id)
         self._grace = grace
         self._interval = interval
         self._usage_wait = usage_wait
+        self._idle_limit = idle_limit
+        self._moved_at = monotonic()  # when upstream has last said something of its answer
+        self._choices = 0
         self._ended_at: float | None = None  # when upstream has told its finish reason
         self._lock = WriteLock()  # a ping must not come in between two halves of an answer
         self._committed = False
@@ -254,7 +258,7 @@ class StreamExchange(Exchange):
                 data = data.lstrip()  # blanks that keep the connection alive while nothing is said yet
                 self._whole = self._is_whole(data)
                 if self._whole is None and more:
-                    return
+                    return await self._check_idle()
             if self._whole:
                 self._body += data
                 if not more:
@@ -289,12 +293,26 @@ class StreamExchange(Exchange):
             self._note_end(converter.final_usage, converter.stop_reason)
             await self._emit(frames, more=False)
         elif frames:
+            self._moved_at = monotonic()
             await self._emit(frames)
+        else:
+            await self._check_idle()
         if converter.ending and self._ended_at is None:
             self._ended_at = monotonic()
             if self._timer is not None:
                 self._timer.cancel()
             self._set_timer()
+
+    async def _check_idle(self) -> None:
+        """Break off a stream that says nothing of its answer, however lively its connection is."""
+        now = monotonic()
+        if self._converter.choices_read != self._choices:  # such as thoughts that the client doesn't see
+            self._choices = self._converter.choices_read
+            self._moved_at = now
+        elif now - self._moved_at > self._idle_limit:
+            words = f"the provider sent nothing of its answer for {self._idle_limit:g} seconds"
+            await self.fail(ApiError(504, "timeout_error", words))
+            raise StreamAborted(words)  # so that the inner app stops
 
     async def _emit(self, frames: list[bytes], *, more: bool = True) -> None:
         if not self._committed:

@@ -63,7 +63,8 @@ class FormatConversionMiddleware:
     """Answer Anthropic clients from an inner app that speaks OpenAI's Chat Completions.
 
     ``provider`` names a profile and ``options`` sets switches of it; :mod:`.profiles` has both. Raises ValueError
-    for one that does not exist.
+    for one that does not exist. ``stream_idle_timeout``: seconds that a stream may go on with nothing but comments and
+    blanks before it is broken off.
 
     Reads: ``POST /v1/messages``, ``POST /v1/messages/count_tokens``, ``GET /v1/models`` and ``/v1/models/{id}``;
     everything else passes untouched. ``ccproxy.model`` and ``ccproxy.models`` in the scope, which an outer
@@ -80,8 +81,16 @@ class FormatConversionMiddleware:
     usage_wait = 5.0  # seconds for the usage that may follow the finish reason
     max_corrections = 5  # of one request, each for another refusal
 
-    def __init__(self, app: ASGIApp, *, provider: str = "generic", options: Mapping[str, Any] = {}) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        provider: str = "generic",
+        options: Mapping[str, Any] = {},
+        stream_idle_timeout: float = 600.0,
+    ) -> None:
         self.app = app
+        self._idle_limit = stream_idle_timeout
         self._profile = resolve_profile(provider, options)
         self._count_tokens = TokenCounter()
         self._profiles = LearnedProfiles(self._profile)
@@ -149,6 +158,7 @@ class FormatConversionMiddleware:
             grace=self.first_event_grace,
             interval=self.ping_interval,
             usage_wait=self.usage_wait,
+            idle_limit=self._idle_limit,
         )
         async with stream:
             await self._run(inner_scope, body, stream)
@@ -338,7 +348,10 @@ class FormatConversionMiddleware:
 
         inner = {**with_path(scope, path), "query_string": b""}
         inner["headers"] = self._inner_headers(scope["headers"], stream=False)
-        await self.app(inner, body, collect)
+        try:
+            await self.app(inner, body, collect)
+        except StreamAborted as abort:
+            raise abort.error or ApiError(502, "api_error", f"the provider's answer to {path} broke off") from None
         if body.disconnected:
             raise ClientDisconnected
         if not 200 <= status < 300:

@@ -53,6 +53,7 @@ class StreamConverter:
         self._keeps_details = context.profile.reasoning_roundtrip == "reasoning_details"
         self._source = ""  # where the reasoning comes from; it is never taken from two places
         self._malformed = 0
+        self.choices_read = 0  # pieces of the answer, whether or not they show
         self._refusal: list[str] = []
         self._usage: Mapping[str, Any] | None = None
         self._finish_reason: str | None = None
@@ -183,6 +184,7 @@ class StreamConverter:
                 self._on_choice(choice)
 
     def _on_choice(self, choice: dict[str, Any]) -> None:
+        self.choices_read += 1
         if error := choice.get("error"):
             raise error_from_payload(
                 {"error": error}, profile=self._context.profile, max_tokens=self._context.max_tokens
