@@ -22,6 +22,18 @@ async def test_least_used_goes_first() -> None:
     assert await cache.get("a") == b"4"
 
 
+async def test_values_have_a_size_together() -> None:
+    cache = MemoryBoostCache(size=10)
+    for key, value in (("a", b"1234"), ("b", b"1234"), ("c", b"1234")):
+        await cache.set(key, value)
+    assert [await cache.get(key) for key in "abc"] == [None, b"1234", b"1234"]
+    await cache.set("c", b"1")
+    await cache.set("d", b"12345")
+    assert [await cache.get(key) for key in "bcd"] == [b"1234", b"1", b"12345"]
+    await cache.set("e", b"12345678901")
+    assert [await cache.get(key) for key in "bcde"] == [None] * 4
+
+
 async def test_old_values_are_gone() -> None:
     cache = MemoryBoostCache(seconds=0.02)
     await cache.set("a", b"1")

@@ -21,24 +21,37 @@ class BoostCache(Protocol):
 
 
 class MemoryBoostCache:
-    """A BoostCache in this process: ``entries`` values at most, each for ``seconds``; the least used goes first."""
+    """A BoostCache in this process: ``entries`` values at most, each for ``seconds``; the least used goes first.
 
-    def __init__(self, *, seconds: float = 60.0, entries: int = 256) -> None:
+    Together they have ``size`` bytes at most. A larger value is not kept.
+    """
+
+    def __init__(self, *, seconds: float = 60.0, entries: int = 256, size: int = 16 * 1024 * 1024) -> None:
         if seconds <= 0 or entries < 1:
             raise ValueError("a cache needs a time above 0 seconds and room for at least one entry")
+        self._most = size
+        self._size = 0
         self._seconds = seconds
         self._entries = entries
         self._values: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
 
     async def get(self, key: str) -> bytes | None:
-        found = self._values.pop(key, None)
-        if found is None or found[0] < time.monotonic():
+        found = self._values.get(key)
+        if found is None:
             return None
-        self._values[key] = found
+        if found[0] < time.monotonic():
+            self._drop(key)
+            return None
+        self._values.move_to_end(key)
         return found[1]
 
     async def set(self, key: str, value: bytes) -> None:
-        self._values.pop(key, None)
+        if key in self._values:
+            self._drop(key)
         self._values[key] = (time.monotonic() + self._seconds, value)
-        while len(self._values) > self._entries:
-            self._values.popitem(last=False)
+        self._size += len(value)
+        while len(self._values) > self._entries or self._size > self._most:
+            self._drop(next(iter(self._values)))
+
+    def _drop(self, key: str) -> None:
+        self._size -= len(self._values.pop(key)[1])
