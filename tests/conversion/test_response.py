@@ -96,7 +96,7 @@ def test_blocks_come_in_claudes_order() -> None:
     [
         ({"content": " \n"}, [" \n"]),
         ({"content": ""}, []),
-        ({"content": " \n", "reasoning": "r"}, ["r"]),
+        ({"content": " \n", "reasoning": "r"}, ["r", "r"]),
         ({"content": "a", "refusal": ""}, ["a"]),
         ({"content": None, "audio": {"transcript": "hi"}}, ["hi"]),
         ({"content": "a", "audio": {"transcript": "hi"}}, ["a"]),
@@ -131,7 +131,7 @@ def test_text_and_thinking(message: Any, expected: list[str]) -> None:
     [
         ("<think>\na\n</think>\n\nb", ["a", "b"]),
         ("a</think>b", ["a", "b"]),
-        ("<think>a", ["a"]),
+        ("<think>a", ["a", "a"]),  # never closed: it is the answer too
         ("x <think>a</think>", ["x <think>a</think>"]),
         ("plain", ["plain"]),
     ],

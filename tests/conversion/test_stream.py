@@ -40,7 +40,7 @@ def reasoning(thought: str, **delta: Any) -> dict[str, Any]:
             [["thinking", "rs"], ["text", "\n\n\nx"]],
             id="whitespace waits",
         ),
-        pytest.param([reasoning("r"), text("\n")], [["thinking", "r"]], id="whitespace at the end goes"),
+        pytest.param([reasoning("r"), text("\n")], [["thinking", "r"], ["text", "r"]], id="thinking is all there is"),
         pytest.param([text("\n"), text(" ")], [["text", "\n "]], id="whitespace is all there is"),
         pytest.param([reasoning("r"), text("\n"), CALL], [["thinking", "r"], TOOL_USE], id="whitespace before a call"),
         pytest.param([text("a"), text("\n"), CALL], [["text", "a\n"], TOOL_USE], id="whitespace in text"),
@@ -48,8 +48,12 @@ def reasoning(thought: str, **delta: Any) -> dict[str, Any]:
         pytest.param(
             [reasoning("r", reasoning="x", content="a")], [["thinking", "r"], ["text", "a"]], id="two fields at once"
         ),
-        pytest.param([reasoning("r"), chunk({"reasoning": "r"})], [["thinking", "r"]], id="two fields in turn"),
-        pytest.param([chunk({"reasoning_text": "r"})], [["thinking", "r"]], id="reasoning_text"),
+        pytest.param(
+            [reasoning("r"), chunk({"reasoning": "r"}), text("a")], [["thinking", "r"], ["text", "a"]], id="two fields"
+        ),
+        pytest.param(
+            [chunk({"reasoning_text": "r"}), text("a")], [["thinking", "r"], ["text", "a"]], id="reasoning_text"
+        ),
         pytest.param(
             [chunk({"reasoning": 5, "content": 5, "refusal": [], "tool_calls": {}, "role": None})], [], id="wrong types"
         ),
@@ -435,3 +439,34 @@ def test_text_is_not_kept_when_it_has_been_handed_on() -> None:
     finally:
         tracemalloc.stop()
     assert after - before < 200_000
+
+
+@pytest.mark.parametrize("thinking", ["off", "omit", "show"])
+def test_reasoning_that_is_all_there_is_is_the_answer(thinking: Any) -> None:
+    """vLLM's reasoning parser puts the whole answer there where thinking is switched off."""
+    context = Context(model="m", thinking=thinking)
+    chunks = [chunk({"role": "assistant", "content": ""}), reasoning("The title"), reasoning(" is X.")]
+    found = blocks(convert(context, sse(*chunks, STOP)))
+    assert found[-1] == ["text", "The title is X."]
+    for reason in ("length", "content_filter"):
+        cut = blocks(convert(context, sse(*chunks, chunk(finish=reason))))
+        assert [block[0] for block in cut] == ([] if thinking == "off" else ["thinking"])
+    with_call = blocks(convert(context, sse(*chunks, CALL, chunk(finish="tool_calls"))))
+    assert "text" not in [block[0] for block in with_call]
+
+
+def test_whole_event_behind_one_that_was_cut_off_is_read() -> None:
+    cut = '{"id":"1","object":"chat.c'
+    chunks = [text("1"), cut + "data: " + json.dumps(text("11")), text("1"), STOP]
+    assert blocks(convert(PLAIN, sse(*chunks))) == [["text", "1111"]]
+
+
+def test_piece_that_was_lost_makes_the_end_an_error() -> None:
+    events = convert(PLAIN, sse(text("a"), '{"id":"1","object":"chat.c', text("b"), STOP))
+    assert blocks(events) == [["text", "ab"]]
+    assert (ending(events)["type"], "lost" in ending(events)["message"]) == ("api_error", True)
+    assert ending(convert(PLAIN, sse(text("a"), "HEARTBEAT", text("b"), STOP)))["stop_reason"] == "end_turn"
+
+
+def test_completion_comes_out_of_its_envelope() -> None:
+    assert blocks(convert(PLAIN, sse({"data": text("a"), "success": True}, STOP))) == [["text", "a"]]

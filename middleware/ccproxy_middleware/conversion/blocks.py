@@ -9,14 +9,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._errors import ApiError
+from .._json import dumps
+from .arguments import repaired
 from .context import Context
 from .events import EventWriter
 from .reasoning import MAX_SIGNATURE_CHARS, add_details, details_size, encode_signature
 from .streamed_calls import StreamedCall, ToolCallAssembler
 from .tokens import estimate_tokens
-from .tool_calls import ToolIds, client_tool_name
+from .tool_calls import ToolIds, client_tool_name, parse_arguments
 
 _ESTIMATED_AT_ONCE = 64 * 1024  # characters
+_MAX_THOUGHTS = 256 * 1024  # characters
 _MAX_HELD = 32 * 1024 * 1024  # characters that wait for their turn
 
 
@@ -36,6 +39,9 @@ class BlockStream:
         self._output: list[str] = []  # what the model has written, until its tokens are estimated
         self._output_size = 0
         self._output_tokens = 0
+        self._thoughts: list[str] = []  # as long as they are all there is, since they may be the answer
+        self._thoughts_size = 0
+        self._only_thoughts = True
         # Provider state that is still to ride in a signature
         self._source = ""
         self._details: list[dict[str, Any]] = []
@@ -62,6 +68,9 @@ class BlockStream:
         return self._output_tokens + estimate_tokens("".join(self._output + calls))
 
     def text(self, text: str) -> None:
+        if self._only_thoughts and not text.isspace():
+            self._only_thoughts = False
+            self._thoughts.clear()
         self._note(text)
         if self._writer.open == "text":
             self._writer.text(text)
@@ -71,6 +80,10 @@ class BlockStream:
     def thinking(self, text: str, source: str) -> None:
         """Reasoning, and the field that it came from."""
         self._note(text)
+        if self._only_thoughts:
+            self._thoughts_size += len(text)
+            self._only_thoughts = self._thoughts_size <= _MAX_THOUGHTS
+            self._thoughts.append(text)
         if self._context.thinking != "off":
             self._source = source
             self._wait_or_write(thinking=True, text=text)
@@ -94,12 +107,17 @@ class BlockStream:
         if call is not None:
             self._continue(call)
 
-    def finish(self, *, cut_off: bool) -> None:
+    def finish(self, *, cut_off: bool, ends_well: bool) -> None:
         """Close what is open and write what waits: calls first, then text. ``cut_off``: the answer hit a limit.
 
-        Raises ApiError for a call that can't be told to the client.
+        ``ends_well``: the model has ended it by itself; then thoughts that are all there is are its answer. Raises
+        ApiError for a call that can't be told to the client.
         """
         self._assembler.finish(cut_off=cut_off)
+        if ends_well and self._only_thoughts and self._thoughts and not self._assembler.calls:
+            thoughts = "".join(self._thoughts)
+            self._drop_blank()
+            self._wait_or_write(thinking=False, text=thoughts)
         self._open_calls(last=True)
         self._close()
         self._write_waiting()
@@ -154,6 +172,8 @@ class BlockStream:
         self._write_arguments(call)
 
     def _write_arguments(self, call: StreamedCall) -> None:
+        if client_tool_name(call.name, self._context) in self._context.tool_schemas:
+            return  # it waits until it is whole and can be compared with the schema
         if fragment := call.take():
             self._writer.input_json(fragment)
 
@@ -202,10 +222,21 @@ class BlockStream:
         if self._writer.open == "thinking":
             self._writer.signature(self._take_signature())
         elif self._call is not None:
-            if rest := self._call.take_last():
+            if rest := self._last_arguments(self._call):
                 self._writer.input_json(rest)
             self._call = None
         self._writer.stop_block()
+
+    def _last_arguments(self, call: StreamedCall) -> str:
+        rest = call.take_last()
+        name = client_tool_name(call.name, self._context)
+        if call.custom or name not in self._context.tool_schemas:
+            return rest
+        input_ = parse_arguments(rest, cut_off=False)
+        if "_raw_arguments" in input_:  # cut off, or no object
+            return rest
+        fitted = repaired(input_, self._context.tool_schemas[name], self._context.profile)
+        return rest if fitted is input_ else dumps(fitted).decode()
 
     def _write_state(self, *, for_call: bool) -> None:
         """A thinking block without text, if provider state is left over that the client has to send back.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from .profiles import Profile
 
@@ -16,6 +16,7 @@ class Context:
         ``display: omitted`` asks); ``off``.
     tool_names: upstream's name of a tool -> the client's, for names that had to be shortened.
     tools: the client's names of the tools that were offered.
+    tool_schemas: by the client's name, the schemas of tools whose arguments may be written otherwise than they ask for.
     used_tool_ids: every tool id of the request's history; a repeat would make Claude Code drop turns.
     stop_sequences: all that the client asked for.
     local_stops: those of them that upstream doesn't know: the converter finds them in the text.
@@ -28,6 +29,7 @@ class Context:
     thinking: Literal["show", "omit", "off"] = "off"
     tool_names: Mapping[str, str] = field(default_factory=dict)
     tools: frozenset[str] = frozenset()
+    tool_schemas: Mapping[str, Any] = field(default_factory=dict)
     used_tool_ids: frozenset[str] = frozenset()
     stop_sequences: tuple[str, ...] = ()
     local_stops: tuple[str, ...] = ()

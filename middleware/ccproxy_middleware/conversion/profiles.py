@@ -58,6 +58,8 @@ class Profile:
     tool_id: Literal["openai40", "mistral9", "kimi", "any"] = "openai40"
     tool_name_max: int = 64
     server_tools: Literal["refuse", "drop"] = "refuse"
+    repair_arguments: bool = True  # values written as strings where the tool's schema asks for something else
+    unescape_arguments: bool = False  # HTML entities in the arguments of calls
 
     # Reasoning
     efforts: tuple[str, ...] = ()  # the reasoning_effort values the model takes; none: send no effort
@@ -251,6 +253,7 @@ _TABLE = (
     ),
     Profile(
         name="xai",
+        unescape_arguments=True,  # github.com/anomalyco/opencode, issues on grok-4.1 and "&amp;&amp;"
         hosts=("api.x.ai",),
         max_tokens_field="max_completion_tokens",
         models=(

@@ -103,6 +103,7 @@ def convert_request(
         thinking=_emission(data.get("thinking"), profile),
         tool_names=tools.by_upstream,
         tools=tools.names,
+        tool_schemas=tools.schemas,
         used_tool_ids=used_ids,
         stop_sequences=stops,
         local_stops=local_stops,

@@ -5,12 +5,13 @@ from typing import Any
 
 from .._errors import ApiError
 from .._json import dumps
+from .arguments import repaired
 from .choices import chosen
 from .context import Context
 from .errors import error_from_payload
 from .events import EventWriter, new_message
 from .reasoning import chunks_text, encode_signature, reasoning_details, reasoning_text, thought_signature
-from .stops import StopMatcher, StopReason, check_finish_reason, cut_off, stop_outcome, upstream_stop
+from .stops import StopMatcher, StopReason, check_finish_reason, cut_off, ends_well, stop_outcome, upstream_stop
 from .streamed_calls import nameless
 from .think_tags import split_think_tags
 from .tokens import estimate_tokens
@@ -26,6 +27,7 @@ def convert_response(data: Any, context: Context) -> dict[str, Any]:
     Raises ApiError for a body that is none: what an error object in it stands for, else a 502 (no choice, wrong
     types, a finish reason that says the answer failed).
     """
+    data = unwrapped(data)
     choice = _choice(data, context)
     message = choice.get("message")
     if not isinstance(message, dict):
@@ -50,6 +52,8 @@ def convert_response(data: Any, context: Context) -> dict[str, Any]:
         shown = thinking if context.thinking == "show" else ""
         blocks.append({"type": "thinking", "thinking": shown, "signature": encode_signature(envelope)})
     text += refusal or ""
+    if thinking and not (text.strip() or tool_uses or calls) and ends_well(finish_reason) and matcher.matched is None:
+        text = thinking  # all there is, so it is the answer
     if text.strip() or (text and not blocks and not tool_uses):
         blocks.append({"type": "text", "text": text})
     blocks += tool_uses
@@ -67,6 +71,15 @@ def convert_response(data: Any, context: Context) -> dict[str, Any]:
         "content": blocks,
         **outcome,
     }
+
+
+def unwrapped(data: Any) -> Any:
+    """A completion out of the envelope that some hosts put around it: ``{"data": {...}, "success": true}``."""
+    if isinstance(data, dict) and "choices" not in data:
+        inner = data.get("data")
+        if isinstance(inner, dict) and "choices" in inner:
+            return inner
+    return data
 
 
 def empty_message(context: Context, *, stop_reason: StopReason = "end_turn") -> dict[str, Any]:
@@ -203,7 +216,10 @@ def _tool_uses(calls: list[dict[str, Any]], context: Context, *, cut_off: bool) 
         else:
             input_ = parse_arguments(function.get("arguments"), cut_off=cut_off)
         id_ = ids.claim(call.get("id"))
-        blocks.append({"type": "tool_use", "id": id_, "name": client_tool_name(name, context), "input": input_})
+        name = client_tool_name(name, context)
+        if name in context.tool_schemas:
+            input_ = repaired(input_, context.tool_schemas[name], context.profile)
+        blocks.append({"type": "tool_use", "id": id_, "name": name, "input": input_})
         if signature := thought_signature(call):
             signatures[id_] = signature
     return blocks, signatures

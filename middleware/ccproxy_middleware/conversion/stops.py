@@ -31,6 +31,12 @@ def cut_off(finish_reason: str | None) -> bool:
     return (finish_reason or "").lower() in _LIMITS
 
 
+def ends_well(finish_reason: str | None) -> bool:
+    """Whether the model has ended its answer by itself."""
+    word = (finish_reason or "stop").lower()
+    return word not in _LIMITS and not word.startswith(_REFUSALS)
+
+
 def upstream_stop(choice: Mapping[str, Any], context: Context) -> str | None:
     """The stop sequence that upstream says it met (vLLM, SGLang); a number there is the id of an end token."""
     for word in (choice.get("stop_reason"), choice.get("matched_stop")):

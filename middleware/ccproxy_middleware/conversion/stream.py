@@ -1,6 +1,7 @@
 """A stream of chat completion chunks as an Anthropic stream of events."""
 
 import logging
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,8 +13,8 @@ from .context import Context
 from .errors import error_from_payload
 from .events import PING, EventWriter, new_message
 from .reasoning import chunks_text, reasoning_details, reasoning_text
-from .response import upstream_error
-from .stops import StopMatcher, check_finish_reason, cut_off, stop_outcome, upstream_stop
+from .response import unwrapped, upstream_error
+from .stops import StopMatcher, check_finish_reason, cut_off, ends_well, stop_outcome, upstream_stop
 from .surrogates import ChunkReader
 from .text_events import TextEvents, text_alone
 from .think_tags import Piece, ThinkTagSplitter
@@ -21,6 +22,7 @@ from .usage import convert_usage, find_usage, has_counts, service_tier, start_us
 
 logger = logging.getLogger("ccproxy.conversion")
 
+_EVENT_INSIDE = re.compile(rb"data: ?\{")
 _MAX_MALFORMED = 3  # so many events in a row
 
 
@@ -53,6 +55,7 @@ class StreamConverter:
         self._keeps_details = context.profile.reasoning_roundtrip == "reasoning_details"
         self._source = ""  # where the reasoning comes from; it is never taken from two places
         self._malformed = 0
+        self._lost = False  # an event that began as one could not be read
         self.choices_read = 0  # pieces of the answer, whether or not they show
         self._refusal: list[str] = []
         self._usage: Mapping[str, Any] | None = None
@@ -134,9 +137,9 @@ class StreamConverter:
         if data.startswith(b"[DONE]") and data.strip() == b"[DONE]":
             return self._on_done()
         try:
-            chunk = self._reader.read(data)
+            chunk = unwrapped(self._reader.read(data))
         except ValueError:
-            chunk = None
+            chunk = self._behind(data)
         if in_text and (text := text_alone(chunk)):
             self._malformed = 0
             self._text_events.learn(data, text)
@@ -150,6 +153,16 @@ class StreamConverter:
         if not self.started:
             self._start(service_tier(chunk, self._context))
         self._on_chunk(chunk)
+
+    def _behind(self, data: bytes) -> Any:
+        """The whole event that stands behind one that was cut off in its line, as some servers send them."""
+        for start in _EVENT_INSIDE.finditer(data):
+            try:
+                return self._reader.read(data[start.end() - 1 :])
+            except ValueError:
+                continue
+        self._lost = self._lost or data.lstrip().startswith(b"{")
+        return None
 
     def _on_done(self) -> None:
         self._take_held()
@@ -288,12 +301,15 @@ class StreamConverter:
         if lone := self._reader.finish():
             self._on_delta(lone)
         self._end_text()
+        if self._lost and not self.finished:
+            raise ApiError(502, "api_error", "a piece of the provider's answer was cut off and lost")
         if not self.finished:
             self._end_message()
 
     def _end_message(self) -> None:
         """The good end: close everything, tell why it is one and how much was used."""
-        self._blocks.finish(cut_off=cut_off(self._finish_reason) or self._matched is not None)
+        cut = cut_off(self._finish_reason) or self._matched is not None
+        self._blocks.finish(cut_off=cut, ends_well=not cut and ends_well(self._finish_reason))
         outcome = stop_outcome(
             self._finish_reason,
             matched=self._matched,

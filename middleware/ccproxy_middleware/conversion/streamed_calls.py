@@ -65,8 +65,11 @@ class StreamedCall:
 
     @property
     def _is_placeholder(self) -> bool:
-        """Whether ``{}`` is all there is: some servers send the real arguments behind it."""
-        return self._fragments == ["{}"] and not self.sent
+        """Whether all there is says nothing: ``{}``, behind which some servers send the real arguments, or null."""
+        if self.sent or len(self._fragments) > 4:
+            return False
+        text = "".join(self._fragments).strip()
+        return self._fragments == ["{}"] or (text != "" and "null".startswith(text))
 
     def add_name(self, name: Any) -> None:
         if isinstance(name, str) and name and not self.name_settled and name != self.name:
@@ -79,11 +82,12 @@ class StreamedCall:
         """Take in the next fragment. What comes behind whole arguments is kept apart in ``repetition``."""
         if not fragment:
             return
-        if self._is_placeholder:
+        if self._is_placeholder and not "null".startswith(self.arguments.strip() + fragment.strip()):
             if not fragment.strip():
                 return
-            self._fragments.clear()
-            self._progress, self._read = JsonProgress(), 0
+            if self.whole:
+                self._fragments.clear()
+                self._progress, self._read = JsonProgress(), 0
         elif not self.custom and fragment.strip() and (self._again is not None or self.whole):
             self._again = self._again or Repetition()
             self._again.add(fragment)
@@ -112,9 +116,9 @@ class StreamedCall:
         if self.custom:
             return dumps({"input": self.arguments}).decode()
         rest = "".join(self._fragments[self.sent :])
-        blank = not rest.strip() and self.blank
+        empty = not self.sent and rest.strip() in ("", "null")
         self.sent = len(self._fragments)
-        return "{}" if blank else rest
+        return "{}" if empty or (not rest.strip() and self.blank) else rest
 
 
 class Repetition:
@@ -207,7 +211,7 @@ class ToolCallAssembler:
     def add_legacy(self, function: Mapping[str, Any]) -> StreamedCall | None:
         """Take in ``delta.function_call``; ignored where the server sends ``tool_calls`` too."""
         if self._legacy is None:
-            if self.calls:
+            if self.calls or not (function.get("name") or function.get("arguments")):
                 return None
             self._legacy = self._announce(StreamedCall())
         arguments = arguments_text(function.get("arguments"))

@@ -54,7 +54,7 @@ def parse_arguments(arguments: Any, *, cut_off: bool) -> dict[str, Any]:
         return arguments if _is_writable(arguments) else {}
     if not isinstance(arguments, str):
         return {"_raw_arguments": arguments_text(arguments)}
-    if not arguments.strip():
+    if arguments.strip() in ("", "null"):
         return {}
     try:
         value = loads(arguments)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from .._errors import invalid_request
 from .._json import dumps
+from .arguments import may_need_repair
 from .checks import expect, optional, required
 from .client_tools import client_tool
 from .names import upstream_tool_name
@@ -59,6 +60,8 @@ def offered_tools(
 class ConvertedTools(NamedTuple):
     """The tools of a request as the chat body has them, and their JSON; the client's names, all and by upstream's.
 
+    ``schemas``: the client's, by its names, of the tools whose arguments may have to be put right.
+
     Shared by requests, and not to be changed.
     """
 
@@ -66,6 +69,7 @@ class ConvertedTools(NamedTuple):
     json: bytes
     names: frozenset[str]
     by_upstream: Mapping[str, str]
+    schemas: Mapping[str, Any]
 
 
 class ToolConverter:
@@ -97,7 +101,13 @@ def _converted(definitions: Sequence[Block], profile: Profile) -> ConvertedTools
     tools = [convert_tool(definition, profile) for definition in definitions]
     names = [definition.data["name"] for definition in definitions]
     by_upstream = {upstream_tool_name(name, profile): name for name in names}
-    return ConvertedTools(tools, dumps(tools), frozenset(names), by_upstream)
+    schemas: dict[str, Any] = {}
+    if profile.repair_arguments or profile.unescape_arguments:
+        for definition in definitions:
+            schema = definition.data.get("input_schema")
+            if profile.unescape_arguments or may_need_repair(schema):
+                schemas[definition.data["name"]] = schema
+    return ConvertedTools(tools, dumps(tools), frozenset(names), by_upstream, schemas)
 
 
 def convert_tool(definition: Block, profile: Profile) -> dict[str, Any]:
