@@ -52,7 +52,7 @@ class Profile:
 
     # Tools
     strict_tools: bool = True
-    schema_dialect: Literal["openai", "gemini", "full"] = "openai"
+    schema_dialect: Literal["openai", "cerebras", "gemini", "moonshot", "llama.cpp", "xgrammar", "full"] = "openai"
     forced_tool_choice: bool = True
     parallel_flag: bool = True
     tool_id: Literal["openai40", "mistral9", "any"] = "openai40"
@@ -161,8 +161,8 @@ _TABLE = (
         service_tier="drop",
     ),
     Profile(name="ollama", port=11434, stop_limit=None),
-    Profile(name="vllm", top_k="pass", prefill="vllm", stop_limit=None),
-    Profile(name="llama.cpp", top_k="pass", stop_limit=None),
+    Profile(name="vllm", top_k="pass", prefill="vllm", stop_limit=None, schema_dialect="xgrammar"),
+    Profile(name="llama.cpp", top_k="pass", stop_limit=None, schema_dialect="llama.cpp"),
     Profile(
         name="deepseek",
         hosts=("api.deepseek.com",),
@@ -246,6 +246,7 @@ _TABLE = (
     Profile(
         name="cerebras",
         hosts=("api.cerebras.ai",),
+        schema_dialect="cerebras",
         max_tokens_field="max_completion_tokens",
         models=((r"gpt-oss", {"efforts": _EFFORTS_LMH, "effort_off": "low"}),),
     ),
@@ -254,6 +255,7 @@ _TABLE = (
     Profile(
         name="moonshot",
         hosts=("api.moonshot.ai", "api.moonshot.cn"),
+        schema_dialect="moonshot",
         reasoning_style="thinking_object",
         reasoning_roundtrip="reasoning_content",
         strict_tools=False,
