@@ -87,7 +87,6 @@ _MOONSHOT = Dialect(
     },
     enums="scalars",
     max_enum=1000,
-    items={},
     boolean_schemas=False,
     defined_names=True,
     reserved_names=frozenset({"$defs", "$ref", "anyOf", "required", "additionalProperties"}),
@@ -104,7 +103,6 @@ _LITERAL = r"[^\\()\[\]{}|*+?.^$]|\\[-\\^$*+?.()|{}\[\]/\"]"
 _CLASS = r"\[\^?(?:[^\\\[\]^]|\\[-\\\[\]^/.])+\]"
 _TIMES = r"(?:[*+?]|\{[0-9]{1,3}(?:,[0-9]{0,3})?\})?"
 _LLAMA_CPP = Dialect(
-    items={},
     typed=True,
     boolean_schemas=False,
     patterns=re.compile(rf"\^(?:(?:{_LITERAL}|{_CLASS}|\.){_TIMES})*\$"),
@@ -117,7 +115,6 @@ _XGRAMMAR = Dialect(
     - {
         "multipleOf", "uniqueItems", "contains", "minContains", "maxContains", "patternProperties", "propertyNames",
     },
-    items={},
     formats=frozenset({
         "email", "date", "time", "date-time", "duration", "ipv4", "ipv6", "hostname", "uuid", "uri", "uri-reference",
         "uri-template", "json-pointer", "relative-json-pointer",

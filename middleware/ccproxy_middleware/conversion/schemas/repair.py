@@ -48,7 +48,6 @@ class Repair:
             return {"type": "object", "description": "Nested too deeply to be told."}
         entered: list[int] = []
         node, lost = self._written_out(schema, depth == 0, entered)
-        infer_type(node, dialect, empty=not node and not lost)
         self._fit_node(node, lost)
         self._fit_children(node, depth)
         self._fit_names(node, lost)
@@ -77,7 +76,7 @@ class Repair:
         while parts:
             part = self._cleaned(parts.pop(), merged.lost, root)
             more: list[Any] = []
-            if "$ref" in part and not self._stays(part, root, single=not merged.schema and not parts):
+            if "$ref" in part and not self._stays(part, root, single=not (merged.schema or merged.lost or parts)):
                 reference = part.pop("$ref")
                 target = self._enter(reference, entered)
                 if target is None:
@@ -124,7 +123,7 @@ class Repair:
         elif keyword in _TELLING:
             if value is not None and (value is not False or keyword == "default"):
                 lost.setdefault(keyword, value)
-        elif keyword not in SILENT and not is_empty(value):
+        elif keyword not in SILENT and not is_empty(value) and (keyword, value) != ("type", "any"):
             lost.setdefault(keyword, value)
 
     def _stays(self, part: Schema, root: bool, single: bool) -> bool:
@@ -179,12 +178,13 @@ class Repair:
 
     def _fit_node(self, node: Schema, lost: Schema) -> None:
         dialect = self._dialect
+        if "anyOf" in node and dialect.beside_any_of is not None:
+            self._fit_any_of(node, lost, dialect.beside_any_of)
+        infer_type(node, dialect, empty=not node and not lost)
         if isinstance(node.get("type"), list) and dialect.unions != "list":
             self._fit_union(node, lost)
         if "enum" in node and dialect.enums != "any":
             fit_enum(node, lost, dialect)
-        if "anyOf" in node and dialect.beside_any_of is not None:
-            self._fit_any_of(node, lost, dialect.beside_any_of)
         if dialect.by_type is not None and isinstance(type_ := node.get("type"), str):
             for keyword in node.keys() - dialect.by_type[type_] - {"$defs"}:
                 value = node.pop(keyword)
@@ -208,9 +208,6 @@ class Repair:
                 node["type"] = types[0]
                 return
         elif len(types) == 1 or node.keys() <= {"type", "description", "title"}:
-            return
-        if "anyOf" in node:
-            lost.setdefault("type", node.pop("type"))
             return
         branches: list[Schema] = []
         for type_ in types:
