@@ -79,7 +79,7 @@ def explained(request: dict[str, Any], provider: str = "generic", **options: Any
         (
             {"tools": [{"name": "t", "input_schema": {"anyOf": [{"type": "object"}]}}]},
             {},
-            "tool t: its schema is fitted, schema_dialect is openai",
+            "tool t: its schema is fitted (anyOf), schema_dialect is openai",
         ),
         (
             {"tools": [{**TOOL, "strict": True}]},

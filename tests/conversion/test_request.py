@@ -359,14 +359,16 @@ def test_schema_for_gemini_keeps_only_what_gemini_reads() -> None:
     assert tools[0]["function"]["parameters"] == {
         "type": "object",
         "properties": {
-            "default": {"type": "string", "nullable": True},
+            "default": {
+                "type": "string", "nullable": True, "description": 'JSON Schema: {"default":"x","format":"uri"}',
+            },
             "when": {"type": "string", "format": "date-time"},
-            "kind": {"enum": ["a"]},
-            "n": {"type": "integer", "minimum": 1},
+            "kind": {"enum": ["a"], "type": "string"},
+            "n": {"type": "integer", "minimum": 1, "description": 'JSON Schema: {"exclusiveMinimum":0}'},
             "ref": point,
             "either": {"anyOf": [{"type": "string"}, point]},
         },
-    }
+    }  # fmt: skip
 
 
 def test_recursive_schema_for_gemini_comes_to_an_end() -> None:

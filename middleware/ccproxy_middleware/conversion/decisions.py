@@ -11,6 +11,7 @@ from typing import Any
 from .messages import NO_RESULT
 from .profiles import Profile
 from .request import ConvertedRequest
+from .schemas import fit_tool
 from .turns import SERVER_BLOCKS
 
 _MAX_NAME = 64
@@ -97,8 +98,10 @@ def _tools(data: Mapping[str, Any], request: ConvertedRequest) -> Iterator[str]:
             yield f"tool {_short(name or tool.get('type'))} is left out: {_absence(tool)}"
             continue
         schema = tool.get("input_schema")
-        if schema is not None and schema != function["parameters"]:
-            yield f"tool {_short(name)}: its schema is fitted, schema_dialect is {context.profile.schema_dialect}"
+        if schema is not None and schema is not function["parameters"]:
+            dialect = context.profile.schema_dialect
+            what = _listed([*fit_tool(schema, dialect).changed]) or "properties"
+            yield f"tool {_short(name)}: its schema is fitted ({what}), schema_dialect is {dialect}"
         if tool.get("strict") is True and "strict" not in function:
             yield f"tool {_short(name)}: strict is left out, by the switch strict_tools or for its schema"
 

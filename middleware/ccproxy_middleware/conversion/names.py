@@ -5,9 +5,10 @@ import secrets
 from hashlib import sha256
 
 from .profiles import Profile
+from .schemas import DIALECTS
 
 _ILLEGAL = re.compile(r"[^A-Za-z0-9_-]")
-_LEGAL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")  # for all of them
+_LEGAL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")  # for all of them
 _LEGAL_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _MISTRAL_ID = re.compile(r"[A-Za-z0-9]{9}")
 _KIMI_ID = re.compile(r"functions\.[^:]{1,1000}:(\d{1,6})")
@@ -17,14 +18,15 @@ _KIMI_CLIENT_ID = re.compile(r"functions_(\d{1,6})_[0-9a-f]{16}")
 def upstream_tool_name(name: str, profile: Profile) -> str:
     """A tool's name as upstream takes it; too long or illegal ones keep their head and end in a hash.
 
-    OpenAI allows 64 characters out of ``A-Za-z0-9_-``; Claude Code's MCP names pass that in practice. Gemini also
-    wants a letter or an underscore first.
+    OpenAI allows 64 characters out of ``A-Za-z0-9_-``; Claude Code's MCP names pass that in practice. Some also
+    want a letter first.
     """
     if len(name) <= profile.tool_name_max and _LEGAL_NAME.fullmatch(name):
         return name
     legal = _ILLEGAL.sub("", name)
-    if profile.schema_dialect == "gemini" and not (legal[:1].isalpha() or legal[:1] == "_"):
-        legal = "_" + legal
+    dialect = DIALECTS.get(profile.schema_dialect)
+    if dialect is not None and not dialect.tool_name.fullmatch(legal):
+        legal = dialect.name_prefix + legal
     if legal == name and len(name) <= profile.tool_name_max:
         return name
     return f"{legal[: profile.tool_name_max - 9]}_{sha256(name.encode()).hexdigest()[:8]}"

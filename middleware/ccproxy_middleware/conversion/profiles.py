@@ -52,7 +52,7 @@ class Profile:
 
     # Tools
     strict_tools: bool = True
-    schema_dialect: Literal["openai", "gemini", "full"] = "openai"
+    schema_dialect: Literal["openai", "cerebras", "gemini", "moonshot", "llama.cpp", "xgrammar", "full"] = "openai"
     forced_tool_choice: bool = True
     parallel_flag: bool = True
     tool_id: Literal["openai40", "mistral9", "kimi", "any"] = "openai40"
@@ -179,6 +179,7 @@ _TABLE = (
     Profile(
         name="vllm",
         top_k="pass",
+        schema_dialect="xgrammar",
         prefill="vllm",
         stop_limit=None,
         reasoning_roundtrip="reasoning",
@@ -188,6 +189,7 @@ _TABLE = (
     Profile(
         name="llama.cpp",
         top_k="pass",
+        schema_dialect="llama.cpp",
         stop_limit=None,
         reasoning_roundtrip="reasoning_content",
         reasoning_turns="loop",
@@ -281,6 +283,7 @@ _TABLE = (
     Profile(
         name="cerebras",
         hosts=("api.cerebras.ai",),
+        schema_dialect="cerebras",
         max_tokens_field="max_completion_tokens",
         models=((r"gpt-oss", {"efforts": _EFFORTS_LMH, "effort_off": "low"}),),
     ),
@@ -290,6 +293,7 @@ _TABLE = (
         name="moonshot",
         tool_id="kimi",
         hosts=("api.moonshot.ai", "api.moonshot.cn"),
+        schema_dialect="moonshot",
         reasoning_style="thinking_object",
         reasoning_roundtrip="reasoning_content",
         strict_tools=False,

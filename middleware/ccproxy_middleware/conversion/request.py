@@ -13,7 +13,7 @@ from .context import Context
 from .effort import read_reasoning, reasoning_params
 from .messages import Message, convert_turns, join_texts
 from .profiles import Profile, profile_for_model
-from .schemas import for_gemini, is_strict
+from .schemas import fit_format, is_strict
 from .tokens import estimate_request
 from .tools import ToolConverter, convert_tool_choice
 from .turns import BILLING_HEADER, is_blank, read_blocks, read_history, without_billing_header
@@ -199,7 +199,7 @@ def _set_response_format(
     if profile.structured_output == "refuse":
         raise invalid_request(f"{path}: structured output is not supported by this endpoint")
     if profile.structured_output == "json_schema":
-        fitted = for_gemini(schema) if profile.schema_dialect == "gemini" else schema
+        fitted = fit_format(schema, profile.schema_dialect).schema
         json_schema: dict[str, Any] = {"name": "response", "schema": fitted}
         if is_strict(fitted):
             json_schema["strict"] = True

@@ -10,7 +10,7 @@ from .checks import expect, optional, required
 from .client_tools import client_tool
 from .names import upstream_tool_name
 from .profiles import Profile
-from .schemas import is_strict, tool_parameters
+from .schemas import DIALECTS, Allowance, fit_tool, is_strict
 from .turns import Block, History, Turn
 
 # Tools that Anthropic's servers run. Only the beginning of the type is fixed; a date follows.
@@ -98,7 +98,10 @@ class ToolConverter:
 
 
 def _converted(definitions: Sequence[Block], profile: Profile) -> ConvertedTools:
-    tools = [convert_tool(definition, profile) for definition in definitions]
+    allowance = Allowance()
+    tools = [convert_tool(definition, profile, allowance) for definition in definitions]
+    if profile.schema_dialect != "full" and DIALECTS[profile.schema_dialect].uniform_strict:
+        _make_strict_uniform(tools)
     names = [definition.data["name"] for definition in definitions]
     by_upstream = {upstream_tool_name(name, profile): name for name in names}
     schemas: dict[str, Any] = {}
@@ -110,8 +113,15 @@ def _converted(definitions: Sequence[Block], profile: Profile) -> ConvertedTools
     return ConvertedTools(tools, dumps(tools), frozenset(names), by_upstream, schemas)
 
 
-def convert_tool(definition: Block, profile: Profile) -> dict[str, Any]:
-    """One definition as an OpenAI function."""
+def _make_strict_uniform(tools: Sequence[dict[str, Any]]) -> None:
+    functions = [tool["function"] for tool in tools]
+    if not all("strict" in function for function in functions):
+        for function in functions:
+            function.pop("strict", None)
+
+
+def convert_tool(definition: Block, profile: Profile, allowance: Allowance) -> dict[str, Any]:
+    """One definition as an OpenAI function; ``allowance`` is what the schemas of all tools may grow by."""
     tool = definition.data
     name = upstream_tool_name(tool["name"], profile)
     description = optional(tool, "description", str, definition)
@@ -125,7 +135,7 @@ def convert_tool(definition: Block, profile: Profile) -> dict[str, Any]:
             raise invalid_request(f"{definition}: tool type '{kind}' is not supported by this endpoint")
         text, schema = published
         description = description or text
-    parameters, note = tool_parameters(schema, profile.schema_dialect)
+    parameters, note, _ = fit_tool(schema, profile.schema_dialect, allowance)
     if note:
         description = f"{description}\n\n{note}" if description else note
     function: dict[str, Any] = {"name": name}

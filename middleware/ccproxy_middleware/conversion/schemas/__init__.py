@@ -1,0 +1,8 @@
+"""JSON Schemas of tools and formats, fitted to what providers take."""
+
+from .dialects import DIALECTS
+from .fit import Fitted, fit_format, fit_tool
+from .references import Allowance
+from .strict import is_strict
+
+__all__ = ["DIALECTS", "Allowance", "Fitted", "fit_format", "fit_tool", "is_strict"]

@@ -1,0 +1,124 @@
+"""What ``$ref`` points to, and how much of it may be written out."""
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import unquote
+
+from ..._json import dumps
+from .kinds import LISTED
+
+_MAX_WRITTEN = 256 * 1024  # bytes of one schema; no context window takes more
+_MAX_MEASURED = 16 * 1024 * 1024
+
+
+class Allowance:
+    """The bytes that the schemas of a request may grow by.
+
+    One schema gets a quarter of what is left, so that something remains for all that follow it.
+    """
+
+    def __init__(self, total: int = 2 * 1024 * 1024) -> None:
+        self.left = total
+
+    def for_one(self) -> "Allowance":
+        """What one schema may take."""
+        return Allowance(min(_MAX_WRITTEN, self.left // 4))
+
+    def take(self, size: int) -> bool:
+        """Take ``size`` bytes, if there are so many."""
+        if size > self.left:
+            return False
+        self.left -= size
+        return True
+
+
+class References:
+    """The targets of a schema's references to parts of itself."""
+
+    def __init__(self, root: dict[str, Any]) -> None:
+        self._root = root
+        self._targets: dict[str, Any] = {}
+        self._sizes: dict[int, int] = {}
+        self._measurable = _MAX_MEASURED
+        self._endless: frozenset[str] | None = None
+
+    def target(self, reference: str) -> dict[str, Any] | None:
+        """The schema that is meant, or None where there is none."""
+        if reference not in self._targets:
+            self._targets[reference] = self._find(reference)
+        found = self._targets[reference]
+        return found if isinstance(found, dict) else None
+
+    def size(self, target: Any) -> int:
+        """The bytes of a target's JSON; very many for one that isn't worth to be measured."""
+        if id(target) not in self._sizes:
+            size = json_size(target) if self._measurable > 0 else _MAX_MEASURED
+            self._measurable -= size
+            self._sizes[id(target)] = size
+        return self._sizes[id(target)]
+
+    def is_endless(self, reference: str) -> bool:
+        """Whether no value ends it: a definition that requires itself, also by way of others."""
+        if self._endless is None:
+            self._endless = frozenset(self._find_endless())
+        return reference in self._endless
+
+    def _find(self, reference: str) -> Any:
+        if reference == "#":
+            return self._root
+        if not reference.startswith("#/"):
+            return None
+        here: Any = self._root
+        for part in reference[2:].split("/"):
+            name = unquote(part).replace("~1", "/").replace("~0", "~")
+            if isinstance(here, dict):
+                here = here.get(name)
+            elif isinstance(here, list) and name.isascii() and name.isdigit() and len(name) < 7:
+                here = here[int(name)] if int(name) < len(here) else None
+            else:
+                return None
+        return here
+
+    def _find_endless(self) -> set[str]:
+        definitions = self._root.get("$defs")
+        names = {f"#/$defs/{name}": value for name, value in definitions.items()} if definitions else {}
+        needs = {name: set(_required_references(value)) & {*names, "#"} for name, value in names.items()}
+        needs["#"] = set(_required_references(self._root)) & {*names, "#"}
+        needed_by: dict[str, list[str]] = {name: [] for name in needs}
+        for name, others in needs.items():
+            for other in others:
+                needed_by[other].append(name)
+        ending = [name for name, others in needs.items() if not others]
+        for name in ending:  # it grows meanwhile
+            for other in needed_by[name]:
+                needs[other].discard(name)
+                if not needs[other]:
+                    ending.append(other)
+        return set(needs) - set(ending)
+
+
+def json_size(value: Any) -> int:
+    """The bytes of a value's JSON."""
+    try:
+        return len(dumps(value))
+    except TypeError:  # too deep to be written
+        return _MAX_MEASURED
+
+
+def _required_references(schema: Any) -> Iterator[str]:
+    """The references that each value of a schema has to meet."""
+    todo = [schema]
+    while todo:
+        here = todo.pop()
+        if not isinstance(here, dict):
+            continue
+        if isinstance(here.get("$ref"), str):
+            yield here["$ref"]
+        properties, required = here.get("properties"), here.get("required")
+        if isinstance(properties, dict) and isinstance(required, list):
+            todo += [properties[name] for name in required if isinstance(name, str) and name in properties]
+        todo.append(here.get("items"))
+        for keyword in LISTED:
+            branches = here.get(keyword)
+            if isinstance(branches, list) and (keyword != "anyOf" or len(branches) == 1):
+                todo += branches
