@@ -69,15 +69,9 @@ def _tells_more(changed: list[str]) -> bool:
 def _as_object(schema: Schema, references: References) -> tuple[Schema, list[str]]:
     """The root as an object without combinations, and the keywords that were changed for it."""
     root, changed = schema, []
-    seen: set[int] = set()
-    while isinstance(reference := root.get("$ref"), str):
-        target = references.target(reference)
-        rest = {key: value for key, value in root.items() if key != "$ref"}
-        if target is None or id(target) in seen:
-            root, changed = rest, ["$ref"]
-            break
-        seen.add(id(target))
-        root = {**target, **rest}
+    if "$ref" in schema:
+        root, dangling = _followed(schema, references)
+        changed = ["$ref"] if dangling else []
     if not _REFUSED_AT_ROOT.isdisjoint(root):
         changed += sorted(key for key in _REFUSED_AT_ROOT & root.keys() if root[key] is not None)
         root = _one_object(root, references)
@@ -89,6 +83,22 @@ def _as_object(schema: Schema, references: References) -> tuple[Schema, list[str
     if not isinstance(root.get("properties"), dict):
         root = {**root, "properties": {}}
     return root, changed
+
+
+def _followed(schema: Schema, references: References) -> tuple[Schema, bool]:
+    """The root with what its reference means written into it, and whether that was missing in the end."""
+    root: Schema = {}
+    seen: set[int] = set()
+    part: Schema | None = schema
+    while part is not None and id(part) not in seen:
+        seen.add(id(part))
+        for keyword, value in part.items():
+            if keyword != "$ref":
+                root.setdefault(keyword, value)
+        if not isinstance(reference := part.get("$ref"), str):
+            return root, False
+        part = references.target(reference)
+    return root, True
 
 
 def _one_object(schema: Schema, references: References) -> Schema:

@@ -81,9 +81,10 @@ class References:
 
     def _find_endless(self) -> set[str]:
         definitions = self._root.get("$defs")
-        names = {f"#/$defs/{name}": value for name, value in definitions.items()} if definitions else {}
-        needs = {name: set(_required_references(value)) & {*names, "#"} for name, value in names.items()}
-        needs["#"] = set(_required_references(self._root)) & {*names, "#"}
+        schemas: dict[str, Any] = {"#": self._root}
+        if isinstance(definitions, dict):
+            schemas |= {f"#/$defs/{name}": value for name, value in definitions.items()}
+        needs = {name: {r for r in _required_references(value) if r in schemas} for name, value in schemas.items()}
         needed_by: dict[str, list[str]] = {name: [] for name in needs}
         for name, others in needs.items():
             for other in others:

@@ -118,7 +118,11 @@ class Repair:
 
     def _lose(self, keyword: str, value: Any, part: Schema, cleaned: Schema, lost: Schema) -> None:
         limit = {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}.get(keyword, "")
-        if value is True and keyword in self._dialect.keywords and isinstance(part.get(limit), (int, float)):
+        if (
+            value is True
+            and keyword in self._dialect.keywords
+            and mended(limit, part.get(limit)) not in (None, MISSING)
+        ):
             cleaned[keyword] = part[limit]  # as drafts before the sixth wrote it
         elif keyword in _TELLING:
             if value is not None and (value is not False or keyword == "default"):

@@ -18,14 +18,16 @@ def infer_type(node: Schema, dialect: Dialect, empty: bool) -> None:
     """Write down the type that a schema's other keywords give away, where the dialect wants to know it."""
     if empty or "type" in node or "anyOf" in node or "$ref" in node:
         return
+    combined = _COMBINED
     if dialect.enums != "any" and "enum" in node:
         types = list(dict.fromkeys(_type_of(value) for value in node["enum"][:1000]))
-        if types and (len(types) == 1 or (len(types) == 2 and "null" in types)):
+        if len(types) == 1 or (len(types) == 2 and "null" in types):
             node["type"] = types[0] if len(types) == 1 else types
-        return
+            return
+        combined = _COMBINED - {"enum"}  # it can't stay
     if dialect.unions == "list" and not dialect.typed:
         return
-    if node.keys().isdisjoint(_COMBINED):
+    if node.keys().isdisjoint(combined):
         for type_ in _PLAIN:
             if not node.keys().isdisjoint(OF_TYPE[type_] - {"format"}):
                 node["type"] = type_
