@@ -13,7 +13,12 @@ ROOT = Path(__file__).parents[1]
 LAYERS = ROOT / "middleware/ccproxy_middleware"
 PROXY = ROOT / "ccproxy"
 MODULES = sorted([*LAYERS.rglob("*.py"), *PROXY.rglob("*.py")])
-ASGI_MODULES = {"counting.py", "exchange.py", "middleware.py"}  # of the conversion; the rest of it does no I/O
+ASGI_MODULES = {
+    "counting.py",
+    "exchange.py",
+    "incoming.py",
+    "middleware.py",
+}  # of the conversion; the rest of it does no I/O
 
 
 def imports(module: Path) -> Iterator[str]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from ccproxy_middleware.conversion.corrections import LearnedProfiles, find_correction
+from ccproxy_middleware.conversion.corrections import find_correction
+from ccproxy_middleware.conversion.learned import LearnedProfiles
 from ccproxy_middleware.conversion.profiles import PROFILES, SWITCHES, Profile, resolve_profile
 from ccproxy_middleware.conversion.request import convert_request
 from support.openai_rules import error_body

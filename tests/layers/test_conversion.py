@@ -133,7 +133,7 @@ async def test_body_that_cannot_be_read_is_refused(
 
 
 @pytest.mark.parametrize("depth", [30, 60])
-async def test_references_that_unfold_too_deeply_are_refused(depth: int) -> None:
+async def test_references_that_unfold_deeply_are_written_out_as_far_as_they_go(depth: int) -> None:
     deep: Any = {"$ref": "#/$defs/deep"}
     for _ in range(depth):
         deep = {"type": "object", "properties": {"a": deep}}
@@ -141,9 +141,8 @@ async def test_references_that_unfold_too_deeply_are_refused(depth: int) -> None
     inner = Inner(COMPLETION)
     request = {**REQUEST, "tools": [{"name": "f", "input_schema": schema}]}
     answer = await ask(inner, request, provider="gemini")
-    assert (answer.status, answer.json()["error"]["type"]) == (400, "invalid_request_error")
-    assert "nested" in answer.json()["error"]["message"]
-    assert inner.scopes == []
+    assert answer.status == 200
+    assert len(inner.bodies[0]) < 20_000
 
 
 async def test_references_that_unfold_without_end_are_cut_off() -> None:

@@ -1,7 +1,6 @@
 """The layer around the converters."""
 
 import logging
-import re
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -15,7 +14,6 @@ from .._asgi import (
     BufferedBody,
     ClientDisconnected,
     Headers,
-    TooDeep,
     get_header,
     route_path,
     with_path,
@@ -24,7 +22,6 @@ from .._asgi import (
 from .._errors import (
     ApiError,
     StreamAborted,
-    invalid_request,
     nested_too_deeply,
     read_request,
     request_id,
@@ -33,12 +30,14 @@ from .._errors import (
 from .._json import dumps, loads
 from .._record import Record, get_record
 from . import catalogue
-from .corrections import Correction, LearnedProfiles, what_helped
+from .corrections import Correction, what_helped
 from .counting import TokenCounter
 from .decisions import explain
 from .documents import DocumentToRead, may_read
 from .errors import error_from_response
 from .exchange import Exchange, StreamExchange
+from .incoming import check_depth, check_json, session_id, takes_long
+from .learned import LearnedProfiles
 from .profiles import resolve_profile
 from .request import ConvertedRequest, convert_request
 from .response import empty_message, message_events
@@ -47,14 +46,6 @@ from .tools import ToolConverter
 logger = logging.getLogger("ccproxy.conversion")
 
 _MODELS_LIMIT = 2.0  # seconds for the provider's own models; Claude Code waits three for the whole list
-
-_SESSION_ID = re.compile(r"session(?:_id)?[_\":\s]+([0-9a-fA-F-]{36})")
-_SESSION_ID_MAX = 100
-
-# A request is converted in a thread where that takes over 50 ms.
-_LARGE = 128 * 1024  # bytes: smaller ones never do
-_HUGE = 8 * 1024 * 1024
-_MANY_BLOCKS = 4000
 
 _METHODS = {"/v1/messages": "POST", "/v1/messages/count_tokens": "POST", "/v1/models": "GET"}
 
@@ -121,7 +112,7 @@ class FormatConversionMiddleware:
             if request is None:
                 return
             scope, body = request
-            _check_json(body)
+            check_json(body)
             if path == "/v1/messages":
                 await self._messages(scope, body, send)
             else:
@@ -182,7 +173,7 @@ class FormatConversionMiddleware:
 
         while True:
             inner_body = body.replace(request.body, request.json)
-            _check_depth(inner_body)
+            check_depth(inner_body)
             await self._call(scope, inner_body, send, exchange)
             if inner_body.disconnected:
                 return
@@ -224,7 +215,7 @@ class FormatConversionMiddleware:
             except (JSONEncodeError, RecursionError):
                 raise nested_too_deeply() from None
 
-        if not _takes_long(body):
+        if not takes_long(body):
             inside = may_read.set(False)
             try:
                 return convert()
@@ -241,7 +232,7 @@ class FormatConversionMiddleware:
             return record
         model = data.get("model")
         record.provider = self._profile.name
-        record.session_id = _session_id(scope, data)
+        record.session_id = session_id(scope, data)
         record.stream = data.get("stream") is True
         if isinstance(model, str):
             known = scope.get("ccproxy.model") or {}
@@ -286,7 +277,7 @@ class FormatConversionMiddleware:
 
         self._record(scope, body.data)
         request = await self._convert(body, None, counting=True)
-        _check_depth(body.replace(request.body, request.json))
+        check_depth(body.replace(request.body, request.json))
         tokens = await self._count_tokens(request, ask)
         await _send_json(scope, send, {"input_tokens": tokens})
 
@@ -360,44 +351,6 @@ class FormatConversionMiddleware:
             return loads(bytes(answer))
         except ValueError:
             raise ApiError(502, "api_error", f"the provider's answer to {path} is not JSON") from None
-
-
-def _session_id(scope: Scope, data: Any) -> str | None:
-    """Claude Code's session: its header, or what older versions write into ``metadata.user_id``."""
-    if known := get_header(scope["headers"], b"x-claude-code-session-id"):
-        return known[:_SESSION_ID_MAX]
-    metadata = data.get("metadata")
-    user_id = metadata.get("user_id") if isinstance(metadata, dict) else None
-    found = _SESSION_ID.search(user_id) if isinstance(user_id, str) else None
-    return found[1] if found else None
-
-
-def _takes_long(body: BufferedBody) -> bool:
-    """Whether converting a request would stop the event loop for a while, and with it all other streams."""
-    if body.size < _LARGE:
-        return False
-    messages = body.data.get("messages") if isinstance(body.data, dict) else None
-    if not isinstance(messages, list):
-        return False
-    contents = (message.get("content") for message in messages if isinstance(message, dict))
-    blocks = len(messages) + sum(len(content) for content in contents if isinstance(content, list))
-    return blocks > _MANY_BLOCKS or body.size > _HUGE
-
-
-def _check_json(body: BufferedBody) -> None:
-    """Raise ApiError for a body that isn't JSON."""
-    try:
-        _ = body.data
-    except ValueError as error:
-        raise invalid_request(f"The request body is not valid JSON: {error}") from None
-
-
-def _check_depth(body: BufferedBody) -> None:
-    """Raise ApiError for a body that can't be written."""
-    try:
-        _ = body.body
-    except TooDeep:
-        raise nested_too_deeply() from None
 
 
 async def _send_prewarmed(scope: Scope, request: ConvertedRequest, send: Send) -> None:

@@ -1,0 +1,55 @@
+"""What is looked at of a request before it is converted."""
+
+import re
+from typing import Any
+
+from starlette.types import Scope
+
+from .._asgi import BufferedBody, TooDeep, get_header
+from .._errors import invalid_request, nested_too_deeply
+
+_SESSION_ID = re.compile(r"session(?:_id)?[_\":\s]+([0-9a-fA-F-]{36})")
+_SESSION_ID_MAX = 100
+
+# A request is converted in a thread where that takes over 50 ms.
+_LARGE = 128 * 1024  # bytes: smaller ones never do
+_HUGE = 8 * 1024 * 1024
+_MANY_BLOCKS = 4000
+
+
+def session_id(scope: Scope, data: Any) -> str | None:
+    """Claude Code's session: its header, or what older versions write into ``metadata.user_id``."""
+    if known := get_header(scope["headers"], b"x-claude-code-session-id"):
+        return known[:_SESSION_ID_MAX]
+    metadata = data.get("metadata")
+    user_id = metadata.get("user_id") if isinstance(metadata, dict) else None
+    found = _SESSION_ID.search(user_id) if isinstance(user_id, str) else None
+    return found[1] if found else None
+
+
+def takes_long(body: BufferedBody) -> bool:
+    """Whether converting a request would stop the event loop for a while, and with it all other streams."""
+    if body.size < _LARGE:
+        return False
+    messages = body.data.get("messages") if isinstance(body.data, dict) else None
+    if not isinstance(messages, list):
+        return False
+    contents = (message.get("content") for message in messages if isinstance(message, dict))
+    blocks = len(messages) + sum(len(content) for content in contents if isinstance(content, list))
+    return blocks > _MANY_BLOCKS or body.size > _HUGE
+
+
+def check_json(body: BufferedBody) -> None:
+    """Raise ApiError for a body that isn't JSON."""
+    try:
+        _ = body.data
+    except ValueError as error:
+        raise invalid_request(f"The request body is not valid JSON: {error}") from None
+
+
+def check_depth(body: BufferedBody) -> None:
+    """Raise ApiError for a body that can't be written."""
+    try:
+        _ = body.body
+    except TooDeep:
+        raise nested_too_deeply() from None
