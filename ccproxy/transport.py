@@ -18,11 +18,17 @@ import aiohttp
 import httpx
 import yarl
 
+from .connections import KeptConnections, is_unread
+
 KEEPALIVE = 60.0  # seconds: longer than an agent's tool calls usually take, shorter than load balancers wait
 MAX_HEADER = 64 * 1024
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _OWN_HEADERS = ("accept", "accept-encoding", "content-type", "user-agent")  # aiohttp would add its own
+
+
+class RequestNotRead(httpx.RemoteProtocolError):
+    """A kept connection was closed before anything of the request was at the other side."""
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
@@ -63,13 +69,14 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     ) -> tuple[aiohttp.ClientResponse, httpx.AsyncByteStream]:
         """Send a request: the answer as soon as its headers are there, and its body.
 
-        ``extensions`` are httpx's; ``request`` is what the exceptions name. Raises httpx.RequestError.
+        ``extensions`` are httpx's; ``request`` is what the exceptions name. Raises httpx.RequestError, and of its
+        kinds RequestNotRead where the request can be sent again without harm.
         """
         timeout = extensions.get("timeout", {})
         session = self._session
         if session is None:
             session = self._session = _open_session()
-        with _AsHttpx(request):
+        with _AsHttpx(request, sending=True):
             target = _target(url)
             proxy = _proxy_for(target.scheme, target.host or "", target.explicit_port)
             response = await session.request(
@@ -142,7 +149,7 @@ def _retrieve(lost: asyncio.Future[None]) -> None:
 
 def _open_session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE),
+        connector=KeptConnections(limit=0, keepalive_timeout=KEEPALIVE),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         max_line_size=MAX_HEADER,
@@ -203,10 +210,11 @@ def _client_timeout(connect: float | None, read: float | None) -> aiohttp.Client
 class _AsHttpx:
     """The map from aiohttp's exceptions to httpx's."""
 
-    __slots__ = ("_request",)
+    __slots__ = ("_request", "_sending")
 
-    def __init__(self, request: httpx.Request | None) -> None:
+    def __init__(self, request: httpx.Request | None, *, sending: bool = False) -> None:
         self._request = request
+        self._sending = sending
 
     def __enter__(self) -> None:
         pass
@@ -220,6 +228,8 @@ class _AsHttpx:
     def _mapped(self, exc: Exception) -> httpx.RequestError | None:
         """In the order in which they are looked for: some are of several kinds."""
         match exc:
+            case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError() if self._sending and is_unread():
+                return RequestNotRead("the kept connection had been closed", request=self._request)
             case aiohttp.ConnectionTimeoutError():
                 return httpx.ConnectTimeout("the connect took too long", request=self._request)
             case TimeoutError():  # aiohttp's SocketTimeoutError is one

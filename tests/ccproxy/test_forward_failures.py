@@ -230,14 +230,16 @@ async def test_post_is_not_repeated_when_its_answer_times_out(transport: Transpo
     assert len(provider.disconnects) == 1
 
 
-async def test_request_is_repeated_when_a_kept_connection_is_found_closed(transport: TransportName) -> None:
+@pytest.mark.parametrize("end", [faults.closes_second_request, faults.resets_second_request])
+async def test_request_is_sent_once_when_its_kept_connection_ends_after_it_was_read(
+    transport: TransportName, end: faults.Behaviour
+) -> None:
     with (
-        faulty(faults.closes_second_request, answers_always(sized(JSON))) as provider,
-        forwarding(provider.url, transport, max_retries=0) as proxy,
+        faulty(end, answers_always(sized(JSON))) as provider,
+        forwarding(provider.url, transport, max_retries=5) as proxy,
     ):
-        answers = [await post(proxy) for _ in range(2)]
-    assert [answer.status_code for answer in answers] == [200, 200]
-    assert provider.connections == 2
+        answers = [await post(proxy) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 502, 200]
     assert len(provider.requests) == 3
 
 

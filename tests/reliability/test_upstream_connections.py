@@ -13,7 +13,7 @@ from ccproxy_middleware import FormatConversionMiddleware
 from support import faulty as faults
 from support.faulty import SSE, answers, answers_always, chunk, faulty, refusing, sized, unreachable
 from support.forwarding import TRANSPORTS, TransportName
-from support.outcomes import Answered, Broken, Outcome, Refused, watching
+from support.outcomes import Answered, Broken, Outcome, Refused, is_like, watching
 from support.proxied import proxy
 from support.reliability import Row
 from support.upstream_faults import HI, Fault, completion, events, stream_of, streamed, watched, whole
@@ -169,8 +169,10 @@ def test_redirect_is_not_followed(transport: TransportName) -> None:
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("stream", [False, True])
-def test_request_is_repeated_when_its_connection_was_closed(transport: TransportName, stream: bool) -> None:
-    """Once, on a new connection, without counting as one of MAX_RETRIES."""
+def test_request_is_sent_once_when_its_connection_is_closed_after_it_was_read(
+    transport: TransportName, stream: bool
+) -> None:
+    """The provider may be at work on it, which costs money. Not with MAX_RETRIES either."""
     response = SSE + chunk(events()) + b"0\r\n\r\n" if stream else sized(completion())
 
     async def closes_at_the_second_request(connection: faults.Connection) -> None:
@@ -180,12 +182,29 @@ def test_request_is_repeated_when_its_connection_was_closed(transport: Transport
 
     with (
         faulty(closes_at_the_second_request, answers_always(response)) as provider,
+        proxy(provider.url, max_retries=5, http_transport=transport) as url,
+        watching(url) as watcher,
+    ):
+        seen = [watcher.on_the_wire("gpt-4o", stream) for _ in range(3)]
+    assert [is_like(*pair) for pair in zip(seen, [ANSWERED, READ_AND_CLOSED, ANSWERED], strict=True)] == [True] * 3
+    assert provider.connections == 2
+    assert len(provider.requests) == 3
+
+
+READ_AND_CLOSED = Refused(502, "api_error", "broke off")
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("stream", [False, True])
+def test_new_connection_is_made_when_the_kept_one_was_closed(transport: TransportName, stream: bool) -> None:
+    response = SSE + chunk(events()) + b"0\r\n\r\n" if stream else sized(completion())
+    with (
+        faulty(answers(response, then_close=True)) as provider,
         proxy(provider.url, max_retries=0, http_transport=transport) as url,
         watching(url) as watcher,
     ):
         assert [watcher.on_the_wire("gpt-4o", stream) for _ in range(3)] == [ANSWERED] * 3
-    assert provider.connections == 2
-    assert len(provider.requests) == 4
+    assert (provider.connections, len(provider.requests)) == (3, 3)
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -228,6 +247,15 @@ def rows() -> list[Row]:
         LOST_UNDER_TLS.row("test_connection_is_lost_under_tls"),
         same("an IPv6 address", ANSWERED, "test_provider_is_reached_over_ipv6"),
         same(f"redirect {codes}; no other host is asked", REDIRECTED, "test_redirect_is_not_followed"),
-        same("a kept connection that was closed", ANSWERED, "test_request_is_repeated_when_its_connection_was_closed"),
+        same(
+            "a kept connection that was closed between two requests",
+            ANSWERED,
+            "test_new_connection_is_made_when_the_kept_one_was_closed",
+        ),
+        same(
+            "a kept connection that is closed when the request was read; it is not sent again",
+            READ_AND_CLOSED,
+            "test_request_is_sent_once_when_its_connection_is_closed_after_it_was_read",
+        ),
         SILENT.row("test_stream_begins_when_the_provider_is_silent_for_long"),
     ]

@@ -303,6 +303,11 @@ async def _closes_second_request(connection: Connection) -> None:
     await connection.request()
 
 
+async def _resets_second_request(connection: Connection) -> None:
+    await _closes_second_request(connection)
+    connection.reset()
+
+
 EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"Hi"}}]}\n\n'
 
 never_reads: Behaviour = _never_reads
@@ -324,6 +329,7 @@ stalls_mid_body: Behaviour = answers(SSE + chunk(EVENT))
 stalls_mid_event: Behaviour = answers(SSE + chunk(EVENT) + chunk(EVENT[:20]))
 content_length_too_long: Behaviour = answers(sized(JSON).replace(b"length: 15", b"length: 99"), then_close=True)
 closes_second_request: Behaviour = _closes_second_request
+resets_second_request: Behaviour = _resets_second_request
 closes_when_idle: Behaviour = answers(sized(JSON), then_close=True)
 http_1_0: Behaviour = answers(b"HTTP/1.0 200 OK\r\ncontent-type: application/json\r\n\r\n" + JSON, then_close=True)
 gzipped: Behaviour = answers(
