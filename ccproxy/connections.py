@@ -34,13 +34,13 @@ class KeptConnections(aiohttp.TCPConnector):
         traces: list[Any],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 (aiohttp's)
     ) -> aiohttp.connector.Connection:
+        _taken.set(None)
         while True:
             connection = await super().connect(req, traces, timeout)
             protocol = connection.protocol
             assert isinstance(protocol, _Connection)  # noqa: S101
             if not protocol.kept:
                 protocol.kept = True
-                _taken.set(None)
                 return connection
             if protocol.take():
                 _taken.set(protocol)

@@ -108,6 +108,19 @@ class Settings(BaseSettings):
         gt=0,
         allow_inf_nan=False,
     )
+    stream_idle_timeout: float = _setting(
+        600.0,
+        "Seconds for which comments alone, or blanks, may keep an answer of the provider alive.",
+        "a number of seconds above 0",
+        gt=0,
+        allow_inf_nan=False,
+    )
+    max_answer: int = _setting(
+        64,
+        "Megabytes that an answer of the provider may have that must be held whole: JSON, or an error.",
+        "a whole number of at least 1",
+        ge=1,
+    )
     max_retries: int = _setting(
         2,
         "Tries after a failed one, before the first byte only.",

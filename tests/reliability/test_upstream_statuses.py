@@ -37,12 +37,12 @@ STATUSES: dict[int, tuple[int, str]] = {
 BODIES: dict[str, tuple[bytes, bytes, str]] = {
     "JSON": (b"application/json", json.dumps(error_body("no such luck", "some_error")).encode(), "no such luck"),
     "HTML": (b"text/html", b"<html><title>no</title><body>such luck</body></html>", "returned HTTP"),
-    "text": (b"text/plain", b"no such luck", "returned HTTP"),
+    "text": (b"text/plain", b"no such luck", "no such luck"),
     "nothing": (b"application/json", b"", "returned HTTP"),
     "an array": (b"application/json", b'[{"error": {"message": "no such luck"}}]', "no such luck"),
     "wrong types": (b"application/json", b'{"error": {"message": 7, "code": [], "type": {}}, "detail": 1}', ""),
-    "half of the JSON": (b"application/json", b'{"error": {"mess\xff', "returned HTTP"),
-    "an event stream": (b"text/event-stream", b'data: {"error": {"message": "no"}}\n\n', "returned HTTP"),
+    "half of the JSON": (b"application/json", b'{"error": {"mess\xff', '{"error": {"mess'),
+    "an event stream": (b"text/event-stream", b'data: {"error": {"message": "no such luck"}}\n\n', "no such luck"),
 }
 
 

@@ -92,10 +92,7 @@ _NO_RETRY = ("x-should-retry", "false")
 def error_from_response(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, profile: Profile) -> ApiError:
     """The error for a provider's answer that is not 2xx, with all headers that may reach the client."""
     headers = list(headers)
-    try:
-        payload = loads(body)
-    except ValueError:  # HTML of a gateway, or plain text
-        payload = None
+    payload = _payload(body)
     error = error_from_payload(payload, status, profile)
     sent = dict(response_headers(headers))
     if error.status in (409, 429) or error.status >= 500:
@@ -130,6 +127,22 @@ def error_from_payload(payload: Any, status: int | None = None, profile: Profile
         message = f"the provider refused the proxy's API key: {message}"
         return ApiError(502, "api_error", _cap(message), headers=[_NO_RETRY])
     return ApiError(found, type, _cap(message), headers=[_NO_RETRY] if found == 402 else [])
+
+
+def _payload(body: bytes) -> Any:
+    """The JSON of an error's body, or its text; None for HTML, which is a gateway's, and for what is no text."""
+    with suppress(ValueError):
+        return loads(body)
+    text = body[: 4 * _MAX_READ].decode("utf-8", "replace").strip()
+    event = _EVENT.match(text)
+    if event is not None:  # the stream that was asked for, with the error in it
+        with suppress(ValueError):
+            return loads(event[1].encode())
+    return text if _TEXT.fullmatch(text) else None
+
+
+_EVENT = re.compile(r"(?:event:.*\n)?data:(.*)")
+_TEXT = re.compile(r"(?!<)(?=.*?\w)[^\x00-\x08\x0e-\x1a\x1c-\x1f]*+", re.DOTALL)
 
 
 def redact(text: str) -> str:
