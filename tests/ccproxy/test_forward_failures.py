@@ -169,6 +169,13 @@ DELAYS: list[tuple[dict[str, str], float, float]] = [
     ({"retry-after": "-3"}, 0, 0),
     ({"retry-after": "soon"}, 1.5, 2.5),
     ({"retry-after-ms": "soon", "retry-after": "1"}, 1, 1),
+    ({"retry-after-ms": "nan", "retry-after": "1"}, 1, 1),
+    ({"retry-after": "nan"}, 1.5, 2.5),
+    ({"retry-after": "Wed, 21 Oct 2015 07:28:00 -0000"}, 0, 0),
+    ({"retry-after": "Sat, 01 Jan 0001 00:00:00 +0100"}, 0, 0),
+    ({"retry-after": "Wed, 21 Oct 2015 07:28:00 +99999999999999"}, 1.5, 2.5),
+    ({"retry-after": "Wed, 21 Oct 99999999999999999999 07:28:00 GMT"}, 1.5, 2.5),
+    ({"retry-after": "Wed, 99 Oct 2015 07:28:00 GMT"}, 1.5, 2.5),
 ]
 
 
@@ -179,7 +186,13 @@ def test_delay_before_the_third_try(headers: dict[str, str], low: float, high: f
     assert low <= delay <= high
 
 
-@pytest.mark.parametrize("value", ["11", "inf", "Fri, 01 Jan 2100 00:00:00 GMT"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("11", "inf", "1e400", "Fri, 01 Jan 2100 00:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT"),
+        *("Fri, 31 Dec 9999 23:59:59 -0100", "Fri, 31 Dec 9999 23:59:59 -0000"),
+    ],
+)
 def test_no_retry_when_the_wait_is_long(value: str) -> None:
     assert retry_delay(429, {"retry-after": value}, b"", 0) is None
 

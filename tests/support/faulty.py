@@ -277,6 +277,19 @@ def trickles(response: bytes, *, interval: float = 0.0) -> Behaviour:
     return behaviour
 
 
+def keeps_alive(start: bytes, piece: bytes, interval: float = 0.02) -> Behaviour:
+    """Begin a response, then send the same piece again and again, until the peer closes."""
+
+    async def behaviour(connection: Connection) -> None:
+        await connection.request()
+        await connection.send(start)
+        while True:
+            await connection.send(piece)
+            await asyncio.sleep(interval)
+
+    return behaviour
+
+
 def floods(piece: bytes = b"x" * 65536) -> Behaviour:
     """An endless event stream, as fast as the peer reads."""
 
