@@ -74,9 +74,21 @@ class _Connection(ResponseHandler):
 
     def eof_received(self) -> None:
         # A close acknowledges what has come before it; a reset doesn't.
+        self._compare()
+        super().eof_received()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        # This error of a write says that a close came first. Under TLS it is told when the socket is gone.
+        if isinstance(exc, BrokenPipeError) and self._is_plain():
+            self._compare()
+        super().connection_lost(exc)
+
+    def _is_plain(self) -> bool:
+        return self.transport is not None and self.transport.get_extra_info("ssl_object") is None
+
+    def _compare(self) -> None:
         if self._acked_before is not None:
             self.lost_all = _acked(self.transport) == self._acked_before
-        super().eof_received()
 
 
 def _has_input(transport: BaseTransport | None) -> bool:

@@ -228,7 +228,7 @@ class _AsHttpx:
     def _mapped(self, exc: Exception) -> httpx.RequestError | None:
         """In the order in which they are looked for: some are of several kinds."""
         match exc:
-            case aiohttp.ServerDisconnectedError() if self._sending and is_unread():
+            case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError() if self._sending and is_unread():
                 return RequestNotRead("the kept connection had been closed", request=self._request)
             case aiohttp.ConnectionTimeoutError():
                 return httpx.ConnectTimeout("the connect took too long", request=self._request)

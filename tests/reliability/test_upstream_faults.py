@@ -82,9 +82,10 @@ FAULTS = [
     Fault("content-length too long", cut(9999, DATA, JSON_HEAD), BROKE_OFF, cut(9999, EVENTS, SSE_HEAD), ANSWERED),
     Fault(
         "content-length too short",
-        answers_in_packets(sized(DATA[:-9], JSON_HEAD), DATA[-9:]),
+        # The connection closes: another request over it could meet the rest of this answer.
+        answers_in_packets(sized(DATA[:-9], JSON_HEAD + CLOSE[:-2]), DATA[-9:]),
         Refused(502, "api_error"),
-        answers_in_packets(sized(events(HI, done=False), SSE_HEAD), events(STOP)),
+        answers_in_packets(sized(events(HI, done=False), SSE_HEAD + CLOSE[:-2]), events(STOP)),
         Broken("api_error", "ended before completion"),
     ),
     Fault(
