@@ -23,6 +23,8 @@ from .connections import KeptConnections, is_unread
 KEEPALIVE = 60.0  # seconds: longer than an agent's tool calls usually take, shorter than load balancers wait
 MAX_HEADER = 64 * 1024
 
+_ROUNDS = 5  # of the event loop, in which a transport lets go of its socket after its close
+
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _OWN_HEADERS = ("accept", "accept-encoding", "content-type", "user-agent")  # aiohttp would add its own
 
@@ -94,8 +96,14 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         return response, _Stream(request, response)
 
     async def aclose(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        session = self._session
+        if session is None:
+            return
+        if session.connector is not None:
+            await session.connector.close(abort_ssl=True)  # a provider that is gone never says goodbye
+        await session.close()
+        for _ in range(_ROUNDS):
+            await asyncio.sleep(0)
 
     @cached_property
     def _ssl_context(self) -> ssl.SSLContext:

@@ -1,5 +1,6 @@
 """What the client sees when the provider fails, fault by fault, over both transports."""
 
+import asyncio
 import json
 import logging
 from typing import Any
@@ -261,8 +262,9 @@ async def test_request_works_when_the_provider_closed_the_idle_connection(transp
         faulty(faults.closes_when_idle) as provider,
         forwarding(provider.url, transport, max_retries=0) as proxy,
     ):
-        answers = [await post(proxy) for _ in range(3)]
-    assert [answer.status_code for answer in answers] == [200] * 3
+        for _ in range(3):
+            assert (await post(proxy)).status_code == 200
+            await asyncio.sleep(0.1)  # the close follows the answer
 
 
 async def test_body_is_refused_when_it_is_too_large(transport: TransportName) -> None:
