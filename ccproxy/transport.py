@@ -23,8 +23,6 @@ from .connections import KeptConnections, is_unread
 KEEPALIVE = 60.0  # seconds: longer than an agent's tool calls usually take, shorter than load balancers wait
 MAX_HEADER = 64 * 1024
 
-_ROUNDS = 5  # of the event loop, in which a transport lets go of its socket after its close
-
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _OWN_HEADERS = ("accept", "accept-encoding", "content-type", "user-agent")  # aiohttp would add its own
 
@@ -102,8 +100,6 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         if session.connector is not None:
             await session.connector.close(abort_ssl=True)  # a provider that is gone never says goodbye
         await session.close()
-        for _ in range(_ROUNDS):
-            await asyncio.sleep(0)
 
     @cached_property
     def _ssl_context(self) -> ssl.SSLContext:

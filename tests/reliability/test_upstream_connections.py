@@ -187,7 +187,8 @@ def test_request_is_sent_once_when_its_connection_is_closed_after_it_was_read(
         watching(url) as watcher,
     ):
         seen = [watcher.on_the_wire("gpt-4o", stream) for _ in range(3)]
-    assert [is_like(*pair) for pair in zip(seen, [ANSWERED, READ_AND_CLOSED, ANSWERED], strict=True)] == [True] * 3
+    assert (seen[0], seen[2]) == (ANSWERED, ANSWERED)
+    assert is_like(seen[1], READ_AND_CLOSED)
     assert provider.connections == 2
     assert len(provider.requests) == 3
 
