@@ -102,6 +102,8 @@ def make_forward(
         api_version=api_version,
         transport=settings.http_transport,
         timeout=settings.request_timeout,
+        stream_idle_timeout=settings.stream_idle_timeout,
+        max_answer=settings.max_answer * 1024 * 1024,
         max_retries=settings.max_retries,
     )
 

@@ -47,8 +47,10 @@ class Boundary:
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             try:
                 await self.app(scope, receive, send)
-            except StreamAborted:
-                raise
+            except StreamAborted as abort:
+                if started:
+                    raise
+                await send_error(scope, send, abort.error or ApiError(502, "api_error", "the answer broke off"))
             except HTTPException as exc:  # a layer of the host's has raised it out of its ``receive``
                 if started:
                     raise

@@ -1,19 +1,18 @@
 """The HTTP client towards the provider: httpx's, with aiohttp or httpx itself doing the network work."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Literal
 
 import httpx
 
-from ccproxy_middleware._asgi import Headers
+from ccproxy_middleware._asgi import Headers, get_header
 
+from .decoding import decoded
 from .transport import KEEPALIVE, LOOPBACK, AiohttpTransport
 
 CONNECT_LIMIT = 10.0
-
-_DECODABLE = frozenset((b"gzip", b"deflate", b"identity"))
 
 _parse = lru_cache(maxsize=64)(httpx.URL)  # nearly all requests have the same few URLs
 
@@ -41,7 +40,8 @@ class Answer:
     """A provider's answer whose headers are there.
 
     headers: as they came, names in lower case. chunks: its body as it comes, out of its content-encoding if
-    ``decoded``. held: what the endpoint has read of it ahead. whole: that is all of it.
+    ``decoded``, which is only so for what nobody has asked for. held: what the endpoint has read of it ahead. whole:
+    that is all of it.
     """
 
     __slots__ = ("_closing", "chunks", "decoded", "headers", "held", "status", "whole")
@@ -49,14 +49,18 @@ class Answer:
     def __init__(self, status: int, headers: Iterable[tuple[bytes, bytes]], stream: httpx.AsyncByteStream) -> None:
         self.status = status
         self.headers = [(name.lower(), value) for name, value in headers]
-        codings = b",".join([value for name, value in self.headers if name == b"content-encoding"])
-        self.decoded = codings != b"" and all(coding.strip() in _DECODABLE for coding in codings.lower().split(b","))
-        self.chunks: AsyncIterator[bytes] = (
-            httpx.Response(status, headers=self.headers, stream=stream).aiter_bytes() if self.decoded else aiter(stream)
-        )
+        body = aiter(stream)
+        plain = decoded(self.headers, body)
+        self.decoded = plain is not None
+        self.chunks = plain or body
         self.held = b""
         self.whole = False
         self._closing = stream.aclose
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it is a stream of events, of which nobody holds more than one."""
+        return (get_header(self.headers, b"content-type") or "").lower().startswith("text/event-stream")
 
     async def aclose(self) -> None:
         """Give the connection back, or break it off if the body was not read to its end."""

@@ -5,7 +5,6 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from time import perf_counter
 from typing import Any, Literal
 
 import httpx
@@ -24,13 +23,15 @@ from ccproxy_middleware._errors import (
 from ccproxy_middleware._record import Record, get_record
 
 from .client import CONNECT_LIMIT, Answer, ask, make_client
-from .idle import IdleLimit
+from .idle import EventContent, IdleLimit, not_blank
 from .retries import backoff, retry_delay
+from .transport import RequestNotRead
 from .upstream import Redactor, Upstream, redact, response_headers
 
 log = logging.getLogger("ccproxy.forward")
 
 MAX_HELD = 64 * 1024  # of an error's body, which is looked into before it is passed on
+MAX_ANSWER = 64 * 1024 * 1024
 
 _MAX_ID = 100  # characters of the provider's id for a request
 
@@ -47,14 +48,17 @@ class _Opened:
     holder: AsyncGenerator[httpx.AsyncClient, None]
 
 
+class _TooLarge(ApiError):
+    """The provider's answer is over the limit."""
+
+
 class _Attempt:
     """One try's progress, as the client's ``trace`` extension tells it."""
 
     def __init__(self, limit: float, record: Record | None) -> None:
         self.connecting = False
         self.connected = False
-        self.started = self._connect_started = perf_counter()
-        self.connect_seconds: float | None = None
+        self.unsent = False  # not even its headers went out
         self.deadline: asyncio.Timeout | None = None
         self._limit = limit
         self._record = record
@@ -62,12 +66,12 @@ class _Attempt:
     async def __call__(self, event: str, info: Any) -> None:
         if event == "connection.connect_tcp.started":
             self.connecting = True
-            self._connect_started = perf_counter()
         elif event == _CONNECTED:
             self.connected = True
-            self.connect_seconds = perf_counter() - self._connect_started
             if self._record is not None:
                 self._record.upstream_connections += 1
+        elif event == "http11.send_request_headers.failed":
+            self.unsent = True
         if event not in _PROGRESS or self.deadline is None or self.deadline.expired():
             return
         handshake = min(CONNECT_LIMIT, self._limit) if event == _CONNECTED else 0.0  # TLS has that limit itself
@@ -84,6 +88,9 @@ class Forward:
         :meth:`lifespan`, or at the first request, for each event loop; ``transport`` says which.
     timeout: seconds without a byte from the provider; the connect gets at most ten. Never a limit on a stream
         that still moves.
+    stream_idle_timeout: seconds for which what keeps an answer alive but says nothing, such as comments in a stream
+        or whitespace before JSON, may follow each other.
+    max_answer: bytes of an answer that is not an event stream, and which somebody has to hold until it is whole.
     max_retries: further tries after a failed connect or a passing error status, before the answer starts.
 
     Reads ``ccproxy.custom_headers`` from the scope: headers that override its own. Of the client's headers
@@ -101,6 +108,8 @@ class Forward:
         client: httpx.AsyncClient | None = None,
         transport: Literal["aiohttp", "httpx"] = "aiohttp",
         timeout: float = 90.0,
+        stream_idle_timeout: float = 600.0,
+        max_answer: int = MAX_ANSWER,
         max_retries: int = 2,
     ) -> None:
         self._upstream = Upstream(base_url, api_key, api_version)
@@ -110,8 +119,9 @@ class Forward:
         self._timeout = timeout
         self._connect_limit = min(CONNECT_LIMIT, timeout)
         self._timeouts = httpx.Timeout(None, connect=self._connect_limit).as_dict()
+        self._stream_idle_timeout = stream_idle_timeout
+        self._max_answer = max_answer
         self._max_retries = max_retries
-        self._round_trip: float | None = None  # seconds: the shortest connect so far
 
     def __repr__(self) -> str:
         return f"Forward({self._upstream.base_url!r})"
@@ -194,7 +204,7 @@ class Forward:
         """The provider's answer, after retries where they are due. Raises ApiError if there is none."""
         client = await self._client()
         attempt = 0
-        stale = False  # a kept connection that the provider had closed was met, which costs no attempt
+        stale = False  # a kept connection was met that had been closed, which costs no attempt
         while True:
             progress = _Attempt(self._timeout, record)
             try:
@@ -208,12 +218,11 @@ class Forward:
                 # Not repeated: the provider may be at work, which costs money.
                 raise self._timed_out("before it answered") from exc
             except httpx.RequestError as exc:
-                if not stale and self._was_closed_before(progress, exc):
+                if not stale and (progress.unsent or isinstance(exc, RequestNotRead)):
                     stale = True
                     continue
                 raise _broken(exc) from exc
             else:
-                self._note_round_trip(progress)
                 wait = retry_delay(answer.status, httpx.Headers(answer.headers), answer.held, attempt)
                 if wait is None or attempt >= self._max_retries:
                     return answer
@@ -224,26 +233,6 @@ class Forward:
                 record.retries += 1
             log.info("try %d at the provider failed, the next one follows in %.1f s", attempt, delay)
             await asyncio.sleep(delay)
-
-    def _note_round_trip(self, progress: _Attempt) -> None:
-        seconds = progress.connect_seconds
-        if seconds is not None and (self._round_trip is None or seconds < self._round_trip):
-            self._round_trip = seconds
-
-    def _was_closed_before(self, progress: _Attempt, exc: Exception) -> bool:
-        """Whether a kept connection was closed before the provider could read the request, which may go out again.
-
-        It was if the write met a closed socket, and that within one round trip: later the provider may have read the
-        request and be at work, which costs money.
-        """
-        if progress.connecting or self._round_trip is None:
-            return False
-        reset = False
-        cause: BaseException | None = exc
-        while cause is not None:
-            reset = reset or isinstance(cause, (BrokenPipeError, ConnectionResetError))
-            cause = cause.__cause__ or cause.__context__
-        return reset and perf_counter() - progress.started <= self._round_trip
 
     async def _try(
         self,
@@ -269,13 +258,21 @@ class Forward:
                 await self._hold(answer)
             elif answer.status >= 300:
                 raise _redirected(answer)
+            length = get_header(answer.headers, b"content-length")
+            if method != "HEAD" and not answer.is_stream and length and length.isdecimal():
+                self._check_size(int(length[:20]))
         except BaseException:
             await answer.aclose()
             raise
         return answer
 
+    def _check_size(self, size: int) -> None:
+        if size > self._max_answer:
+            message = f"the provider's answer is over the limit of {self._max_answer} bytes (MAX_ANSWER)"
+            raise _TooLarge(502, "api_error", message)
+
     async def _hold(self, answer: Answer) -> None:
-        limit = IdleLimit(self._timeout)
+        limit = IdleLimit(self._timeout, self._stream_idle_timeout, not_blank)
         try:
             async with limit:
                 while len(answer.held) < MAX_HELD:
@@ -289,7 +286,10 @@ class Forward:
 
     def _read_failure(self, exc: Exception, limit: IdleLimit) -> ApiError:
         """What a failed read of a body means. Raises the failure again if it is another one's."""
-        if isinstance(exc, httpx.TimeoutException) or limit.expired:
+        if limit.expired == self._stream_idle_timeout:
+            message = f"the provider timed out in its answer: nothing with content came for {limit.expired:g} seconds"
+            return ApiError(504, "timeout_error", message)
+        if isinstance(exc, httpx.TimeoutException) or limit.expired is not None:
             return self._timed_out("in its answer")
         if isinstance(exc, httpx.RequestError):
             return _broken(exc)
@@ -298,7 +298,7 @@ class Forward:
     async def _relay(self, scope: Scope, send: Send, answer: Answer, secrets: list[bytes]) -> None:
         """Send the answer on. Raises StreamAborted if the provider breaks it off."""
         failed = answer.status >= 400
-        is_stream = (get_header(answer.headers, b"content-type") or "").lower().startswith("text/event-stream")
+        is_stream = answer.is_stream
         drop: list[bytes] = []
         if answer.decoded:
             drop.append(b"content-encoding")
@@ -313,14 +313,18 @@ class Forward:
         if held:
             await send({"type": "http.response.body", "body": held, "more_body": True})
         if not answer.whole:
-            limit = IdleLimit(self._timeout)
+            limit = IdleLimit(self._timeout, self._stream_idle_timeout, EventContent() if is_stream else not_blank)
+            size = len(answer.held)
             try:
                 async with limit:
                     while (chunk := await limit.read(answer.chunks)) is not None:
+                        if not is_stream:
+                            size += len(chunk)
+                            self._check_size(size)
                         if passed := redactor.feed(chunk):
                             await send({"type": "http.response.body", "body": passed, "more_body": True})
-            except (httpx.RequestError, TimeoutError) as exc:
-                error = self._read_failure(exc, limit)
+            except (httpx.RequestError, TimeoutError, _TooLarge) as exc:
+                error = exc if isinstance(exc, _TooLarge) else self._read_failure(exc, limit)
                 _tell(scope, error, secrets)
                 if is_stream:
                     event = error_event(scope, error, cut=True)
@@ -349,6 +353,8 @@ async def _hold_open(client: httpx.AsyncClient) -> AsyncGenerator[httpx.AsyncCli
     """Keep a client until the event loop shuts its generators down, as ``asyncio.run`` does at its end."""
     async with client:
         yield client
+    for _ in range(10):  # rounds of the loop, in which a transport lets go of its socket after its close
+        await asyncio.sleep(0)
 
 
 async def _disconnected(body: BufferedBody) -> None:

@@ -1,31 +1,39 @@
-"""How long a body may be silent."""
+"""How long a body may be silent, and how long it may say nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Callable
 from types import TracebackType
+
+_LINE_ENDS = re.compile(rb"[\r\n]+")
+_IDLE_LINE = re.compile(
+    rb'(?::|event:|id:|retry:).*+|data: ?(?:\{\}|\{"type": ?"ping"\})?|[ \t]*+', re.DOTALL
+)  # what servers of event streams send to keep a connection alive
+_LONGEST_IDLE_LINE = 100
 
 
 class IdleLimit:
     """Raises TimeoutError where the read of a chunk takes longer than ``seconds``; what lies between two reads is free.
 
-    One timer serves all reads of a body: ``asyncio.timeout`` around each costs more than the read. ``expired`` tells a
-    TimeoutError of this limit from others.
+    ``idle_seconds`` is the limit for all reads together between two chunks for which ``is_content`` is true: a body may
+    be kept alive by what says nothing. One timer serves all reads of a body: ``asyncio.timeout`` around each costs more
+    than the read. ``expired`` is the limit that was passed: it tells a TimeoutError of this class from others.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, idle_seconds: float, is_content: Callable[[bytes], bool]) -> None:
         self._seconds = seconds
+        self._idle_seconds = idle_seconds
+        self._is_content = is_content
+        self._idle = 0.0  # seconds of earlier reads since the last content
         self._loop = asyncio.get_running_loop()
         self._timeout = asyncio.timeout(None)
         self._reading_since: float | None = None
         self._timer: asyncio.TimerHandle | None = None
-
-    @property
-    def expired(self) -> bool:
-        return self._timeout.expired()
+        self.expired: float | None = None
 
     async def __aenter__(self) -> "IdleLimit":
         await self._timeout.__aenter__()
-        self._timer = self._loop.call_later(self._seconds, self._check)
+        self._timer = self._loop.call_later(min(self._seconds, self._idle_seconds), self._check)
         return self
 
     async def __aexit__(
@@ -37,16 +45,48 @@ class IdleLimit:
 
     async def read(self, chunks: AsyncIterator[bytes]) -> bytes | None:
         """The next chunk, None at the end."""
-        self._reading_since = self._loop.time()
+        since = self._reading_since = self._loop.time()
         chunk = await anext(chunks, None)
         self._reading_since = None
+        if chunk is None or self._is_content(chunk):
+            self._idle = 0.0
+        else:
+            self._idle += self._loop.time() - since
+            if self._idle >= self._idle_seconds:
+                self.expired = self._idle_seconds
+                raise TimeoutError
         return chunk
 
     def _check(self) -> None:
         now = self._loop.time()
-        since = now if self._reading_since is None else self._reading_since
-        left = since + self._seconds - now
-        if left > 0:
-            self._timer = self._loop.call_later(left, self._check)
-        else:
+        reading = 0.0 if self._reading_since is None else now - self._reading_since
+        left = min(self._seconds, self._idle_seconds - self._idle) - reading
+        if left <= 0 and self._reading_since is not None:
+            self.expired = self._seconds if reading >= self._seconds else self._idle_seconds
             self._timeout.reschedule(now)
+        else:
+            self._timer = self._loop.call_later(left if left > 0 else self._seconds, self._check)
+
+
+class EventContent:
+    """Tells the chunks of an event stream that bring an event from those with nothing but comments and blank lines."""
+
+    def __init__(self) -> None:
+        self._begun = b""  # of a line that may yet be one that says nothing
+
+    def __call__(self, chunk: bytes) -> bool:
+        if len(chunk) > _LONGEST_IDLE_LINE and chunk.startswith(b"data: {"):  # as nearly every one does
+            self._begun = b""
+            return True
+        *lines, last = _LINE_ENDS.split(self._begun + chunk)
+        found = any(not _IDLE_LINE.fullmatch(line) for line in lines)
+        self._begun = last
+        if len(last) > _LONGEST_IDLE_LINE:
+            self._begun = last[:1] if last.startswith(b":") else b""
+            found = found or not self._begun
+        return found
+
+
+def not_blank(chunk: bytes) -> bool:
+    """Whether a chunk of another body says anything: JSON may come after any amount of whitespace."""
+    return not chunk.isspace()

@@ -8,10 +8,11 @@ import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ccproxy_middleware._answers import ask_inside
 from ccproxy_middleware._asgi import BufferedBody, route_path, with_path
-from ccproxy_middleware._errors import ApiError, StreamAborted, request_id
+from ccproxy_middleware._errors import ApiError, request_id
 
 from .boundary import raised_error
 from .settings import Settings
@@ -99,38 +100,33 @@ class ConnectionTest:
             "max_tokens": 16,
             "messages": [{"role": "user", "content": "Reply with the word OK."}],
         }
-        status = 0
-        body = bytearray()
-
-        async def collect(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            elif message["type"] == "http.response.body":
-                body.extend(message.get("body", b""))
-
         inner = {**with_path(scope, "/v1/messages"), "method": "POST", "query_string": b""}
         headers = [(k, v) for k, v in scope["headers"] if k.lower() not in (b"content-length", b"content-type")]
         inner["headers"] = [*headers, (b"content-type", b"application/json")]
         try:
-            await self._stack(inner, BufferedBody(receive, data=question), collect)
-        except StreamAborted as abort:
-            error = abort.error or ApiError(502, "api_error", "the provider's answer broke off")
-            status, body = error.status, bytearray(orjson.dumps(error.body(request_id(scope))))
-        if not status:
-            return  # the client went away
-        page, code = self._verdict(status, bytes(body))
+            answer = await ask_inside(self._stack, inner, BufferedBody(receive, data=question))
+        except ApiError as error:
+            status, body = error.status, orjson.dumps(error.event())
+        else:
+            if answer is None:
+                return  # the client went away
+            status, body = answer.status, answer.body
+        page, code = self._verdict(status, body)
         await JSON({**page, "corrections": learned}, status_code=code)(scope, receive, send)
 
     def _verdict(self, status: int, body: bytes) -> tuple[dict[str, Any], int]:
         try:
             answer = orjson.loads(body)
         except orjson.JSONDecodeError:
+            answer = None
+        if not isinstance(answer, dict):
             answer = {}
         page: dict[str, Any] = {"provider": self._provider, "model": self._model}
         if status == 200:
             return {"status": "ok", **page, "usage": answer.get("usage")}, 200
-        error = answer.get("error") or {}
+        error = answer.get("error")
+        if not isinstance(error, dict):
+            error = {}
         failure = {
             "type": error.get("type", "api_error"),
             "message": error.get("message", ""),

@@ -110,10 +110,16 @@ class Settings(BaseSettings):
     )
     stream_idle_timeout: float = _setting(
         600.0,
-        "Seconds that a stream may go on with nothing but comments before it is broken off.",
+        "Seconds for which comments alone, or blanks, may keep an answer of the provider alive.",
         "a number of seconds above 0",
         gt=0,
         allow_inf_nan=False,
+    )
+    max_answer: int = _setting(
+        64,
+        "Megabytes that an answer of the provider may have that must be held whole: JSON, or an error.",
+        "a whole number of at least 1",
+        ge=1,
     )
     max_retries: int = _setting(
         2,

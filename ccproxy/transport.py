@@ -6,7 +6,6 @@ every failure is the same httpx exception with both.
 
 import asyncio
 import io
-import select
 import ssl
 import urllib.request
 from base64 import b64encode
@@ -19,11 +18,17 @@ import aiohttp
 import httpx
 import yarl
 
+from .connections import KeptConnections, is_unread
+
 KEEPALIVE = 60.0  # seconds: longer than an agent's tool calls usually take, shorter than load balancers wait
 MAX_HEADER = 64 * 1024
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _OWN_HEADERS = ("accept", "accept-encoding", "content-type", "user-agent")  # aiohttp would add its own
+
+
+class RequestNotRead(httpx.RemoteProtocolError):
+    """A kept connection was closed before anything of the request was at the other side."""
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
@@ -64,13 +69,14 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     ) -> tuple[aiohttp.ClientResponse, httpx.AsyncByteStream]:
         """Send a request: the answer as soon as its headers are there, and its body.
 
-        ``extensions`` are httpx's; ``request`` is what the exceptions name. Raises httpx.RequestError.
+        ``extensions`` are httpx's; ``request`` is what the exceptions name. Raises httpx.RequestError, and of its
+        kinds RequestNotRead where the request can be sent again without harm.
         """
         timeout = extensions.get("timeout", {})
         session = self._session
         if session is None:
             session = self._session = _open_session()
-        with _AsHttpx(request):
+        with _AsHttpx(request, sending=True):
             target = _target(url)
             proxy = _proxy_for(target.scheme, target.host or "", target.explicit_port)
             response = await session.request(
@@ -88,39 +94,17 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         return response, _Stream(request, response)
 
     async def aclose(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        session = self._session
+        if session is None:
+            return
+        if session.connector is not None:
+            await session.connector.close(abort_ssl=True)  # a provider that is gone never says goodbye
+        await session.close()
 
     @cached_property
     def _ssl_context(self) -> ssl.SSLContext:
         """httpx's, with its certificates: made for the first address that needs it, since it takes a while."""
         return httpx.create_ssl_context()
-
-
-class _Connector(aiohttp.TCPConnector):
-    """aiohttp's pool, which doesn't hand out a kept connection that the server has closed, or written to, meanwhile.
-
-    aiohttp learns of that from the event loop, which may be later than the next request.
-    """
-
-    async def _get(self, key: Any, traces: Any) -> Any:
-        while (connection := await super()._get(key, traces)) is not None:
-            if not _has_news(connection.transport):
-                return connection
-            connection.close()
-        return None
-
-
-def _has_news(transport: asyncio.Transport | None) -> bool:
-    """Whether an idle connection has something to be read: its end, or bytes that answer no request."""
-    connection = None if transport is None else transport.get_extra_info("socket")
-    if connection is None:
-        return True
-    readable = select.poll() if hasattr(select, "poll") else None
-    if readable is None:  # Windows
-        return bool(select.select([connection.fileno()], [], [], 0)[0])
-    readable.register(connection.fileno(), select.POLLIN)
-    return bool(readable.poll(0))
 
 
 class _Stream(httpx.AsyncByteStream):
@@ -169,7 +153,7 @@ def _retrieve(lost: asyncio.Future[None]) -> None:
 
 def _open_session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=_Connector(limit=0, keepalive_timeout=KEEPALIVE),
+        connector=KeptConnections(limit=0, keepalive_timeout=KEEPALIVE),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         max_line_size=MAX_HEADER,
@@ -230,10 +214,11 @@ def _client_timeout(connect: float | None, read: float | None) -> aiohttp.Client
 class _AsHttpx:
     """The map from aiohttp's exceptions to httpx's."""
 
-    __slots__ = ("_request",)
+    __slots__ = ("_request", "_sending")
 
-    def __init__(self, request: httpx.Request | None) -> None:
+    def __init__(self, request: httpx.Request | None, *, sending: bool = False) -> None:
         self._request = request
+        self._sending = sending
 
     def __enter__(self) -> None:
         pass
@@ -247,6 +232,8 @@ class _AsHttpx:
     def _mapped(self, exc: Exception) -> httpx.RequestError | None:
         """In the order in which they are looked for: some are of several kinds."""
         match exc:
+            case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError() if self._sending and is_unread():
+                return RequestNotRead("the kept connection had been closed", request=self._request)
             case aiohttp.ConnectionTimeoutError():
                 return httpx.ConnectTimeout("the connect took too long", request=self._request)
             case TimeoutError():  # aiohttp's SocketTimeoutError is one

@@ -27,6 +27,8 @@ _HOP_BY_HOP = frozenset(  # besides connection, which names more of them
 # About the provider's host or connection, or written by our own server.
 _NOT_FOR_CLIENT = frozenset((b"set-cookie", b"alt-svc", b"strict-transport-security", b"date", b"server"))
 _NOT_PASSED = _HOP_BY_HOP | _NOT_FOR_CLIENT
+# By which layers of ours tell clients, and each other, what they have done.
+_OWN_HEADERS = (b"x-boost-", b"x-upstream-model")
 _CREDENTIAL = re.compile(rb"(?i)key|token|secret|auth|passw|credential|cookie|signature")
 _BESIDE_V1 = ("/tokenize", "/apply-template")  # of vLLM and llama.cpp: where they count tokens
 _MIN_SECRET = 4  # shorter "keys" are placeholders for local servers, and parts of other words
@@ -115,7 +117,11 @@ def response_headers(headers: Iterable[tuple[bytes, bytes]], secrets: list[bytes
         if name == b"connection":
             dropped.add(name)
             dropped.update(token.strip().lower() for token in value.split(b","))
-    return [(name, value) for name, value in kept if name not in dropped and redact(value, secrets) == value]
+    return [
+        (name, value)
+        for name, value in kept
+        if name not in dropped and not name.startswith(_OWN_HEADERS) and redact(value, secrets) == value
+    ]
 
 
 def redact(data: bytes, secrets: list[bytes]) -> bytes:

@@ -8,11 +8,13 @@ from typing import Any
 import httpx
 import pytest
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.routing import Mount
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ccproxy import Settings, create_app
-from support.faulty import refusing
+from ccproxy_middleware._errors import StreamAborted
+from support.faulty import answers, faulty, refusing, sized
 from support.grammar import check_stream
 from support.provider import Failure, ScriptedProvider
 from support.proxied import PROVIDER_KEY, proxied, proxy
@@ -145,6 +147,35 @@ def test_connection_test_names_the_base_url_when_nobody_is_there() -> None:
         answer = httpx.get(f"{url}/test-connection", timeout=20)
     assert answer.status_code == 502
     assert "OPENAI_BASE_URL" in answer.json()["remedy"]
+
+
+@pytest.mark.parametrize("layers", [["format_conversion"], []])
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/m", "/test-connection"])
+def test_question_of_our_own_fails_visibly_when_its_answer_breaks_off(path: str, layers: list[str]) -> None:
+    cut = answers(sized(b'{"data": []}').replace(b": 12", b": 99"), then_close=True)
+    with faulty(cut) as provider, proxy(provider.url, max_retries=0, ccproxy_layers=layers) as url:
+        if layers or path == "/test-connection":
+            answer = httpx.get(url + path)
+            assert answer.status_code == 502
+            assert answer.json()["error"]["type"] == "api_error"
+            assert "broke off" in answer.json()["error"]["message"]
+        else:  # the endpoint alone passes the answer on as it comes
+            with pytest.raises(httpx.RemoteProtocolError):
+                httpx.get(url + path)
+
+
+def test_answer_that_a_layer_breaks_off_before_its_start_is_an_error() -> None:
+    class Breaks:
+        def __init__(self, app: ASGIApp) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            raise StreamAborted("cut")
+
+    app = create_app(Settings.explicit(openai_api_key="key"), layers=[Middleware(Breaks)])
+    with serve(app) as server:
+        answer = httpx.get(server.url + "/health")
+    assert (answer.status_code, answer.json()["error"]["type"]) == (502, "api_error")
 
 
 def test_only_root_and_health_are_open_with_client_keys() -> None:

@@ -93,7 +93,8 @@ async def test_answer_headers_are_passed_without_those_of_the_connection(transpo
         + b"connection: keep-alive, x-hop\r\nx-hop: 1\r\nkeep-alive: timeout=5\r\nalt-svc: h3\r\n"
         + b"strict-transport-security: max-age=1\r\n"
         + f"x-echo: Bearer {KEY}\r\nx-custom-echo: other-secret\r\n".encode()
-        + b"x-request-id: abc\r\nx-ratelimit-remaining-requests: 7\r\nx-many: 1\r\nx-many: 2\r\n",
+        + b"x-request-id: abc\r\nx-ratelimit-remaining-requests: 7\r\nx-many: 1\r\nx-many: 2\r\n"
+        + b"x-boost-outcome: boosted\r\nX-Boost-Evil: \x9b1;31m\r\nX-Upstream-Model: theirs\r\n",
     )
     custom = [(b"api-key", b"other-secret")]
     with (
@@ -164,8 +165,12 @@ async def test_body_is_passed_as_it_is_when_its_encoding_is_unknown(transport: T
     assert (response.content, response.headers["content-encoding"]) == (b"packed", "exotic")
 
 
-async def test_bad_compression_breaks_the_answer_off(transport: TransportName) -> None:
-    answer = sized(b"not gzip", OK + b"content-encoding: gzip\r\n")
+PACKED = gzip.compress(JSON)
+
+
+@pytest.mark.parametrize("body", [b"not gzip", PACKED[:-9], PACKED + b"x", PACKED + PACKED])
+async def test_bad_compression_breaks_the_answer_off(transport: TransportName, body: bytes) -> None:
+    answer = sized(body, OK + b"content-encoding: gzip\r\n")
     with (
         faulty(answers_always(answer)) as provider,
         forwarding(provider.url, transport) as proxy,

@@ -179,9 +179,39 @@ def test_codes_of_the_provider_behind_openrouter_count_when_raw_holds_them() -> 
     assert error.message == "prompt is too long (Provider returned error: too much)"
 
 
-@pytest.mark.parametrize("body", [b"<html>Bad Gateway</html>", b"", b"\xff\xfe", b"[" * 5000])
-def test_message_names_the_status_when_the_body_is_not_json(body: bytes) -> None:
+@pytest.mark.parametrize(
+    "body",
+    [b"<html>Bad Gateway</html>", b" \n<!DOCTYPE html>", b"", b"\xff\xfe", b"[" * 5000, b"\x1f\x8b\x08text", b"a\0b"],
+)
+def test_message_names_the_status_when_the_body_is_no_text(body: bytes) -> None:
     assert from_status(502, body).message == "upstream returned HTTP 502"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"Bad Gateway", "Bad Gateway"),
+        (b" upstream connect error\r\n", "upstream connect error"),
+        (b"\x1b[31mno GPU left\x1b[0m", "\x1b[31mno GPU left\x1b[0m"),
+        (b'{"error": {"message": "cut o', '{"error": {"message": "cut o'),
+        (b"Mod\xe8le introuvable", "Mod\ufffdle introuvable"),
+        (b"\xe6\xa8\xa1\xe5\x9e\x8b\xe4\xb8\x8d\xe5\xad\x98\xe5\x9c\xa8", "\u6a21\u578b\u4e0d\u5b58\u5728"),
+        (b"Incorrect API key: sk-1234567890", "Incorrect API key: [redacted]"),
+        (b"no " + b"x" * 100_000, "no " + "x" * 1996 + "\u2026"),
+        (b'data: {"error": {"message": "no"}}\n\n', "no"),
+        (b'event: error\ndata: {"message": "no"}\n\ndata: [DONE]\n\n', "no"),
+        (b"data: none", "data: none"),
+    ],
+)
+def test_message_is_the_text_when_the_body_is_plain_text(body: bytes, message: str) -> None:
+    error = from_status(502, body)
+    assert (error.status, error.message) == (502, message)
+
+
+def test_plain_text_is_read_for_an_overflow() -> None:
+    text = b"This model's maximum context length is 10 tokens. However, your messages resulted in 12 tokens."
+    error = from_status(400, text)
+    assert (error.status, error.message) == (400, "prompt is too long: 12 tokens > 10 maximum")
 
 
 def test_message_names_no_status_when_there_is_none() -> None:

@@ -11,7 +11,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from ccproxy_middleware import FormatConversionMiddleware, ModelMappingMiddleware
-from ccproxy_middleware._errors import StreamAborted
+from ccproxy_middleware._errors import ApiError, StreamAborted
 from support.asgi import Answer, Inner, call, http_scope
 from support.grammar import check_stream
 
@@ -505,6 +505,48 @@ async def test_aliases_are_listed_on_whichever_side_the_mapping_stands(outside: 
         ("claude-opus", "gpt-4o", 128_000), ("claude-sonnet", "M", None), ("claude-haiku", "S", None),
     ]  # fmt: skip
     assert inner.scopes == []
+
+
+class Breaking:
+    """Begins to answer, and then stops."""
+
+    def __init__(self, *messages: Message, error: ApiError | None = None, aborts: bool = True) -> None:
+        self.messages = messages
+        self.error = error
+        self.aborts = aborts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        for message in self.messages:
+            await send(message)
+        if self.aborts:
+            raise StreamAborted("cut", self.error)
+
+
+BEGUN: Message = {"type": "http.response.start", "status": 200, "headers": []}
+HALF: Message = {"type": "http.response.body", "body": b'{"data":[', "more_body": True}
+MEGABYTE: Message = {"type": "http.response.body", "body": b" " * 1024 * 1024, "more_body": True}
+
+
+@pytest.mark.parametrize(
+    ("inner", "status", "message"),
+    [
+        (Breaking(BEGUN, HALF), 502, "ended before"),
+        (Breaking(BEGUN), 502, "ended before"),
+        (Breaking(), 502, "ended before"),
+        (Breaking(BEGUN, HALF, aborts=False), 502, "ended before"),
+        (Breaking(aborts=False), 502, "no answer"),
+        (Breaking(BEGUN, error=ApiError(504, "timeout_error", "nothing came")), 504, "nothing came"),
+        (Breaking(BEGUN, *[MEGABYTE] * 65), 502, "over 67108864 bytes"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/m"])
+async def test_models_fail_visibly_when_the_answer_breaks_off(
+    inner: Breaking, status: int, message: str, path: str
+) -> None:
+    answer = await call(FormatConversionMiddleware(inner), http_scope("GET", path))
+    assert answer.status == status
+    assert answer.json()["type"] == "error"
+    assert message in answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("inner", [Inner(b"no"), Inner(b"{}"), Inner(b'{"error":"x"}', status=500)])

@@ -7,7 +7,19 @@ from collections.abc import Iterator
 import pytest
 
 from support import faulty as faults
-from support.faulty import OK, SSE, answers, answers_in_packets, answers_once, chunk, resets_after, sized, trickles
+from support.chunks import text
+from support.faulty import (
+    OK,
+    SSE,
+    answers,
+    answers_in_packets,
+    answers_once,
+    chunk,
+    keeps_alive,
+    resets_after,
+    sized,
+    trickles,
+)
 from support.forwarding import TRANSPORTS, TransportName
 from support.outcomes import Answered, Broken, Refused, Watcher
 from support.proxied import PROVIDER_KEY
@@ -70,9 +82,10 @@ FAULTS = [
     Fault("content-length too long", cut(9999, DATA, JSON_HEAD), BROKE_OFF, cut(9999, EVENTS, SSE_HEAD), ANSWERED),
     Fault(
         "content-length too short",
-        answers_in_packets(sized(DATA[:-9], JSON_HEAD), DATA[-9:]),
+        # The connection closes: another request over it could meet the rest of this answer.
+        answers_in_packets(sized(DATA[:-9], JSON_HEAD + CLOSE[:-2]), DATA[-9:]),
         Refused(502, "api_error"),
-        answers_in_packets(sized(events(HI, done=False), SSE_HEAD), events(STOP)),
+        answers_in_packets(sized(events(HI, done=False), SSE_HEAD + CLOSE[:-2]), events(STOP)),
         Broken("api_error", "ended before completion"),
     ),
     Fault(
@@ -174,6 +187,40 @@ STALLS = [
 ]
 
 
+OPEN_JSON = JSON_HEAD + b"transfer-encoding: chunked\r\n\r\n"
+NOTHING_SAID = "nothing with content came for"
+IDLE = (Refused(504, "timeout_error", NOTHING_SAID), Broken("timeout_error", NOTHING_SAID))
+TOO_LONG = Refused(502, "api_error", "over the limit of 1048576 bytes")
+MEGABYTE = b"x" * 1024 * 1024
+ERROR = b"HTTP/1.1 500 No\r\ncontent-type: text/plain\r\n"
+BOMB = gzip.compress(b" " * 20_000_000 + DATA)
+LONG_STREAM = SSE + chunk(events(text("x" * 1000), done=False) * 2000) + chunk(events(STOP)) + b"0\r\n\r\n"
+
+LIMITS = [
+    Fault(
+        "comments or blanks alone, for longer than STREAM_IDLE_TIMEOUT",
+        keeps_alive(OPEN_JSON, chunk(b" ")),
+        IDLE[0],
+        keeps_alive(BEGUN, chunk(b": ping\n\n")),
+        IDLE[1],
+    ),
+    streamed("comments alone before the first event", keeps_alive(SSE, chunk(b": ping\n\n")), IDLE[0]),
+    streamed(
+        "events of pings alone",
+        keeps_alive(BEGUN, chunk(b"event: ping\ndata: {}\n\n")),
+        IDLE[1],
+    ),
+    both("a comment without an end", keeps_alive(SSE + chunk(b":"), chunk(b"x")), IDLE[0]),
+    both("blanks alone as an error", keeps_alive(ERROR + b"\r\n", b"\n"), IDLE[0]),
+    both("an answer announced as longer than MAX_ANSWER", answers_once(sized(MEGABYTE * 2, JSON_HEAD)), TOO_LONG),
+    both("an answer longer than MAX_ANSWER", keeps_alive(OPEN_JSON, chunk(MEGABYTE)), TOO_LONG),
+    both("an error announced as longer than MAX_ANSWER", answers_once(sized(MEGABYTE * 2, ERROR)), TOO_LONG),
+    both("an error longer than MAX_ANSWER", keeps_alive(ERROR + b"\r\n", MEGABYTE), TOO_LONG),
+    both("gzip of more than MAX_ANSWER although identity was asked", coded(b"gzip", BOMB, JSON_HEAD), TOO_LONG),
+    streamed("a stream longer than MAX_ANSWER", answers_once(LONG_STREAM), Answered("x" * 2_000_000)),
+]
+
+
 @pytest.fixture(scope="module", params=TRANSPORTS)
 def transport(request: pytest.FixtureRequest) -> TransportName:
     name: TransportName = request.param
@@ -192,6 +239,17 @@ def impatient(transport: TransportName) -> Iterator[Watcher]:
         yield watcher
 
 
+@pytest.fixture(scope="module")
+def limited(transport: TransportName) -> Iterator[Watcher]:
+    with watched(LIMITS, http_transport=transport, stream_idle_timeout=STALL_LIMIT, max_answer=1) as watcher:
+        yield watcher
+
+
+@pytest.mark.parametrize("fault", [pytest.param(fault, id=fault.name) for fault in LIMITS])
+def test_limit(limited: Watcher, fault: Fault) -> None:
+    assert limited.surprises(fault.name, fault.expected) == {}
+
+
 @pytest.mark.parametrize("fault", [pytest.param(fault, id=fault.name) for fault in FAULTS + LATE])
 def test_fault(patient: Watcher, fault: Fault) -> None:
     assert patient.surprises(fault.name, fault.expected) == {}
@@ -206,4 +264,5 @@ def rows() -> list[Row]:
     return [
         *(fault.row(f"test_fault[{fault.name}]") for fault in FAULTS + LATE),
         *(fault.row(f"test_stall[{fault.name}]") for fault in STALLS),
+        *(fault.row(f"test_limit[{fault.name}]") for fault in LIMITS),
     ]

@@ -41,7 +41,7 @@ BODIES: dict[str, tuple[bytes, bytes, str]] = {
     "nothing": (b"application/json", b"", "returned HTTP"),
     "an array": (b"application/json", b'[{"error": {"message": "no such luck"}}]', "no such luck"),
     "wrong types": (b"application/json", b'{"error": {"message": 7, "code": [], "type": {}}, "detail": 1}', ""),
-    "half of the JSON": (b"application/json", b'{"error": {"mess\xff', "returned HTTP"),
+    "half of the JSON": (b"application/json", b'{"error": {"mess\xff', '{"error": {"mess'),
     "an event stream": (b"text/event-stream", b'data: {"error": {"message": "no such luck"}}\n\n', "no such luck"),
 }
 

@@ -277,6 +277,19 @@ def trickles(response: bytes, *, interval: float = 0.0) -> Behaviour:
     return behaviour
 
 
+def keeps_alive(start: bytes, piece: bytes, interval: float = 0.02) -> Behaviour:
+    """Begin a response, then send the same piece again and again, until the peer closes."""
+
+    async def behaviour(connection: Connection) -> None:
+        await connection.request()
+        await connection.send(start)
+        while True:
+            await connection.send(piece)
+            await asyncio.sleep(interval)
+
+    return behaviour
+
+
 def floods(piece: bytes = b"x" * 65536) -> Behaviour:
     """An endless event stream, as fast as the peer reads."""
 
@@ -297,16 +310,15 @@ async def _greets(connection: Connection) -> None:
     await connection.send(b"220 ready\r\n")
 
 
-def closes_second_request_after(seconds: float) -> Behaviour:
-    """Answer the first request, read the second one, and close."""
+async def _closes_second_request(connection: Connection) -> None:
+    await connection.request()
+    await connection.send(sized(JSON))
+    await connection.request()
 
-    async def behaviour(connection: Connection) -> None:
-        await connection.request()
-        await connection.send(sized(JSON))
-        await connection.request()
-        await asyncio.sleep(seconds)
 
-    return behaviour
+async def _resets_second_request(connection: Connection) -> None:
+    await _closes_second_request(connection)
+    connection.reset()
 
 
 EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"Hi"}}]}\n\n'
@@ -329,8 +341,9 @@ resets_mid_event: Behaviour = resets_after(SSE + chunk(EVENT) + chunk(EVENT[:20]
 stalls_mid_body: Behaviour = answers(SSE + chunk(EVENT))
 stalls_mid_event: Behaviour = answers(SSE + chunk(EVENT) + chunk(EVENT[:20]))
 content_length_too_long: Behaviour = answers(sized(JSON).replace(b"length: 15", b"length: 99"), then_close=True)
+closes_second_request: Behaviour = _closes_second_request
+resets_second_request: Behaviour = _resets_second_request
 closes_when_idle: Behaviour = answers(sized(JSON), then_close=True)
-says_more_when_idle: Behaviour = answers(sized(JSON) + b"HTTP/1.1 408 Request Timeout\r\n\r\n", then_close=True)
 http_1_0: Behaviour = answers(b"HTTP/1.0 200 OK\r\ncontent-type: application/json\r\n\r\n" + JSON, then_close=True)
 gzipped: Behaviour = answers(
     sized(gzip.compress(JSON), OK + b"content-type: application/json\r\ncontent-encoding: gzip\r\n")

@@ -104,33 +104,12 @@ def error_from_response(
     ``max_tokens``: the output tokens that the refused request asked for.
     """
     headers = list(headers)
-    try:
-        payload = loads(body)
-    except ValueError:
-        payload = _event_data(body) or _plain_text(body)
-    error = error_from_payload(payload, status, profile, max_tokens=max_tokens)
+    error = error_from_payload(_payload(body), status, profile, max_tokens=max_tokens)
     sent = dict(response_headers(headers))
     if error.status in (409, 429) or error.status >= 500:
         sent.update(retry_headers(headers))
     error.headers = tuple({**sent, **dict(error.headers)}.items())
     return error
-
-
-def _event_data(body: bytes) -> Any:
-    """The JSON of an event stream that begins with an error, None if it is none."""
-    for line in body[: 4 * _MAX_READ].splitlines()[:10]:
-        if line.startswith(b"data:"):
-            with suppress(ValueError):
-                return loads(line[5:])
-    return None
-
-
-def _plain_text(body: bytes) -> str | None:
-    """An error that is no JSON, as text; None for the HTML of a gateway, and for what is no text."""
-    text = body[: 4 * _MAX_READ].decode("utf-8", "replace").strip()
-    if not text or text.startswith(("<", "{", "[{", "[[")) or "\x00" in text or text.count("\ufffd") > len(text) / 10:
-        return None
-    return text[:_MAX_READ]
 
 
 def error_from_payload(
@@ -163,6 +142,22 @@ def error_from_payload(
         message = f"the provider refused the proxy's API key: {message}"
         return ApiError(502, "api_error", _cap(message), headers=[_NO_RETRY])
     return ApiError(found, type, _cap(message), headers=[_NO_RETRY] if found == 402 else [])
+
+
+def _payload(body: bytes) -> Any:
+    """The JSON of an error's body, or its text; None for HTML, which is a gateway's, and for what is no text."""
+    with suppress(ValueError):
+        return loads(body)
+    text = body[: 4 * _MAX_READ].decode("utf-8", "replace").strip()
+    event = _EVENT.match(text)
+    if event is not None:  # the stream that was asked for, with the error in it
+        with suppress(ValueError):
+            return loads(event[1].encode())
+    return text if _TEXT.fullmatch(text) else None
+
+
+_EVENT = re.compile(r"(?:event:.*\n)?data:(.*)")
+_TEXT = re.compile(r"(?!<)(?=.*?\w)[^\x00-\x08\x0e-\x1a\x1c-\x1f]*+", re.DOTALL)
 
 
 def redact(text: str) -> str:

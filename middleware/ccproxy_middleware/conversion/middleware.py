@@ -10,6 +10,7 @@ import anyio.to_thread
 from orjson import JSONEncodeError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .._answers import ask_inside
 from .._asgi import (
     BufferedBody,
     ClientDisconnected,
@@ -316,7 +317,7 @@ class FormatConversionMiddleware:
         try:
             with anyio.fail_after(_MODELS_LIMIT):
                 return await self._listed(scope, receive)
-        except (ApiError, StreamAborted, TimeoutError) as error:
+        except (ApiError, TimeoutError) as error:
             logger.warning("the provider's own models are not listed: %s", str(error) or type(error).__name__)
             return []
 
@@ -326,29 +327,19 @@ class FormatConversionMiddleware:
 
     async def _ask(self, scope: Scope, body: BufferedBody, path: str) -> Any:
         """The JSON of the inner app's answer. Raises ApiError for an error, or for what is no JSON."""
-        status = 0
-        headers: Headers = []
-        answer = bytearray()
-
-        async def collect(message: Message) -> None:
-            nonlocal status, headers
-            if message["type"] == "http.response.start":
-                status, headers = message["status"], list(message.get("headers", ()))
-            elif message["type"] == "http.response.body":
-                answer.extend(message.get("body", b""))
-
         inner = {**with_path(scope, path), "query_string": b""}
         inner["headers"] = self._inner_headers(scope["headers"], stream=False)
-        try:
-            await self.app(inner, body, collect)
-        except StreamAborted as abort:
-            raise abort.error or ApiError(502, "api_error", f"the provider's answer to {path} broke off") from None
+        answer = await ask_inside(self.app, inner, body)
         if body.disconnected:
             raise ClientDisconnected
-        if not 200 <= status < 300:
-            raise error_from_response(status or 502, headers, bytes(answer), self._profile)
+        if answer is None:
+            raise ApiError(502, "api_error", f"the provider gave no answer to {path}")
+        if answer.error is not None:
+            raise answer.error
+        if not 200 <= answer.status < 300:
+            raise error_from_response(answer.status, answer.headers, answer.body, self._profile)
         try:
-            return loads(bytes(answer))
+            return loads(answer.body)
         except ValueError:
             raise ApiError(502, "api_error", f"the provider's answer to {path} is not JSON") from None
 

@@ -1,0 +1,121 @@
+"""Connections that are kept for further requests: which of them are still good, and which requests they have lost."""
+
+import select
+import socket
+import struct
+import sys
+from asyncio import BaseTransport
+from contextvars import ContextVar
+from functools import partial
+from typing import Any, cast
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+
+_ACKED = struct.Struct("=120xQ")  # tcpi_bytes_acked of Linux's struct tcp_info, since 4.1
+
+_taken: ContextVar["_Connection | None"] = ContextVar("ccproxy.kept_connection", default=None)
+
+
+class KeptConnections(aiohttp.TCPConnector):
+    """aiohttp's pool. A connection is used again only if nothing has come over it since its last answer.
+
+    aiohttp finds out that a provider has closed a connection when the event loop gets to it, and takes what came
+    after an answer for the next one.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._factory = partial(cast(type[ResponseHandler], _Connection), loop=self._loop)
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Any],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 (aiohttp's)
+    ) -> aiohttp.connector.Connection:
+        _taken.set(None)
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            protocol = connection.protocol
+            assert isinstance(protocol, _Connection)  # noqa: S101
+            if not protocol.kept:
+                protocol.kept = True
+                return connection
+            if protocol.take():
+                _taken.set(protocol)
+                return connection
+            connection.close()
+
+
+def is_unread() -> bool:
+    """Whether the request that has just failed in this task can't have been read by the provider.
+
+    It is so only if its connection was a kept one that the other side had closed before any byte of the request was
+    there: its close acknowledges no byte of it. A provider that has read a request may be at work, which costs money.
+    """
+    connection = _taken.get()
+    return connection is not None and connection.lost_all
+
+
+class _Connection(ResponseHandler):
+    """One connection, which looks at its end while its socket is still there."""
+
+    kept = False  # a request has been sent over it before
+    lost_all = False
+    _acked_before: int | None = None  # bytes of earlier requests
+
+    def take(self) -> bool:
+        """Make ready for another request; False if the connection is not good for one."""
+        if self.should_close or _has_input(self.transport):
+            return False
+        self._acked_before = _acked(self.transport)
+        return True
+
+    def eof_received(self) -> None:
+        # A close acknowledges what has come before it; a reset doesn't.
+        self._compare()
+        super().eof_received()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        # This error of a write says that a close came first. Under TLS it is told when the socket is gone.
+        if isinstance(exc, BrokenPipeError) and self._is_plain():
+            self._compare()
+        super().connection_lost(exc)
+
+    def _is_plain(self) -> bool:
+        return self.transport is not None and self.transport.get_extra_info("ssl_object") is None
+
+    def _compare(self) -> None:
+        if self._acked_before is not None:
+            self.lost_all = _acked(self.transport) == self._acked_before
+
+
+def _has_input(transport: BaseTransport | None) -> bool:
+    """Whether there is something to read: between two requests that is the end, or an answer to none of them."""
+    number = _number(transport)
+    if number is None or not hasattr(select, "poll"):  # Windows
+        return False
+    poll = select.poll()
+    poll.register(number, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _acked(transport: BaseTransport | None) -> int | None:
+    """How many bytes the other side's system has acknowledged; None where the system here doesn't say."""
+    if sys.platform != "linux" or transport is None:
+        return None
+    sock = transport.get_extra_info("socket")
+    if sock is None:
+        return None
+    try:
+        (acked,) = _ACKED.unpack_from(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKED.size))
+    except (OSError, struct.error):  # closed, or a system that only looks like Linux
+        return None
+    return acked if acked > 1 else None  # the handshake counts as one, and a request was sent before
+
+
+def _number(transport: BaseTransport | None) -> int | None:
+    sock = None if transport is None else transport.get_extra_info("socket")
+    number = -1 if sock is None else sock.fileno()
+    return number if number >= 0 else None
