@@ -14,6 +14,7 @@ from ._asgi import (
 from ._errors import header_value, read_request
 from ._json import dumps, loads
 from ._record import get_record
+from .auth import Admission
 
 TIERS = ("BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL")
 
@@ -55,10 +56,13 @@ class ModelMappingMiddleware:
                 ("claude-haiku", "SMALL_MODEL"),
             )
         )
+        self._admission = Admission(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
+        if await self._admission.refuses(scope, send):
+            return
         if scope["method"] != "POST" or not route_path(scope).endswith(_MODEL_PATHS):
             return await self._list(scope, receive, send)
         request = await read_request(scope, receive, send)

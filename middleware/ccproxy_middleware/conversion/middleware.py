@@ -32,6 +32,7 @@ from .._errors import (
 )
 from .._json import dumps, loads
 from .._record import Record, get_record
+from ..auth import Admission
 from . import catalogue
 from .corrections import LearnedProfiles
 from .counting import TokenCounter
@@ -77,6 +78,7 @@ class FormatConversionMiddleware:
 
     def __init__(self, app: ASGIApp, *, provider: str = "generic", options: Mapping[str, Any] = {}) -> None:
         self.app = app
+        self._admission = Admission(app)
         self._profile = resolve_profile(provider, options)
         self._count_tokens = TokenCounter()
         self._profiles = LearnedProfiles(self._profile)
@@ -92,6 +94,8 @@ class FormatConversionMiddleware:
         if method is None and not path.startswith("/v1/messages/"):
             return await self.app(scope, receive, send)
         scope = {**scope, "ccproxy.request_id": request_id(scope)}
+        if await self._admission.refuses(scope, send):
+            return
         try:
             if method is None:
                 raise ApiError(404, "not_found_error", f"{path} is not supported by this endpoint")
