@@ -305,7 +305,7 @@ class Forward:
         if is_stream or failed or answer.decoded:
             drop.append(b"content-length")
         headers = response_headers(answer.headers, secrets, *drop)
-        redactor = Redactor(secrets, text=not failed)
+        redactor = Redactor(secrets, text=not failed, events=is_stream)
         held = redact(answer.held, secrets) if answer.whole else redactor.feed(answer.held)
         if answer.whole and scope["method"] != "HEAD":
             headers.append((b"content-length", str(len(held)).encode()))

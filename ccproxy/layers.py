@@ -91,16 +91,20 @@ class _Layer(Middleware):
         return f"Middleware({getattr(self.cls, '__name__', self.cls)})"
 
 
+def _clients(settings: "Settings") -> dict[str, Any]:
+    return {"api_keys": settings.client_keys, "allowed_hosts": settings.allowed_hosts}
+
+
 def _make_layer(name: str, settings: "Settings", planner: ASGIApp | None) -> Middleware:
     match name:
         case "metrics":
             models = (settings.big_model, settings.middle_model, settings.small_model)
-            return _Layer(MetricsMiddleware, api_keys=settings.client_keys, models=models)
+            return _Layer(MetricsMiddleware, **_clients(settings), models=models)
         case "inspector":
             options = conversion_options(settings)
             return _Layer(InspectorMiddleware, api_keys=settings.client_keys, options=options)
         case "auth":
-            return _Layer(AuthMiddleware, api_keys=settings.client_keys)
+            return _Layer(AuthMiddleware, **_clients(settings))
         case "concurrency_limit":
             return _Layer(ConcurrencyLimitMiddleware, limit=settings.max_concurrency)
         case "custom_headers":

@@ -32,6 +32,7 @@ from .startup import find_lookalikes
 Tier = Literal["BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
+_HOST_NAME = re.compile(r"\*|[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+\]?")
 _URL = "an http:// or https:// URL with a host, without user, query and fragment"
 _KEY = "a key of printable ASCII characters"
 
@@ -62,8 +63,13 @@ class Settings(BaseSettings):
     )
     anthropic_api_key: SecretStr | None = _setting(
         None,
-        "What clients must send as their key; a comma separates several. Unset: everybody may call.",
+        "What clients must send as their key; a comma separates several. Unset: every program may call.",
         "one or several keys of printable ASCII characters, separated by commas",
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = _setting(
+        (),
+        "Without ANTHROPIC_API_KEY: names beside localhost by which the proxy may be called on a loopback address.",
+        "host names without port, separated by commas, or *",
     )
     openai_base_url: str = _setting("https://api.openai.com/v1", "The provider's base URL.", _URL)
     azure_api_version: str | None = _setting(
@@ -298,6 +304,14 @@ class Settings(BaseSettings):
             raise ValueError(f"it is above MAX_TOKENS_LIMIT, {limit}")
         return value
 
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: Any) -> Any:
+        names = _split(value) if isinstance(value, str) else value
+        if isinstance(names, (list, tuple)) and not all(_HOST_NAME.fullmatch(str(name)) for name in names):
+            raise ValueError("it is no host name")
+        return names
+
     @field_validator("ccproxy_layers", mode="before")
     @classmethod
     def _split_layers(cls, value: Any) -> Any:
@@ -360,7 +374,7 @@ def variables() -> list[tuple[str, str, str]]:
         elif name == "enable_boost_support":
             listed.append((name.upper(), "NONE", field.description or ""))
         else:
-            default = "" if field.is_required() or field.default in (None, {}) else field.default
+            default = "" if field.is_required() or field.default in (None, {}, ()) else field.default
             shown = f"{default:g}" if isinstance(default, float) else str(default)
             if isinstance(default, bool):
                 shown = shown.lower()

@@ -55,10 +55,15 @@ def _layer_warnings(settings: "Settings") -> list[str]:
         warnings.append("METRICS is set, but CCPROXY_LAYERS has no metrics: there is no /metrics.")
     if settings.enable_boost_support and "boost" not in layers:
         warnings.append("ENABLE_BOOST_SUPPORT is set, but CCPROXY_LAYERS has no boost: nothing is boosted.")
-    elif settings.enable_boost_support and "auth" in layers and layers.index("boost") < layers.index("auth"):
-        warnings.append(
-            "CCPROXY_LAYERS has auth inside boost: the planner is asked, and paid, before the client's key is checked."
-        )
+    if settings.client_keys and "auth" in layers:
+        outside = layers[: layers.index("auth")]
+        answering = [name for name in outside if name in ("model_mapping", "boost", "format_conversion")]
+        between = outside[outside.index(answering[0]) :] if answering else []
+        for own in (name for name in between if ":" in name):
+            warnings.append(
+                f"CCPROXY_LAYERS has {own} between {answering[0]} and auth: unless it keeps its app as self.app, "
+                f"{answering[0]} answers clients without a key."
+            )
     return warnings
 
 

@@ -1,6 +1,5 @@
 """The provider's address and what may pass to it and back: URLs, request headers, answer headers, secrets."""
 
-import re
 from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import version
@@ -10,6 +9,8 @@ import httpx
 
 from ccproxy_middleware._asgi import Headers
 from ccproxy_middleware._errors import ApiError
+from ccproxy_middleware._secret_events import EventRedactor
+from ccproxy_middleware._secrets import MIN_SECRET, MIN_SECRET_IN_TEXT, header_secrets, known_secrets
 
 _FROM_CLIENT = frozenset((b"content-type", b"accept", b"anthropic-version", b"anthropic-beta"))
 _HOP_BY_HOP = frozenset(  # besides connection, which names more of them
@@ -29,10 +30,7 @@ _NOT_FOR_CLIENT = frozenset((b"set-cookie", b"alt-svc", b"strict-transport-secur
 _NOT_PASSED = _HOP_BY_HOP | _NOT_FOR_CLIENT
 # By which layers of ours tell clients, and each other, what they have done.
 _OWN_HEADERS = (b"x-boost-", b"x-upstream-model")
-_CREDENTIAL = re.compile(rb"(?i)key|token|secret|auth|passw|credential|cookie|signature")
 _BESIDE_V1 = ("/tokenize", "/apply-template")  # of vLLM and llama.cpp: where they count tokens
-_MIN_SECRET = 4  # shorter "keys" are placeholders for local servers, and parts of other words
-_MIN_SECRET_IN_TEXT = 16  # a model may well write "ollama"; it doesn't write a real key
 
 
 class Upstream:
@@ -67,7 +65,7 @@ class Upstream:
         elif api_key is not None:
             auth = [(b"authorization", b"Bearer " + api_key.encode())]
         self._own: Headers = [(b"user-agent", user_agent()), (b"accept-encoding", b"identity"), *auth]
-        self._secrets = [api_key.encode()] if api_key is not None and len(api_key) >= _MIN_SECRET else []
+        self._secrets = [api_key.encode()] if api_key is not None and len(api_key) >= MIN_SECRET else []
 
     @property
     def base_url(self) -> str:
@@ -103,10 +101,7 @@ class Upstream:
 
     def secrets(self, custom: Headers) -> list[bytes]:
         """The credentials that are sent with a request, and must not come back."""
-        if not custom:
-            return self._secrets
-        others = [value.rpartition(b" ")[2] for name, value in custom if _CREDENTIAL.search(name)]
-        return self._secrets + [value for value in others if len(value) >= _MIN_SECRET]
+        return self._secrets + header_secrets(custom) if custom else self._secrets
 
 
 def response_headers(headers: Iterable[tuple[bytes, bytes]], secrets: list[bytes], *drop: bytes) -> Headers:
@@ -126,42 +121,35 @@ def response_headers(headers: Iterable[tuple[bytes, bytes]], secrets: list[bytes
 
 def redact(data: bytes, secrets: list[bytes]) -> bytes:
     """The same bytes without the secrets."""
-    for secret in secrets:
-        data = data.replace(secret, b"***")
-    return data
+    return known_secrets(tuple(secrets)).redact(data, b"***")
 
 
 class Redactor:
     """Takes secrets out of a body as it comes in, also where two chunks share one.
 
     A mask is as long as what it covers, so that a ``content-length`` stays true. ``text``: the body is what a model
-    says, in which short secrets are left alone.
+    says, in which short secrets are left alone. ``events``: it is an event stream, whose events may share a secret too.
     """
 
-    def __init__(self, secrets: Iterable[bytes], *, text: bool) -> None:
-        self._secrets = [secret for secret in secrets if not text or len(secret) >= _MIN_SECRET_IN_TEXT]
+    def __init__(self, secrets: Iterable[bytes], *, text: bool, events: bool = False) -> None:
+        self._secrets = known_secrets(tuple(secrets), MIN_SECRET_IN_TEXT if text else MIN_SECRET)
+        self._events = EventRedactor(self._secrets) if events and self._secrets else None
         self._held = b""
 
     def feed(self, chunk: bytes) -> bytes:
         """What can be passed on: all but an end that may be the beginning of a secret."""
-        data = self._held + chunk
-        held = 0
-        for secret in self._secrets:
-            data = data.replace(secret, b"*" * len(secret))
-            held = max(held, _overlap(data, secret))
-        self._held = data[len(data) - held :]
-        return data[: len(data) - held]
+        if self._events is not None:
+            return self._events.feed(chunk)
+        if not self._secrets:
+            return chunk
+        data = self._secrets.redact(self._held + chunk)
+        passed = len(data) - self._secrets.open_end(data)
+        self._held = data[passed:]
+        return data[:passed]
 
     def finish(self) -> bytes:
         """What was held back at the end of the body."""
-        return self._held
-
-
-def _overlap(data: bytes, secret: bytes) -> int:
-    """How many bytes at the end of the data are a beginning of the secret."""
-    if not data or data[-1] not in secret:  # an event ends with a line's end, which no secret holds
-        return 0
-    return next((size for size in range(len(secret) - 1, 0, -1) if data.endswith(secret[:size])), 0)
+        return self._held if self._events is None else self._events.finish()
 
 
 @cache

@@ -23,7 +23,8 @@ _ROUTES = {
 class MetricsMiddleware:
     """Count every exchange, and serve the counts to Prometheus at ``/metrics``.
 
-    With ``api_keys`` the page needs one of them, as any other request does. ``models`` are the names of the
+    With ``api_keys`` the page needs one of them, as any other request does; without, it is refused to web pages of
+    elsewhere as by AuthMiddleware, whose ``allowed_hosts`` these are. ``models`` are the names of the
     provider's models that may become labels; all others are counted as ``other``, since a client can make names up.
     Raises ValueError for keys that could never match, ImportError without prometheus-client.
 
@@ -37,11 +38,18 @@ class MetricsMiddleware:
     Alone: works in front of any ASGI app. Tokens, tiers, retries and boost are known where our layers stand inside.
     """
 
-    def __init__(self, app: ASGIApp, *, api_keys: Sequence[str] = (), models: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        api_keys: Sequence[str] = (),
+        allowed_hosts: Collection[str] = (),
+        models: Collection[str] = (),
+    ) -> None:
         from ._instruments import make_instruments  # here, so that the other layers do without prometheus-client
 
         self.app = app
-        self._keys = ClientKeys(api_keys)
+        self._keys = ClientKeys(api_keys, allowed_hosts)
         self._models = frozenset(models)
         self._instruments = make_instruments()
 
@@ -74,8 +82,8 @@ class MetricsMiddleware:
             return await send_error(
                 scope, send, ApiError(405, "invalid_request_error", f"{_PAGE} takes GET only", headers=allow)
             )
-        if not self._keys.admit(scope):
-            return await send_error(scope, send, self._keys.refusal())
+        if (refusal := self._keys.refusal(scope)) is not None:
+            return await send_error(scope, send, refusal)
         accept = get_header(scope["headers"], b"accept") or ""
         body, content_type = await anyio.to_thread.run_sync(self._instruments.page, accept)  # it may read files
         headers = [(b"content-type", content_type.encode()), (b"content-length", str(len(body)).encode())]

@@ -15,6 +15,7 @@ from ._asgi import (
 from ._errors import header_value, read_request
 from ._json import dumps, loads
 from ._record import get_record
+from .auth import Admission
 
 # Claude's own names: as Anthropic, the clouds and the gateways write them, or the client's short names.
 _CLAUDE = re.compile(
@@ -66,10 +67,13 @@ class ModelMappingMiddleware:
                 ("claude-haiku", "SMALL_MODEL"),
             )
         )
+        self._admission = Admission(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
+        if await self._admission.refuses(scope, send):
+            return
         if scope["method"] != "POST" or not route_path(scope).endswith(_MODEL_PATHS):
             return await self._list(scope, receive, send)
         request = await read_request(scope, receive, send)

@@ -116,12 +116,17 @@ def test_stack_is_put_together_in_code() -> None:
         ({"ccproxy_layers": "format_conversion"}, ""),
         ({"log_bodies": True, "log_level": "DEBUG"}, "the log holds what is said"),
         ({"log_bodies": True}, "bodies are logged at DEBUG only"),
-        ({"ccproxy_layers": "boost,auth,format_conversion", **BOOST}, "the planner is asked, and paid"),
+        ({"ccproxy_layers": "boost,auth,format_conversion", "anthropic_api_key": "k", **BOOST}, ""),
+        (
+            {"ccproxy_layers": "format_conversion,own_layers:Stamp,auth", "anthropic_api_key": "k"},
+            "unless it keeps its app as self.app, format_conversion answers clients without a key",
+        ),
+        ({"ccproxy_layers": "own_layers:Stamp,format_conversion,auth", "anthropic_api_key": "k"}, ""),
         ({"ccproxy_layers": "auth,boost,format_conversion", **BOOST}, ""),
         ({"ccproxy_layers": "boost,auth,format_conversion"}, ""),
     ],
 )
-def test_warning_where_a_setting_has_no_layer(values: dict[str, Any], warning: str) -> None:
+def test_warning_where_a_setting_has_no_layer(own_module: str, values: dict[str, Any], warning: str) -> None:
     lines = startup_warnings(settings(host="127.0.0.1", **values))
     assert len(lines) == bool(warning)
     assert warning in "".join(lines)

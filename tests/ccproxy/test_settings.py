@@ -15,6 +15,7 @@ SECRET = "planted-5EcReT"
 
 DEFAULTS: dict[str, Any] = {
     "anthropic_api_key": None,
+    "allowed_hosts": (),
     "openai_base_url": "https://api.openai.com/v1",
     "azure_api_version": None,
     "provider": "openai",
@@ -58,6 +59,7 @@ GIVEN: list[tuple[str, str, str, Any]] = [
     ("MIDDLE_MODEL", " qwen3 ", "middle_model", "qwen3"),
     ("SMALL_MODEL", "qwen3", "small_model", "qwen3"),
     ("HOST", "127.0.0.1", "host", "127.0.0.1"),
+    ("ALLOWED_HOSTS", "a.example, [::1],*", "allowed_hosts", ("a.example", "[::1]", "*")),
     ("PORT", "9000", "port", 9000),
     ("LOG_LEVEL", "debug", "log_level", "DEBUG"),
     ("LOG_FORMAT", "JSON", "log_format", "json"),

@@ -185,6 +185,77 @@ async def test_wrong_key_is_refused_in_every_order(body: dict[str, Any], stream:
         assert answer.headers["x-should-retry"] == "false", order
 
 
+ANSWERED_WITHIN = {
+    "count": ("POST", "/v1/messages/count_tokens", PLAIN),
+    "prewarmed": ("POST", "/v1/messages", {**PLAIN, "max_tokens": 0}),
+    "models": ("GET", "/v1/models", b""),
+    "one model": ("GET", "/v1/models/claude-opus", b""),
+    "wrong method": ("HEAD", "/v1/models", b""),
+    "unknown path": ("POST", "/v1/messages/batches", {}),
+    "no JSON": ("POST", "/v1/messages", b"{"),
+    "no message": ("POST", "/v1/messages", {}),
+    "bad encoding": ("POST", "/v1/messages", b"\x00"),
+    "boosted": ("POST", "/v1/messages", TOOLS),
+}
+"""What a layer may answer, or do, without asking the endpoint."""
+
+
+@pytest.mark.parametrize("kind", ANSWERED_WITHIN)
+async def test_stranger_gets_the_same_refusal_in_every_order_and_nothing_is_read(kind: str) -> None:
+    method, path, _ = ANSWERED_WITHIN[kind]
+    for order in ORDERS:
+        provider = Provider()
+        headers = {"x-api-key": "wrong", "content-encoding": "no-such" if kind == "bad encoding" else "identity"}
+
+        async def receive() -> Any:
+            raise AssertionError("the body is read")
+
+        answer = Answer()
+
+        async def send(message: Any) -> None:
+            answer.messages.append(message)  # noqa: B023
+
+        await stacked(order, provider)(http_scope(method, path, headers), receive, send)
+        assert answer.status == 401, order
+        assert method == "HEAD" or answer.json()["error"]["type"] == "authentication_error", order
+        assert provider.requests == [], order
+
+
+@pytest.mark.parametrize("kind", ["count", "prewarmed", "models", "one model"])
+async def test_client_with_the_key_gets_the_same_in_every_order(kind: str) -> None:
+    method, path, body = ANSWERED_WITHIN[kind]
+    answers = set()
+    for order in ORDERS:
+        answer = await call(stacked(order, Provider()), http_scope(method, path, {"x-api-key": KEY}), body)
+        assert answer.status == 200, order
+        answers.add(re.sub(r"msg_\w+", "", answer.body.decode()))
+    assert len(answers) == 1 or kind == "count"  # which counts the model's name too
+
+
+class Wrapping:
+    """A layer of one's own, as most are written."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
+
+
+async def test_auth_is_found_behind_a_layer_of_ones_own() -> None:
+    app = FormatConversionMiddleware(Wrapping(AuthMiddleware(Provider(), api_keys=[KEY])))
+    scope = http_scope("POST", "/v1/messages/count_tokens")
+    assert (await call(app, scope, PLAIN)).status == 401
+    scope = http_scope("POST", "/v1/messages/count_tokens", {"x-api-key": KEY})
+    assert (await call(app, scope, PLAIN)).status == 200
+
+
+async def test_app_that_holds_itself_is_no_trap() -> None:
+    inner = Wrapping(Provider())
+    inner.app = inner
+    FormatConversionMiddleware(inner)
+
+
 @pytest.mark.parametrize("subset", SUBSETS, ids=lambda subset: "+".join(subset) or "none")
 async def test_every_subset_gives_a_valid_answer(subset: tuple[str, ...], stream: bool) -> None:
     key = KEY if "auth" in subset else "nobody looks"

@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from .._asgi import BufferedBody, ClientDisconnected, route_path
 from .._errors import read_request, request_id
 from .._json import check_depth
+from ..auth import Admission
 from ..conversion.tokens import estimate_tokens
 from ..models import TIERS, tier_of
 from .cache import BoostCache, MemoryBoostCache
@@ -64,6 +65,7 @@ class BoostMiddleware:
         if max_loops < 1 or max_tokens < 1:
             raise ValueError("max_loops and max_tokens must be at least 1")
         self.app = app
+        self._admission = Admission(app)
         self._tiers = frozenset(tiers)
         self._template = Template(DEFAULT_TEMPLATE if template is None else template)
         self._max_loops = max_loops
@@ -74,6 +76,8 @@ class BoostMiddleware:
         dialect = dialect_of(route_path(scope)) if scope["type"] == "http" and scope["method"] == "POST" else None
         if dialect is None:
             return await self.app(scope, receive, send)
+        if await self._admission.refuses(scope, send):
+            return
         request = await read_request(scope, receive, send)
         if request is None:
             return

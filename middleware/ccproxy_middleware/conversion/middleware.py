@@ -30,6 +30,7 @@ from .._errors import (
 )
 from .._json import dumps, loads
 from .._record import Record, get_record
+from ..auth import Admission
 from . import catalogue
 from .corrections import Correction, what_helped
 from .counting import TokenCounter
@@ -83,6 +84,7 @@ class FormatConversionMiddleware:
     ) -> None:
         self.app = app
         self._idle_limit = stream_idle_timeout
+        self._admission = Admission(app)
         self._profile = resolve_profile(provider, options)
         self._count_tokens = TokenCounter()
         self._profiles = LearnedProfiles(self._profile)
@@ -100,6 +102,8 @@ class FormatConversionMiddleware:
         if method is None and not path.startswith("/v1/messages/"):
             return await self.app(scope, receive, send)
         scope = {**scope, "ccproxy.request_id": request_id(scope)}
+        if await self._admission.refuses(scope, send):
+            return
         try:
             if method is None:
                 raise ApiError(404, "not_found_error", f"{path} is not supported by this endpoint")

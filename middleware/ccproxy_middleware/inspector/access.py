@@ -1,16 +1,13 @@
 """Who may see the page, and who may act through it."""
 
-import ipaddress
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 from starlette.types import Scope
 
 from .._asgi import get_header
 from .._errors import ApiError
+from .._local import host_name, is_forwarded, is_loopback, is_loopback_name, is_of_foreign_page
 from ..auth import ClientKeys
-
-_FORWARDED = (b"forwarded", b"x-forwarded-for", b"x-real-ip")
 
 LOOPBACK_ONLY = (
     "Without a client key the inspector answers this machine only: open it at http://localhost:<port>/ui on the "
@@ -36,38 +33,22 @@ class Access:
     def check_data(self, scope: Scope) -> None:
         """May the exchanges be seen? Raises ApiError."""
         self.check_page(scope)
-        if self._keys and not self._keys.admit(scope):
-            raise self._keys.refusal()
+        if self._keys and (refusal := self._keys.refusal(scope)) is not None:
+            raise refusal
+        if is_of_foreign_page(scope):
+            raise ApiError(403, "permission_error", "a page of another origin can't do this")
 
     def check_action(self, scope: Scope) -> None:
         """May a request be sent? Only by the page itself or a program, not by another page. Raises ApiError."""
         self.check_data(scope)
-        headers = scope["headers"]
-        if (get_header(headers, b"content-type") or "").partition(";")[0].strip().lower() != "application/json":
+        if (get_header(scope["headers"], b"content-type") or "").partition(";")[
+            0
+        ].strip().lower() != "application/json":
             raise ApiError(415, "invalid_request_error", "this needs content-type: application/json")
-        origin = get_header(headers, b"origin")
-        foreign = origin is not None and urlsplit(origin).netloc != get_header(headers, b"host")
-        if foreign or get_header(headers, b"sec-fetch-site") not in (None, "same-origin", "none"):
-            raise ApiError(403, "permission_error", "a page of another origin can't do this")
 
 
 def _is_local(scope: Scope) -> bool:
-    headers = scope["headers"]
-    host = get_header(headers, b"host")
     client = scope.get("client")
-    if not client or host is None or any(get_header(headers, name) is not None for name in _FORWARDED):
+    if client is None or is_forwarded(scope):
         return False
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return False
-    return _is_loopback(client[0]) and (name == "localhost" or name.endswith(".localhost") or _is_loopback(name))
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    mapped = getattr(ip, "ipv4_mapped", None)
-    return (mapped or ip).is_loopback
+    return is_loopback(client[0]) and is_loopback_name(host_name(scope))

@@ -45,7 +45,7 @@ _HEADERS = {
 }
 _CURL_HEADERS = ("anthropic-version", "anthropic-beta")
 _REPLAYED_HEADERS = (*_CURL_HEADERS, "accept")
-_CREDENTIALS = (b"authorization", b"x-api-key")
+_OF_VIEWER = (b"authorization", b"x-api-key", b"host")  # by which an inner AuthMiddleware judges a request
 
 
 class Pages:
@@ -190,7 +190,7 @@ class Pages:
         call = self._find(id).client
         body = self._whole_request(call)
         headers: Headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        headers += [(k, v) for k, v in scope["headers"] if k.lower() in _CREDENTIALS]
+        headers += [(k, v) for k, v in scope["headers"] if k.lower() in _OF_VIEWER]
         headers += [(k.encode(), v.encode("latin-1")) for k, v in call.headers if k in _REPLAYED_HEADERS and v]
         if (record := get_record(scope)) is not None:
             record.path = call.path  # for observers it is what a client would have sent

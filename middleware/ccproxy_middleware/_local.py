@@ -1,0 +1,99 @@
+"""Requests of this machine's own programs, told from those of web pages and of other machines.
+
+A page of elsewhere reaches a server on loopback through its reader's browser: by a plain form or image, which the
+browser marks with ``Origin`` and ``Sec-Fetch-Site``; or under a name of its own that was made to resolve to 127.0.0.1,
+which stands in ``Host``. https://www.w3.org/TR/fetch-metadata/, https://fetch.spec.whatwg.org/#origin-header
+"""
+
+import ipaddress
+import re
+from collections.abc import Collection, Iterable
+from urllib.parse import urlsplit
+
+from starlette.types import Scope
+
+_HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?", re.IGNORECASE)
+
+# Containers call a server on the loopback address of their host by these, which no public name server answers for.
+_HOSTS_OF_CONTAINERS = ("host.docker.internal", "gateway.docker.internal", "host.containers.internal")
+
+# What proxies and tunnels add: RFC 7239, RFC 9110 section 7.6.3, RFC 8586, and what vendors write.
+_FORWARDED = frozenset(
+    (
+        *(b"forwarded", b"via", b"x-real-ip", b"true-client-ip", b"x-client-ip", b"x-cluster-client-ip", b"cdn-loop"),
+        *(b"client-ip", b"fastly-client-ip", b"fly-client-ip", b"x-original-host", b"x-original-forwarded-for"),
+        *(b"x-envoy-external-address", b"x-azure-clientip", b"x-azure-socketip", b"x-appengine-user-ip"),
+    )
+)
+_FORWARDED_PREFIXES = (b"x-forwarded", b"cf-", b"tailscale-", b"ngrok-")
+
+_PROGRAMS = ("vscode-file://", "vscode-webview://")
+"""Origins of an editor's own windows; a web page can't have one."""
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an IP address is this machine's loopback; a name never is."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    mapped = getattr(ip, "ipv4_mapped", None)
+    return (mapped or ip).is_loopback
+
+
+def on_loopback(scope: Scope) -> bool:
+    """Whether the connection came in at a loopback address; by the client's where the server doesn't tell."""
+    address = scope.get("server") or scope.get("client")
+    return address is not None and is_loopback(address[0])
+
+
+def is_forwarded(scope: Scope) -> bool:
+    """Whether a proxy or a tunnel says that it has passed the request on."""
+    names = (name.lower() for name, _ in scope["headers"])
+    return any(name in _FORWARDED or name.startswith(_FORWARDED_PREFIXES) for name in names)
+
+
+def host_name(scope: Scope) -> str | None:
+    """The name in ``Host``, in lower case and without its port; None where it stands not once, or is no name."""
+    hosts = _values(scope, b"host")
+    found = _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
+    return found["name"].strip("[]").lower() if found else None
+
+
+def is_loopback_name(name: str | None) -> bool:
+    """Whether a host's name can mean nothing but this machine. RFC 6761 keeps ``localhost`` and what is below it."""
+    return name is not None and (name == "localhost" or name.endswith(".localhost") or is_loopback(name))
+
+
+def is_expected_host(scope: Scope, allowed: Collection[str]) -> bool:
+    """Whether a request on loopback names the server as its own programs do, or by an allowed name.
+
+    What was forwarded comes from elsewhere, whatever it names: for it only the allowed names count.
+    """
+    name = host_name(scope)
+    if name in allowed or "*" in allowed:
+        return True
+    return not is_forwarded(scope) and (is_loopback_name(name) or name in _HOSTS_OF_CONTAINERS)
+
+
+def is_of_foreign_page(scope: Scope) -> bool:
+    """Whether a browser says that a page of another origin sends the request."""
+    origins = _values(scope, b"origin")
+    if any(origin.startswith(_PROGRAMS) for origin in origins):
+        return len(origins) > 1
+    hosts = [host.lower() for host in _values(scope, b"host")]
+    sites = _values(scope, b"sec-fetch-site")
+    return any([_netloc(origin)] != hosts for origin in origins) or not {"same-origin", "none"}.issuperset(sites)
+
+
+def _values(scope: Scope, name: bytes) -> list[str]:
+    headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
+    return [value.decode("latin-1").strip() for key, value in headers if key.lower() == name]
+
+
+def _netloc(origin: str) -> str:
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return ""
+    return parts.netloc.lower() if parts.scheme in ("http", "https") else ""

@@ -1,0 +1,223 @@
+"""Known secrets are found in what a provider says, in whatever way it has written them, and covered.
+
+A provider that repeats what it was sent may escape it: JSON's ``\\/`` of PHP and ``\\u0026`` of Go, a URL's ``%2F``,
+HTML's ``&amp;``, each of these within a string of JSON once more, or base64.
+"""
+
+import base64
+import html
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import lru_cache
+from urllib.parse import quote
+
+MIN_SECRET = 4
+"""Bytes; shorter "keys" are placeholders for local servers, and parts of other words."""
+
+MIN_SECRET_IN_TEXT = 16
+"""Bytes; a model may well write "ollama"; it doesn't write a real key."""
+
+_PLAIN = re.compile(r"[A-Za-z0-9]+")  # what nobody escapes who doesn't escape everything
+_NAMED = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "(?:apos|#39)"}
+_SLASHES = r"\\{1,8}"  # a limit, since a run of them would be read anew from each of its bytes
+_AMPERSAND = rf"(?:&|{_SLASHES}u0026|%26)"
+
+# A character that is written by an escape, and an escape that the data's end has cut.
+_SIGN = _AMPERSAND.encode()
+_ESCAPED = re.compile(
+    _SIGN
+    + rb"(?:amp;){0,2}"
+    + rb"(?:#0{0,4}(?P<decimal>[0-9]{1,3})|#[xX]0{0,4}(?P<hex>[0-9a-fA-F]{2})|(?P<named>lt|gt|quot|apos|amp));"
+    rb"|\\{1,8}u00(?P<json>[0-9a-fA-F]{2})|\\{1,8}(?P<slash>[/\"'\\])|%(?:25){0,3}(?P<url>[0-9a-fA-F]{2})"
+)
+_CUT = re.compile(
+    rb"(?:" + _SIGN + rb"[#0-9a-zA-Z;]{0,20}|\\{1,8}(?:u(?:0(?:0[0-9a-fA-F]?)?)?)?|%(?:25){0,3}[0-9a-fA-F]?)\Z"
+)
+_CUT_LENGTH = 40
+_BREAK = frozenset(b" \t\r\n{}[],")  # no escape holds one of them
+
+
+class Secrets:
+    """Some secrets in all their forms. It has none, and is false, where they are too short.
+
+    shortest: secrets of fewer bytes are left alone.
+    forms: the texts that a secret makes where escapes of JSON are undone; of 16 bytes or more also in base64, by
+        itself or in the midst of something else.
+    pattern: finds them, and what mixes their escapes.
+    """
+
+    def __init__(self, secrets: Iterable[bytes], *, shortest: int = MIN_SECRET) -> None:
+        known = dict.fromkeys(secret.decode("latin-1") for secret in secrets if len(secret) >= shortest)
+        encoded = [core for text in known if len(text) >= MIN_SECRET_IN_TEXT for core in _base64_cores(text)]
+        self.forms = tuple(dict.fromkeys(form for text in known for form in _written(text))) + tuple(
+            dict.fromkeys(form for core in encoded for form in (core, _url_safe(core)))
+        )
+        self._cores = tuple(text.encode("latin-1") for text in (*known, *encoded))
+        patterns = [_pattern(text) for text in sorted(known, key=len, reverse=True)]
+        patterns += [_pattern(core, is_base64=True) for core in encoded]
+        self.pattern = re.compile("|".join(patterns))
+        self._pattern = re.compile("|".join(patterns).encode("latin-1"))
+        self._hints = tuple({_hint(core).encode() for core in (*known, *encoded)})
+        self._letters = frozenset(b"".join(form.encode("latin-1") for form in self.forms)) | frozenset(
+            b"\\%&#;0123456789abcdefABCDEFulxXmpqotgs"
+        )
+        self._alphabet = bytes(self._letters - _BREAK | (frozenset(b"".join(self._cores)) & _BREAK))
+        self._reach = 12 * max(map(len, self._cores), default=0)  # bytes that one of them can take
+
+    def __bool__(self) -> bool:
+        return bool(self._cores)
+
+    def may_hold(self, data: bytes) -> bool:
+        """Whether data may hold a secret. It costs next to nothing where it is not so."""
+        for hint in self._hints:
+            if hint in data:
+                return True
+        return b"%" in data or (b"\\" in data and b"\\u00" in data) or (b"&" in data and b"&#" in data)
+
+    def redact(self, data: bytes, mask: bytes = b"") -> bytes:
+        """The same with each secret replaced: by as many asterisks, so that a ``content-length`` stays true."""
+        if not self._cores or not self.may_hold(data):
+            return data
+        return self._pattern.sub((lambda _: mask) if mask else _cover, data)
+
+    def open_end(self, data: bytes) -> int:
+        """How many bytes at the end of data may be the beginning of a secret."""
+        tail = data[-self._reach :]
+        tail = tail[len(tail.rstrip(self._alphabet)) :]
+        if not tail:
+            return 0
+        cut = _CUT.search(tail, max(0, len(tail) - _CUT_LENGTH))
+        end = cut.start() if cut else len(tail)
+        letters, starts = _unescape(tail[:end])
+        both = (letters, letters.translate(_FROM_URL_SAFE))
+        held = len(tail) - end
+        for core in self._cores:
+            for size in range(min(len(core) - 1, len(letters)), 0, -1):
+                if any(each.endswith(core[:size]) for each in both):
+                    held = max(held, len(tail) - starts[len(letters) - size])
+                    break
+        return held
+
+
+@lru_cache(maxsize=64)
+def known_secrets(secrets: tuple[bytes, ...], shortest: int = MIN_SECRET) -> Secrets:
+    """One object for all requests that carry the same secrets."""
+    return Secrets(secrets, shortest=shortest)
+
+
+def header_secrets(headers: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
+    """The secrets in headers that carry some by their name: every part of a cookie or of a Digest is one."""
+    found: list[bytes] = []
+    for name, value in headers:
+        if _CREDENTIAL.search(name):
+            found += _parts(value)
+    return list(dict.fromkeys(found))
+
+
+def _parts(value: bytes) -> list[bytes]:
+    scheme, _, rest = value.strip().rpartition(b" ")
+    if b"=" not in value.rstrip(b"=") and b";" not in value and b"," not in value:  # a token, perhaps after a scheme
+        parts = [rest]
+        if scheme.lower() == b"basic":
+            with suppress(ValueError):
+                parts += base64.b64decode(rest, validate=True).partition(b":")[::2]
+        return [part for part in parts if len(part) >= MIN_SECRET]
+    parts = []
+    for field in _FIELD.finditer(value):
+        if (field["name"] or b"").lower() not in _PUBLIC:
+            parts.append((field["quoted"] or field["plain"] or b"").strip())
+    return [part for part in parts if len(part) >= _MIN_PART]
+
+
+_CREDENTIAL = re.compile(rb"(?i)key|token|secret|auth|passw|credential|cookie|signature|session")
+_FIELD = re.compile(rb"(?:(?P<name>[^=;,\s\"]{1,100})=)?(?:\"(?P<quoted>[^\"]*)\"|(?P<plain>[^;,\s\"]+))")
+_PUBLIC = frozenset((b"realm", b"uri", b"algorithm", b"qop", b"username", b"path", b"domain", b"expires", b"max-age"))
+_MIN_PART = 8  # bytes; a word such as "auth" in one of several parts would be taken out of every message
+
+_FROM_URL_SAFE = bytes.maketrans(b"-_", b"+/")
+_TO_URL_SAFE = str.maketrans("+/", "-_")
+
+
+def _url_safe(text: str) -> str:
+    return text.translate(_TO_URL_SAFE)
+
+
+def _cover(found: re.Match[bytes]) -> bytes:
+    return b"*" * len(found[0])
+
+
+def _base64_cores(text: str) -> list[str]:
+    """What stands for the text in base64 wherever it begins among the three bytes of a group."""
+    data = text.encode("latin-1")
+    cores = []
+    for before in range(3):
+        written = base64.b64encode(b"\0" * before + data).decode().rstrip("=")
+        whole = (before + len(data)) // 3 * 4  # of the last group a part depends on what follows
+        cores.append(written[-(-before * 8 // 6) : whole] if before else written[:whole])
+    return cores
+
+
+def _written(text: str) -> list[str]:
+    """The text as it may stand in a string of JSON whose own escapes are undone."""
+    urls = [quote(text, safe=""), "".join(f"%{ord(char):02x}" for char in text)]
+    pages = [html.escape(text), "".join(f"&#{ord(char)};" for char in text)]
+    inner = [re.sub(r'([/"\\])', r"\\\1", text), "".join(f"\\u{ord(char):04x}" for char in text)]
+    return [text, *urls, *pages, *inner]
+
+
+def _hint(text: str) -> str:
+    """The longest part of a secret that stands there as it is in every form but one that escapes everything."""
+    return max(_PLAIN.findall(text), key=len, default="")
+
+
+def _pattern(text: str, *, is_base64: bool = False) -> str:
+    return "".join(_letter(char, is_base64) for char in text)
+
+
+def _letter(char: str, is_base64: bool) -> str:
+    """A pattern for one character in all the ways in which it may be written."""
+    if is_base64 and char in "+/":
+        return f"(?:{_letter(char, False)}|{'-' if char == '+' else '_'})"
+    code = "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in f"{ord(char):02x}")
+    ways = [
+        re.escape(char),
+        rf"{_SLASHES}u00{code}",
+        rf"%(?:25){{0,3}}{code}",
+        rf"{_AMPERSAND}(?:amp;){{0,2}}\#(?:0{{0,4}}{ord(char)}|[xX]0{{0,4}}{code});",
+    ]
+    if char in "/\"'\\":
+        ways.append(_SLASHES + re.escape(char))
+    if char in _NAMED:
+        ways.append(f"{_AMPERSAND}(?:amp;){{0,2}}{_NAMED[char]};")
+    if char == "&":
+        ways.reverse()  # the entity, where it is one
+    return f"(?:{'|'.join(ways)})"
+
+
+def _unescape(data: bytes) -> tuple[bytes, list[int]]:
+    """The characters that some bytes stand for, and where each begins."""
+    letters = bytearray()
+    starts: list[int] = []
+    at = 0
+    for found in _ESCAPED.finditer(data):
+        starts.extend(range(at, found.start()))
+        letters += data[at : found.start()]
+        starts.append(found.start())
+        letters.append(_character(found))
+        at = found.end()
+    starts.extend(range(at, len(data)))
+    return bytes(letters + data[at:]), starts
+
+
+def _character(found: re.Match[bytes]) -> int:
+    kind, value = found.lastgroup, found[found.lastgroup or 0]
+    match kind:
+        case "decimal":
+            return int(value) & 0xFF
+        case "slash":
+            return value[0]
+        case "named":
+            return ord(html.unescape(f"&{value.decode()};"))
+        case _:
+            return int(value, 16)
