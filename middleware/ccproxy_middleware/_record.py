@@ -4,6 +4,7 @@ The record travels in the scope as ``ccproxy.record``. The outermost observer ma
 times; every other layer asks :func:`get_record` and writes its facts if somebody wants them.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter, time
@@ -13,6 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ._asgi import get_header
 from ._errors import ApiError, StreamAborted, error_type, request_id
+
+logger = logging.getLogger("ccproxy")
 
 Outcome = Literal["complete", "aborted", "disconnected", "failed"]
 """How an exchange ended: the answer went out whole, was broken off after its start, the client left, or a bug."""
@@ -60,8 +63,14 @@ class Record:
 
     @property
     def decisions(self) -> list[str]:
-        """What a converter has left out or changed of the request, and why; made when somebody asks."""
-        return self.explain() if self.explain is not None else []
+        """What a converter has left out or changed of the request, and why; made when somebody asks. Never raises."""
+        if self.explain is None:
+            return []
+        try:
+            return self.explain()
+        except Exception:
+            logger.exception("a bug in the proxy: the decisions of an exchange can't be told (%s)", self.request_id)
+            return ["the decisions can't be told: a bug, whose traceback is in the log"]
 
     def fail(self, error: ApiError) -> None:
         """Note what the client is told of a failure."""
@@ -85,7 +94,8 @@ async def observe(
 ) -> None:
     """Call the app, and ``observer`` with the record when the exchange is over, however it ends.
 
-    ``on_start`` gets the record when the answer starts, if it ever does.
+    ``on_start`` gets the record when the answer starts, if it ever does. An observer that fails is logged, and
+    neither changes the answer nor keeps another observer from being called.
     """
     starts = [] if on_start is None else [on_start]
     record = get_record(scope)
@@ -121,8 +131,18 @@ async def observe(
         record.duration = perf_counter() - record.started
         record.outcome = record.outcome or "disconnected"
         _settle_error(record)
-        for observer in record.observers:
+        observers = [*record.observers]
+        record.observers.clear()  # they may hold what holds the record: the exchange is to be freed without a collector
+        record.start_observers.clear()
+        _call_each(observers, record)
+
+
+def _call_each(observers: list[Callable[[Record], None]], record: Record) -> None:
+    for observer in observers:
+        try:
             observer(record)
+        except Exception:
+            logger.exception("a bug in the proxy: an observer of exchanges has failed (%s)", record.request_id)
 
 
 def _note_start(record: Record, message: Message) -> None:
@@ -132,8 +152,7 @@ def _note_start(record: Record, message: Message) -> None:
     error = message.get("ccproxy.error")
     if error is not None:
         record.fail(error)
-    for observer in record.start_observers:
-        observer(record)
+    _call_each(record.start_observers, record)
 
 
 def _settle_error(record: Record) -> None:
