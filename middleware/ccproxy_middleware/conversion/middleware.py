@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import anyio
-import anyio.to_thread
 from orjson import JSONEncodeError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -36,7 +35,8 @@ from . import catalogue
 from .corrections import LearnedProfiles
 from .counting import TokenCounter
 from .decisions import explain
-from .documents import DocumentToRead, may_read
+from .document_reader import DocumentReader
+from .documents import DocumentToRead
 from .errors import error_from_response
 from .exchange import Exchange, StreamExchange
 from .profiles import resolve_profile
@@ -81,6 +81,7 @@ class FormatConversionMiddleware:
         self._count_tokens = TokenCounter()
         self._profiles = LearnedProfiles(self._profile)
         self._tool_converter = ToolConverter()
+        self._documents = DocumentReader()
         self._told_of_clamp = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -204,14 +205,10 @@ class FormatConversionMiddleware:
             except (JSONEncodeError, RecursionError):
                 raise nested_too_deeply() from None
 
-        inside = may_read.set(False)
         try:
             return convert()
         except DocumentToRead:
-            pass
-        finally:
-            may_read.reset(inside)
-        return await anyio.to_thread.run_sync(convert)
+            return await self._documents.convert(convert)
 
     def _record(self, scope: Scope, data: Any) -> Record | None:
         """Note what is known of a request before it is converted, which may fail."""
