@@ -90,8 +90,6 @@ class Documents:
 
     def text(self, data: str) -> Reading:
         """What is known of a PDF in base64; one that isn't known is ``unread`` then."""
-        if not _may_be_pdf(data):
-            return Unreadable.NO_TEXT
         digest = hashlib.blake2b(data.encode("ascii"), digest_size=16).digest()
         reading = self._read.get(digest) or self._readings.get(digest)
         if reading is None:
@@ -109,6 +107,8 @@ def pdf_text(data: str) -> Reading:
 
     It takes a while even where the text is known: call it in a worker thread.
     """
+    if not _may_be_pdf(data):
+        return Unreadable.NO_TEXT
     documents = _documents.get()
     if documents is None:
         raise DocumentToRead
