@@ -25,6 +25,7 @@ _LONG = (163.84, 327.68, 655.36)  # beyond OpenTelemetry's: the long answers of 
 _FIRST_TOKEN = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 _LATE = (20.0, 40.0, 80.0)  # beyond it too: models that think, or have to be loaded
 _TOKENS = tuple(float(4**n) for n in range(14))
+_MAX_COUNT = 2**53
 _CHAT = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "tier")
 _KINDS = {
     "input": "input_tokens",
@@ -189,4 +190,5 @@ def _shared() -> Instruments:
 
 
 def _count(value: object) -> int:
-    return value if isinstance(value, int) and value > 0 else 0
+    """A number of tokens as a provider has told it: any that a float can't hold is none."""
+    return value if isinstance(value, int) and 0 < value < _MAX_COUNT else 0

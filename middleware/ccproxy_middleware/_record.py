@@ -5,7 +5,7 @@ times; every other layer asks :func:`get_record` and writes its facts if somebod
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter, time
 from typing import Any, Literal
@@ -63,14 +63,14 @@ class Record:
 
     @property
     def decisions(self) -> list[str]:
-        """What a converter has left out or changed of the request, and why; made when somebody asks."""
+        """What a converter has left out or changed of the request, and why; made when somebody asks. Never raises."""
         if self.explain is None:
             return []
         try:
             return self.explain()
         except Exception:
-            logger.exception("the decisions for %s can't be told", self.request_id)
-            return []
+            logger.exception("a bug in the proxy: the decisions of an exchange can't be told (%s)", self.request_id)
+            return ["the decisions can't be told: a bug, whose traceback is in the log"]
 
     def fail(self, error: ApiError) -> None:
         """Note what the client is told of a failure."""
@@ -94,7 +94,8 @@ async def observe(
 ) -> None:
     """Call the app, and ``observer`` with the record when the exchange is over, however it ends.
 
-    ``on_start`` gets the record when the answer starts, if it ever does.
+    ``on_start`` gets the record when the answer starts, if it ever does. An observer that fails is logged, and
+    neither changes the answer nor keeps another observer from being called.
     """
     starts = [] if on_start is None else [on_start]
     record = get_record(scope)
@@ -130,16 +131,18 @@ async def observe(
         record.duration = perf_counter() - record.started
         record.outcome = record.outcome or "disconnected"
         _settle_error(record)
-        _tell(record.observers, record)
+        observers = [*record.observers]
+        record.observers.clear()  # they may hold what holds the record: the exchange is to be freed without a collector
+        record.start_observers.clear()
+        _call_each(observers, record)
 
 
-def _tell(observers: Iterable[Callable[[Record], None]], record: Record) -> None:
-    """Call each observer; one that fails is logged, and keeps nothing from the others."""
+def _call_each(observers: list[Callable[[Record], None]], record: Record) -> None:
     for observer in observers:
         try:
             observer(record)
         except Exception:
-            logger.exception("an observer of %s has failed", record.request_id)
+            logger.exception("a bug in the proxy: an observer of exchanges has failed (%s)", record.request_id)
 
 
 def _note_start(record: Record, message: Message) -> None:
@@ -149,7 +152,7 @@ def _note_start(record: Record, message: Message) -> None:
     error = message.get("ccproxy.error")
     if error is not None:
         record.fail(error)
-    _tell(record.start_observers, record)
+    _call_each(record.start_observers, record)
 
 
 def _settle_error(record: Record) -> None:

@@ -65,7 +65,7 @@ class MetricsMiddleware:
 
         def start(record: Record) -> None:
             nonlocal streams
-            if record.stream and record.status == 200:
+            if record.stream and record.status == 200 and not streams:
                 streams = True
                 instruments.begin_stream()
 

@@ -163,3 +163,28 @@ def test_every_request_can_be_explained(case: dict[str, Any]) -> None:
     data = case["anthropic_request"]
     request = convert_request(data, resolve_profile(case["profile"]["base"], case["profile"]["overrides"]))
     assert all(isinstance(line, str) and len(line) < 800 for line in explain(data, request))
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"messages": [said(), said({"type": "mcp_tool_result", "content": ["x", 1, None]}, role="assistant"), said()]},
+        {"messages": [said(), said({"type": "fallback", "content": [[["x"]]]}, role="assistant"), said()]},
+        {"tools": [{"type": "web_search_20250305", "name": ["no", "name"]}]},
+        {"tools": [{"type": "web_search_20250305", "name": {"no": "name"}}, TOOL]},
+    ],
+)
+def test_what_nobody_has_looked_at_is_explained_too(request_: dict[str, Any]) -> None:
+    assert explained(request_, server_tools="drop")
+
+
+def test_blocks_of_any_depth_are_explained() -> None:
+    block: dict[str, Any] = {"type": "mcp_tool_result"}
+    for _ in range(5_000):
+        block = {"type": "mcp_tool_result", "content": [block]}
+    told = explained({"messages": [said(), said(block, role="assistant"), said()]})
+    assert told == ["5001 blocks are left out: made by Anthropic's servers"]
+
+
+def test_tools_that_extra_body_has_put_there_are_no_functions() -> None:
+    explained({"tools": [TOOL]}, extra_body={"tools": [{"type": "web_search"}]})

@@ -6,11 +6,18 @@ from typing import Any
 import pytest
 
 from ccproxy_middleware._json import dumps
-from ccproxy_middleware.conversion.profiles import PROFILES, resolve_profile
-from ccproxy_middleware.conversion.request import convert_request
+from ccproxy_middleware.conversion.document_reader import DocumentReader
+from ccproxy_middleware.conversion.profiles import PROFILES, Profile, resolve_profile
+from ccproxy_middleware.conversion.request import ConvertedRequest, convert_request
 from support.conversation import recorded, turns
 
+pytestmark = pytest.mark.anyio
 TURNS = 12
+READER = DocumentReader()
+
+
+async def converted(request: dict[str, Any], profile: Profile) -> ConvertedRequest:
+    return await READER.convert(lambda: convert_request(request, profile))
 
 
 def without_marks(value: Any) -> Any:
@@ -35,12 +42,12 @@ def without_marks(value: Any) -> Any:
     ],
     ids=str,
 )
-def test_prefix_is_the_same_bytes_when_the_conversation_goes_on(provider: str, options: dict[str, Any]) -> None:
+async def test_prefix_is_the_same_bytes_when_the_conversation_goes_on(provider: str, options: dict[str, Any]) -> None:
     profile = resolve_profile(provider, options)
     before: list[bytes] = []
     tools: set[bytes] = set()
     for turn in turns():
-        body = without_marks(convert_request(turn, profile).body)
+        body = without_marks((await converted(turn, profile)).body)
         messages = [dumps(message) for message in body["messages"]]
         assert messages[: len(before)] == before
         assert len(messages) > len(before)
@@ -58,9 +65,9 @@ def test_conversation_is_long_and_varied() -> None:
     assert all(json.dumps(r).count('"cache_control"') == 3 for r in requests)
 
 
-def test_cache_key_is_the_sessions() -> None:
+async def test_cache_key_is_the_sessions() -> None:
     profile = resolve_profile("generic", {"prompt_cache_key": True})
-    keys = {convert_request(turn, profile).body["prompt_cache_key"] for turn in turns()}
+    keys = {(await converted(turn, profile)).body["prompt_cache_key"] for turn in turns()}
     assert len(keys) == 1
-    other = convert_request(recorded("tool-parallel-next"), profile).body["prompt_cache_key"]
+    other = (await converted(recorded("tool-parallel-next"), profile)).body["prompt_cache_key"]
     assert other not in keys

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ccproxy.settings import Settings
 from ccproxy_middleware import MetricsMiddleware, ModelMappingMiddleware
 from ccproxy_middleware._errors import ApiError, StreamAborted
+from ccproxy_middleware._record import get_record
 from support.asgi import Answer, Inner, call, http_scope
 from support.boosted import EXECUTOR, READ, boosted
 from support.process import started
@@ -291,6 +292,75 @@ async def test_foreign_app_is_counted_alone() -> None:
     assert page.value("ccproxy_errors_total", type="invalid_request_error") == 1
     assert page.value("gen_ai_server_time_to_first_token_seconds_count", gen_ai_provider_name="unknown") == 1
     assert page.value("ccproxy_active_streams") == 0
+
+
+def observers_that_fail(scope: Scope) -> None:
+    """What a bug in another observer would do."""
+
+    def fail(*_: Any) -> Any:
+        raise ValueError("a bug in an observer")
+
+    record = scope["ccproxy.record"]
+    record.start_observers.insert(0, fail)
+    record.observers.insert(0, fail)
+    record.explain = fail
+
+
+@pytest.mark.parametrize("starts", [1, 2])
+async def test_exchange_is_counted_when_other_observers_fail(starts: int, caplog: pytest.LogCaptureFixture) -> None:
+    async def inner(scope: Scope, receive: Receive, send: Send) -> None:
+        observers_that_fail(scope)
+        headers = [(b"content-type", b"text/event-stream")]
+        for _ in range(starts):  # a foreign app may be wrong about that too
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"data: {}\n\n"})
+        record = get_record(scope)
+        assert record is not None
+        assert record.decisions == ["the decisions can't be told: a bug, whose traceback is in the log"]
+
+    app = MetricsMiddleware(inner)
+    assert (await call(app, http_scope("POST", "/v1/messages"))).complete
+    page = await scraped(app)
+    assert page.value("ccproxy_requests_total", outcome="complete") == 1
+    assert page.value("ccproxy_active_streams") == 0
+    assert caplog.text.count("ValueError: a bug in an observer") == 2 + starts
+
+
+async def test_failure_of_the_app_is_told_when_observers_fail_too() -> None:
+    async def inner(scope: Scope, receive: Receive, send: Send) -> None:
+        observers_that_fail(scope)
+        raise StreamAborted("", ApiError(504, "timeout_error", "late"))
+
+    app = MetricsMiddleware(inner)
+    with pytest.raises(StreamAborted):
+        await call(app, http_scope("POST", "/v1/messages"))
+    assert (await scraped(app)).value("ccproxy_errors_total", type="timeout_error") == 1
+
+
+@pytest.mark.parametrize("tokens", [10**400, -1, 1.5, "7", None, 2**63])
+async def test_usage_that_is_no_number_of_tokens_is_not_counted(tokens: Any) -> None:
+    async def inner(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["ccproxy.record"].usage = {"input_tokens": tokens, "output_tokens": 3}
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    app = MetricsMiddleware(inner)
+    await call(app, http_scope("POST", "/v1/messages"))
+    page = await scraped(app)
+    assert page.value("ccproxy_tokens_total", kind="output") == 3
+    assert page.value("ccproxy_tokens_total", kind="input") == 0
+
+
+def test_odd_blocks_are_counted_where_their_decisions_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    odd = {"type": "mcp_tool_result", "content": ["plain"]}
+    answered = {"role": "assistant", "content": [{"type": "text", "text": "y"}, odd]}
+    messages = [MESSAGE["messages"][0], answered, MESSAGE["messages"][0]]  # type: ignore[index]
+    with caplog.at_level("DEBUG", "ccproxy"), proxied(ScriptedProvider(), inspector=True) as url:
+        assert post(url, stream=True, messages=messages).status_code == 200
+        page = scrape(url)
+    assert page.value("ccproxy_requests_total", route="messages", outcome="complete") == 1
+    assert page.value("ccproxy_active_streams") == 0
+    assert "1 block is left out" in caplog.text
 
 
 async def test_other_scopes_pass() -> None:

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from support.outcomes import CLIENT_KEY, Answered, Broken, Outcome, Refused, is_like, seen_on_the_wire
+from support.pdfs import base64_of, children, slow
 from support.process import Running, started, wait_until
 from support.provider import Reply, ScriptedProvider
 from support.proxied import PROVIDER_KEY
@@ -39,6 +40,7 @@ CUT = Expected(
     Refused(529, "overloaded_error", "this proxy is shutting down"),
     Broken("overloaded_error", "this proxy is shutting down", text="H"),
 )
+UNREAD = Expected(CUT.json, CUT.json)
 
 
 def rows() -> list[Row]:
@@ -52,6 +54,7 @@ def rows() -> list[Row]:
                 "test_answers_finish_when_terminated",
             ),
             ("SIGTERM; the answer outlasts SHUTDOWN_TIMEOUT", CUT, "test_answers_are_cut_when_the_grace_is_over"),
+            ("SIGTERM; a PDF takes longer to read than SHUTDOWN_TIMEOUT", UNREAD, "test_reading_ends_with_the_process"),
             ("another worker of gunicorn is killed", WHOLE, "test_nobody_notices_when_another_worker_is_killed"),
             ("gunicorn takes a new configuration", WHOLE, "test_answers_go_on_when_the_configuration_changes"),
             ("gunicorn is given a bad configuration", WHOLE, "test_answers_go_on_when_the_configuration_changes"),
@@ -140,6 +143,27 @@ def test_answers_are_cut_when_the_grace_is_over(way: str, tmp_path: Path, gate: 
         clients.check(CUT)
         assert '"type":"overloaded_error"' in openai.result(30)
     assert len(provider.disconnects) == 3
+    assert "Traceback" not in proxy.output.read_text()
+
+
+@pytest.mark.parametrize("way", ["cc-boost", "gunicorn"])
+def test_reading_ends_with_the_process(way: str, tmp_path: Path) -> None:
+    source = {"type": "base64", "media_type": "application/pdf", "data": base64_of(slow())}
+    messages = [{"role": "user", "content": [{"type": "document", "source": source}]}]
+    variables = {**KEYS, "PROVIDER": "ollama", "SHUTDOWN_TIMEOUT": "1", "WEB_CONCURRENCY": "1"}
+    with (
+        serve(ScriptedProvider()) as server,
+        started(way, tmp_path, server.url, **variables) as proxy,
+        ThreadPoolExecutor(2) as threads,
+    ):
+        worker = proxy.process.pid if way == "cc-boost" else workers(proxy)[0]
+        ask = partial(seen_on_the_wire, proxy.url, MODEL, messages=messages)
+        clients = Clients(*(threads.submit(ask, stream) for stream in (False, True)))
+        wait_until(lambda: len(children(worker)) == 2, proxy)
+        readers = children(worker)
+        assert proxy.terminate() == 0
+        clients.check(UNREAD)
+        assert not [number for number in readers if Path(f"/proc/{number}").exists()]
     assert "Traceback" not in proxy.output.read_text()
 
 

@@ -2,7 +2,7 @@
 
 import json
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -116,9 +116,9 @@ def _dechunk(file: Any) -> tuple[bytes, bool]:
     return bytes(body), False
 
 
-def seen_on_the_wire(url: str, model: str, stream: bool) -> Outcome:
+def seen_on_the_wire(url: str, model: str, stream: bool, messages: Sequence[Any] = HELLO) -> Outcome:
     """What a client sees that reads the socket. Raises AssertionError for what no client should see."""
-    got = post(url, {"model": model, "max_tokens": 100, "stream": stream, "messages": HELLO})
+    got = post(url, {"model": model, "max_tokens": 100, "stream": stream, "messages": messages})
     assert got.headers["request-id"].startswith("req_")
     if got.status != 200:
         assert got.complete, "an error without its end"

@@ -9,14 +9,13 @@ from typing import Any
 from .._errors import ApiError, invalid_request
 from .._json import dumps
 from .checks import expect, optional, required
-from .documents import pdf_text
+from .documents import Unreadable, pdf_text
 from .profiles import Profile
 from .turns import Block, is_blank, read_blocks
 
 Part = dict[str, Any]
 
 NO_VISION = "[image omitted: this model does not accept images]"
-NO_PDF_TEXT = "[document omitted: no text could be read from it]"
 NO_OUTPUT = "(no output)"
 
 
@@ -180,7 +179,9 @@ def _pdf(block: Block, source: dict[str, Any], profile: Profile) -> list[Part]:
         file = {"filename": f"{title}.pdf", "file_data": f"data:application/pdf;base64,{data}"}
         return [{"type": "file", "file": file}]
     text = pdf_text(data)
-    return [text_part(NO_PDF_TEXT)] if text is None else _wrapped(block, [text_part(text)])
+    if isinstance(text, Unreadable):
+        return [text_part(f"[document omitted: {text.value}]")]
+    return _wrapped(block, [text_part(text)])
 
 
 def _wrapped(block: Block, parts: list[Part]) -> list[Part]:

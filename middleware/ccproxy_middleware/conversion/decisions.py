@@ -86,13 +86,15 @@ def _reasoning_switches(profile: Profile) -> str:
 
 def _tools(data: Mapping[str, Any], request: ConvertedRequest) -> Iterator[str]:
     context = request.context
-    sent = {tool["function"]["name"]: tool["function"] for tool in request.body.get("tools", ())}
+    functions = [tool["function"] for tool in request.body.get("tools", ()) if "function" in tool]
+    sent = {function["name"]: function for function in functions}
     for upstream, name in context.tool_names.items():
         if upstream != name:
             yield f"tool {_short(name)} is called {upstream}: tool_name_max is {context.profile.tool_name_max}"
     upstream_names = {name: upstream for upstream, name in context.tool_names.items()}
     for tool in data.get("tools") or ():
-        name = tool.get("name")
+        given = tool.get("name")
+        name = given if isinstance(given, str) else ""  # of a tool that is left out nobody has looked at it
         function = sent.get(upstream_names.get(name, ""))
         if function is None:
             yield f"tool {_short(name or tool.get('type'))} is left out: {_absence(tool)}"
@@ -154,12 +156,13 @@ def _messages(data: Mapping[str, Any], body: Mapping[str, Any], profile: Profile
 
 
 def _blocks(contents: list[Any]) -> Iterator[dict[str, Any]]:
-    """All blocks of these contents, those in tool results included."""
-    for content in contents:
-        for block in content if isinstance(content, list) else ():
-            if isinstance(block, dict):
-                yield block
-                yield from _blocks([block.get("content")])
+    """All blocks of these contents, those in tool results included. What a client has put there instead is none."""
+    waiting = contents
+    while waiting:
+        blocks = [block for content in waiting if isinstance(content, list) for block in content]
+        blocks = [block for block in blocks if isinstance(block, dict)]
+        yield from blocks
+        waiting = [block.get("content") for block in blocks]
 
 
 def _are(number: int, things: str) -> str:

@@ -1,65 +1,118 @@
-"""PDF documents: the text for providers that take none, and the number of pages."""
+"""PDF documents: the text for providers that take none, and the number of pages.
+
+A converter asks for a text by :func:`pdf_text`. It gets what is known; what isn't, the layer reads in between, and
+converts again.
+"""
 
 import base64
 import binascii
 import hashlib
-import io
-import logging
 import re
+import sys
 import threading
-import time
 from collections import OrderedDict
+from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any
+from enum import Enum
+from typing import TypeVar
 
-from .._json import replace_surrogates
+T = TypeVar("T")
 
-MAX_CHARACTERS = 200_000
-"""Longest text of one document."""
-
-_MAX_PAGES = 1000
-_MAX_SECONDS = 20.0
-_REMEMBERED = 16
+_HEAD = 1368  # characters of base64 for the first 1024 bytes, where a PDF must say that it is one
+_REMEMBERED_BYTES = 16 * 1024 * 1024
+_COST = 200  # bytes that Python takes for keeping a reading, about
 
 _PAGE = re.compile(rb"/Type\s{0,8}/Page(?![A-Za-z])")
 
-_texts: OrderedDict[bytes, str | None] = OrderedDict()
-_lock = threading.Lock()
+
+class Unreadable(Enum):
+    """Why a document has no text, in the words of the note that stands for it."""
+
+    NO_TEXT = "no text could be read from it"
+    TOO_COSTLY = "to read it takes too much time or memory"
 
 
-may_read: ContextVar[bool] = ContextVar("may_read", default=True)
-"""Whether :func:`pdf_text` may take its time. An event loop sets it to False, and calls again in a thread."""
+Reading = str | Unreadable
 
 
 class DocumentToRead(Exception):
-    """There is a document to be read where that takes too long."""
+    """There is a document whose text is asked for, and no :class:`Documents` to ask."""
 
 
-def pdf_text(data: bytes | str) -> str | None:
-    """The text of a PDF (its bytes, or their base64), or None if none could be read.
+class Readings:
+    """What was read last, by the document's digest: clients send a document again in every turn.
 
-    None means: damaged, encrypted, scanned, not a PDF, or pypdf is not installed. Text over MAX_CHARACTERS,
-    many pages and slow documents are cut, with a line that says so. Call it in a worker thread: it blocks for
-    as long as pypdf takes. A document that was read before is found by its digest, since clients send it again
-    in every turn. Raises DocumentToRead where it may not block.
+    It must read the same in every turn too, since the provider's prompt cache goes by that. Bounded in bytes.
     """
-    if not may_read.get():
+
+    def __init__(self, max_bytes: int = _REMEMBERED_BYTES) -> None:
+        self.max_bytes = max_bytes
+        self.size = 0
+        self._readings: OrderedDict[bytes, Reading] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, digest: bytes) -> Reading | None:
+        """What was read of this document, if it is still known."""
+        with self._lock:
+            if digest in self._readings:
+                self._readings.move_to_end(digest)
+            return self._readings.get(digest)
+
+    def put(self, digest: bytes, reading: Reading) -> None:
+        """Remember what was read, if need be instead of what was not asked for the longest."""
+        with self._lock:
+            self.size += _size(reading) - _size(self._readings.pop(digest, None))
+            self._readings[digest] = reading
+            while self.size > self.max_bytes:
+                self.size -= _size(self._readings.popitem(last=False)[1])
+
+
+class Documents:
+    """The documents of one request. ``unread``: those that were asked for and aren't known, by their digests."""
+
+    def __init__(self, readings: Readings) -> None:
+        self.unread: dict[bytes, str] = {}
+        self._readings = readings
+        self._read: dict[bytes, Reading] = {}
+
+    def during(self, convert: Callable[[], T]) -> T:
+        """Call ``convert``, in which :func:`pdf_text` asks these documents."""
+        token = _documents.set(self)
+        try:
+            return convert()
+        finally:
+            _documents.reset(token)
+
+    def tell(self, digest: bytes, reading: Reading) -> None:
+        """A document has been read."""
+        self._read[digest] = reading
+        del self.unread[digest]
+
+    def text(self, data: str) -> Reading:
+        """What is known of a PDF in base64; one that isn't known is ``unread`` then."""
+        digest = hashlib.blake2b(data.encode("ascii"), digest_size=16).digest()
+        reading = self._read.get(digest) or self._readings.get(digest)
+        if reading is None:
+            self.unread[digest] = data
+            return Unreadable.NO_TEXT
+        self._read[digest] = reading
+        return reading
+
+
+_documents: ContextVar[Documents | None] = ContextVar("documents", default=None)
+
+
+def pdf_text(data: str) -> Reading:
+    """The text of a PDF in base64, or why there is none. Raises DocumentToRead where there is nobody to ask.
+
+    It takes a while even where the text is known: call it in a worker thread.
+    """
+    if not _may_be_pdf(data):
+        return Unreadable.NO_TEXT
+    documents = _documents.get()
+    if documents is None:
         raise DocumentToRead
-    try:
-        pdf = base64.b64decode(data) if isinstance(data, str) else data
-    except (binascii.Error, ValueError):
-        return None
-    digest = hashlib.blake2b(pdf, digest_size=16).digest()
-    with _lock:
-        if digest in _texts:
-            _texts.move_to_end(digest)
-            return _texts[digest]
-    text = _extract(pdf)
-    with _lock:
-        _texts[digest] = text
-        while len(_texts) > _REMEMBERED:
-            _texts.popitem(last=False)
-    return text
+    return documents.text(data)
 
 
 def pdf_pages(data: str) -> int:
@@ -74,42 +127,16 @@ def pdf_pages(data: str) -> int:
         return 1
 
 
-def _extract(pdf: bytes) -> str | None:
-    if b"%PDF-" not in pdf[:1024]:
-        return None
+def _may_be_pdf(data: str) -> bool:
+    if not data.isascii():
+        return False
     try:
-        import pypdf
-    except ImportError:
-        return None
-    # It warns of every flaw of a file, which is the file's business.
-    logging.getLogger("pypdf").setLevel(logging.CRITICAL)
-    if b"startxref" not in pdf[-2048:]:  # where it points to nothing, pypdf looks for the objects itself
-        pdf += b"\nstartxref\n0\n%%EOF\n"
-    try:
-        reader = pypdf.PdfReader(io.BytesIO(pdf))
-        text = _read_pages(reader)
-    except Exception:  # hostile files raise about anything
-        return None
-    return text if text.strip() else None
+        return b"%PDF-" in base64.b64decode(data[:_HEAD])
+    except binascii.Error:  # what is no base64 in between may have moved the rest
+        return len(data) > _HEAD
 
 
-def _read_pages(reader: Any) -> str:
-    """The pages' texts, until one of the limits."""
-    deadline = time.monotonic() + _MAX_SECONDS
-    pages = len(reader.pages)
-    texts: list[str] = []
-    size = 0
-    for number in range(pages):
-        if number >= _MAX_PAGES or time.monotonic() > deadline:
-            return _join(texts) + f"\n\n[cut here: {number} of {pages} pages were read]" if size else ""
-        text = replace_surrogates(reader.pages[number].extract_text()).replace("\0", "").strip()
-        if text:
-            texts.append(text)
-            size += len(text) + 2
-        if size > MAX_CHARACTERS:
-            return _join(texts)[:MAX_CHARACTERS] + f"\n\n[cut here, on page {number + 1} of {pages}]"
-    return _join(texts)
-
-
-def _join(texts: list[str]) -> str:
-    return "\n\n".join(texts)
+def _size(reading: Reading | None) -> int:
+    if reading is None:
+        return 0
+    return _COST + (sys.getsizeof(reading) if isinstance(reading, str) else 0)

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import anyio
-import anyio.to_thread
 from orjson import JSONEncodeError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -35,7 +34,8 @@ from . import catalogue
 from .corrections import Correction, what_helped
 from .counting import TokenCounter
 from .decisions import explain
-from .documents import DocumentToRead, may_read
+from .document_reader import DocumentReader
+from .documents import DocumentToRead
 from .errors import error_from_response
 from .exchange import Exchange, StreamExchange
 from .incoming import check_depth, check_json, session_id, takes_long
@@ -89,6 +89,7 @@ class FormatConversionMiddleware:
         self._count_tokens = TokenCounter()
         self._profiles = LearnedProfiles(self._profile)
         self._tool_converter = ToolConverter()
+        self._documents = DocumentReader()
         self._told_of_clamp = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -220,15 +221,10 @@ class FormatConversionMiddleware:
             except (JSONEncodeError, RecursionError):
                 raise nested_too_deeply() from None
 
-        if not takes_long(body):
-            inside = may_read.set(False)
-            try:
-                return convert()
-            except DocumentToRead:
-                pass
-            finally:
-                may_read.reset(inside)
-        return await anyio.to_thread.run_sync(convert)
+        try:
+            return await anyio.to_thread.run_sync(convert) if takes_long(body) else convert()
+        except DocumentToRead:
+            return await self._documents.convert(convert)
 
     def _record(self, scope: Scope, data: Any) -> Record | None:
         """Note what is known of a request before it is converted, which may fail."""

@@ -1,0 +1,92 @@
+"""Reads the text of a PDF: a program, not a module, since pypdf can be stopped and limited in no other way.
+
+Usage: ``python -I -S pdf_program.py SECONDS BYTES PATH...``: what it may take of the processor and of memory, and
+where pypdf may be found. Base64 on standard input, the text in UTF-8 on standard output. Exit code 0, or one of
+those below. It imports nothing of this package, so that it starts in a tenth of a second.
+"""
+
+import base64
+import binascii
+import io
+import logging
+import os
+import signal
+import sys
+from contextlib import suppress
+from typing import Any
+
+NO_TEXT = 3
+OUT_OF_MEMORY = 4
+
+MAX_CHARACTERS = 200_000
+MAX_PAGES = 1000
+
+
+def main(seconds: int, memory: int, path: list[str]) -> int:
+    """Read standard input, write standard output, and return the exit code."""
+    limit(seconds, memory)
+    sys.path += path  # behind Python's own modules
+    out, sys.stdout = sys.stdout, sys.stderr  # whatever is printed on the way is no text of the document
+    logging.disable()  # pypdf warns of every flaw of a file, which is the file's business
+    import pypdf
+
+    try:
+        text = read(pypdf, base64.b64decode(sys.stdin.buffer.read()))
+    except MemoryError:
+        return OUT_OF_MEMORY
+    except Exception:  # hostile files raise about anything
+        return NO_TEXT
+    out.buffer.write(text.encode())
+    out.flush()
+    return 0 if text.strip() else NO_TEXT
+
+
+def limit(seconds: int, memory: int) -> None:
+    """Take no more than this, be the first to go where memory is short, and give way to the process that serves."""
+    # Those are sent to the whole group or container. The process that serves ends this one when nobody waits for it.
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")
+    if sys.platform == "win32":  # it has no such limits: there the time that its caller waits is the only one
+        return
+    import resource
+
+    with suppress(OSError):
+        os.nice(10)
+    limits = ((resource.RLIMIT_CORE, 0, 0), (resource.RLIMIT_CPU, seconds, seconds + 1))
+    for kind, soft, hard in (*limits, (resource.RLIMIT_AS, memory, memory)):
+        with suppress(ValueError, OSError):  # a lower one is in force already, or the system has no such limit
+            resource.setrlimit(kind, (soft, hard))
+
+
+def read(pypdf: Any, pdf: bytes) -> str:
+    """The text of all pages, until one of the limits, at which a line says so."""
+    if b"%PDF-" not in pdf[:1024]:
+        raise binascii.Error
+    if b"startxref" not in pdf[-2048:]:  # where it points to nothing, pypdf looks for the objects itself
+        pdf += b"\nstartxref\n0\n%%EOF\n"
+    reader = pypdf.PdfReader(io.BytesIO(pdf))
+    pages = len(reader.pages)
+    texts: list[str] = []
+    size = 0
+    for number in range(pages):
+        if number >= MAX_PAGES:
+            return "\n\n".join(texts) + f"\n\n[cut here: {number} of {pages} pages were read]" if size else ""
+        text = clean(reader.pages[number].extract_text())
+        if text:
+            texts.append(text)
+            size += len(text) + 2
+        if size > MAX_CHARACTERS:
+            return "\n\n".join(texts)[:MAX_CHARACTERS] + f"\n\n[cut here, on page {number + 1} of {pages}]"
+    return "\n\n".join(texts)
+
+
+def clean(text: str) -> str:
+    """Without what JSON or a provider can't take."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").replace("\0", "").strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]))
