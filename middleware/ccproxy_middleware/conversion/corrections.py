@@ -322,6 +322,14 @@ _RULES = (
         _in_tools("parameters"),
         {"schema_dialect": "gemini"},
     ),
+    *(
+        _Rule(words, _in_tools("parameters"), {"schema_dialect": dialect})
+        for words, dialect in (
+            (_Words(r"not a valid moonshot flavored json schema"), "moonshot"),
+            (_Words(r"JSON schema conversion failed", r"failed to parse grammar"), "llama.cpp"),
+            (_Words(r"tools with mixed values for @strict"), "cerebras"),
+        )
+    ),
     _Rule(  # vLLM, which compiles the schemas only of a forced choice
         _Words(r"JSON schema contains features not supported by xgrammar"),
         _forced_choice,

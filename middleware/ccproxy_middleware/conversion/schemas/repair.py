@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .dialects import Dialect
-from .kinds import LISTED, MISSING, NAMED, OF_TYPE, SILENT, SINGLE, STANDARD, TYPES, is_empty, matches, mended
+from .kinds import KINDS, LISTED, MISSING, NAMED, OF_TYPE, SILENT, SINGLE, STANDARD, TYPES, is_empty, matches, mended
 from .merging import Merged
 from .notes import told
 from .references import Allowance, References, json_size
@@ -16,6 +16,8 @@ _CHILDREN: Mapping[str, str] = {
     **dict.fromkeys(NAMED, "named"), **dict.fromkeys(LISTED, "listed"), **dict.fromkeys(SINGLE, "single"),
 }  # fmt: skip
 _TYPED = frozenset().union(*OF_TYPE.values())
+_WRITTEN_OUT = frozenset({"$ref", "allOf"})
+_COMBINES = _WRITTEN_OUT | {"anyOf", "oneOf"}
 _TELLING = frozenset({"default", "const", "not", "nullable", "uniqueItems"})  # also by values that look empty
 _STRUCTURE = frozenset({"properties", "items", "enum"})
 _SAYS_TYPE = _STRUCTURE | {"type", "const", "anyOf", "oneOf", "allOf", "$ref"}
@@ -56,7 +58,8 @@ class Repair:
             node["description"] = told(node.get("description"), lost)
         if dialect.beside_any_of is not None and "anyOf" in node:
             _move_description(node, dialect.beside_any_of)
-        self._active.difference_update(entered)
+        if entered:
+            self._active.difference_update(entered)
         if _same(node, schema):
             return schema
         self.changed |= dict.fromkeys(
@@ -71,6 +74,9 @@ class Repair:
 
     def _written_out(self, schema: Schema, root: bool, entered: list[int]) -> tuple[Schema, Schema]:
         """A copy of the schema in the dialect's keywords, and those that it has no place for."""
+        if schema.keys().isdisjoint(_COMBINES):
+            lost: Schema = {}
+            return self._cleaned(schema, lost, root), lost
         merged = Merged()
         parts: list[Any] = [schema]
         while parts:
@@ -98,22 +104,25 @@ class Repair:
             if part is False:
                 lost.setdefault("not", {})
             return {}
-        dialect = self._dialect
         cleaned: Schema = {}
+        keywords = self._dialect.keywords
         for keyword, value in part.items():
-            if keyword == "const" and "const" not in dialect.keywords and "enum" not in part:
+            if keyword in keywords or keyword in _WRITTEN_OUT:
+                kind = KINDS.get(keyword)
+                kept = value if kind is None else kind(value)
+                if kept is MISSING:
+                    self._lose(keyword, value, part, cleaned, lost)
+                elif keyword != "$defs" or root or self._dialect.references != "definitions":
+                    cleaned[keyword] = kept
+            elif keyword not in STANDARD and self._dialect.unknown:
+                cleaned[keyword] = value
+            elif keyword == "const" and "enum" not in part:
                 cleaned["enum"] = [value]
-                continue
-            if keyword == "oneOf" and "oneOf" not in dialect.keywords and "anyOf" not in part:
+            elif keyword == "oneOf" and "anyOf" not in part:
                 if (branches := mended("anyOf", value)) is not MISSING:
                     cleaned["anyOf"] = branches
-                continue
-            kept = mended(keyword, value)
-            known = keyword in dialect.keywords or keyword in ("$ref", "allOf")
-            if kept is MISSING or (not known and (keyword in STANDARD or not dialect.unknown)):
+            else:
                 self._lose(keyword, value, part, cleaned, lost)
-            elif keyword != "$defs" or root or dialect.references != "definitions":
-                cleaned[keyword] = kept
         return cleaned
 
     def _lose(self, keyword: str, value: Any, part: Schema, cleaned: Schema, lost: Schema) -> None:
