@@ -1,5 +1,6 @@
 """One walk over a schema, which comes back as it is or as a dialect takes it."""
 
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -323,6 +324,8 @@ def _move_description(node: Schema, beside: frozenset[str]) -> None:
 
 
 def _same(node: Schema, schema: Schema) -> bool:
-    return len(node) == len(schema) and all(
-        a is b and x == y for (x, a), (y, b) in zip(node.items(), schema.items(), strict=True)
+    return (
+        len(node) == len(schema)
+        and all(map(operator.is_, node.values(), schema.values()))
+        and all(map(operator.eq, node, schema))
     )
