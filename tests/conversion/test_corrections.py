@@ -493,7 +493,8 @@ SCHEMAS = [
         "moonshot-schema", "a report of pydantic/logfire#2191",
         error_body(
             "Invalid request: tools.function.parameters is not a valid moonshot flavored json schema, details: "
-            "<At path 'properties.a': when using anyOf, type should be defined in anyOf items instead of the parent schema>"
+            "<At path 'properties.a': when using anyOf, type should be defined in anyOf items instead of the parent "
+            "schema>"
         ),
         {"schema_dialect": "moonshot"}, TOOLS,
     ),
@@ -511,7 +512,8 @@ SCHEMAS = [
         "cerebras-mixed-strict", "inference-docs.cerebras.ai",
         {
             "message": "Tools with mixed values for 'strict' are not allowed. Please set all tools to "
-            "'strict: true' or 'strict: false'", "type": "invalid_request_error", "param": "tools", "code": "wrong_api_format",
+            "'strict: true' or 'strict: false'",
+            "type": "invalid_request_error", "param": "tools", "code": "wrong_api_format",
         },
         {"schema_dialect": "cerebras"}, MIXED,
     ),
