@@ -74,7 +74,12 @@ RULES: list[tuple[str, Any, Any]] = [
     ("gemini", {"$ref": "#/$defs/tree"},
      {"type": "object", "required": ["children"], "properties": {"children": {
          "type": "array", "items": noted({"type": "object"}, '{"$ref":"#/$defs/tree"}')}}}),
+    ("gemini", {"type": "array", "prefixItems": [STRING, {"type": "integer"}], "items": False},
+     {"type": "array", "items": {"anyOf": [STRING, {"type": "integer"}]},
+      "description": 'JSON Schema: {"prefixItems":[{"type":"string"},{"type":"integer"}]}'}),
     # Moonshot
+    ("moonshot", {"type": ["string", "null"], "minLength": 1, "default": "a"},
+     noted({"anyOf": [{"type": "string", "minLength": 1}, {"type": "null"}]}, '{"default":"a"}')),
     ("moonshot", {"type": "string", "anyOf": [{"minLength": 2}, {"pattern": "^a$"}]},
      {"anyOf": [{"type": "string", "minLength": 2}, {"type": "string", "pattern": "^a$"}]}),
     ("moonshot", {"type": "object", "properties": {"a": STRING}, "anyOf": [{"required": ["a"]}, {"required": ["b"]}]},
@@ -96,6 +101,8 @@ RULES: list[tuple[str, Any, Any]] = [
     ("llama.cpp", {"pattern": "^[A-Z]{2}-[0-9]+$"}, {"pattern": "^[A-Z]{2}-[0-9]+$", "type": "string"}),
     ("llama.cpp", {"type": "string", "maxLength": 65536}, noted(STRING, '{"maxLength":65536}')),
     ("llama.cpp", {"description": "d"}, {"description": "d", "type": ANY_TYPE}),
+    ("llama.cpp", {"type": "array", "prefixItems": [STRING], "items": False},
+     {"type": "array", "prefixItems": [STRING]}),
     ("llama.cpp", {"type": "array", "items": True}, {"type": "array", "items": {}}),
     ("xgrammar", {"type": "array", "uniqueItems": True}, noted({"type": "array"}, '{"uniqueItems":true}')),
     ("xgrammar", {"type": "string", "format": "color"}, noted(STRING, '{"format":"color"}')),

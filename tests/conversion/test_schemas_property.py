@@ -51,7 +51,7 @@ def keywords(schemas: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any
         "nullable": st.booleans(),
         "uniqueItems": st.booleans(),
         **dict.fromkeys(("properties", "$defs", "definitions", "patternProperties"), named),
-        **dict.fromkeys(("anyOf", "oneOf", "allOf"), listed),
+        **dict.fromkeys(("anyOf", "oneOf", "allOf", "prefixItems"), listed),
         **dict.fromkeys(("items", "additionalProperties", "not", "if"), schemas),
         **dict.fromkeys(("pattern", "format", "title"), words),
         **dict.fromkeys(
@@ -59,7 +59,7 @@ def keywords(schemas: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any
         ),
         **dict.fromkeys(("x-own", "minProperties"), scalars),
     }
-    weighty = st.sampled_from(["type", "properties", "anyOf", "required", "$ref", "enum", "items", "allOf"])
+    weighty = st.sampled_from(["type", "properties", "anyOf", "required", "$ref", "enum", "items", "allOf", "default"])
     keyword = weighty | st.sampled_from(list(values))
     pair = keyword.flatmap(lambda name: st.tuples(st.just(name), values[name]))
     wrong = st.tuples(keyword, broken)

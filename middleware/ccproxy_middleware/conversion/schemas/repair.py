@@ -124,7 +124,19 @@ class Repair:
                     cleaned["anyOf"] = branches
             else:
                 self._lose(keyword, value, part, cleaned, lost)
+        if "prefixItems" in part or cleaned.get("items") is False:
+            self._fit_tuple(part, cleaned, lost)
         return cleaned
+
+    def _fit_tuple(self, part: Schema, cleaned: Schema, lost: Schema) -> None:
+        """Items by position as items of any of these kinds, where the dialect has no positions."""
+        if cleaned.get("items") is False and not self._dialect.boolean_schemas:
+            del cleaned["items"]
+            if "prefixItems" not in part:
+                lost.setdefault("items", False)
+        branches = mended("anyOf", part.get("prefixItems"))
+        if branches is not MISSING and "prefixItems" not in self._dialect.keywords and "items" not in cleaned:
+            cleaned["items"] = {"anyOf": branches}
 
     def _lose(self, keyword: str, value: Any, part: Schema, cleaned: Schema, lost: Schema) -> None:
         limit = {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}.get(keyword, "")
@@ -196,7 +208,9 @@ class Repair:
             self._fit_any_of(node, lost, dialect.beside_any_of)
         infer_type(node, dialect, empty=not node and not lost)
         if isinstance(node.get("type"), list) and dialect.unions != "list":
-            self._fit_union(node, lost)
+            self._fit_union(node)
+            if "anyOf" in node and dialect.beside_any_of is not None:
+                self._fit_any_of(node, lost, dialect.beside_any_of)
         if "enum" in node and dialect.enums != "any":
             fit_enum(node, lost, dialect)
         if dialect.by_type is not None and isinstance(type_ := node.get("type"), str):
@@ -211,7 +225,7 @@ class Repair:
             if names:  # as the third draft wrote it
                 node["required"] = list(dict.fromkeys([*node.get("required", ()), *names]))
 
-    def _fit_union(self, node: Schema, lost: Schema) -> None:
+    def _fit_union(self, node: Schema) -> None:
         """A list of types, as one type that may be null, or as branches."""
         types: list[str] = node["type"]
         if self._dialect.unions == "nullable":
