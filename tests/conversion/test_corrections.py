@@ -28,6 +28,9 @@ TOOL = {
     },
 }
 TOOLS = {"tools": [TOOL]}
+PATTERN = {"tools": [{**TOOL, "input_schema": {"type": "object", "properties": {"a": {"pattern": "[a-z]+"}}}}]}
+MIXED = {"tools": [{**TOOL, "input_schema": {"type": "object", "properties": {}, "additionalProperties": False},
+                    "strict": True}, {**TOOL, "name": "other"}]}  # fmt: skip
 STRICT = {"tools": [{**TOOL, "strict": True}]}
 FORCED = {**TOOLS, "tool_choice": {"type": "any"}}
 SERIAL = {**TOOLS, "tool_choice": {"type": "auto", "disable_parallel_tool_use": True}}
@@ -486,6 +489,34 @@ SCHEMAS = [
         "openai-not-strict", "as makenotion/notion-mcp-server#117",
         "Invalid schema for function 'lookup': In context=('properties', 'city'), 'allOf' is not permitted.",
         {"schema_dialect": "gemini"}, STRICT, "openai", {"strict_tools": False},
+    ),
+    Case(
+        "moonshot-schema", "a report of pydantic/logfire#2191",
+        error_body(
+            "Invalid request: tools.function.parameters is not a valid moonshot flavored json schema, details: "
+            "<At path 'properties.a': when using anyOf, type should be defined in anyOf items instead of the parent "
+            "schema>"
+        ),
+        {"schema_dialect": "moonshot"}, TOOLS,
+    ),
+    Case(
+        "llama.cpp-pattern", "common/json-schema-to-grammar.cpp",
+        error_body("JSON schema conversion failed:\nPattern must start with '^' and end with '$'"),
+        {"schema_dialect": "llama.cpp"}, PATTERN,
+    ),
+    Case(
+        "llama.cpp-grammar", "tools/server/server.cpp",
+        error_body("Failed to initialize samplers: failed to parse grammar"),
+        {"schema_dialect": "llama.cpp"}, PATTERN,
+    ),
+    Case(
+        "cerebras-mixed-strict", "inference-docs.cerebras.ai",
+        {
+            "message": "Tools with mixed values for 'strict' are not allowed. Please set all tools to "
+            "'strict: true' or 'strict: false'",
+            "type": "invalid_request_error", "param": "tools", "code": "wrong_api_format",
+        },
+        {"schema_dialect": "cerebras"}, MIXED,
     ),
     Case(
         "xai-strict", "pydantic/pydantic-ai#1846",

@@ -134,7 +134,7 @@ def moonshot(schema: Any, root: dict[str, Any]) -> Faults:
     if "anyOf" in schema and schema.keys() - {"anyOf", "description", "title"}:
         yield "type should be defined in anyOf items, keyword not allowed at the same level as anyOf"
     for branch in schema.get("anyOf", ()):
-        if {*branch} & {*schema}:
+        if {*branch} & {*schema} - {"anyOf"}:
             yield "conflicting keywords found in anyOf with parent"
     if isinstance(types, list) and len(types) > 1 and schema.keys() - {"type", "description", "title"}:
         yield "keyword is not allowed in combination with multiple types"

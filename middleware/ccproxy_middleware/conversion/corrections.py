@@ -305,6 +305,14 @@ _RULES = (
         _in_tools("parameters"),
         {"schema_dialect": "gemini"},
     ),
+    *(
+        _Rule(words, _in_tools("parameters"), {"schema_dialect": dialect})
+        for words, dialect in (
+            (_Words(r"not a valid moonshot flavored json schema"), "moonshot"),
+            (_Words(r"JSON schema conversion failed", r"failed to parse grammar"), "llama.cpp"),
+            (_Words(r"tools with mixed values for @strict"), "cerebras"),
+        )
+    ),
     # One tool's schema is odd, which says nothing of those of other requests.
     _Rule(_Words(r"invalid schema for function"), _in_tools("strict"), {"strict_tools": False}, lasting=False),
     _Rule(_Words(r"invalid schema for function"), _in_tools("parameters"), {"schema_dialect": "gemini"}, lasting=False),

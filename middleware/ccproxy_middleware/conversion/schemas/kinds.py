@@ -19,7 +19,7 @@ MISSING: Any = object()
 
 def mended(keyword: str, value: Any) -> Any:
     """The value itself if it is what the keyword holds, else what was meant, else ``MISSING``."""
-    kind = _KINDS.get(keyword)
+    kind = KINDS.get(keyword)
     return value if kind is None else kind(value)
 
 
@@ -121,7 +121,7 @@ def _type(value: Any) -> Any:
     return value if types == value and types else types or MISSING
 
 
-_KINDS: Mapping[str, Callable[[Any], Any]] = {
+KINDS: Mapping[str, Callable[[Any], Any]] = {
     "type": _type,
     "required": _names,
     "items": _items,
@@ -181,7 +181,7 @@ OF_TYPE: Mapping[str, frozenset[str]] = {
 }  # fmt: skip
 """The keywords that say something of values of one type only."""
 
-STANDARD = (frozenset(_KINDS).union(*OF_TYPE.values()) - {"nullable", "propertyOrdering"}) | {
+STANDARD = (frozenset(KINDS).union(*OF_TYPE.values()) - {"nullable", "propertyOrdering"}) | {
     "const", "default", "$dynamicRef", "$dynamicAnchor", "$vocabulary",
 }  # fmt: skip
 """All keywords of JSON Schema."""

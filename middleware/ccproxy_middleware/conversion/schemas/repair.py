@@ -1,10 +1,11 @@
 """One walk over a schema, which comes back as it is or as a dialect takes it."""
 
+import operator
 from collections.abc import Mapping
 from typing import Any
 
 from .dialects import Dialect
-from .kinds import LISTED, MISSING, NAMED, OF_TYPE, SILENT, SINGLE, STANDARD, TYPES, is_empty, matches, mended
+from .kinds import KINDS, LISTED, MISSING, NAMED, OF_TYPE, SILENT, SINGLE, STANDARD, TYPES, is_empty, matches, mended
 from .merging import Merged
 from .notes import told
 from .references import Allowance, References, json_size
@@ -16,6 +17,8 @@ _CHILDREN: Mapping[str, str] = {
     **dict.fromkeys(NAMED, "named"), **dict.fromkeys(LISTED, "listed"), **dict.fromkeys(SINGLE, "single"),
 }  # fmt: skip
 _TYPED = frozenset().union(*OF_TYPE.values())
+_WRITTEN_OUT = frozenset({"$ref", "allOf"})
+_COMBINES = _WRITTEN_OUT | {"anyOf", "oneOf"}
 _TELLING = frozenset({"default", "const", "not", "nullable", "uniqueItems"})  # also by values that look empty
 _STRUCTURE = frozenset({"properties", "items", "enum"})
 _SAYS_TYPE = _STRUCTURE | {"type", "const", "anyOf", "oneOf", "allOf", "$ref"}
@@ -56,7 +59,8 @@ class Repair:
             node["description"] = told(node.get("description"), lost)
         if dialect.beside_any_of is not None and "anyOf" in node:
             _move_description(node, dialect.beside_any_of)
-        self._active.difference_update(entered)
+        if entered:
+            self._active.difference_update(entered)
         if _same(node, schema):
             return schema
         self.changed |= dict.fromkeys(
@@ -71,6 +75,9 @@ class Repair:
 
     def _written_out(self, schema: Schema, root: bool, entered: list[int]) -> tuple[Schema, Schema]:
         """A copy of the schema in the dialect's keywords, and those that it has no place for."""
+        if schema.keys().isdisjoint(_COMBINES):
+            lost: Schema = {}
+            return self._cleaned(schema, lost, root), lost
         merged = Merged()
         parts: list[Any] = [schema]
         while parts:
@@ -98,23 +105,38 @@ class Repair:
             if part is False:
                 lost.setdefault("not", {})
             return {}
-        dialect = self._dialect
         cleaned: Schema = {}
+        keywords = self._dialect.keywords
         for keyword, value in part.items():
-            if keyword == "const" and "const" not in dialect.keywords and "enum" not in part:
+            if keyword in keywords or keyword in _WRITTEN_OUT:
+                kind = KINDS.get(keyword)
+                kept = value if kind is None else kind(value)
+                if kept is MISSING:
+                    self._lose(keyword, value, part, cleaned, lost)
+                elif keyword != "$defs" or root or self._dialect.references != "definitions":
+                    cleaned[keyword] = kept
+            elif keyword not in STANDARD and self._dialect.unknown:
+                cleaned[keyword] = value
+            elif keyword == "const" and "enum" not in part:
                 cleaned["enum"] = [value]
-                continue
-            if keyword == "oneOf" and "oneOf" not in dialect.keywords and "anyOf" not in part:
+            elif keyword == "oneOf" and "anyOf" not in part:
                 if (branches := mended("anyOf", value)) is not MISSING:
                     cleaned["anyOf"] = branches
-                continue
-            kept = mended(keyword, value)
-            known = keyword in dialect.keywords or keyword in ("$ref", "allOf")
-            if kept is MISSING or (not known and (keyword in STANDARD or not dialect.unknown)):
+            else:
                 self._lose(keyword, value, part, cleaned, lost)
-            elif keyword != "$defs" or root or dialect.references != "definitions":
-                cleaned[keyword] = kept
+        if "prefixItems" in part or cleaned.get("items") is False:
+            self._fit_tuple(part, cleaned, lost)
         return cleaned
+
+    def _fit_tuple(self, part: Schema, cleaned: Schema, lost: Schema) -> None:
+        """Items by position as items of any of these kinds, where the dialect has no positions."""
+        if cleaned.get("items") is False and not self._dialect.boolean_schemas:
+            del cleaned["items"]
+            if "prefixItems" not in part:
+                lost.setdefault("items", False)
+        branches = mended("anyOf", part.get("prefixItems"))
+        if branches is not MISSING and "prefixItems" not in self._dialect.keywords and "items" not in cleaned:
+            cleaned["items"] = {"anyOf": branches}
 
     def _lose(self, keyword: str, value: Any, part: Schema, cleaned: Schema, lost: Schema) -> None:
         limit = {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}.get(keyword, "")
@@ -186,7 +208,9 @@ class Repair:
             self._fit_any_of(node, lost, dialect.beside_any_of)
         infer_type(node, dialect, empty=not node and not lost)
         if isinstance(node.get("type"), list) and dialect.unions != "list":
-            self._fit_union(node, lost)
+            self._fit_union(node)
+            if "anyOf" in node and dialect.beside_any_of is not None:
+                self._fit_any_of(node, lost, dialect.beside_any_of)
         if "enum" in node and dialect.enums != "any":
             fit_enum(node, lost, dialect)
         if dialect.by_type is not None and isinstance(type_ := node.get("type"), str):
@@ -201,7 +225,7 @@ class Repair:
             if names:  # as the third draft wrote it
                 node["required"] = list(dict.fromkeys([*node.get("required", ()), *names]))
 
-    def _fit_union(self, node: Schema, lost: Schema) -> None:
+    def _fit_union(self, node: Schema) -> None:
         """A list of types, as one type that may be null, or as branches."""
         types: list[str] = node["type"]
         if self._dialect.unions == "nullable":
@@ -314,6 +338,8 @@ def _move_description(node: Schema, beside: frozenset[str]) -> None:
 
 
 def _same(node: Schema, schema: Schema) -> bool:
-    return len(node) == len(schema) and all(
-        a is b and x == y for (x, a), (y, b) in zip(node.items(), schema.items(), strict=True)
+    return (
+        len(node) == len(schema)
+        and all(map(operator.is_, node.values(), schema.values()))
+        and all(map(operator.eq, node, schema))
     )
