@@ -1,5 +1,6 @@
 """The HTTP client towards the provider: httpx's, with aiohttp or httpx itself doing the network work."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterable
 from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -41,10 +42,10 @@ class Answer:
 
     headers: as they came, names in lower case. chunks: its body as it comes, out of its content-encoding if
     ``decoded``, which is only so for what nobody has asked for. held: what the endpoint has read of it ahead. whole:
-    that is all of it.
+    that is all of it. shielded: its close goes on when the closing task is cancelled.
     """
 
-    __slots__ = ("_closing", "chunks", "decoded", "headers", "held", "status", "whole")
+    __slots__ = ("_closing", "chunks", "decoded", "headers", "held", "shielded", "status", "whole")
 
     def __init__(self, status: int, headers: Iterable[tuple[bytes, bytes]], stream: httpx.AsyncByteStream) -> None:
         self.status = status
@@ -55,6 +56,7 @@ class Answer:
         self.chunks = plain or body
         self.held = b""
         self.whole = False
+        self.shielded = False
         self._closing = stream.aclose
 
     @property
@@ -64,6 +66,12 @@ class Answer:
 
     async def aclose(self) -> None:
         """Give the connection back, or break it off if the body was not read to its end."""
+        if self.shielded:  # httpcore forgets connections whose close is cancelled, as when the client leaves
+            await asyncio.shield(self._close())
+        else:
+            await self._close()
+
+    async def _close(self) -> None:
         if isinstance(self.chunks, AsyncGenerator):
             await self.chunks.aclose()
         await self._closing()
@@ -87,7 +95,9 @@ async def ask(
     response = await client.send(request, stream=True, follow_redirects=False)
     if not isinstance(response.stream, httpx.AsyncByteStream):
         raise TypeError(f"{type(client).__name__} answers with a stream that is not async")
-    return Answer(response.status_code, response.headers.raw, response.stream)
+    answer = Answer(response.status_code, response.headers.raw, response.stream)
+    answer.shielded = True
+    return answer
 
 
 class _Client(httpx.AsyncClient):

@@ -351,10 +351,12 @@ class Forward:
 
 async def _hold_open(client: httpx.AsyncClient) -> AsyncGenerator[httpx.AsyncClient, None]:
     """Keep a client until the event loop shuts its generators down, as ``asyncio.run`` does at its end."""
-    async with client:
-        yield client
-    for _ in range(10):  # rounds of the loop, in which a transport lets go of its socket after its close
-        await asyncio.sleep(0)
+    try:
+        async with client:
+            yield client
+    finally:
+        for _ in range(10):  # rounds of the loop, in which a transport lets go of its socket after its close
+            await asyncio.sleep(0)
 
 
 async def _disconnected(body: BufferedBody) -> None:
