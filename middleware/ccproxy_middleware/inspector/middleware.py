@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .._asgi import BufferedBody, route_path
 from .._record import Record, get_record, observe
+from ..auth import ClientKeys
 from .exchanges import Call, Exchange, Exchanges
 from .pages import Pages
 from .redaction import shown_headers
@@ -23,7 +24,8 @@ class InspectorMiddleware:
     """Serve ``/ui``, a page that shows the newest exchanges with both sides of their translation.
 
     api_keys: the data needs one of them; without keys the page answers this machine only.
-    max_exchanges, max_bytes: what is kept, in memory, of the newest exchanges.
+    max_exchanges, max_bytes: what is kept, in memory, of the newest exchanges. Those without a right key that are only
+        refused have an eighth of both.
     options: those of the FormatConversionMiddleware, which an exchange saved as a test case must name.
     provider: set for a second InspectorMiddleware, around an app that the layers ask: it serves no page, and what
         passes there is shown under this name as the provider's side.
@@ -49,6 +51,7 @@ class InspectorMiddleware:
     ) -> None:
         self.app = app
         self._provider = provider
+        self._keys = ClientKeys(api_keys)
         self._exchanges = Exchanges(max_exchanges, max_bytes)
         self._pages = Pages(self._exchanges, self._exchange, api_keys, options)
 
@@ -67,11 +70,12 @@ class InspectorMiddleware:
     async def _exchange(self, scope: Scope, receive: Receive, send: Send, replay_of: str | None = None) -> None:
         """Call the app, and keep the exchange."""
         begun: list[Exchange] = []
+        stranger = not self._keys.admit(scope)
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             record = get_record(scope)
             assert record is not None  # noqa: S101  # observe has put it there
-            exchange = self._exchanges.begin(record, _call("client", scope), replay_of)
+            exchange = self._exchanges.begin(record, _call("client", scope), replay_of, stranger=stranger)
             begun.append(exchange)
             tap = _Tap(exchange, exchange.client, receive, send)
             token = _current.set(exchange)
@@ -135,10 +139,9 @@ class _Tap:
                 call.ended = perf_counter()
             exchange.changed()
         elif message["type"] == "http.response.start":
-            call.status = message["status"]
-            call.answer_headers = shown_headers(message.get("headers", ()))
-            call.own_error = "ccproxy.error" in message
-            exchange.changed()
+            message = {**message, "headers": list(message.get("headers", ()))}  # they may be there to be read once
+            headers = shown_headers(message["headers"])
+            exchange.start_answer(call, message["status"], headers, "ccproxy.error" in message)
         await self._send(message)
 
 

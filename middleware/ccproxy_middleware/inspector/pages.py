@@ -16,7 +16,7 @@ from starlette.routing import Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
 from .._asgi import BufferedBody, Headers, route_path, with_path
-from .._errors import ApiError, send_error
+from .._errors import ApiError, StreamAborted, send_error
 from .._json import dumps
 from .._record import get_record
 from .._sse import sse_event
@@ -56,6 +56,7 @@ class Pages:
 
     heartbeat = 10.0  # seconds without a change until a comment, by which the page knows that the connection lives
     events_limit = 60.0  # seconds; the page comes again. A server that shuts down waits for answers to end.
+    max_viewers = 50  # pages that are open at once, each of which may leave what it is sent unread
     batch = 0.15  # seconds in which changes are gathered
 
     def __init__(
@@ -88,7 +89,11 @@ class Pages:
                 added = {**_HEADERS, "cache-control": "no-store" if is_data else "no-cache"}
                 headers = [*message["headers"], *((name.encode(), value.encode()) for name, value in added.items())]
                 message = {**message, "headers": headers}
-            await send(message)
+            try:
+                with anyio.fail_after(self.events_limit):
+                    await send(message)
+            except TimeoutError:
+                raise StreamAborted("the page doesn't read what it has asked for") from None
 
         try:
             if not is_data:
@@ -123,6 +128,8 @@ class Pages:
     async def _events(self, request: Request) -> Response:
         """The list, then its changes, as server-sent events."""
         self._check_worker(request.query_params.get("worker", ""))
+        if self._exchanges.viewers >= self.max_viewers:
+            raise ApiError(529, "overloaded_error", f"{self.max_viewers} pages are open already")
         return StreamingResponse(self._live(), media_type="text/event-stream")
 
     async def _live(self) -> AsyncIterator[bytes]:
