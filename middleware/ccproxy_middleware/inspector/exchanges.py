@@ -44,7 +44,7 @@ class Call:
     is_cut: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class Exchange:
     """One request of a client, and the requests to providers that it has caused. ``size`` is in bytes of memory.
 

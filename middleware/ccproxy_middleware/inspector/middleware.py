@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from time import perf_counter
 from typing import Any
+from weakref import ref
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -16,8 +17,9 @@ from .redaction import shown_headers
 
 _PATHS = ("/v1/messages", "/v1/messages/count_tokens", "/chat/completions")
 
-# Boost's planner is asked by a request of its own, whose scope has nothing of the client's.
-_current: ContextVar[Exchange | None] = ContextVar("ccproxy.exchange", default=None)
+# Boost's planner is asked by a request of its own, whose scope has nothing of the client's. Weak, since whatever was
+# begun meanwhile, such as a timer, holds the context for longer than the exchange lasts.
+_current: ContextVar[ref[Exchange] | None] = ContextVar("ccproxy.exchange", default=None)
 
 
 class InspectorMiddleware:
@@ -78,7 +80,7 @@ class InspectorMiddleware:
             exchange = self._exchanges.begin(record, _call("client", scope), replay_of, stranger=stranger)
             begun.append(exchange)
             tap = _Tap(exchange, exchange.client, receive, send)
-            token = _current.set(exchange)
+            token = _current.set(ref(exchange))
             try:
                 await self.app({**scope, "ccproxy.exchange": exchange}, tap.receive, tap.send)
             finally:
@@ -92,7 +94,8 @@ class InspectorMiddleware:
 
     async def _provider_side(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the app, and keep what passes as a part of the client's exchange, if there is one."""
-        exchange = scope.get("ccproxy.exchange") or _current.get()
+        current = _current.get()
+        exchange: Exchange | None = scope.get("ccproxy.exchange") or (current() if current is not None else None)
         if exchange is None:
             return await self.app(scope, receive, send)
         call = _call(name, scope)

@@ -1,7 +1,8 @@
 """What is served below ``/ui``: the page, its data, and the sending again of a request."""
 
 import shlex
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from functools import cache
 from pathlib import Path
 from time import monotonic
@@ -130,9 +131,9 @@ class Pages:
         self._check_worker(request.query_params.get("worker", ""))
         if self._exchanges.viewers >= self.max_viewers:
             raise ApiError(529, "overloaded_error", f"{self.max_viewers} pages are open already")
-        return StreamingResponse(self._live(), media_type="text/event-stream")
+        return _Events(self._live())
 
-    async def _live(self) -> AsyncIterator[bytes]:
+    async def _live(self) -> AsyncGenerator[bytes, None]:
         end = monotonic() + self.events_limit
         with self._exchanges.watch() as viewer:
             yield sse_event("everything", self._everything())
@@ -226,6 +227,18 @@ class Pages:
         if worker.isdigit() and int(worker) != self._exchanges.worker:
             message = f"this is worker {self._exchanges.worker}, and worker {worker} is meant: ask again"
             raise ApiError(421, "not_found_error", message, headers=[("connection", "close")])
+
+
+class _Events(Response):
+    """An event stream, whose source is closed at once however the answer ends."""
+
+    def __init__(self, source: AsyncGenerator[bytes, None]) -> None:
+        super().__init__(media_type="text/event-stream")
+        self._source = source
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with aclosing(self._source) as source:
+            await StreamingResponse(source, media_type=self.media_type)(scope, receive, send)
 
 
 def _json(document: Any) -> Response:
