@@ -42,24 +42,24 @@ async def test_oldest_exchange_goes_when_there_are_too_many() -> None:
 
 
 async def test_oldest_exchanges_go_when_they_are_too_large() -> None:
-    app = InspectorMiddleware(Inner(b"y" * 1000), max_bytes=5000)
-    for size in (1000, 1000, 3000):
+    app = InspectorMiddleware(Inner(b"y" * 10_000), max_bytes=50_000)
+    for size in (10_000, 10_000, 30_000):
         await ask(app, b"x" * size)
     everything = await look(app)
     assert [line["id"].split("-")[1] for line in everything["exchanges"]] == ["3"]
-    assert everything["size"] < 5000
+    assert everything["size"] < 50_000
 
 
 async def test_exchange_that_is_too_large_alone_is_cut_and_says_so() -> None:
-    inner = Inner([b"y" * 400] * 10)
-    app = InspectorMiddleware(inner, max_bytes=3000)
-    answer = await ask(app, b"x" * 800)
-    assert answer.body == b"y" * 4000
+    inner = Inner([b"y" * 4000] * 10)
+    app = InspectorMiddleware(inner, max_bytes=30_000)
+    answer = await ask(app, b"x" * 8000)
+    assert answer.body == b"y" * 40_000
     detail = await last(app)
     assert detail["client"]["cut"]
-    assert detail["size"] <= 3000
-    assert 0 < len(detail["client"]["answer"]["text"]) < 4000
-    large = await ask(app, b"x" * 5000)
+    assert detail["size"] <= 30_000
+    assert 0 < len(detail["client"]["answer"]["text"]) < 40_000
+    large = await ask(app, b"x" * 50_000)
     assert large.status == 200
     detail = await last(app)
     scope = http_scope(

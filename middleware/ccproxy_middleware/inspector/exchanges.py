@@ -1,6 +1,7 @@
 """What is kept of the exchanges: the bytes of both sides with their times, the newest up to a number and a size."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +13,13 @@ from .._record import Record
 from .minutes import Minutes
 from .redaction import ShownHeaders
 
-_CHUNK_COST = 150  # bytes that Python takes for keeping a chunk, about
+# Bytes that Python takes for keeping a chunk, a header, and a call with its record, about.
+_CHUNK_COST = 150
+_HEADER_COST = 250
+_CALL_COST = 1500
+
+_SPARE = 64 * 1024
+_STRANGERS_PART = 8  # requests without a key that is right have an eighth of the room
 
 
 @dataclass(slots=True)
@@ -37,9 +44,12 @@ class Call:
     is_cut: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class Exchange:
-    """One request of a client, and the requests to providers that it has caused. ``size`` is in bytes of memory."""
+    """One request of a client, and the requests to providers that it has caused. ``size`` is in bytes of memory.
+
+    ``stranger``: it came without a key that is right, and nothing but a refusal has come of it.
+    """
 
     id: str
     exchanges: "Exchanges"
@@ -49,10 +59,11 @@ class Exchange:
     provider: list[Call] = field(default_factory=list)
     size: int = 0
     over: bool = False
+    stranger: bool = False
 
     def make_room(self, size: int) -> bool:
         """Whether a chunk of this size may be kept."""
-        return self.exchanges.make_room(self, size)
+        return self.exchanges.make_room(self, size + _CHUNK_COST, is_chunk=True)
 
     def changed(self) -> None:
         """Tell the open pages."""
@@ -60,16 +71,44 @@ class Exchange:
 
     def add_call(self, call: Call) -> None:
         """Take a request to a provider in; a second one of the same name gets a number."""
+        self.admit()
+        if not self.exchanges.make_room(self, _call_cost(call)):
+            return self.exchanges.forget(self)
         same = sum(known.name.split(" ")[0] == call.name for known in self.provider)
         call.name += f" {same + 1}" if same else ""
         self.provider.append(call)
+
+    def start_answer(self, call: Call, status: int, headers: ShownHeaders, own_error: bool) -> None:
+        """The answer to one of its requests has started."""
+        call.status, call.own_error = status, own_error
+        if call is self.client and status < 400:
+            self.admit()
+        if self.exchanges.make_room(self, _headers_cost(headers)):
+            call.answer_headers = headers
+        else:
+            call.is_cut = True
+        self.changed()
+
+    def admit(self) -> None:
+        """It is no stranger's, or one who needs no key."""
+        self.exchanges.admit(self)
+
+    def drop(self) -> None:
+        """Let the bytes go, whoever still holds the exchange."""
+        for call in (self.client, *self.provider):
+            call.request.clear()
+            call.answer.clear()
+            call.is_cut = True
+        self.provider.clear()
 
 
 class Exchanges:
     """The newest exchanges: at most ``max_exchanges``, and ``max_bytes`` of what passed in them.
 
-    One that is over ``max_bytes`` alone loses the rest. An id begins with the number of the process, since each
-    worker of a server keeps its own.
+    Counted are bodies, headers and what is known of an exchange. One that is over ``max_bytes`` alone loses the rest.
+    Those of strangers have a small part of both, so that nobody without a key can push the others out.
+
+    An id begins with the number of the process, since each worker of a server keeps its own.
     """
 
     def __init__(self, max_exchanges: int, max_bytes: int) -> None:
@@ -80,6 +119,7 @@ class Exchanges:
         self.size = 0
         self.minutes = Minutes()
         self._kept: dict[str, Exchange] = {}
+        self._strangers: dict[str, Exchange] = {}
         self._count = 0
         self._viewers: set[Viewer] = set()
 
@@ -95,13 +135,19 @@ class Exchanges:
         """The exchange of this id, if it is kept."""
         return self._kept.get(id)
 
-    def begin(self, record: Record, client: Call, replay_of: str | None) -> Exchange:
+    def begin(self, record: Record, client: Call, replay_of: str | None, *, stranger: bool = False) -> Exchange:
         """Keep an exchange from its start on."""
         self._count += 1
-        exchange = Exchange(f"{self.worker}-{self._count}", self, record, client, replay_of)
+        exchange = Exchange(f"{self.worker}-{self._count}", self, record, client, replay_of, stranger=stranger)
         self._kept[exchange.id] = exchange
+        if stranger:
+            self._strangers[exchange.id] = exchange
+            if len(self._strangers) > max(1, self.max_exchanges // _STRANGERS_PART):
+                self.forget(next(iter(self._strangers.values())))
         if len(self._kept) > self.max_exchanges:
-            self._forget(next(iter(self._kept.values())))
+            self.forget(next(iter(self._kept.values())))
+        if not self.make_room(exchange, _call_cost(client)):
+            self.forget(exchange)
         self.changed(exchange)
         return exchange
 
@@ -109,26 +155,58 @@ class Exchanges:
         """The exchange is over, and its record complete."""
         exchange.over = True
         record = exchange.record
+        self.minutes.add(record)
+        if exchange.id not in self._kept:
+            return
         decisions = record.decisions  # made now, since what makes them holds the parsed bodies
         record.explain = lambda: decisions
-        self.minutes.add(record)
+        if not self.make_room(exchange, _record_cost(record, decisions)):
+            self.forget(exchange)
         self.changed(exchange)
 
-    def make_room(self, exchange: Exchange, size: int) -> bool:
-        """Make room for a chunk of this size, if need be instead of the oldest exchange. False: it can't be kept."""
-        size += _CHUNK_COST
-        if exchange.size + size > self.max_bytes or exchange.id not in self._kept:
+    def admit(self, exchange: Exchange) -> None:
+        """Count an exchange among those that have all the room."""
+        exchange.stranger = False
+        self._strangers.pop(exchange.id, None)
+
+    def make_room(self, exchange: Exchange, size: int, *, is_chunk: bool = False) -> bool:
+        """Make room for so many bytes, if need be instead of the oldest exchanges. False: they can't be kept.
+
+        Chunks leave some room for what will be known of the exchange at its end.
+        """
+        room = self.max_bytes // _STRANGERS_PART if exchange.stranger else self.max_bytes
+        spare = min(_SPARE, room // 8) if is_chunk else 0
+        if exchange.size + size + spare > room or exchange.id not in self._kept:
             return False
         exchange.size += size
         self.size += size
+        if exchange.stranger:
+            while sum(other.size for other in self._strangers.values()) > room:
+                self.forget(next(other for other in self._strangers.values() if other is not exchange))
         while self.size > self.max_bytes:
-            self._forget(next(other for other in self._kept.values() if other is not exchange))
+            self.forget(next(other for other in self._kept.values() if other is not exchange))
         return True
 
-    def changed(self, exchange: Exchange) -> None:
-        """Tell the open pages."""
+    def forget(self, exchange: Exchange) -> None:
+        """Keep an exchange no longer."""
+        if self._kept.pop(exchange.id, None) is None:
+            return
+        self._strangers.pop(exchange.id, None)
+        self.size -= exchange.size
         for viewer in self._viewers:
-            viewer.tell(exchange)
+            viewer.forget(exchange)
+        exchange.drop()
+
+    def changed(self, exchange: Exchange) -> None:
+        """Tell the open pages. An exchange that is no longer kept is no news."""
+        if exchange.id in self._kept:
+            for viewer in self._viewers:
+                viewer.tell(exchange)
+
+    @property
+    def viewers(self) -> int:
+        """How many pages are open."""
+        return len(self._viewers)
 
     @contextmanager
     def watch(self) -> "Iterator[Viewer]":
@@ -140,22 +218,22 @@ class Exchanges:
         finally:
             self._viewers.discard(viewer)
 
-    def _forget(self, exchange: Exchange) -> None:
-        del self._kept[exchange.id]
-        self.size -= exchange.size
-
 
 class Viewer:
-    """What an open page has yet to hear of: each exchange at most once, however often it has changed."""
+    """What an open page has yet to hear of: each exchange that is kept at most once, however often it has changed."""
 
     def __init__(self) -> None:
         self._changed: dict[str, Exchange] = {}
         self._news = anyio.Event()
 
     def tell(self, exchange: Exchange) -> None:
-        """Note a change. An exchange that is no longer kept is no news."""
+        """Note a change."""
         self._changed[exchange.id] = exchange
         self._news.set()
+
+    def forget(self, exchange: Exchange) -> None:
+        """An exchange is no longer kept, even if the page never reads."""
+        self._changed.pop(exchange.id, None)
 
     async def wait(self, seconds: float) -> None:
         """Return at the next change, or after so many seconds."""
@@ -168,3 +246,18 @@ class Viewer:
         self._changed.clear()
         self._news = anyio.Event()
         return changed
+
+
+def _call_cost(call: Call) -> int:
+    return _CALL_COST + 2 * sys.getsizeof(call.path) + _headers_cost(call.headers)
+
+
+def _headers_cost(headers: ShownHeaders) -> int:
+    return sum(_HEADER_COST + len(name) + len(value or "") for name, value in headers)
+
+
+def _record_cost(record: Record, decisions: list[str]) -> int:
+    """Of what a client or a provider can make long."""
+    names = (record.requested_model, record.model, record.session_id, record.upstream_request_id)
+    told = (record.error_message, record.stop_reason, str(dict(record.usage)), *decisions)
+    return sum(sys.getsizeof(text) for text in (*names, *told) if text is not None)

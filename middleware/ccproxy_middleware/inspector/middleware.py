@@ -4,26 +4,30 @@ from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from time import perf_counter
 from typing import Any
+from weakref import ref
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .._asgi import BufferedBody, route_path
 from .._record import Record, get_record, observe
+from ..auth import ClientKeys
 from .exchanges import Call, Exchange, Exchanges
 from .pages import Pages
 from .redaction import shown_headers
 
 _PATHS = ("/v1/messages", "/v1/messages/count_tokens", "/chat/completions")
 
-# Boost's planner is asked by a request of its own, whose scope has nothing of the client's.
-_current: ContextVar[Exchange | None] = ContextVar("ccproxy.exchange", default=None)
+# Boost's planner is asked by a request of its own, whose scope has nothing of the client's. Weak, since whatever was
+# begun meanwhile, such as a timer, holds the context for longer than the exchange lasts.
+_current: ContextVar[ref[Exchange] | None] = ContextVar("ccproxy.exchange", default=None)
 
 
 class InspectorMiddleware:
     """Serve ``/ui``, a page that shows the newest exchanges with both sides of their translation.
 
     api_keys: the data needs one of them; without keys the page answers this machine only.
-    max_exchanges, max_bytes: what is kept, in memory, of the newest exchanges.
+    max_exchanges, max_bytes: what is kept, in memory, of the newest exchanges. Those without a right key that are only
+        refused have an eighth of both.
     options: those of the FormatConversionMiddleware, which an exchange saved as a test case must name.
     provider: set for a second InspectorMiddleware, around an app that the layers ask: it serves no page, and what
         passes there is shown under this name as the provider's side.
@@ -49,6 +53,7 @@ class InspectorMiddleware:
     ) -> None:
         self.app = app
         self._provider = provider
+        self._keys = ClientKeys(api_keys)
         self._exchanges = Exchanges(max_exchanges, max_bytes)
         self._pages = Pages(self._exchanges, self._exchange, api_keys, options)
 
@@ -67,14 +72,15 @@ class InspectorMiddleware:
     async def _exchange(self, scope: Scope, receive: Receive, send: Send, replay_of: str | None = None) -> None:
         """Call the app, and keep the exchange."""
         begun: list[Exchange] = []
+        stranger = not self._keys.admit(scope)
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             record = get_record(scope)
             assert record is not None  # noqa: S101  # observe has put it there
-            exchange = self._exchanges.begin(record, _call("client", scope), replay_of)
+            exchange = self._exchanges.begin(record, _call("client", scope), replay_of, stranger=stranger)
             begun.append(exchange)
             tap = _Tap(exchange, exchange.client, receive, send)
-            token = _current.set(exchange)
+            token = _current.set(ref(exchange))
             try:
                 await self.app({**scope, "ccproxy.exchange": exchange}, tap.receive, tap.send)
             finally:
@@ -88,7 +94,8 @@ class InspectorMiddleware:
 
     async def _provider_side(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the app, and keep what passes as a part of the client's exchange, if there is one."""
-        exchange = scope.get("ccproxy.exchange") or _current.get()
+        current = _current.get()
+        exchange: Exchange | None = scope.get("ccproxy.exchange") or (current() if current is not None else None)
         if exchange is None:
             return await self.app(scope, receive, send)
         call = _call(name, scope)
@@ -135,10 +142,9 @@ class _Tap:
                 call.ended = perf_counter()
             exchange.changed()
         elif message["type"] == "http.response.start":
-            call.status = message["status"]
-            call.answer_headers = shown_headers(message.get("headers", ()))
-            call.own_error = "ccproxy.error" in message
-            exchange.changed()
+            message = {**message, "headers": list(message.get("headers", ()))}  # they may be there to be read once
+            headers = shown_headers(message["headers"])
+            exchange.start_answer(call, message["status"], headers, "ccproxy.error" in message)
         await self._send(message)
 
 

@@ -1,7 +1,8 @@
 """What is served below ``/ui``: the page, its data, and the sending again of a request."""
 
 import shlex
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from functools import cache
 from pathlib import Path
 from time import monotonic
@@ -16,7 +17,7 @@ from starlette.routing import Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
 from .._asgi import BufferedBody, Headers, route_path, with_path
-from .._errors import ApiError, send_error
+from .._errors import ApiError, StreamAborted, send_error
 from .._json import dumps
 from .._record import get_record
 from .._sse import sse_event
@@ -56,6 +57,7 @@ class Pages:
 
     heartbeat = 10.0  # seconds without a change until a comment, by which the page knows that the connection lives
     events_limit = 60.0  # seconds; the page comes again. A server that shuts down waits for answers to end.
+    max_viewers = 50  # pages that are open at once, each of which may leave what it is sent unread
     batch = 0.15  # seconds in which changes are gathered
 
     def __init__(
@@ -88,7 +90,11 @@ class Pages:
                 added = {**_HEADERS, "cache-control": "no-store" if is_data else "no-cache"}
                 headers = [*message["headers"], *((name.encode(), value.encode()) for name, value in added.items())]
                 message = {**message, "headers": headers}
-            await send(message)
+            try:
+                with anyio.fail_after(self.events_limit):
+                    await send(message)
+            except TimeoutError:
+                raise StreamAborted("the page doesn't read what it has asked for") from None
 
         try:
             if not is_data:
@@ -123,9 +129,11 @@ class Pages:
     async def _events(self, request: Request) -> Response:
         """The list, then its changes, as server-sent events."""
         self._check_worker(request.query_params.get("worker", ""))
-        return StreamingResponse(self._live(), media_type="text/event-stream")
+        if self._exchanges.viewers >= self.max_viewers:
+            raise ApiError(529, "overloaded_error", f"{self.max_viewers} pages are open already")
+        return _Events(self._live())
 
-    async def _live(self) -> AsyncIterator[bytes]:
+    async def _live(self) -> AsyncGenerator[bytes, None]:
         end = monotonic() + self.events_limit
         with self._exchanges.watch() as viewer:
             yield sse_event("everything", self._everything())
@@ -219,6 +227,18 @@ class Pages:
         if worker.isdigit() and int(worker) != self._exchanges.worker:
             message = f"this is worker {self._exchanges.worker}, and worker {worker} is meant: ask again"
             raise ApiError(421, "not_found_error", message, headers=[("connection", "close")])
+
+
+class _Events(Response):
+    """An event stream, whose source is closed at once however the answer ends."""
+
+    def __init__(self, source: AsyncGenerator[bytes, None]) -> None:
+        super().__init__(media_type="text/event-stream")
+        self._source = source
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with aclosing(self._source) as source:
+            await StreamingResponse(source, media_type=self.media_type)(scope, receive, send)
 
 
 def _json(document: Any) -> Response:

@@ -13,6 +13,8 @@ from .minutes import generating_seconds, has_failed
 Redact = Callable[[bytes], bytes]
 Document = dict[str, Any]
 
+_MAX_TEXT = 1000  # characters
+
 
 def summary(exchange: Exchange) -> Document:
     """One line of the list. Times of day are seconds since the epoch, all others milliseconds; unknown is None."""
@@ -23,16 +25,16 @@ def summary(exchange: Exchange) -> Document:
         "id": exchange.id,
         "request_id": record.request_id,
         "time": record.time,
-        "path": exchange.client.path,
-        "client_model": record.requested_model,
-        "model": record.model,
+        "path": _cut(exchange.client.path),
+        "client_model": _cut(record.requested_model),
+        "model": _cut(record.model),
         "tier": record.tier,
         "stream": record.stream,
         "status": exchange.client.status,
         "state": _state(exchange),
         "error": record.error,
-        "error_message": record.error_message,
-        "stop_reason": record.stop_reason,
+        "error_message": _cut(record.error_message),
+        "stop_reason": _cut(record.stop_reason),
         "first_byte": _milliseconds(record.first_byte),
         "duration": _milliseconds(record.duration),
         "input_tokens": usage.get("input_tokens"),
@@ -141,6 +143,11 @@ def _state(exchange: Exchange) -> str:
     if has_failed(exchange.record):
         return "failed"
     return "left" if exchange.record.outcome == "disconnected" else "ok"
+
+
+def _cut(text: str | None) -> str | None:
+    """What stands in a line of the list, of a text that a client or a provider can make long."""
+    return text if text is None or len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 3] + "..."
 
 
 def _milliseconds(seconds: float | None) -> float | None:
