@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ccproxy_middleware._asgi import get_header
 from ccproxy_middleware._errors import request_id
-from ccproxy_middleware._json import dumps
+from ccproxy_middleware._secrets import Secrets, header_secrets
 
 if TYPE_CHECKING:
     from .settings import Settings
@@ -41,8 +41,7 @@ class BodyLog:
     def __init__(self, app: ASGIApp, *, side: str, secrets: Iterable[str]) -> None:
         self.app = app
         self._side = side
-        forms = {form for secret in secrets if secret for form in (secret, dumps(secret)[1:-1].decode())}
-        self._secrets = sorted(forms, key=len, reverse=True)
+        self._secrets = Secrets([secret.encode() for secret in secrets], shortest=1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "POST" or not logger.isEnabledFor(logging.DEBUG):
@@ -79,9 +78,11 @@ class BodyLog:
 
     def shown(self, data: bytes, size: int) -> str:
         """What may be logged of a body of ``size`` bytes that begins with ``data``."""
-        text = (data if len(data) == size else data[:-_EDGE]).decode(errors="replace")
-        for secret in self._secrets:
-            text = text.replace(secret, _MASK)
+        is_cut = len(data) < size
+        data = self._secrets.redact(data, _MASK.encode())
+        if is_cut:
+            data = data[: max(0, len(data) - max(_EDGE, self._secrets.open_end(data)))]
+        text = data.decode(errors="replace")
         text = _CREDENTIALS.sub(lambda found: (found[1] or "") + _MASK, text)
         text = _BASE64.sub(lambda found: f"{found[0][:16]}...({len(found[0])} characters)", text)
         return text if len(text) <= SHOWN else text[:SHOWN] + "..."
@@ -92,7 +93,11 @@ def logged(app: ASGIApp, side: str, settings: "Settings") -> ASGIApp:
     if not settings.log_bodies:
         return app
     keys = [key.get_secret_value() for key in (settings.openai_api_key, settings.boost_api_key) if key is not None]
-    return BodyLog(app, side=side, secrets=[*keys, *settings.client_keys, *settings.custom_headers.values()])
+    headers = settings.custom_headers.items()
+    parts = header_secrets([(name.encode(), value.encode("latin-1")) for name, value in headers])
+    values = [value for _, value in headers]
+    secrets = [*keys, *settings.client_keys, *values, *(part.decode("latin-1") for part in parts)]
+    return BodyLog(app, side=side, secrets=secrets)
 
 
 class _Collected:

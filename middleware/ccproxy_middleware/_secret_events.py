@@ -97,6 +97,12 @@ class EventRedactor:
         self._number = 0
         self._texts: dict[_Path, _Text] = {}
         self._starts = tuple({form[:_START] for form in secrets.forms})
+        beginnings = {start[:size] for start in self._starts for size in range(1, _START)}
+        self._beginnings = tuple(beginnings)
+        ways = [re.escape(start) for start in self._starts] + [f'{re.escape(part)}"(?!\\s*:)' for part in beginnings]
+        ways += [r"\\[u/]", "%", "&"]
+        self._suspect = re.compile("|".join(ways).encode("latin-1"))  # where a string has, or ends as, a secret's start
+        self._begun: set[_Path] = set()  # the texts that may end with a secret's first characters
         self._open: dict[_Path, _Text] = {}  # those that an event is held back for
         self._before = self._after = b""  # what stands around the text of an event that brings nothing else
         self._between = b""
@@ -117,8 +123,11 @@ class EventRedactor:
             whole = bytes(rest[:end])
             del rest[:end]
             for block in _EVENT.findall(whole):
-                self._take(block)
-                out.append(self._release())
+                if self._held or self._begun or self._suspect.search(block):
+                    self._take(block)
+                    out.append(self._release())
+                else:
+                    out.append(block)
         self._scanned = len(rest)
         if len(rest) > MAX_EVENT_BYTES:
             out.append(self.finish())
@@ -146,6 +155,7 @@ class EventRedactor:
             if start in recent:
                 return False
         text.close(recent)
+        self._begun.add(self._place)
         self._lessons = _LESSONS
         return True
 
@@ -171,6 +181,7 @@ class EventRedactor:
         if key not in self._texts and len(self._texts) >= _MAX_PATHS:
             self._texts.clear()
             self._open.clear()
+            self._begun.clear()
             self._before = b""
         state = self._texts.setdefault(key, _Text())
         joined = state.recent + text
@@ -188,9 +199,14 @@ class EventRedactor:
         if size >= _START:
             state.recent = joined[-size:]
             self._open[key] = state
+            self._begun.add(key)
         else:
             state.close(joined)
             self._open.pop(key, None)
+            if state.recent.endswith(self._beginnings):
+                self._begun.add(key)
+            else:
+                self._begun.discard(key)
 
     def _release(self) -> bytes:
         """The held events that no open end needs."""

@@ -4,12 +4,15 @@ The provider, and the planner, give everything back that they get. The client's 
 not reach the client, nor any page, log line or repr.
 """
 
+import base64
 import re
 from pathlib import Path
 from typing import Any
 
 import httpx
+import orjson
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from ccproxy import Forward, Settings, create_app
 from ccproxy.layers import make_layers
@@ -129,3 +132,63 @@ def test_nothing_is_held_back_when_a_chunk_ends_with_a_line() -> None:
 def test_short_key_is_left_in_what_a_model_says() -> None:
     assert Redactor([b"ollama"], text=True).feed(b"Use ollama!") == b"Use ollama!"
     assert Redactor([b"ollama"], text=False).feed(b"Wrong key: ollama!") == b"Wrong key: ******!"
+
+
+KEY = "prov/0123456789+abcdef&XYZ"
+COOKIE = "session=s3cr3tSESSION0123456; route=r0ute0123456789abcd"
+DIGEST = 'Digest username="somebody", response="r3sp0nse0123456789ab", opaque="0paque0123456789abcd"'
+PLANTED = (KEY, "s3cr3tSESSION0123456", "r0ute0123456789abcd", "r3sp0nse0123456789ab", "0paque0123456789abcd")
+PIECES = {"whole": 1000, "letters": 1, "pieces": 7}
+
+
+@pytest.mark.parametrize("how", ["text", "arguments", "json", "error"])
+@pytest.mark.parametrize("size", PIECES.values(), ids=list(PIECES))
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
+def test_repeated_headers_do_not_come_back(how: str, size: int, path: str) -> None:
+    """In JSON as PHP writes it, in base64, and in pieces over a stream; not to the client, nor to the inspector."""
+
+    def said(headers: dict[str, str]) -> str:
+        values = [headers["authorization"].removeprefix("Bearer "), headers["cookie"], headers["x-auth"]]
+        plain = " and ".join(values)
+        return f"{plain} and {plain.replace('/', chr(92) + '/')} and {base64.b64encode(values[0].encode()).decode()}"
+
+    async def provider(scope: Scope, receive: Receive, send: Send) -> None:
+        text = said({name.decode(): value.decode() for name, value in scope["headers"]})
+        status, kind = (400 if how == "error" else 200), b"application/json"
+        if how == "json":
+            message = {"role": "assistant", "content": text}
+            body = [orjson.dumps({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})]
+        elif how == "error":
+            body = [orjson.dumps({"error": {"message": text}}).replace(b"/", b"\\/")]
+        else:
+            kind, body = b"text/event-stream", []
+            for at in range(0, len(text), size):
+                part = text[at : at + size]
+                call = {"index": 0, "id": "c", "function": {"name": "f" if at == 0 else "", "arguments": part}}
+                delta = {"content": part} if how == "text" else {"tool_calls": [call]}
+                body.append(b"data: " + orjson.dumps({"choices": [{"index": 0, "delta": delta}]}) + b"\n\n")
+            body.append(b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n')
+        await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", kind)]})
+        for chunk in body:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    body = {"model": "m", "max_tokens": 9, "stream": how in ("text", "arguments")}
+    with serve(provider, lifespan="off") as server:
+        url, custom = f"{server.url}/v1", {"COOKIE": COOKIE, "X-AUTH": DIGEST}
+        app = create_app(
+            Settings.explicit(openai_api_key=KEY, openai_base_url=url, custom_headers=custom, inspector=True)
+        )
+        with serve(app) as proxy, httpx.Client(base_url=proxy.url, timeout=30) as client:
+            answer = client.post(path, json={**body, "messages": [{"role": "user", "content": "hi"}]}).text
+            id_ = client.get("/ui/api/exchanges").json()["exchanges"][0]["id"]
+            shown = client.get(f"/ui/api/exchanges/{id_}").text
+    assert "***" in answer + _strings_of_events(answer)
+    for text in (answer, shown):
+        for part in (text, _strings_of_events(text), text.replace("\\", "")):
+            assert [secret for secret in PLANTED if secret[4:] in part] == []
+            assert base64.b64encode(KEY.encode()).decode()[4:20] not in part
+
+
+def _strings_of_events(text: str) -> str:
+    return "".join(re.findall(r'"(?:text|content|arguments|partial_json)":"((?:[^"\\]|\\.)*)"', text)).replace("\\", "")

@@ -169,9 +169,9 @@ _SECRET = re.compile(
     r"""
     \bsk-[\w*.…-]{2,}[\w*…]
     | \b(?:sk|rk|pk|gsk|csk|xai|nvapi|fw|hf|tgp|pplx|r8|sess)[-_][\w*.…-]{6,}[\w*…]  # vendors' prefixes
-    | \bkey[-_](?=[\w*-]*[\d*])[\w*-]{8,}
+    | \bkey[-_](?=[\w*-]{0,100}[\d*])[\w*-]{8,}
     | \bAIza[\w*-]{8,}
-    | \beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?                                                # JSON web tokens
+    | \beyJ[\w-]{8,500}+\.[\w-]+(?:\.[\w-]*)?                                                # JSON web tokens
     | (?P<before>
         \bbearer\s+(?=\S{0,200}[\d*]|\S{20})                                            # a credential as sent
         | \b(?:api[-_\ ]?key|key|token|secret|password|authorization)

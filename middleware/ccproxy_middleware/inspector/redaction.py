@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from .._json import dumps
+from .._secrets import Secrets
 
 ShownHeaders = list[tuple[str, str | None]]
 """Names in lower case, and the value of a header that is known to hold no secret."""
@@ -32,13 +32,10 @@ def shown_headers(headers: Iterable[tuple[bytes, bytes]]) -> ShownHeaders:
 
 
 class Redaction:
-    """Takes the clients' keys out of bodies, also where JSON has escaped them."""
+    """Takes the clients' keys out of bodies, in whatever way they are written there."""
 
     def __init__(self, keys: Sequence[str]) -> None:
-        forms = {form for key in keys for form in (key.encode(), dumps(key)[1:-1])}
-        self._forms = sorted(forms, key=len, reverse=True)
+        self._secrets = Secrets([key.encode() for key in keys], shortest=1)
 
     def __call__(self, data: bytes) -> bytes:
-        for form in self._forms:
-            data = data.replace(form, MASK)
-        return data
+        return self._secrets.redact(data, MASK)
