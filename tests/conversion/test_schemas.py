@@ -77,6 +77,7 @@ RULES: list[tuple[str, Any, Any]] = [
     ("gemini", {"type": "array", "prefixItems": [STRING, {"type": "integer"}], "items": False},
      {"type": "array", "items": {"anyOf": [STRING, {"type": "integer"}]},
       "description": 'JSON Schema: {"prefixItems":[{"type":"string"},{"type":"integer"}]}'}),
+    ("gemini", {"anyOf": [{}, STRING], "const": None}, None),
     # Moonshot
     ("moonshot", {"type": ["string", "null"], "minLength": 1, "default": "a"},
      noted({"anyOf": [{"type": "string", "minLength": 1}, {"type": "null"}]}, '{"default":"a"}')),
@@ -126,7 +127,8 @@ def test_rule_holds_at_every_level(dialect: str, before: Any, after: Any, level:
     }  # fmt: skip
     fitted = fit_tool({**placed(before), **definitions}, dialect).schema
     assert faults(fitted, dialect) == []
-    if level != "branch" or "anyOf" not in after:
+    assert fit_tool(fitted, dialect).schema is fitted
+    if after is not None and (level != "branch" or "anyOf" not in after):
         assert fitted["properties"] == placed(after)["properties"]
 
 

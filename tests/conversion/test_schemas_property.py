@@ -34,7 +34,7 @@ references = st.sampled_from(
 )
 
 
-broken = st.sampled_from([None, True, [], {}, "x", 1])
+broken: st.SearchStrategy[Any] = st.sampled_from([None, True, [], {}, "x", 1])
 
 
 def keywords(schemas: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
