@@ -44,6 +44,8 @@ RULES: list[tuple[str, Any, Any]] = [
     ("openai", {"type": "array", "items": [STRING, {"type": "integer"}]},
      {"type": "array", "items": {"anyOf": [STRING, {"type": "integer"}]}}),
     ("openai", {"$ref": "#/$defs/gone"}, noted({"type": "object"}, '{"$ref":"#/$defs/gone"}')),
+    ("openai", {"type": "string", "minLength": 1.0, "maxLength": 1e300},
+     {"type": "string", "minLength": 1, "description": 'JSON Schema: {"maxLength":1e300}'}),
     # OpenAI
     ("openai", {"type": "array"}, {"type": "array", "items": {}}),
     ("openai", {"anyOf": [{"type": ["array", "null"]}]}, {"anyOf": [{"type": ["array", "null"], "items": {}}]}),
