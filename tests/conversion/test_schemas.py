@@ -44,8 +44,8 @@ RULES: list[tuple[str, Any, Any]] = [
     ("openai", {"type": "array", "items": [STRING, {"type": "integer"}]},
      {"type": "array", "items": {"anyOf": [STRING, {"type": "integer"}]}}),
     ("openai", {"$ref": "#/$defs/gone"}, noted({"type": "object"}, '{"$ref":"#/$defs/gone"}')),
-    ("openai", {"type": "string", "minLength": 1.0, "maxLength": 1e300},
-     {"type": "string", "minLength": 1, "description": 'JSON Schema: {"maxLength":1e300}'}),
+    ("openai", {"type": "string", "maxLength": 1e300}, None),
+    ("openai", {"type": "string", "minLength": 1.0}, {"type": "string", "minLength": 1}),
     # OpenAI
     ("openai", {"type": "array"}, {"type": "array", "items": {}}),
     ("openai", {"anyOf": [{"type": ["array", "null"]}]}, {"anyOf": [{"type": ["array", "null"], "items": {}}]}),
@@ -130,6 +130,7 @@ def test_rule_holds_at_every_level(dialect: str, before: Any, after: Any, level:
     fitted = fit_tool({**placed(before), **definitions}, dialect).schema
     assert faults(fitted, dialect) == []
     assert fit_tool(fitted, dialect).schema is fitted
+    assert dumps(fitted)
     if after is not None and (level != "branch" or "anyOf" not in after):
         assert fitted["properties"] == placed(after)["properties"]
 
