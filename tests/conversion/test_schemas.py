@@ -44,6 +44,8 @@ RULES: list[tuple[str, Any, Any]] = [
     ("openai", {"type": "array", "items": [STRING, {"type": "integer"}]},
      {"type": "array", "items": {"anyOf": [STRING, {"type": "integer"}]}}),
     ("openai", {"$ref": "#/$defs/gone"}, noted({"type": "object"}, '{"$ref":"#/$defs/gone"}')),
+    ("openai", {"type": "string", "maxLength": 1e300}, None),
+    ("openai", {"type": "string", "minLength": 1.0}, {"type": "string", "minLength": 1}),
     # OpenAI
     ("openai", {"type": "array"}, {"type": "array", "items": {}}),
     ("openai", {"anyOf": [{"type": ["array", "null"]}]}, {"anyOf": [{"type": ["array", "null"], "items": {}}]}),
@@ -77,6 +79,7 @@ RULES: list[tuple[str, Any, Any]] = [
     ("gemini", {"type": "array", "prefixItems": [STRING, {"type": "integer"}], "items": False},
      {"type": "array", "items": {"anyOf": [STRING, {"type": "integer"}]},
       "description": 'JSON Schema: {"prefixItems":[{"type":"string"},{"type":"integer"}]}'}),
+    ("gemini", {"anyOf": [{}, STRING], "const": None}, None),
     # Moonshot
     ("moonshot", {"type": ["string", "null"], "minLength": 1, "default": "a"},
      noted({"anyOf": [{"type": "string", "minLength": 1}, {"type": "null"}]}, '{"default":"a"}')),
@@ -126,7 +129,9 @@ def test_rule_holds_at_every_level(dialect: str, before: Any, after: Any, level:
     }  # fmt: skip
     fitted = fit_tool({**placed(before), **definitions}, dialect).schema
     assert faults(fitted, dialect) == []
-    if level != "branch" or "anyOf" not in after:
+    assert fit_tool(fitted, dialect).schema is fitted
+    assert dumps(fitted)
+    if after is not None and (level != "branch" or "anyOf" not in after):
         assert fitted["properties"] == placed(after)["properties"]
 
 

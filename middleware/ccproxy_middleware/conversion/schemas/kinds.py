@@ -80,7 +80,7 @@ def _number(value: Any) -> Any:
 
 
 def _count(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0 or value != int(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 2**63 or value != int(value):
         return MISSING
     return value if isinstance(value, int) else int(value)
 

@@ -54,6 +54,8 @@ class Repair:
         self._fit_node(node, lost)
         self._fit_children(node, depth)
         self._fit_names(node, lost)
+        if dialect.unions == "nullable" and "anyOf" in node:
+            self._fold_null(node, lost)
         if lost:
             self.changed |= dict.fromkeys(lost)
             node["description"] = told(node.get("description"), lost)
@@ -294,6 +296,15 @@ class Repair:
                             children = list(value)
                         children[n] = new
                 node[keyword] = children
+
+    def _fold_null(self, node: Schema, lost: Schema) -> None:
+        """Branches that have turned out to be null become a keyword, too."""
+        for branch in self._only_branch(node):  # one at most
+            if "description" in node and "description" in branch:
+                node["description"] += f"\n{branch['description']}"
+            node |= {key: value for key, value in branch.items() if key not in node}
+            if "anyOf" in branch and node.pop("nullable", False):
+                lost.setdefault("nullable", True)
 
     def _fit_names(self, node: Schema, lost: Schema) -> None:
         dialect = self._dialect
