@@ -327,7 +327,7 @@ class Forward:
                 error = exc if isinstance(exc, _TooLarge) else self._read_failure(exc, limit)
                 _tell(scope, error, secrets)
                 if is_stream:
-                    event = error_event(scope, error, cut=True)
+                    event = redactor.finish() + error_event(scope, error, cut=True)
                     await send({"type": "http.response.body", "body": event, "more_body": True})
                 raise StreamAborted(error.message, error) from exc
         await send({"type": "http.response.body", "body": redactor.finish(), "more_body": False})

@@ -125,6 +125,21 @@ def test_no_page_of_another_origin_may_read_or_ask(origin: str) -> None:
     assert [name for answer in answers for name in answer.headers if name.startswith("access-control")] == []
 
 
+def test_proxy_without_a_key_is_called_by_its_own_names_and_the_allowed_ones() -> None:
+    paths = ("/v1/models", "/metrics", "/test-connection", "/v1/messages/count_tokens")
+    provider = ScriptedProvider()
+    with proxied(provider, allowed_hosts="proxy.example") as url, httpx.Client(base_url=url) as client:
+        for host, status in (("localhost:1", 200), ("proxy.example", 200), ("rebound.example", 403)):
+            told = [client.get(path, headers={"host": host}).status_code for path in paths[:3]]
+            told.append(client.post(paths[3], json=BODY, headers={"host": host}).status_code)
+            assert told == [status] * 4, host
+            assert client.get("/health", headers={"host": host}).status_code == 200
+        asked = len(provider.requests)
+        image = {"sec-fetch-site": "cross-site", "sec-fetch-dest": "image", "sec-fetch-mode": "no-cors"}
+        assert [client.get(path, headers=image).status_code for path in paths[:3]] == [403] * 3
+        assert len(provider.requests) == asked
+
+
 BREAKS = ["\r\n", "\n", "\r", "\0"]
 
 

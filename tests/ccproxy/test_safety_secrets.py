@@ -6,6 +6,7 @@ not reach the client, nor any page, log line or repr.
 
 import base64
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -192,3 +193,26 @@ def test_repeated_headers_do_not_come_back(how: str, size: int, path: str) -> No
 
 def _strings_of_events(text: str) -> str:
     return "".join(re.findall(r'"(?:text|content|arguments|partial_json)":"((?:[^"\\]|\\.)*)"', text)).replace("\\", "")
+
+
+def test_what_was_held_back_is_told_before_a_stream_breaks_off() -> None:
+    event = b'data: {"choices":[{"index":0,"delta":{"content":"as prov"}}]}\n\n'
+
+    async def provider(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(b"content-type", b"text/event-stream"), (b"content-length", b"1000")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": event, "more_body": True})
+        await send({"type": "http.response.body", "body": b'data: {"cho', "more_body": False})
+
+    got = b""
+    with serve(provider, lifespan="off") as server:
+        app = create_app(Settings.explicit(openai_api_key=KEY, openai_base_url=f"{server.url}/v1"))
+        body = {"model": "m", "stream": True}
+        with (
+            serve(app) as proxy,
+            httpx.stream("POST", f"{proxy.url}/v1/chat/completions", json=body, timeout=30) as answer,
+            suppress(httpx.RemoteProtocolError),
+        ):
+            for chunk in answer.iter_raw():
+                got += chunk
+    assert got.startswith(event + b'data: {"cho\n\ndata: {"error"')

@@ -1,5 +1,6 @@
 import base64
 import json
+import timeit
 from pathlib import Path
 from typing import Any
 
@@ -298,6 +299,15 @@ def test_keys_are_redacted_when_their_shape_is_known(secret: str, template: str)
     redacted = redact(template.format(secret))
     assert secret[:-1] not in redacted
     assert redacted.startswith(template.format("[redacted]").partition("]")[0] + "]")
+
+
+@pytest.mark.parametrize("unit", ["eyJ-", "eyJabcdefgh-", "key-", "key_x-", "token ", "secret key ", "bearer ", "key:"])
+def test_looking_for_keys_takes_time_in_line_with_the_text(unit: str) -> None:
+    def seconds(size: int) -> float:
+        text = (unit * size)[:size]
+        return min(timeit.repeat(lambda: redact(text), number=1, repeat=3))
+
+    assert seconds(64_000) < 100 * max(seconds(4_000), 1e-4)  # 16 times the text; 256 times the work if quadratic
 
 
 @pytest.mark.parametrize(
