@@ -72,7 +72,7 @@ class InspectorMiddleware:
     async def _exchange(self, scope: Scope, receive: Receive, send: Send, replay_of: str | None = None) -> None:
         """Call the app, and keep the exchange."""
         begun: list[Exchange] = []
-        stranger = not self._keys.admit(scope)
+        stranger = self._keys.refusal(scope) is not None
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             record = get_record(scope)
