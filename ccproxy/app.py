@@ -17,9 +17,10 @@ from .body_log import logged
 from .boundary import Boundary
 from .forward import Forward
 from .layers import conversion_options, make_layers
+from .limits import limit_clients
 from .pages import ConnectionTest, Root, health, no_such_page
 from .settings import Settings
-from .shutdown import Shutdown, ShutdownMiddleware
+from .shutdown import Shutdown, ShutdownMiddleware, uvicorn_server
 
 
 def create_app(
@@ -76,6 +77,8 @@ def create_app(
             for forwarding in filter(None, (forward, planner)):
                 await stack.enter_async_context(forwarding.lifespan())
             if shutdown is not None:
+                if server := uvicorn_server():
+                    limit_clients(server, settings)
                 shutdown.on_signals()
             yield
 

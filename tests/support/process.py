@@ -1,6 +1,7 @@
 """The proxy as a process of its own, started in each way that the README names."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -64,6 +65,7 @@ def started(
         "PATH": "/usr/bin:/bin",
         "HOME": str(directory),
         "PYTHONUNBUFFERED": "1",
+        "PYTHONPATH": os.pathsep.join(sys.path[1:]),  # it runs the code that the tests import
         "OPENAI_BASE_URL": f"{provider_url}/v1",
         "HOST": host,
         "PORT": port,
