@@ -21,6 +21,7 @@ from .limits import limit_clients
 from .pages import ConnectionTest, Root, health, no_such_page
 from .settings import Settings
 from .shutdown import Shutdown, ShutdownMiddleware, uvicorn_server
+from .watchdog import watched_loop
 
 
 def create_app(
@@ -80,6 +81,7 @@ def create_app(
                 if server := uvicorn_server():
                     limit_clients(server, settings)
                 shutdown.on_signals()
+                stack.enter_context(watched_loop())
             yield
 
     app = Starlette(

@@ -56,10 +56,14 @@ class Running:
 
 @contextmanager
 def started(
-    way: str, directory: Path, provider_url: str, *, host: str = "127.0.0.1", **variables: str
+    way: str, directory: Path, provider_url: str, *, host: str = "127.0.0.1", shell: str = "", **variables: str
 ) -> Iterator[Running]:
-    """Run the proxy on a free port until the block ends; its working directory is ``directory``."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
+    """Run the proxy on a free port until the block ends; its working directory is ``directory``.
+
+    ``shell``: redirections of its output, as a shell has them.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host.strip("[]"), 0), family=family) as probe:
         port = str(probe.getsockname()[1])
     environment = {
         "PATH": "/usr/bin:/bin",
@@ -73,11 +77,18 @@ def started(
         **variables,
     }
     command = [part.format(host=host, port=port) for part in WAYS[way]]
+    if shell:
+        command = ["/bin/sh", "-c", f'exec "$@" {shell}', "sh", *command]
     output = directory / "output.txt"
     with output.open("w") as file:
         process = subprocess.Popen(command, cwd=directory, env=environment, stdout=file, stderr=file, text=True)
     try:
-        running = Running(process, f"http://127.0.0.1:{port}", output, variables.get("ANTHROPIC_API_KEY", ""))
+        running = Running(
+            process,
+            f"http://{host if ':' in host else '127.0.0.1'}:{port}",
+            output,
+            variables.get("ANTHROPIC_API_KEY", ""),
+        )
         wait_until(lambda: _is_up(running), running)
         yield running
     finally:
