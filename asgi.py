@@ -5,6 +5,9 @@
 
 from ccproxy import create_app, logs, reloading, running
 from ccproxy.shutdown import Shutdown
+from ccproxy.standard_streams import open_standard_streams
+
+open_standard_streams()
 
 settings = reloading.arbiters_settings() or running.load_settings_or_exit()
 logs.configure_logging(settings.log_level, settings.log_format)

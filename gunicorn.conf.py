@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from ccproxy import logs, multiprocess, reloading, running
+from ccproxy import logs, multiprocess, reloading, running, standard_streams
+
+standard_streams.open_standard_streams()
 
 settings = reloading.load_arbiters_settings()  # here, so that bad settings end gunicorn before it forks
 

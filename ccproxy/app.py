@@ -17,9 +17,11 @@ from .body_log import logged
 from .boundary import Boundary
 from .forward import Forward
 from .layers import conversion_options, make_layers
+from .limits import limit_clients
 from .pages import ConnectionTest, Root, health, no_such_page
 from .settings import Settings
-from .shutdown import Shutdown, ShutdownMiddleware
+from .shutdown import Shutdown, ShutdownMiddleware, uvicorn_server
+from .watchdog import watched_loop
 
 
 def create_app(
@@ -76,7 +78,10 @@ def create_app(
             for forwarding in filter(None, (forward, planner)):
                 await stack.enter_async_context(forwarding.lifespan())
             if shutdown is not None:
+                if server := uvicorn_server():
+                    limit_clients(server, settings)
                 shutdown.on_signals()
+                stack.enter_context(watched_loop())
             yield
 
     app = Starlette(

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
+from .limits import Limits
+from .protocol import limited_protocol
 from .running import listen
 
 
@@ -18,7 +20,14 @@ def served(app: ASGIApp) -> Iterator[str]:
     The socket listens already, so that no client comes too early.
     """
     sock = listen("127.0.0.1", 0)
-    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        app,
+        http=limited_protocol(Limits()),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=1,
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=_run, args=(server, sock), daemon=True)
     thread.start()

@@ -1,5 +1,6 @@
 """The outermost skin of the app: an id and a record for every exchange, and a visible end for every failure."""
 
+import asyncio
 import logging
 import re
 
@@ -33,6 +34,8 @@ class Boundary:
             return await self.app(scope, receive, send)
         given = get_header(scope["headers"], b"x-request-id")
         id_ = given if given and _REQUEST_ID.fullmatch(given) else new_request_id()
+        if (task := asyncio.current_task()) is not None:
+            task.set_name(id_)  # for the watchdog, and whoever else looks at tasks
         started = False
 
         async def send_with_id(message: Message) -> None:

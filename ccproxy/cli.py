@@ -6,6 +6,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from .standard_streams import open_standard_streams
+
 
 class _WithVariables:
     """Help that ends with every variable and its default."""
@@ -38,6 +40,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; without a subcommand it serves."""
+    open_standard_streams()
     arguments = sys.argv[1:]
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
         arguments.insert(0, "serve")
@@ -173,6 +176,7 @@ def doctor(
 
 def local_url(host: str, port: int) -> str:
     """The URL under which this machine reaches a server that listens on ``host``."""
+    host = host.strip("[]")
     if host in ("0.0.0.0", "::", "127.0.0.1", "::1"):  # noqa: S104 - not a bind
         host = "localhost"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -4,6 +4,7 @@ All code logs with the standard library, so that a host which embeds the app kee
 the records of a process that is ours: what a record carries as ``extra`` becomes its fields.
 """
 
+import json
 import logging
 import logging.config
 import os
@@ -51,14 +52,24 @@ def file_formatter(format: LogFormat) -> logging.Formatter:
 
 
 class _Formatter(logging.Formatter):
-    """structlog's, made for the first record: most processes log nothing, and its import takes time and memory."""
+    """structlog's, made for the first record: most processes log nothing, and its import takes time and memory.
+
+    It also takes a file descriptor. A record that comes when there is none left is written without structlog.
+    """
 
     def __init__(self, format: LogFormat, *, is_terminal: bool) -> None:
         super().__init__()
         self._make = partial(_make_formatter, format, is_terminal=is_terminal)
 
     def format(self, record: logging.LogRecord) -> str:
-        return self._formatter.format(record)
+        try:
+            formatter = self._formatter
+        except (ImportError, OSError):
+            told = {"level": record.levelname.lower(), "logger": record.name, "event": record.getMessage()}
+            if record.exc_info:
+                told["exception"] = self.formatException(record.exc_info)
+            return json.dumps(told)
+        return formatter.format(record)
 
     @cached_property
     def _formatter(self) -> logging.Formatter:

@@ -6,8 +6,10 @@ import math
 import signal
 import socket
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from . import standard_streams
 from .configuration import ConfigurationError
 from .logs import configure_logging
 
@@ -37,7 +39,8 @@ def load_settings_or_exit(env_file: str | None = None, **values: Any) -> "Settin
 
 def fail(message: str, code: int) -> NoReturn:
     """End the process with a message on standard error and no traceback."""
-    print(message, file=sys.stderr, flush=True)
+    with suppress(OSError):  # a full disk
+        print(message, file=sys.stderr, flush=True)
     sys.exit(code)
 
 
@@ -88,7 +91,7 @@ def serve(app: "ASGIApp", settings: "Settings", *, announce: str | None = None, 
         timeout_graceful_shutdown=server_grace(settings),
     )
     if announce is not None:
-        print(announce, flush=True)
+        standard_streams.announce(announce)
     # uvicorn raises a signal that comes before the app is up once more at its end: an orderly end, no death by signal.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))

@@ -139,6 +139,19 @@ class Settings(BaseSettings):
         "a whole number of at least 0",
         ge=0,
     )
+    max_connections_per_address: int = _setting(
+        0,
+        "Connections that one address may have to a worker at a time. 0: no limit.",
+        "a whole number of at least 0",
+        ge=0,
+    )
+    client_timeout: float = _setting(
+        60.0,
+        "Seconds that a client may send nothing of a request's body, or take nothing of an answer.",
+        "a number of seconds above 0",
+        gt=0,
+        allow_inf_nan=False,
+    )
     shutdown_timeout: float = _setting(
         120.0,
         "Seconds that running answers get to finish after a SIGTERM or a reload.",
@@ -262,6 +275,11 @@ class Settings(BaseSettings):
         if parts.username is not None or parts.query or parts.fragment:
             raise ValueError("a key in the URL would be shown where URLs are")
         return value.rstrip("/")
+
+    @field_validator("host", mode="after")
+    @classmethod
+    def _without_brackets(cls, value: str) -> str:
+        return value[1:-1] if value.startswith("[") and value.endswith("]") else value
 
     @field_validator("middle_model", mode="before")
     @classmethod

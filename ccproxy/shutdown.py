@@ -23,6 +23,16 @@ LINGER_SECONDS = 0.3
 """How long a client that has just connected has for its request: uvicorn hangs up on one that has sent nothing yet."""
 
 
+def uvicorn_server() -> "uvicorn.Server | None":
+    """The server that has this process and its signals, if it is uvicorn; called in its event loop."""
+    if threading.current_thread() is not threading.main_thread():
+        return None
+    import uvicorn  # here, since a host may serve the app with another server, and it takes a while
+
+    server: object = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    return server if isinstance(server, uvicorn.Server) else None
+
+
 class Shutdown:
     """Ends the answers that still run ``grace`` seconds after :meth:`begin`.
 
@@ -67,15 +77,13 @@ class Shutdown:
         uvicorn dies of the signal once it has shut down in order. Told by ``should_exit`` it returns, and the exit
         code is 0. A second SIGINT ends it at once, as ever.
         """
-        if threading.current_thread() is not threading.main_thread():
+        server = uvicorn_server()
+        if server is None:
             return
-        import uvicorn  # here, since a host may serve the app with another server, and it takes a while
-
-        loop = asyncio.get_running_loop()
+        handler = self._handler(server, asyncio.get_running_loop())
         for number in (signal.SIGTERM, signal.SIGINT):
-            server = getattr(signal.getsignal(number), "__self__", None)
-            if isinstance(server, uvicorn.Server):
-                signal.signal(number, self._handler(server, loop))
+            if getattr(signal.getsignal(number), "__self__", None) is server:
+                signal.signal(number, handler)
 
     def _handler(self, server: "uvicorn.Server", loop: asyncio.AbstractEventLoop) -> Callable[..., None]:
         def handle(number: int, frame: FrameType | None) -> None:

@@ -3,16 +3,17 @@
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ._asgi import route_path
-from ._errors import ApiError, send_error
+from ._errors import ApiError, read_request, send_error
 
 
 class ConcurrencyLimitMiddleware:
     """Answer 529 at once, with ``retry-after``, when ``limit`` requests are being served; 0 is no limit.
 
-    A request waits for nothing: clients of the Messages API know how to come again. Raises ValueError for a limit
-    below 0.
+    A request takes its place once it is whole, so that a slow upload keeps nobody out. It waits for nothing: clients of
+    the Messages API know how to come again. Raises ValueError for a limit below 0.
 
-    Reads: ``POST`` requests only, since they are what costs; all others pass untouched.
+    Reads: the body of ``POST`` requests only, since they are what costs; all others pass untouched. A body that is too
+    large or can't be decoded is refused.
     Writes: a refusal is a 529 ``overloaded_error`` in the dialect of the path.
     Needs: nothing. Inside AuthMiddleware, strangers take no place.
     Alone: works in front of any ASGI app; each worker process counts its own.
@@ -31,11 +32,20 @@ class ConcurrencyLimitMiddleware:
         if not self._limit or scope["type"] != "http" or scope["method"] != "POST":
             return await self.app(scope, receive, send)
         if self._running >= self._limit:
-            message = f"{route_path(scope)}: this proxy is serving {self._limit} requests, the most it may"
-            retry = [("retry-after", str(self.retry_after))]
-            return await send_error(scope, send, ApiError(529, "overloaded_error", message, headers=retry))
+            return await self._refuse(scope, send)
+        request = await read_request(scope, receive, send)
+        if request is None:
+            return
+        scope, body = request
+        if self._running >= self._limit:  # others were whole before
+            return await self._refuse(scope, send)
         self._running += 1
         try:
-            await self.app(scope, receive, send)
+            await self.app(scope, body, send)
         finally:
             self._running -= 1
+
+    async def _refuse(self, scope: Scope, send: Send) -> None:
+        message = f"{route_path(scope)}: this proxy is serving {self._limit} requests, the most it may"
+        retry = [("retry-after", str(self.retry_after))]
+        await send_error(scope, send, ApiError(529, "overloaded_error", message, headers=retry))

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -262,3 +264,36 @@ def test_every_line_of_every_logger_is_json(tmp_path: Path) -> None:
     assert len([line for line in lines if line["event"] == "POST /v1/messages"]) == 2
     assert "planted-provider-key" not in text
     assert "planted-client-key" not in text
+
+
+WITHOUT_DESCRIPTORS = """
+import logging, os, resource
+from ccproxy.logs import configure_logging
+configure_logging("INFO", "json")
+resource.setrlimit(resource.RLIMIT_NOFILE, (30, 30))
+held = []
+try:
+    while True:
+        held.append(os.open(os.devnull, os.O_RDONLY))
+except OSError:
+    pass
+try:
+    raise ValueError("why")
+except ValueError:
+    logging.getLogger("ccproxy").exception("none left: %s", "x")
+for number in held:
+    os.close(number)
+logging.getLogger("ccproxy").info("some again")
+"""
+
+
+def test_record_is_written_when_no_descriptor_is_left() -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path[1:])}
+    command = [sys.executable, "-c", WITHOUT_DESCRIPTORS]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    assert done.returncode == 0
+    first, second = (json.loads(line) for line in done.stderr.splitlines())
+    assert (first["level"], first["logger"], first["event"]) == ("error", "ccproxy", "none left: x")
+    assert "ValueError: why" in first["exception"]
+    assert second["event"] == "some again"
+    assert "timestamp" in second

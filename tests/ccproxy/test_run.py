@@ -3,6 +3,8 @@
 How answers under way end with the process is in tests/reliability/test_life.py.
 """
 
+import os
+import socket
 from pathlib import Path
 
 import httpx
@@ -68,3 +70,32 @@ def test_settings_of_the_file_when_run_in_its_directory(tmp_path: Path) -> None:
         assert proxy.post().status_code == 200
         proxy.terminate()
     assert provider.completions[0]["model"] == "tiny"
+
+
+@pytest.mark.parametrize("way", ["cc-boost", "python asgi.py", "gunicorn"])
+@pytest.mark.parametrize(
+    "shell",
+    ["2>&-", "<&- >&- 2>&-", ">/dev/full", ">/dev/full 2>/dev/full"],
+    ids=["no stderr", "none", "full", "both full"],
+)
+def test_serves_without_standard_streams(way: str, shell: str, tmp_path: Path) -> None:
+    with serve(ScriptedProvider()) as server, started(way, tmp_path, server.url, shell=shell, **KEYS) as proxy:
+        assert [proxy.post().status_code for _ in range(3)] == [200] * 3
+        for process in (proxy.process.pid, *children(proxy.process.pid)):
+            standard = {os.readlink(f"/proc/{process}/fd/{number}") for number in range(3)}
+            assert not any(name.startswith("socket:") for name in standard)
+        assert proxy.terminate() == 0
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.parametrize("way", ["cc-boost", "gunicorn"])
+def test_address_in_brackets_is_listened_at_and_told_as_a_url(way: str, tmp_path: Path) -> None:
+    if not socket.has_ipv6:
+        pytest.skip("no IPv6")
+    with serve(ScriptedProvider()) as server, started(way, tmp_path, server.url, host="[::1]", **KEYS) as proxy:
+        assert proxy.post().status_code == 200
+        proxy.terminate()
+    assert "[[" not in proxy.output.read_text()

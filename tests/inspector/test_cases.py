@@ -34,7 +34,7 @@ ANSWERS: list[tuple[str, Answer]] = [
 STREAMS: list[tuple[str, Answer]] = [
     ("no-id", Chunks([NO_ID, END])),
     ("comment", Raw([b": hi\n\ndata: " + TEXT[:20], TEXT[20:] + b"\n\n"])),
-    ("no-json", Raw([b"data: " + TEXT + b"\n\ndata: {\n\n"])),
+    ("no-json", Raw([b"data: " + TEXT + b"\n\ndata: busy\n\n"])),
 ]
 Running: TypeAlias = tuple[ScriptedProvider, Inspected]
 RUN = {

@@ -1,5 +1,6 @@
 """How many requests are served at once: refusals at once, and places that come back however a request ends."""
 
+import json
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -11,7 +12,7 @@ import httpx
 import pytest
 from anthropic import Anthropic, APIStatusError
 from anthropic.types import MessageParam
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ccproxy_middleware import ConcurrencyLimitMiddleware
 from ccproxy_middleware._errors import StreamAborted
@@ -19,6 +20,7 @@ from support.asgi import Answer, Inner, call, http_scope
 from support.provider import Answer as AnswerOfProvider
 from support.provider import Endless, Failure, Raw, Reply, ScriptedProvider, Silence
 from support.proxied import proxied
+from support.raw_client import connected, whole
 from support.servers import eventually
 
 MESSAGES = "/v1/messages"
@@ -221,3 +223,44 @@ async def begin(client: httpx.AsyncClient) -> int | None:
             return answer.status_code
     except httpx.ReadTimeout:
         return None
+
+
+@pytest.mark.anyio
+async def test_request_takes_its_place_when_it_is_whole() -> None:
+    with proxied(ScriptedProvider(lambda body: Reply("Hi")), max_concurrency=1) as url:
+        async with connected(url) as slow, connected(url) as other:
+            await slow.send(whole(b"{}")[:-1])
+            for _ in range(3):
+                await other.send(whole(json.dumps({**STREAM, "stream": False}).encode()))
+                assert (await other.answer()).status == 200
+            await slow.send(b"}")
+            assert (await slow.answer()).status == 400
+
+
+@pytest.mark.anyio
+async def test_requests_that_become_whole_at_once_take_no_more_places_than_there_are() -> None:
+    inner = Held()
+    limited = ConcurrencyLimitMiddleware(inner, limit=1)
+    whole_now = anyio.Event()
+    statuses: list[int] = []
+
+    async def one() -> None:
+        async def receive() -> Message:
+            await whole_now.wait()
+            return {"type": "http.request", "body": b"{}"}
+
+        async def send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])
+
+        await limited(http_scope("POST", MESSAGES), receive, send)
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(one)
+            whole_now.set()
+            while len(statuses) < 2:
+                await anyio.lowlevel.checkpoint()
+            inner.go.set()
+    assert statuses == [529, 529, 200]

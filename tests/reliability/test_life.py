@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -56,6 +57,7 @@ def rows() -> list[Row]:
             ("SIGTERM; the answer outlasts SHUTDOWN_TIMEOUT", CUT, "test_answers_are_cut_when_the_grace_is_over"),
             ("SIGTERM; a PDF takes longer to read than SHUTDOWN_TIMEOUT", UNREAD, "test_reading_ends_with_the_process"),
             ("another worker of gunicorn is killed", WHOLE, "test_nobody_notices_when_another_worker_is_killed"),
+            ("gunicorn's arbiter is killed", WHOLE, "test_workers_end_when_the_arbiter_is_killed"),
             ("gunicorn takes a new configuration", WHOLE, "test_answers_go_on_when_the_configuration_changes"),
             ("gunicorn is given a bad configuration", WHOLE, "test_answers_go_on_when_the_configuration_changes"),
         )
@@ -251,3 +253,33 @@ def model_in_use(proxy: Running, provider: ScriptedProvider) -> str:
     """The model that the provider is asked for by now."""
     assert seen_on_the_wire(proxy.url, MODEL, False) == Answered()
     return str(provider.completions[-1]["model"])
+
+
+def test_workers_end_when_the_arbiter_is_killed(tmp_path: Path, gate: threading.Event) -> None:
+    """They free the port for the next start, and finish what they have."""
+    provider = ScriptedProvider(lambda body: held(gate))
+    with (
+        serve(provider) as server,
+        started("gunicorn", tmp_path, server.url, **KEYS) as proxy,
+        clients_of(proxy, provider) as clients,
+    ):
+        left = workers(proxy)
+        proxy.process.kill()
+        proxy.process.wait(30)
+        end = time.monotonic() + 30
+        while not is_refused(proxy) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert is_refused(proxy)
+        gate.set()
+        clients.check(WHOLE)
+        while any(map(lives, left)) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert not any(map(lives, left))
+
+
+def lives(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -1,6 +1,7 @@
 """The proxy as a process of its own, started in each way that the README names."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -55,15 +56,20 @@ class Running:
 
 @contextmanager
 def started(
-    way: str, directory: Path, provider_url: str, *, host: str = "127.0.0.1", **variables: str
+    way: str, directory: Path, provider_url: str, *, host: str = "127.0.0.1", shell: str = "", **variables: str
 ) -> Iterator[Running]:
-    """Run the proxy on a free port until the block ends; its working directory is ``directory``."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
+    """Run the proxy on a free port until the block ends; its working directory is ``directory``.
+
+    ``shell``: redirections of its output, as a shell has them.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host.strip("[]"), 0), family=family) as probe:
         port = str(probe.getsockname()[1])
     environment = {
         "PATH": "/usr/bin:/bin",
         "HOME": str(directory),
         "PYTHONUNBUFFERED": "1",
+        "PYTHONPATH": os.pathsep.join(sys.path[1:]),  # it runs the code that the tests import
         "OPENAI_BASE_URL": f"{provider_url}/v1",
         "HOST": host,
         "PORT": port,
@@ -71,11 +77,18 @@ def started(
         **variables,
     }
     command = [part.format(host=host, port=port) for part in WAYS[way]]
+    if shell:
+        command = ["/bin/sh", "-c", f'exec "$@" {shell}', "sh", *command]
     output = directory / "output.txt"
     with output.open("w") as file:
         process = subprocess.Popen(command, cwd=directory, env=environment, stdout=file, stderr=file, text=True)
     try:
-        running = Running(process, f"http://127.0.0.1:{port}", output, variables.get("ANTHROPIC_API_KEY", ""))
+        running = Running(
+            process,
+            f"http://{host if ':' in host else '127.0.0.1'}:{port}",
+            output,
+            variables.get("ANTHROPIC_API_KEY", ""),
+        )
         wait_until(lambda: _is_up(running), running)
         yield running
     finally:

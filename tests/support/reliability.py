@@ -26,6 +26,7 @@ MODULES = {
     "test_upstream_answers": "The provider's answer is odd or wrong",
     "test_client_faults": "The client fails",
     "test_client_bodies": "The client's request is odd or wrong",
+    "test_client_limits": "The client takes too long or sends too much",
     "test_life": "The process ends",
 }
 """The modules and their headings, in the order of the page."""

@@ -77,14 +77,19 @@ class _ErrorsOfThread(logging.Handler):
 
 
 @contextmanager
-def serve(app: ASGIApp, *, lifespan: Literal["auto", "on", "off"] = "auto") -> Iterator[Server]:
+def serve(
+    app: ASGIApp,
+    *,
+    lifespan: Literal["auto", "on", "off"] = "auto",
+    http: type[asyncio.Protocol] | Literal["httptools"] = "httptools",
+) -> Iterator[Server]:
     """Run an ASGI app under uvicorn (uvloop, httptools) while the block lasts.
 
     Requests that still run at the end are cancelled after a second.
     """
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=http,
         loop="auto",
         lifespan=lifespan,
         log_config=None,
