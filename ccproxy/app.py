@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ccproxy_middleware import FormatConversionMiddleware, InspectorMiddleware
+from ccproxy_middleware import BodyMemoryMiddleware, FormatConversionMiddleware, InspectorMiddleware
 
 from .body_log import logged
 from .boundary import Boundary
@@ -70,6 +70,7 @@ def create_app(
         routes += [Route(path, target, methods=["POST"]) for path in ("/tokenize", "/apply-template")]
 
     limits = [] if shutdown is None else [Middleware(ShutdownMiddleware, shutdown=shutdown)]
+    limits.append(Middleware(BodyMemoryMiddleware, limit=settings.max_body_memory * 1024 * 1024))
     bodies = [Middleware(logged, side="client", settings=settings)] if settings.log_bodies else []
 
     @asynccontextmanager

@@ -152,6 +152,12 @@ class Settings(BaseSettings):
         gt=0,
         allow_inf_nan=False,
     )
+    max_body_memory: int = _setting(
+        256,
+        "Megabytes of memory for the bodies of all requests of a worker; what is beyond is answered 529. 0: no limit.",
+        "a whole number of at least 0",
+        ge=0,
+    )
     shutdown_timeout: float = _setting(
         120.0,
         "Seconds that running answers get to finish after a SIGTERM or a reload.",

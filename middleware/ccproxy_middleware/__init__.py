@@ -1,6 +1,7 @@
 """The layers of cc-boost: pure ASGI middleware, each of use alone in front of any ASGI app."""
 
 from .auth import AuthMiddleware
+from .body_memory import BodyMemoryMiddleware
 from .boost import BoostCache, BoostMiddleware, MemoryBoostCache
 from .concurrency import ConcurrencyLimitMiddleware
 from .conversion import FormatConversionMiddleware
@@ -11,6 +12,7 @@ from .models import ModelMappingMiddleware
 
 __all__ = [
     "AuthMiddleware",
+    "BodyMemoryMiddleware",
     "BoostCache",
     "BoostMiddleware",
     "ConcurrencyLimitMiddleware",

@@ -8,6 +8,10 @@ from typing import Any, Protocol
 # https://www.rfc-editor.org/rfc/rfc9659: no decoder has to take a larger window from the network.
 _ZSTD_WINDOW_LOG = 23
 
+# Conversations shrink to a tenth or so, and what repeats to a hundredth; a small body may be as it likes.
+_MAX_EXPANSION = 200
+_FREE = 1024 * 1024
+
 ACCEPTED = "gzip, zstd"
 """The codings as an ``accept-encoding`` header names them."""
 
@@ -20,11 +24,17 @@ class BrokenEncoding(ValueError):
     """The bytes are not what ``content-encoding`` says, or they end too early."""
 
 
+class ExpandsTooMuch(BrokenEncoding):
+    """The plain bytes are out of all proportion to what was sent."""
+
+
 class Decoder(Protocol):
     """A body of one coding, in pieces."""
 
     def decode(self, data: bytes, limit: int) -> bytes:
-        """The plain bytes of the next piece, cut off after ``limit`` (at least 1). Raises BrokenEncoding."""
+        """The plain bytes of the next piece, cut off after ``limit`` (at least 1). Raises BrokenEncoding, also where
+        the plain bytes are far too many for those that came.
+        """
         ...
 
     def finish(self) -> None:
@@ -51,6 +61,7 @@ class _Compressed:
         self._decompressor = decompressor
         self._failure = failure
         self._empty = True
+        self._read = self._written = 0
 
     def decode(self, data: bytes, limit: int) -> bytes:
         if not data:
@@ -58,10 +69,15 @@ class _Compressed:
         self._empty = False
         if self._decompressor.eof:
             raise self._trailing()
+        self._read += len(data)
+        room = max(_FREE, _MAX_EXPANSION * self._read) - self._written
         try:
-            plain: bytes = self._decompressor.decompress(data, limit)
+            plain: bytes = self._decompressor.decompress(data, min(limit, room + 1))
         except self._failure as exc:
             raise BrokenEncoding(f"The request body can't be decoded as {self._coding}: {exc}") from None
+        self._written += len(plain)
+        if len(plain) > room:
+            raise ExpandsTooMuch(f"Request expands to more than {_MAX_EXPANSION} times what was sent")
         if self._decompressor.unused_data:
             raise self._trailing()
         return plain

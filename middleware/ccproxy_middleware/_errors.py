@@ -8,8 +8,9 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from ._asgi import BodyTooLarge, BufferedBody, ClientDisconnected, Headers, get_header, route_path, without_headers
-from ._encodings import ACCEPTED, BrokenEncoding, UnsupportedEncoding
+from ._encodings import ACCEPTED, BrokenEncoding, ExpandsTooMuch, UnsupportedEncoding
 from ._json import dumps
+from ._memory import LargerThanMemory, MemoryFull
 from ._sse import sse_event
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
@@ -98,9 +99,15 @@ def nested_too_deeply() -> ApiError:
     return invalid_request("The request can't be passed on: it is nested too deeply")
 
 
-def body_too_large() -> ApiError:
-    """The 413 for a body over MAX_BODY_BYTES."""
-    return ApiError(413, "request_too_large", "Request exceeds the maximum size of 32 MB")
+def body_too_large(message: str = "Request exceeds the maximum size of 32 MB") -> ApiError:
+    """The 413 for a body over MAX_BODY_BYTES, or over another limit that the message names."""
+    return ApiError(413, "request_too_large", message)
+
+
+def memory_full() -> ApiError:
+    """The 529 for a body that would take too much memory beside those of other requests."""
+    message = "this proxy holds as many bytes of requests as it may: try again when some of them are over"
+    return ApiError(529, "overloaded_error", message, headers=[("retry-after", "1")])
 
 
 def header_value(name: bytes, value: str) -> Headers:
@@ -160,6 +167,10 @@ async def read_request(scope: Scope, receive: Receive, send: Send) -> tuple[Scop
         body = await BufferedBody.read(scope, receive, MAX_BODY_BYTES)
     except BodyTooLarge:
         await send_error(scope, send, body_too_large())
+    except (ExpandsTooMuch, LargerThanMemory) as exc:
+        await send_error(scope, send, body_too_large(str(exc)))
+    except MemoryFull:
+        await send_error(scope, send, memory_full())
     except UnsupportedEncoding as exc:
         accepted = [("accept-encoding", ACCEPTED)]
         await send_error(scope, send, ApiError(415, "invalid_request_error", str(exc), headers=accepted))

@@ -85,6 +85,7 @@ class ModelMappingMiddleware:
         except ValueError:
             return await self.app(scope, body, send)
         name = data.get("model") if isinstance(data, dict) else None
+        del data  # the body lets go of it when it is replayed
         if not isinstance(name, str):
             return await self.app(scope, body, send)
 
@@ -101,7 +102,7 @@ class ModelMappingMiddleware:
         }
         headers: Headers = list(scope["headers"])
         if model != name:
-            body = body.replace({**data, "model": model})
+            body = body.with_fields({"model": model})
             headers = without_headers(headers, b"content-length", b"transfer-encoding")
         if outer is None:  # the name is put back into the answer, which must not come compressed
             headers = [*without_headers(headers, b"accept-encoding"), (b"accept-encoding", b"identity")]

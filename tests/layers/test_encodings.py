@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import random
 import sys
 import tracemalloc
 import zlib
@@ -163,8 +164,37 @@ async def test_length_that_is_no_number_is_left_to_the_server(length: str) -> No
 @pytest.mark.parametrize("coding", CODECS)
 @pytest.mark.parametrize(("size", "status"), [(MAX_BODY_BYTES, 200), (MAX_BODY_BYTES + 1, 413)])
 async def test_limit_is_that_of_a_plain_body(coding: str, size: int, status: int) -> None:
-    body = CODECS[coding](PLAIN + b" " * (size - len(PLAIN)))
+    body = CODECS[coding](PLAIN + blanks(size - len(PLAIN)))
     assert (await ask(FormatConversionMiddleware(Inner(COMPLETION)), body, coding, chunks=5)).status == status
+
+
+@pytest.mark.parametrize("coding", CODECS)
+@pytest.mark.parametrize("chunks", [1, 50])
+async def test_body_out_of_proportion_is_refused_with_little_memory(coding: str, chunks: int) -> None:
+    body = CODECS[coding](PLAIN + b" " * (MAX_BODY_BYTES - len(PLAIN)))
+    tracemalloc.start()
+    try:
+        answer = await ask(FormatConversionMiddleware(Inner(COMPLETION)), body, coding, chunks=chunks)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert refusal(answer) == (413, "request_too_large", "Request expands to more than 200 times what was sent")
+    assert peak < MAX_BODY_BYTES
+
+
+@pytest.mark.parametrize("coding", CODECS)
+@pytest.mark.parametrize(
+    "text", [b" " * 1_000_000, b"2026-01-01 12:00:00 GET /health 200 in 3 ms\n".ljust(160) * 50_000]
+)
+async def test_small_body_and_repetitive_one_may_expand(coding: str, text: bytes) -> None:
+    lines = [blanks(20) + text[n : n + 160] for n in range(0, len(text), 160)]
+    body = CODECS[coding](PLAIN + b"".join(lines).translate(None, bytes(range(33, 128))))
+    assert (await ask(FormatConversionMiddleware(Inner(COMPLETION)), body, coding)).status == 200
+
+
+def blanks(size: int) -> bytes:
+    """Blanks that take a quarter of their size compressed."""
+    return random.Random(0).randbytes(size).translate(b" \n\t\r" * 64)
 
 
 async def test_zstd_window_over_eight_megabytes_is_refused() -> None:

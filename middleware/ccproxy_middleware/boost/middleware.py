@@ -88,6 +88,7 @@ class BoostMiddleware:
         except ValueError:
             data = None
         if not isinstance(data, dict) or not self._is_boosted(scope, data, dialect):
+            del data  # the body lets go of it when it is replayed
             return await self.app(scope, body, send)
         try:
             await self._boost({**scope, "ccproxy.request_id": request_id(scope)}, body, data, send, dialect)
@@ -116,7 +117,7 @@ class BoostMiddleware:
             include_usage=dialect.includes_usage(data),
             estimate_input=lambda: estimate_tokens(body.body.decode(errors="replace")),
         )
-        await body()  # from now on it tells of the client's leaving only
+        body.skip()
         loop = BoostLoop(
             self.app,
             scope,

@@ -153,7 +153,7 @@ class Exchange:
         for name, value in response_headers(self._headers):
             headers += header_value(name.encode(), value)
         headers += [(name, value) for name, value in self._headers if name.lower().startswith(b"x-boost-")]
-        model = get_header(self._headers, b"x-upstream-model") or str(self.request.body.get("model"))
+        model = get_header(self._headers, b"x-upstream-model") or self.request.upstream_model
         return headers + header_value(b"x-upstream-model", model)
 
     async def _send_whole(self, status: int, headers: Headers, body: bytes) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from starlette.types import Scope
 
-from .._asgi import BufferedBody, TooDeep, get_header
+from .._asgi import BufferedBody, TooDeep, TooManyNodes, get_header
 from .._errors import invalid_request, nested_too_deeply
 
 _SESSION_ID = re.compile(r"session(?:_id)?[_\":\s]+([0-9a-fA-F-]{36})")
@@ -40,9 +40,11 @@ def takes_long(body: BufferedBody) -> bool:
 
 
 def check_json(body: BufferedBody) -> None:
-    """Raise ApiError for a body that isn't JSON."""
+    """Raise ApiError for a body that isn't JSON, or too much of it."""
     try:
         _ = body.data
+    except TooManyNodes as error:
+        raise invalid_request(str(error)) from None
     except ValueError as error:
         raise invalid_request(f"The request body is not valid JSON: {error}") from None
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from functools import partial
+from hashlib import sha256
 from typing import Any
 
 import anyio
@@ -134,7 +135,7 @@ class FormatConversionMiddleware:
         request = await self._convert(body, known.get("requested"), counting=False)
         self._tell_of_clamp(request)
         if record is not None:
-            record.explain = partial(explain, body.data, request)
+            record.explain = partial(_explain, body, request)
         if body.data["max_tokens"] == 0:
             return await _send_prewarmed(scope, request, send)
         inner_scope = {
@@ -169,31 +170,34 @@ class FormatConversionMiddleware:
         applied: list[Correction] = []
         patch: dict[str, Any] = {}
         request = exchange.request
-        asked = [request.body]
+        asked: list[bytes] = []  # digests of the bodies
 
         async def send(message: Message) -> None:
             taken = message["type"] == "http.response.start" and 200 <= message["status"] < 300
             if applied and taken and (helped := what_helped(applied)):
-                self._profiles.remember(request.body["model"], helped)
+                self._profiles.remember(request.upstream_model, helped)
             await exchange.send(message)
 
         while True:
             inner_body = body.replace(request.body, request.json)
             check_depth(inner_body)
+            request.keep_bytes(inner_body.body)
             await self._call(scope, inner_body, send, exchange)
             if inner_body.disconnected:
                 return
-            if exchange.correction is None or len(asked) > self.max_corrections:
+            if exchange.correction is None or len(asked) >= self.max_corrections:
                 break
             applied.append(exchange.correction)
+            asked.append(sha256(inner_body.body).digest())
             patch |= exchange.correction
             request = await self._convert(body, exchange.request.context.model, counting=False, patch=patch)
-            if request.body in asked:
+            corrected = body.replace(request.body, request.json)
+            check_depth(corrected)
+            if sha256(corrected.body).digest() in asked:
                 break  # it would be refused again
-            asked.append(request.body)
             exchange.restart(request)
             if (record := get_record(scope)) is not None:
-                record.explain = partial(explain, body.data, request, patch)
+                record.explain = partial(_explain, body, request, patch)
         await exchange.close()
 
     async def _call(self, scope: Scope, body: BufferedBody, send: Send, exchange: Exchange) -> None:
@@ -342,6 +346,10 @@ class FormatConversionMiddleware:
             return loads(answer.body)
         except ValueError:
             raise ApiError(502, "api_error", f"the provider's answer to {path} is not JSON") from None
+
+
+def _explain(body: BufferedBody, request: ConvertedRequest, patch: Mapping[str, Any] = {}) -> list[str]:
+    return explain(body.data, request, patch)
 
 
 async def _send_prewarmed(scope: Scope, request: ConvertedRequest, send: Send) -> None:

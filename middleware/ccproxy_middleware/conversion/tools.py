@@ -3,8 +3,11 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from orjson import JSONEncodeError
+
 from .._errors import invalid_request
 from .._json import dumps
+from .._sizes import parsed_size
 from .arguments import may_need_repair
 from .checks import expect, optional, required
 from .client_tools import client_tool
@@ -20,7 +23,7 @@ _SERVER_TOOLS = (
 )  # fmt: skip
 _TOOL_SEARCH = "tool_search_tool_"
 _REMEMBERED = 8  # sets of tools: of agents and their subagents, for each model
-_MOST_REMEMBERED = 1024 * 1024  # bytes of one list as JSON; its objects take a few times as much
+_HELD = 16 * 1024 * 1024  # bytes that they may take, with the tools that they were made of
 
 
 def offered_tools(
@@ -79,7 +82,8 @@ class ToolConverter:
     """
 
     def __init__(self) -> None:
-        self._known: tuple[tuple[list[Any], Profile, ConvertedTools], ...] = ()  # the last used first
+        # With what each takes, the last used first.
+        self._known: tuple[tuple[list[Any], Profile, ConvertedTools, int], ...] = ()
 
     def convert(self, tools: list[Any], history: History, profile: Profile) -> ConvertedTools:
         """What is offered of these tools, shared by all requests that have the same. Raises a 400."""
@@ -91,10 +95,24 @@ class ToolConverter:
                     self._known = (known, *(other for other in self._known if other is not known))
                 return known[2]
         converted = _converted(offered_tools(tools, (), history.turns, profile), profile)
-        deferred = any(tool.get("defer_loading") for tool in tools)  # these depend on the conversation
-        if not deferred and len(converted.json) <= _MOST_REMEMBERED:
-            self._known = ((tools, profile, converted), *self._known[: _REMEMBERED - 1])
+        if not any(tool.get("defer_loading") for tool in tools):  # these depend on the conversation
+            self._remember(tools, profile, converted)
         return converted
+
+    def _remember(self, tools: list[Any], profile: Profile, converted: ConvertedTools) -> None:
+        try:
+            size = parsed_size(dumps(tools)) + parsed_size(converted.json)
+        except JSONEncodeError:  # what the conversion leaves out can be nested too deeply
+            return
+        added = (tools, profile, converted, size)
+        left = _HELD
+        kept = []
+        for known in (added, *self._known[: _REMEMBERED - 1]):
+            left -= known[3]
+            if left < 0:
+                break
+            kept.append(known)
+        self._known = tuple(kept) or self._known
 
 
 def _converted(definitions: Sequence[Block], profile: Profile) -> ConvertedTools:

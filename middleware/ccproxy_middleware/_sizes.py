@@ -1,0 +1,49 @@
+"""How large a JSON document is once it is parsed, told from its text."""
+
+import re
+
+MAX_NODES = 500_000
+"""The most values of one request. It is ten times what the longest conversations have."""
+
+_PER_NODE = 180  # bytes; an object with one member takes the most: its table, and its name where that occurs once
+_PER_BYTE = 30  # of a text that isn't worth counting, at most: of objects in objects
+_UNCOUNTED = 128 * 1024
+_OUTLINE = (b",", b"[", b"{")  # each value but the first has one of them before it, or is empty
+
+# Two strings at most stand together, a name and its value, until there is something of the outline again.
+_TO_OUTLINE = re.compile(rb'[^",\[{]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"?[^",\[{]*+){0,2}+([,\[{]*+)', re.DOTALL)
+
+
+def parsed_size(text: bytes) -> int:
+    """The most bytes that the parsed document may take, beside its text. Commas in its strings count as values."""
+    if len(text) <= _UNCOUNTED:
+        return _PER_BYTE * len(text)
+    return _size(text, sum(map(text.count, _OUTLINE)))
+
+
+def nodes_and_size(text: bytes) -> tuple[int, int]:
+    """How many values the document has at most, and :func:`parsed_size`; both exact enough to refuse it.
+
+    It is not counted further than MAX_NODES.
+    """
+    nodes = sum(map(text.count, _OUTLINE))
+    if nodes > MAX_NODES:
+        nodes = _count(text)
+    return nodes, _size(text, nodes)
+
+
+def _size(text: bytes, nodes: int) -> int:
+    # Of a character, in a string that has one beyond 16 bits.
+    width = 1 if text.isascii() and b"\\u" not in text else 4
+    return width * len(text) + _PER_NODE * nodes
+
+
+def _count(text: bytes) -> int:
+    """The values of the document, without what its strings say."""
+    nodes = 0
+    for found in _TO_OUTLINE.finditer(text):
+        more = found.end() - found.start(1)
+        nodes += more
+        if not more or nodes > MAX_NODES:  # at its end, or where it is not JSON
+            break
+    return nodes

@@ -1,0 +1,267 @@
+"""How much memory bodies may take: one by itself, all together, and while the provider thinks."""
+
+import gc
+import json
+import tracemalloc
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from itertools import permutations
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ccproxy_middleware import (
+    AuthMiddleware,
+    BodyMemoryMiddleware,
+    BoostMiddleware,
+    CustomHeadersMiddleware,
+    FormatConversionMiddleware,
+    ModelMappingMiddleware,
+)
+from ccproxy_middleware._errors import StreamAborted
+from ccproxy_middleware._sizes import MAX_NODES
+from support.asgi import Answer, Inner, call, http_scope
+
+pytestmark = pytest.mark.anyio
+
+MB = 1024 * 1024
+COMPLETION = b'{"model":"real","choices":[{"index":0,"message":{"content":"Hello"},"finish_reason":"stop"}]}'
+REQUEST: dict[str, Any] = {
+    "model": "claude-opus-4-8",
+    "max_tokens": 100,
+    "messages": [{"role": "user", "content": "hi"}],
+}
+LAYERS: dict[str, Callable[[ASGIApp], ASGIApp]] = {
+    "auth": lambda app: AuthMiddleware(app, api_keys=["k"]),
+    "headers": lambda app: CustomHeadersMiddleware(app, headers={"X-Team": "a"}),
+    "models": lambda app: ModelMappingMiddleware(app, big="B", small="S"),
+    "boost": lambda app: BoostMiddleware(app, planner=Inner(), model="P"),
+    "conversion": FormatConversionMiddleware,
+}
+
+
+def compact(**fields: Any) -> bytes:
+    return json.dumps({**REQUEST, **fields}, separators=(",", ":")).encode()
+
+
+def tool_use(value: Any) -> list[dict[str, Any]]:
+    use = {"type": "tool_use", "id": "a", "name": "b", "input": {"x": value}}
+    result = {"type": "tool_result", "tool_use_id": "a", "content": "c"}
+    return [*REQUEST["messages"], {"role": "assistant", "content": [use]}, {"role": "user", "content": [result]}]
+
+
+async def ask(app: ASGIApp, body: bytes, path: str = "/v1/messages", chunks: int = 1) -> Answer:
+    return await call(app, http_scope("POST", path, {"x-api-key": "k"}), body, chunks=chunks)
+
+
+def refusal(answer: Answer) -> tuple[int, str]:
+    return answer.status, answer.json()["error"]["type"]
+
+
+class Held:
+    """A provider that answers when the test lets it, or fails as the test wants."""
+
+    def __init__(self, end: BaseException | None = None) -> None:
+        self._end = end
+        self.running = 0
+        self.go = anyio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        self.running += 1
+        await self.go.wait()
+        if self._end is not None:
+            raise self._end
+        await Inner(COMPLETION)(scope, receive, send)
+
+
+@asynccontextmanager
+async def full(app: ASGIApp, inner: Held, count: int, body: bytes) -> AsyncIterator[None]:
+    """Have ``count`` requests under way, which end when the block does."""
+
+    async def one() -> None:
+        with suppress(RuntimeError, StreamAborted):
+            await ask(app, body)
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as group:
+            for _ in range(count):
+                group.start_soon(one)
+            while inner.running < count:
+                await anyio.lowlevel.checkpoint()
+            yield
+            inner.go.set()
+
+
+LARGE = compact(system="x" * 200_000)
+
+
+@pytest.mark.parametrize("layer", ["models", "conversion"])
+@pytest.mark.parametrize("end", [None, RuntimeError("a bug"), StreamAborted("cut")], ids=["answer", "bug", "cut"])
+async def test_body_without_room_gets_a_529_until_others_are_over(layer: str, end: Exception | None) -> None:
+    inner = Held(end)
+    app = BodyMemoryMiddleware(LAYERS[layer](inner), limit=1_500_000)  # until it is passed on a body takes five times its bytes
+    for _ in range(2):
+        inner.running, inner.go = 0, anyio.Event()
+        async with full(app, inner, 3, LARGE):
+            answer = await ask(app, LARGE, chunks=3)
+            assert refusal(answer) == (529, "overloaded_error")
+            assert answer.headers["retry-after"] == "1"
+            assert "holds as many bytes" in answer.json()["error"]["message"]
+            assert refusal(await ask(app, LARGE, "/v1/messages/count_tokens"))[0] == 529
+        inner.go.set()
+        with suppress(RuntimeError, StreamAborted):
+            assert (await ask(app, LARGE)).status == 200
+
+
+async def test_refusal_is_in_openais_form_on_openais_path() -> None:
+    inner = Held()
+    app = BodyMemoryMiddleware(ModelMappingMiddleware(inner, big="B", small="S"), limit=MB)
+    async with full(app, inner, 1, LARGE):
+        answer = await ask(app, LARGE, "/v1/chat/completions")
+    assert (answer.status, answer.json()["error"]["code"]) == (529, 529)
+
+
+async def test_room_comes_back_when_a_client_leaves_within_its_request() -> None:
+    app = BodyMemoryMiddleware(FormatConversionMiddleware(Inner(COMPLETION)), limit=2 * MB)
+
+    async def receive() -> Any:
+        parts.append(b"")
+        if len(parts) > 4:
+            return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": bytes(300_000), "more_body": True}
+
+    async def send(message: Any) -> None:
+        raise AssertionError
+
+    for _ in range(5):
+        parts: list[bytes] = []
+        await app(http_scope("POST", "/v1/messages"), receive, send)
+    assert (await ask(app, LARGE)).status == 200
+
+
+async def test_body_over_the_limit_alone_gets_a_413() -> None:
+    inner = Inner(COMPLETION)
+    app = BodyMemoryMiddleware(FormatConversionMiddleware(inner), limit=MB)
+    answer = await ask(app, compact(system="x" * 2 * MB), chunks=9)
+    assert refusal(answer) == (413, "request_too_large")
+    assert "1 MB" in answer.json()["error"]["message"]
+    assert inner.scopes == []
+
+
+async def test_nothing_is_limited_at_0_and_below_0_is_refused() -> None:
+    app = BodyMemoryMiddleware(FormatConversionMiddleware(Inner(COMPLETION)))
+    assert (await ask(app, compact(system="x" * 2 * MB))).status == 200
+    with pytest.raises(ValueError, match="at least 0"):
+        BodyMemoryMiddleware(Inner(), limit=-1)
+
+
+NODES = {
+    "lists": lambda count: [[]] * (count // 2),
+    "objects": lambda count: [{}] * (count // 2),
+    "numbers": lambda count: [1] * count,
+    "strings": lambda count: ["[]\\", '"'] * (count // 2),
+    "members": lambda count: {str(n): "," for n in range(count)},
+    "levels": lambda count: [[[[[1]]]]] * (count // 6),
+}
+
+
+@pytest.mark.parametrize("shape", NODES)
+@pytest.mark.parametrize("layer", ["conversion", "models"])
+async def test_too_many_values_are_refused_before_they_are_parsed(shape: str, layer: str) -> None:
+    inner = Inner(COMPLETION)
+    body = compact(x=NODES[shape](MAX_NODES + 100))
+    tracemalloc.start()
+    try:
+        answer = await ask(LAYERS[layer](inner), body)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * len(body) + MB
+    if layer == "models":  # which passes on what it can't read
+        assert inner.bodies == [body]
+        return
+    assert refusal(answer) == (400, "invalid_request_error")
+    assert answer.json()["error"]["message"] == "The request has more than 500,000 JSON values, the most it may"
+    assert inner.scopes == []
+
+
+@pytest.mark.parametrize("shape", NODES)
+async def test_as_many_values_as_there_may_be_are_read(shape: str) -> None:
+    body = compact(x=NODES[shape](MAX_NODES - 100))
+    assert (await ask(FormatConversionMiddleware(Inner(COMPLETION)), body)).status == 200
+
+
+@pytest.mark.parametrize("text", ['a, b[0], {c} "d" \\', "[{,", '\\"', ',"', '"],['])
+async def test_values_are_not_counted_in_strings(text: str) -> None:
+    inner = Inner(COMPLETION)
+    said = [{"role": "user", "content": text * 700_000}]
+    assert (await ask(FormatConversionMiddleware(inner), compact(messages=said))).status == 200
+    assert inner.json()["messages"] == said
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [b'"' * 3_000_000, b'["' + b'\\"' * 2_000_000, b",," * 900_000, b'"a",' * 900_000, b'["\\' + b"[" * 900_000],
+    ids=range(5),
+)
+async def test_what_is_no_json_is_refused_whatever_it_would_have(broken: bytes) -> None:
+    answer = await ask(FormatConversionMiddleware(Inner(COMPLETION)), broken)
+    assert refusal(answer) == (400, "invalid_request_error")
+
+
+class Thinking:
+    """A provider that notes how much is held while it thinks."""
+
+    def __init__(self) -> None:
+        self.held = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        self.held, _ = tracemalloc.get_traced_memory()
+        await Inner(COMPLETION)(scope, receive, send)
+
+
+MANY = [[]] * 200_000  # 600 kB that take 13 MB parsed
+STACKS = [*permutations(LAYERS, 1), *permutations(LAYERS, 2), tuple(LAYERS), tuple(reversed(LAYERS))]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"x": MANY}, {"messages": tool_use(MANY)}, {"stream": True, "messages": tool_use(MANY)}],
+    ids=["left out", "sent", "streamed"],
+)
+@pytest.mark.parametrize("names", STACKS, ids="-".join)
+async def test_objects_are_not_held_while_the_provider_thinks(names: tuple[str, ...], fields: dict[str, Any]) -> None:
+    inner = Thinking()
+    app: ASGIApp = inner
+    for name in reversed(names):
+        app = LAYERS[name](app)
+    body = compact(**fields)
+    gc.disable()
+    tracemalloc.start()
+    try:
+        assert (await ask(app, body)).status == 200
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert inner.held < 3 * MB
+
+
+async def test_refused_request_is_corrected_although_its_objects_are_gone() -> None:
+    bodies: list[Any] = []
+
+    async def provider(scope: Scope, receive: Receive, send: Send) -> None:
+        bodies.append(json.loads((await receive())["body"]))
+        answer = COMPLETION if len(bodies) > 1 else b'{"error":{"message":"Unsupported parameter: temperature"}}'
+        status = 200 if len(bodies) > 1 else 400
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": answer})
+
+    app = ModelMappingMiddleware(FormatConversionMiddleware(provider), big="B", small="S")
+    assert (await ask(app, compact(temperature=1, messages=tool_use(["x" * 9000])))).status == 200
+    assert bodies[0].pop("temperature") == 1
+    assert bodies[0] == bodies[1]
