@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.types import Message, Receive, Scope, Send
 
@@ -158,6 +158,74 @@ def test_requests_in_any_order_are_read_as_they_are(steps: list[tuple[int, int, 
 )
 def test_damaged_request_is_refused_as_ever(place: int, added: bytes, removed: int) -> None:
     assert_same(warm(KNOWN), KNOWN[:place] + added + KNOWN[place + removed :])
+
+
+MESSAGES = compact(said(6, PADDING))
+VALUES = [
+    *(b"[]", b"[ ]", b"{}", b"1", b"null", b'"s"', b'",\\"tools\\":[]"', b'"\\ud83d"', b"", b"[,]"),
+    *(MESSAGES, MESSAGES[:-1] + b",1]", compact(said(5)), b"[," + MESSAGES[1:], b"[1," + MESSAGES[1:]),
+    *(compact(TOOLS), b'[{"role":"user"},{"role":"user"},{"role":"user"},{"role":"user"},{"role":"user"}]'),
+    *(compact({"tools": TOOLS, "messages": said(6)}), compact({"a": 1, "tools": [], "messages": [{"role": "x"}] * 6})),
+]
+NAMES = [b"messages", b"tools", b"system", b"x", b"\\u006dessages", b"mess\\ud83d"]
+MEMBERS = st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(VALUES)), min_size=1, max_size=7)
+COMMAS = st.sampled_from([b","] * 30 + [b",,", b"", b" , ", b"],", b"},"])
+STARTS = st.sampled_from([b"{"] * 20 + [b"", b" {", b"{,", b"[{", b'{"a":{'])
+ENDS = st.sampled_from([b"}"] * 20 + [b"", b"} \n", b",}", b", }", b"}}", b"]", b","])
+
+
+@st.composite
+def near_requests(draw: st.DrawFn) -> bytes:
+    """Members in any order, any of them twice, mostly with commas and brackets where they belong."""
+    members = [b'"%b":%b' % member for member in draw(MEMBERS)]
+    joined = members[0] + b"".join(draw(COMMAS) + member for member in members[1:])
+    return draw(STARTS) + joined + draw(ENDS)
+
+
+@settings(max_examples=300, deadline=None)
+@given(near_requests(), st.lists(near_requests(), max_size=2), st.integers(0, 60_000))
+def test_anything_like_a_request_is_read_as_it_is(body: bytes, before: list[bytes], place: int) -> None:
+    parser = warm(*before, body)
+    assert_same(parser, body)
+    assert_same(parser, body[:place] + before[0][place:] if before else body)
+    assert_same(warm(), body)
+
+
+NOT_DIVIDED = [
+    # A name twice, of which the second's items are no messages.
+    b'{"x":{},"messages":[{"role":"user"}],"x":[%b]}' % MESSAGES[1:-1],
+    b'{"x":1,"messages":%b,"x":[0,%b]}' % (compact(said(3)), MESSAGES[1:-1]),
+    b'{"messages":%b,"messages":[%b]}' % (compact(said(9)), MESSAGES[1:-1]),
+    # A comma that stands next to nothing.
+    b'{"system":"%b","messages":[,%b}' % (PADDING.encode(), MESSAGES[1:]),
+    b'{"messages":[1],"tools":%b,}' % compact(TOOLS),
+    b'{,"tools":%b}' % compact(TOOLS),
+    b'{,"tools":%b, }' % compact(TOOLS),
+]
+
+
+@pytest.mark.parametrize("body", NOT_DIVIDED, ids=range(len(NOT_DIVIDED)))
+def test_part_that_is_none_is_not_taken_for_one(body: bytes) -> None:
+    assert_same(RequestParser(), body)
+    assert_same(warm(body, KNOWN), body)
+
+
+@pytest.mark.parametrize(
+    ("empty", "count"), [(b"[]", 300_000), (b'{"a":1}', 100_000), (b'"\xf0\x9f\x98\x80aaaaaaaaaa"', 50_000)]
+)
+def test_what_is_remembered_is_bounded_by_what_it_takes(empty: bytes, count: int) -> None:
+    parser = RequestParser()
+    filling = b",".join([empty] * count)
+    messages = compact(said(9))
+    bodies = [b'{"x":[%d,%b],"messages":%b,"tools":[%d,%b]}' % (n, filling, messages, n, filling) for n in range(8)]
+    tracemalloc.start()
+    try:
+        for body in bodies:
+            parser.loads(body)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 64 * 1024 * 1024
 
 
 def test_hunt_for_tools_ends() -> None:

@@ -113,7 +113,7 @@ CASES = [
     Case("10,000 levels in an unknown field", filled({"x": "@"}, lists(10_000)), NO_JSON),
     Case("10,000 levels in the content", filled({"messages": "@"}, lists(10_000)), NO_JSON),
     Case("10,000 levels in a tool's schema", filled(tool("@"), b'{"a":' * 10_000 + b"1" + b"}" * 10_000), NO_JSON),
-    Case("10,000 levels and a lone surrogate", filled({"x": "@", "y": "\ud83d"}, lists(10_000)), TOO_DEEP),
+    Case("10,000 levels and a lone surrogate", filled({"x": "@", "y": "\ud83d"}, lists(10_000)), NO_JSON),
     Case(
         "300 levels in the content",
         filled({"messages": "@"}, lists(300)),

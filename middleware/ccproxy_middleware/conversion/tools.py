@@ -23,7 +23,7 @@ _SERVER_TOOLS = (
 )  # fmt: skip
 _TOOL_SEARCH = "tool_search_tool_"
 _REMEMBERED = 8  # sets of tools: of agents and their subagents, for each model
-_HELD = 16 * 1024 * 1024  # bytes that they may take, with the tools that they were made of
+_HELD = 32 * 1024 * 1024  # bytes that they may take, with the tools that they were made of
 
 
 def offered_tools(
