@@ -2,8 +2,10 @@
 
 import atexit
 import os
+import secrets
 import shutil
 import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -16,20 +18,25 @@ def prepare_metrics() -> None:
 
     Without one in the environment a private one is made, which goes when the arbiter ends. Called again, at a
     reload, it leaves the numbers alone; so it does in the arbiter of a binary upgrade, beside which the old one runs.
+    Where there is no space for a directory, the workers say so and serve without metrics.
     """
     given = os.environ.get(DIRECTORY)
     if not given:
-        os.environ[DIRECTORY] = made = tempfile.mkdtemp(prefix="ccproxy-metrics-")
+        made = os.path.join(tempfile.gettempdir(), f"ccproxy-metrics-{secrets.token_hex(8)}")
+        os.environ[DIRECTORY] = made
         atexit.register(_remove, made, os.getpid())
+        with suppress(OSError):
+            os.mkdir(made, 0o700)
     elif "GUNICORN_PID" not in os.environ:
-        Path(given).mkdir(parents=True, exist_ok=True)
-        for stale in Path(given).glob("*.db"):
-            stale.unlink(missing_ok=True)
+        with suppress(OSError):
+            Path(given).mkdir(parents=True, exist_ok=True)
+            for stale in Path(given).glob("*.db"):
+                stale.unlink(missing_ok=True)
 
 
 def hand_over_metrics(uid: int, gid: int) -> None:
     """Called before the arbiter forks: workers that drop root's rights must be able to write their numbers."""
-    if os.geteuid() == 0:
+    if os.geteuid() == 0 and os.path.isdir(os.environ[DIRECTORY]):
         os.chown(os.environ[DIRECTORY], uid, gid)
 
 

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from ._counter_files import allocate_counter_files
 from ._record import Record
 from .models import TIERS
 
@@ -176,10 +177,14 @@ def _bound(metric: Counter | Histogram, method: str) -> Callable[..., Callable[[
 
 
 def make_instruments() -> Instruments:
-    """Metrics of a registry of their own; where processes share a directory, the one set of this process."""
+    """Metrics of a registry of their own; where processes share a directory, the one set of this process.
+
+    Raises OSError where there is no space for the files; so may every method of the set.
+    """
     if not os.environ.get(MULTIPROCESS):
         return Instruments(CollectorRegistry())
-    os.makedirs(os.environ[MULTIPROCESS], exist_ok=True)
+    os.makedirs(os.environ[MULTIPROCESS], mode=0o700, exist_ok=True)
+    allocate_counter_files()
     return _shared()
 
 

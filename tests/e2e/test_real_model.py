@@ -69,7 +69,12 @@ def caller(qwen: str) -> Iterator[Anthropic]:
 
 
 def client(upstream: str, model: str) -> Iterator[Anthropic]:
-    settings = {"provider": "llama.cpp", "provider_options": OPTIONS, "big_model": model, "small_model": model}
+    settings: dict[str, Any] = {
+        "provider": "llama.cpp",
+        "provider_options": OPTIONS,
+        "big_model": model,
+        "small_model": model,
+    }
     with proxy(upstream, **settings) as url, Anthropic(api_key="k", base_url=url, max_retries=0) as anthropic:
         yield anthropic
 

@@ -164,7 +164,7 @@ async def test_nothing_is_limited_at_0_and_below_0_is_refused() -> None:
         BodyMemoryMiddleware(Inner(), limit=-1)
 
 
-NODES = {
+NODES: dict[str, Callable[[int], Any]] = {
     "lists": lambda count: [[]] * (count // 2),
     "objects": lambda count: [{}] * (count // 2),
     "numbers": lambda count: [1] * count,
@@ -230,7 +230,7 @@ class Thinking:
         await complete(send)
 
 
-MANY = [[]] * 100_000
+MANY: list[list[Any]] = [[]] * 100_000
 STACKS = [("models",), ("boost",), ("conversion",), *permutations(("models", "boost", "conversion")), tuple(LAYERS)]
 
 

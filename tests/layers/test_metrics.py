@@ -1,7 +1,10 @@
 """The metrics: every outcome is counted once, labels stay few, workers are summed up, the page is protected."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -435,3 +438,43 @@ def test_dashboard_asks_for_what_there_is() -> None:
     documented = re.findall(r"^\| `((?:ccproxy|gen_ai)_\w+)`", (ROOT / "docs/layers.md").read_text(), re.MULTILINE)
     assert {name.removesuffix("_total") for name in families} == set(documented)
     assert {name for query in queries for name in re.findall(r"\$(\w+)", query)} <= {*variables, "__rate_interval"}
+
+
+FULL_DISK = """
+import asyncio, logging, os, pathlib, resource, sys
+sys.path[:0] = sys.argv[2:]
+logging.basicConfig(stream=sys.stdout, format="%(message)s")
+from ccproxy_middleware import MetricsMiddleware
+from support.asgi import Inner, call, http_scope
+
+def limit_files(size):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, -1))
+
+async def main():
+    full_from_the_start = sys.argv[1] == "start"
+    limit_files(1000 if full_from_the_start else 64 * 1024)
+    inner = Inner()
+    layer = MetricsMiddleware(inner)
+    for status in range(200, 599):
+        inner.status = status
+        assert (await call(layer, http_scope("POST", "/v1/messages"))).status == status
+    page = await call(layer, http_scope("GET", "/metrics"))
+    print(page.status, page.body.count(b"ccproxy_requests_total{") > 20)
+    for file in pathlib.Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).iterdir():
+        assert file.stat().st_size > 0
+        assert file.stat().st_blocks * 512 >= file.stat().st_size, file
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(("moment", "page"), [("start", "503 False"), ("later", "200 True")])
+def test_exchanges_go_on_when_the_disk_is_full(moment: str, page: str, tmp_path: Path) -> None:
+    """A limit on the size of files stands for the disk: writing beyond it is refused as well."""
+    command = [sys.executable, "-c", FULL_DISK, moment, *sys.path[1:]]
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "metrics")}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    assert done.returncode == 0, done.stderr
+    warning, told = done.stdout.splitlines()
+    assert warning.startswith("metrics are incomplete, their files can't be written: ")
+    assert told == page

@@ -226,7 +226,7 @@ class ToolCallAssembler:
         Raises ApiError if a call has no name, or if arguments came that belong to no call.
         """
         for call in self.calls:
-            if not call.name and not cut_off:
+            if not call.name and not (cut_off and call.blank):
                 raise nameless()
             if call.repetition is not None:
                 raise _unassigned()
