@@ -227,7 +227,7 @@ async def begin(client: httpx.AsyncClient) -> int | None:
 
 @pytest.mark.anyio
 async def test_request_takes_its_place_when_it_is_whole() -> None:
-    with proxied(ScriptedProvider(lambda body: Reply("Hi")), max_concurrency=1) as url:
+    with proxied(ScriptedProvider(lambda body: Reply("Hi")), max_concurrency=1, allowed_hosts=["*"]) as url:
         async with connected(url) as slow, connected(url) as other:
             await slow.send(whole(b"{}")[:-1])
             for _ in range(3):
