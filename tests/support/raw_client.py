@@ -25,7 +25,7 @@ class RawAnswer(NamedTuple):
 
 def head(path: str = "/v1/messages", *lines: str, method: str = "POST") -> bytes:
     """A request's head with these header lines."""
-    return "\r\n".join((f"{method} {path} HTTP/1.1", "host: proxy", *lines, "", "")).encode("latin-1")
+    return "\r\n".join((f"{method} {path} HTTP/1.1", "host: localhost", *lines, "", "")).encode("latin-1")
 
 
 def whole(body: bytes, path: str = "/v1/messages", *lines: str) -> bytes:
