@@ -1,15 +1,16 @@
 # syntax=docker/dockerfile:1
 FROM python:3.13-slim AS build
-RUN pip install --no-cache-dir uv
-ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never
 WORKDIR /app
+COPY requirements-build.lock ./
+RUN pip install --no-cache-dir --require-hashes -r requirements-build.lock
+ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never
 RUN uv venv
 COPY requirements.lock ./
 RUN --mount=type=cache,target=/root/.cache/uv uv pip install --require-hashes -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY ccproxy ccproxy
 COPY middleware middleware
-RUN --mount=type=cache,target=/root/.cache/uv uv pip install --no-deps .
+RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /dist . && uv pip install --no-deps /dist/*.whl
 
 FROM python:3.13-slim
 RUN useradd --system --uid 10001 --create-home ccproxy

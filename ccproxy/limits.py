@@ -28,9 +28,9 @@ class Limits:
     least_rate: int = 500
     """Bytes a second that a body, or an answer, moves by at least, looked at over ``client_seconds`` and longer."""
     head_bytes: int = 64 * 1024
-    """The request line and all headers; so much once more for what isn't content of the body, trailers for one."""
+    """The target and all headers; so much once more for trailers, and for what stands between two pieces of content."""
     headers: int = 128
-    """Their number, trailers counted."""
+    """Their number, and that of trailers."""
     waiting_requests: int = 16
     """Requests that were sent before the answers to those before them."""
     per_address: int = 0

@@ -9,6 +9,7 @@ import logging
 import re
 from collections import Counter
 from http import HTTPStatus
+from itertools import chain
 from typing import Any, ClassVar
 
 import httptools
@@ -47,8 +48,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self._resumes = False  # the parser reads the framing of a request whose headers are known
         self._since = 0.0  # when the connection, the request or the pause after an answer began
         self._heard = 0.0
-        self._feeding = self._overhead = 0  # bytes of this read, and of this message without its content
-        self._head_bytes = self._head_count = self._received = 0
+        self._received = 0  # bytes of the body's content
+        self._feeding = 0  # bytes of this read
+        self._overhead = 0  # bytes of the reads since one that has brought the end of a head, or content
         self._unsent = 0  # bytes that were to be sent when the client began to be watched, at _unsent_since
         self._unsent_since = 0.0
         self._refusal: ApiError | None = None  # nothing that the client sends is read any more
@@ -87,22 +89,17 @@ class LimitedProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._heard = self.loop.time()
         self._feeding = len(data)
-        received = self._received
         try:
             self._feed(data)
         except httptools.HttpParserError:
             if self._refusal is None:
                 self._refuse(invalid_request("the request is not HTTP/1.1"))
             return
-        self._overhead += len(data) - (self._received - received)
-        if self._in_head:
-            allowed = self.limits.head_bytes
-        elif self._in_body:
-            allowed = self.limits.head_bytes + 8 * self._received  # the size of each chunk is written before it
-        else:
-            return
-        if self._overhead > allowed:
-            self._refuse(self._too_large())
+        self._overhead += self._feeding
+        if self._in_head or self._in_body:
+            limits = self.limits
+            if self._overhead > limits.head_bytes or len(self.headers) > limits.headers:
+                self._refuse(self._too_large())
 
     def _feed(self, data: bytes) -> None:
         """httptools reads no body below ``Upgrade``, which is ignored here: another parser reads on with the body."""
@@ -112,7 +109,7 @@ class LimitedProtocol(HttpToolsProtocol):
                 return
             except httptools.HttpParserUpgrade as exc:
                 data = data[exc.args[0] :]
-            framing = [b"%s: %s\r\n" % header for header in self.headers if header[0] in _FRAMING]
+            framing = [b"%s: %s\r\n" % header for header in self.scope["headers"] if header[0] in _FRAMING]
             self.parser = httptools.HttpRequestParser(self)
             self._resumes = True
             self.parser.feed_data(b"".join((b"POST / HTTP/1.1\r\n", *framing, b"\r\n")))
@@ -128,50 +125,49 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._in_head = True
         self._since = self._heard
-        self._overhead = -self._feeding  # what of this read belongs to the head is counted by its callbacks
-        self._head_bytes = self._head_count = self._received = 0
+        self._received = 0
+        self._overhead = -self._feeding
 
     def on_url(self, url: bytes) -> None:
         if not self._resumes:
             super().on_url(url)
-            self._count_head(len(url))
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._resumes:
-            return
-        self._head_count += 1
-        self._count_head(len(name) + len(value))
-        if self._in_head:  # trailers are dropped
-            super().on_header(name, value)
-
-    def _count_head(self, size: int) -> None:
-        self._head_bytes += size
-        if self._head_bytes > self.limits.head_bytes or self._head_count > self.limits.headers:
-            self._stop(self._too_large())
 
     def on_headers_complete(self) -> None:
         if self._resumes:
             self._resumes = False
             return
-        hosts = [value for name, value in self.headers if name == b"host"]
-        if len(hosts) > 1 or not all(map(_HOST.fullmatch, hosts)):
-            self._stop(invalid_request("there must be one valid host header"))
-        if not hosts and self.parser.get_http_version() == "1.1":
-            self._stop(invalid_request("the host header is missing"))
+        self._check_head()
         if len(self.pipeline) >= self.limits.waiting_requests:
             self._stop(ApiError(429, "rate_limit_error", "too many requests before their answers"))
         super().on_headers_complete()
         self._first = self._in_head = False
         self._in_body = True
         self._overhead = -self._feeding
+        self.headers = []  # trailers are put here, and the scope has the headers
+
+    def _check_head(self) -> None:
+        size, host = len(self.url), None
+        for name, value in self.headers:
+            size += len(name) + len(value)
+            if name == b"host":
+                if host is not None or not _HOST.fullmatch(value):
+                    self._stop(invalid_request("there must be one host header, and a valid one"))
+                host = value
+        if size > self.limits.head_bytes or len(self.headers) > self.limits.headers:
+            self._stop(self._too_large())
+        if host is None and self.parser.get_http_version() == "1.1":
+            self._stop(invalid_request("the host header is missing"))
 
     def on_body(self, body: bytes) -> None:
         self._received += len(body)
+        self._overhead = -self._feeding
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade():  # it has read the headers only
             return
+        if len(self.headers) > self.limits.headers or sum(map(len, chain(*self.headers))) > self.limits.head_bytes:
+            self._stop(self._too_large())
         self._in_body = False
         super().on_message_complete()
 

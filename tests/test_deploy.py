@@ -131,3 +131,12 @@ def test_monitoring_finds_its_files_and_its_targets() -> None:
     assert source["url"] == "http://prometheus:9090"
     [found] = yaml.safe_load(places["/etc/grafana/provisioning/dashboards/cc-boost.yml"].read_text())["providers"]
     assert Path(found["options"]["path"]) in {there.parent for there in map(Path, places)}
+
+
+def test_what_the_service_may_use_is_limited() -> None:
+    service = COMPOSE["services"]["cc-boost"]
+    assert re.fullmatch(r"\d+[GM]", unit_value("MemoryMax"))
+    assert re.fullmatch(r"\d+m", service["mem_limit"])
+    assert CONTAINER["resources"]["limits"]["memory"]
+    assert int(unit_value("LimitNOFILE")) == service["ulimits"]["nofile"] > 1024
+    assert service["pids_limit"]

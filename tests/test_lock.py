@@ -4,17 +4,21 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 LOCK = (ROOT / "requirements.lock").read_text()
-PINS = {
-    canonicalize_name(name): (version, hashes)
-    for name, version, hashes in re.findall(
-        r"^([\w.-]+)==(\S+)[^\\\n]*((?: \\\n    --hash=sha256:[0-9a-f]{64})*)$", LOCK, re.M
-    )
-}
+BUILD_LOCK = (ROOT / "requirements-build.lock").read_text()
+
+
+def pins_of(lock: str) -> dict[str, tuple[str, str]]:
+    found = re.findall(r"^([\w.-]+)==(\S+)[^\\\n]*((?: \\\n    --hash=sha256:[0-9a-f]{64})*)$", lock, re.M)
+    return {canonicalize_name(name): (version, hashes) for name, version, hashes in found}
+
+
+PINS = pins_of(LOCK)
 
 
 def test_every_dependency_is_pinned_to_a_version_that_pyproject_allows() -> None:
@@ -28,8 +32,20 @@ def test_every_dependency_is_pinned_to_a_version_that_pyproject_allows() -> None
     assert unfit == []
 
 
-def test_every_pin_has_a_hash_and_nothing_else_stands_there() -> None:
-    assert [name for name, (_, hashes) in PINS.items() if not hashes] == []
-    lines = [line for line in LOCK.splitlines() if line and not line.startswith(("#", "    --hash=sha256:"))]
-    assert len(lines) == len(PINS)
-    assert "://" not in LOCK
+@pytest.mark.parametrize("lock", [LOCK, BUILD_LOCK], ids=["run", "build"])
+def test_every_pin_has_a_hash_and_nothing_else_stands_there(lock: str) -> None:
+    pins = pins_of(lock)
+    assert [name for name, (_, hashes) in pins.items() if not hashes] == []
+    lines = [line for line in lock.splitlines() if line and not line.startswith(("#", "    --hash=sha256:"))]
+    assert len(lines) == len(pins)
+    assert "://" not in lock
+
+
+def test_what_builds_the_container_is_pinned() -> None:
+    requires = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+    pins = pins_of(BUILD_LOCK)
+    assert "uv" in pins
+    assert all(requirement.specifier.contains(pins[requirement.name][0]) for requirement in map(Requirement, requires))
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert "--require-hashes -r requirements-build.lock" in dockerfile
+    assert "--no-build-isolation" in dockerfile, "hatchling would be downloaded without a pin"
