@@ -71,7 +71,7 @@ async def _call(app: ASGIApp, body: bytes) -> None:
         "path": "/v1/messages",
         "raw_path": b"/v1/messages",
         "query_string": b"",
-        "headers": headers,
+        "headers": [(b"host", b"127.0.0.1"), *headers],
         "http_version": "1.1",
         "scheme": "http",
         "server": ("127.0.0.1", 80),

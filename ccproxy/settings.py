@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import Field, PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -27,6 +27,7 @@ from ccproxy_middleware.conversion.profiles import PROFILES, detect_provider, re
 from .configuration import ConfigurationError, describe
 from .custom_headers import HEADER_PREFIX, CustomHeadersSource, header_problems
 from .layers import LAYERS, check_layers
+from .setting_values import read_text, setting, split
 from .startup import find_lookalikes
 
 Tier = Literal["BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL"]
@@ -35,10 +36,6 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 _HOST_NAME = re.compile(r"\*|[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+\]?")
 _URL = "an http:// or https:// URL with a host, without user, query and fragment"
 _KEY = "a key of printable ASCII characters"
-
-
-def _setting(default: Any, description: str, accepted: str, **options: Any) -> Any:
-    return Field(default, description=description, json_schema_extra={"accepted": accepted}, **options)
 
 
 class Settings(BaseSettings):
@@ -58,141 +55,139 @@ class Settings(BaseSettings):
         str_strip_whitespace=True,
     )
 
-    openai_api_key: SecretStr = _setting(
-        ..., "The provider's key; required. Any text will do for a local server.", _KEY
-    )
-    anthropic_api_key: SecretStr | None = _setting(
+    openai_api_key: SecretStr = setting(..., "The provider's key; required. Any text will do for a local server.", _KEY)
+    anthropic_api_key: SecretStr | None = setting(
         None,
         "What clients must send as their key; a comma separates several. Unset: every program may call.",
         "one or several keys of printable ASCII characters, separated by commas",
     )
-    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = _setting(
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = setting(
         (),
         "Without ANTHROPIC_API_KEY: names beside localhost by which the proxy may be called on a loopback address.",
         "host names without port, separated by commas, or *",
     )
-    openai_base_url: str = _setting("https://api.openai.com/v1", "The provider's base URL.", _URL)
-    azure_api_version: str | None = _setting(
+    openai_base_url: str = setting("https://api.openai.com/v1", "The provider's base URL.", _URL)
+    azure_api_version: str | None = setting(
         None,
         "Set it to talk to Azure: api-key header and api-version query.",
         "an api-version such as 2024-10-21",
         pattern=r"^[0-9A-Za-z.-]+$",
     )
-    provider: str = _setting(
+    provider: str = setting(
         None, "What the provider can do. Unset: found from the base URL.", f"one of {', '.join(PROFILES)}"
     )
-    provider_options: Annotated[Mapping[str, Any], NoDecode] = _setting(
+    provider_options: Annotated[Mapping[str, Any], NoDecode] = setting(
         {},
         "Switches of the provider's profile that are to be set otherwise.",
         "a JSON object of switches",
         repr=False,
     )
-    big_model: str = _setting("gpt-4o", "Model for opus and other Claude names.", "a model", min_length=1)
-    middle_model: str = _setting(None, "Model for sonnet. Unset: BIG_MODEL.", "a model", min_length=1)
-    small_model: str = _setting("gpt-4o-mini", "Model for haiku.", "a model", min_length=1)
-    host: str = _setting("0.0.0.0", "Address to listen on.", "an address or host name", pattern=r"^[^\s/]+$")  # noqa: S104
-    port: int = _setting(8082, "Port to listen on.", "a whole number from 1 to 65535", ge=1, le=65535)
-    log_level: LogLevel = _setting(
+    big_model: str = setting("gpt-4o", "Model for opus and other Claude names.", "a model", min_length=1)
+    middle_model: str = setting(None, "Model for sonnet. Unset: BIG_MODEL.", "a model", min_length=1)
+    small_model: str = setting("gpt-4o-mini", "Model for haiku.", "a model", min_length=1)
+    host: str = setting("0.0.0.0", "Address to listen on.", "an address or host name", pattern=r"^[^\s/]+$")  # noqa: S104
+    port: int = setting(8082, "Port to listen on.", "a whole number from 1 to 65535", ge=1, le=65535)
+    log_level: LogLevel = setting(
         "WARNING", "How much to log, to standard error.", f"one of {', '.join(get_args(LogLevel))}"
     )
-    log_format: Literal["auto", "text", "json"] = _setting(
+    log_format: Literal["auto", "text", "json"] = setting(
         "auto", "Lines of key=value, or of JSON; auto: text on a terminal, else JSON.", "auto, text or json"
     )
-    log_bodies: bool = _setting(
+    log_bodies: bool = setting(
         False, "Log the bodies of requests and answers at DEBUG, with secrets taken out.", "true or false"
     )
-    max_tokens_limit: int = _setting(
+    max_tokens_limit: int = setting(
         4096, "The most max_tokens that is asked of the provider.", "a whole number of at least 1", ge=1
     )
-    min_tokens_limit: int | None = _setting(
+    min_tokens_limit: int | None = setting(
         None, "The least max_tokens that is asked.", "a whole number from 1 to MAX_TOKENS_LIMIT", ge=1
     )
-    request_timeout: float = _setting(
+    request_timeout: float = setting(
         90.0,
         "Seconds to wait for the provider's next byte; not a limit on a stream that moves.",
         "a number of seconds above 0",
         gt=0,
         allow_inf_nan=False,
     )
-    stream_idle_timeout: float = _setting(
+    stream_idle_timeout: float = setting(
         600.0,
         "Seconds for which comments alone, or blanks, may keep an answer of the provider alive.",
         "a number of seconds above 0",
         gt=0,
         allow_inf_nan=False,
     )
-    max_answer: int = _setting(
+    max_answer: int = setting(
         64,
         "Megabytes that an answer of the provider may have that must be held whole: JSON, or an error.",
         "a whole number of at least 1",
         ge=1,
     )
-    max_retries: int = _setting(
+    max_retries: int = setting(
         2,
         "Tries after a failed one, before the first byte only.",
         "a whole number of at least 0",
         ge=0,
     )
-    max_concurrency: int = _setting(
+    max_concurrency: int = setting(
         0,
         "Requests that are served at once by a worker; one more is answered 529. 0: no limit.",
         "a whole number of at least 0",
         ge=0,
     )
-    max_connections_per_address: int = _setting(
+    max_connections_per_address: int = setting(
         0,
         "Connections that one address may have to a worker at a time. 0: no limit.",
         "a whole number of at least 0",
         ge=0,
     )
-    client_timeout: float = _setting(
+    client_timeout: float = setting(
         60.0,
         "Seconds that a client may send nothing of a request's body, or take nothing of an answer.",
         "a number of seconds above 0",
         gt=0,
         allow_inf_nan=False,
     )
-    max_body_memory: int = _setting(
+    max_body_memory: int = setting(
         256,
         "Megabytes of memory for the bodies of all requests of a worker; what is beyond is answered 529. 0: no limit.",
         "a whole number of at least 0",
         ge=0,
     )
-    shutdown_timeout: float = _setting(
+    shutdown_timeout: float = setting(
         120.0,
         "Seconds that running answers get to finish after a SIGTERM or a reload.",
         "a number of seconds of at least 0",
         ge=0,
         allow_inf_nan=False,
     )
-    metrics: bool = _setting(True, "Serve Prometheus metrics at /metrics.", "true or false")
-    inspector: bool = _setting(
+    metrics: bool = setting(True, "Serve Prometheus metrics at /metrics.", "true or false")
+    inspector: bool = setting(
         False, "Serve the page /ui, which shows every exchange; bodies are kept in memory for it.", "true or false"
     )
-    http_transport: Literal["aiohttp", "httpx"] = _setting(
+    http_transport: Literal["aiohttp", "httpx"] = setting(
         "aiohttp",
         "What does the network work: aiohttp, or httpx alone.",
         "aiohttp or httpx",
     )
-    ccproxy_layers: Annotated[tuple[str, ...], NoDecode] = _setting(
+    ccproxy_layers: Annotated[tuple[str, ...], NoDecode] = setting(
         LAYERS,
         "The layers, outermost first; leave one out, reorder them, or add your own as package.module:Class.",
         f"names out of {', '.join(LAYERS)} and import paths, separated by commas",
     )
-    enable_boost_support: Annotated[tuple[Tier, ...], NoDecode] = _setting(
+    enable_boost_support: Annotated[tuple[Tier, ...], NoDecode] = setting(
         (),
         "The tiers to boost.",
         f"NONE, or one or several of {', '.join(get_args(Tier))}, separated by commas",
     )
-    boost_base_url: str | None = _setting(None, "The planner's base URL; required with boost.", _URL)
-    boost_api_key: SecretStr | None = _setting(None, "The planner's key; required with boost.", _KEY)
-    boost_model: str = _setting("gpt-4o", "The planner's model.", "a model", min_length=1)
-    boost_wrapper_template: str | None = _setting(
+    boost_base_url: str | None = setting(None, "The planner's base URL; required with boost.", _URL)
+    boost_api_key: SecretStr | None = setting(None, "The planner's key; required with boost.", _KEY)
+    boost_model: str = setting("gpt-4o", "The planner's model.", "a model", min_length=1)
+    boost_wrapper_template: str | None = setting(
         None,
         "The planner's prompt, or the path of a file with it. Unset: the built-in one.",
         "a text with " + ", ".join(f"{{{name}}}" for name in PLACEHOLDERS) + " (at least one), or a file",
     )
-    custom_headers: Annotated[dict[str, str], NoDecode] = _setting(
+    custom_headers: Annotated[dict[str, str], NoDecode] = setting(
         {},
         "A header for the provider: CUSTOM_HEADER_X_API_KEY=v sends X-API-KEY: v, over the proxy's own.",
         "CUSTOM_HEADER_<NAME>=value, one variable for each header",
@@ -238,7 +233,7 @@ class Settings(BaseSettings):
     @property
     def client_keys(self) -> tuple[str, ...]:
         """The keys a client may send; none: everybody may call."""
-        return () if self.anthropic_api_key is None else _split(self.anthropic_api_key.get_secret_value())
+        return () if self.anthropic_api_key is None else split(self.anthropic_api_key.get_secret_value())
 
     @classmethod
     def settings_customise_sources(
@@ -262,7 +257,7 @@ class Settings(BaseSettings):
             return None
         if not isinstance(text, str) or not all(" " <= char <= "~" for char in text.strip()):
             raise ValueError("it can't stand in a header")
-        if not (_split(text) if info.field_name == "anthropic_api_key" else text.strip()):
+        if not (split(text) if info.field_name == "anthropic_api_key" else text.strip()):
             raise ValueError("it is empty")
         return SecretStr(text.strip())
 
@@ -331,7 +326,7 @@ class Settings(BaseSettings):
     @field_validator("allowed_hosts", mode="before")
     @classmethod
     def _split_hosts(cls, value: Any) -> Any:
-        names = _split(value) if isinstance(value, str) else value
+        names = split(value) if isinstance(value, str) else value
         if isinstance(names, (list, tuple)) and not all(_HOST_NAME.fullmatch(str(name)) for name in names):
             raise ValueError("it is no host name")
         return names
@@ -339,7 +334,7 @@ class Settings(BaseSettings):
     @field_validator("ccproxy_layers", mode="before")
     @classmethod
     def _split_layers(cls, value: Any) -> Any:
-        layers = _split(value) if isinstance(value, str) else value
+        layers = split(value) if isinstance(value, str) else value
         if isinstance(layers, (list, tuple)) and all(isinstance(name, str) for name in layers):
             check_layers(layers)
         return layers
@@ -348,7 +343,7 @@ class Settings(BaseSettings):
     @classmethod
     def _split_tiers(cls, value: Any) -> Any:
         if isinstance(value, str):
-            value = () if value.strip().upper() == "NONE" else _split(value.upper())
+            value = () if value.strip().upper() == "NONE" else split(value.upper())
         return tuple(dict.fromkeys(value)) if isinstance(value, Iterable) else value
 
     @field_validator("boost_wrapper_template", mode="after")
@@ -356,10 +351,7 @@ class Settings(BaseSettings):
     def _read_template(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        try:
-            text = Path(value).read_text(encoding="utf-8") if _is_file(value) else value
-        except (OSError, ValueError) as exc:
-            raise ValueError(f"it can't be read: {exc}") from None
+        text = read_text(value)
         if not Template(text).placeholders:
             raise ValueError("it has no placeholder, and there is no such file")
         return text
@@ -404,14 +396,3 @@ def variables() -> list[tuple[str, str, str]]:
                 shown = shown.lower()
             listed.append((name.upper(), shown, field.description or ""))
     return listed
-
-
-def _split(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _is_file(text: str) -> bool:
-    try:
-        return Path(text).is_file()
-    except OSError:  # too long for a path
-        return False

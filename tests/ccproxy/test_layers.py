@@ -47,7 +47,7 @@ def settings(**values: Any) -> Settings:
 
 
 def names(app: Any) -> list[str]:
-    return [layer.cls.__name__ for layer in app.user_middleware][1:]
+    return [layer.cls.__name__ for layer in app.user_middleware][2:]  # behind Boundary and BodyMemoryMiddleware
 
 
 def test_default_is_the_canonical_stack() -> None:

@@ -117,7 +117,7 @@ ERRORS = [
     failing("error", (502, "api_error")),
     failing("network_error", (502, "api_error")),
     failing("insufficient_system_resource", (529, "overloaded_error")),
-    streamed("malformed JSON in one event, which is left out", said(HI, MALFORMED, STOP), ANSWERED),
+    streamed("malformed JSON in one event", said(HI, MALFORMED, STOP), Broken("api_error", "cut off and lost")),
     streamed(
         "malformed JSON in three events in a row", said(HI, *[MALFORMED] * 3, STOP), Broken("api_error", NONSENSE)
     ),

@@ -310,7 +310,7 @@ class StreamExchange(Exchange):
             self._choices = self._converter.choices_read
             self._moved_at = now
         elif now - self._moved_at > self._idle_limit:
-            words = f"the provider sent nothing of its answer for {self._idle_limit:g} seconds"
+            words = f"the provider timed out in its answer: nothing with content came for {self._idle_limit:g} seconds"
             await self.fail(ApiError(504, "timeout_error", words))
             raise StreamAborted(words)  # so that the inner app stops
 
