@@ -15,6 +15,7 @@ from ._sizes import MAX_NODES, nodes_and_size
 Headers = list[tuple[bytes, bytes]]
 
 _UNPARSED: Any = object()
+_COPIES = 2  # of a body: as it came, and as it is sent on
 _COUNTED = 256 * 1024  # bytes: the values of less are not counted
 _PARSED_SIZE = 4  # times its bytes, of a body whose values are not counted
 
@@ -132,7 +133,7 @@ class BufferedBody:
             if size > limit:
                 raise BodyTooLarge
             if share is not None:
-                share.take(len(chunk))
+                share.take(_COPIES * len(chunk))
             chunks.append(chunk)
             more = message.get("more_body", False)
         decoder.finish()

@@ -108,7 +108,7 @@ LARGE = compact(system="x" * 200_000)
 @pytest.mark.parametrize("end", [None, RuntimeError("a bug"), StreamAborted("cut")], ids=["answer", "bug", "cut"])
 async def test_body_without_room_gets_a_529_until_others_are_over(layer: str, end: Exception | None) -> None:
     inner = Held(end)
-    app = BodyMemoryMiddleware(LAYERS[layer](inner), limit=1_500_000)  # until it is passed on a body takes 1 MB
+    app = BodyMemoryMiddleware(LAYERS[layer](inner), limit=2_100_000)  # until it is passed on a body takes 1.2 MB
     for _ in range(2):
         inner.running, inner.go = 0, anyio.Event()
         async with full(app, inner, 3, LARGE):
@@ -124,7 +124,7 @@ async def test_body_without_room_gets_a_529_until_others_are_over(layer: str, en
 
 async def test_refusal_is_in_openais_form_on_openais_path() -> None:
     inner = Held()
-    app = BodyMemoryMiddleware(ModelMappingMiddleware(inner, big="B", small="S"), limit=1_100_000)
+    app = BodyMemoryMiddleware(ModelMappingMiddleware(inner, big="B", small="S"), limit=1_300_000)
     async with full(app, inner, 1, LARGE):
         answer = await ask(app, LARGE, "/v1/chat/completions")
     assert (answer.status, answer.json()["error"]["code"]) == (529, 529)
@@ -137,7 +137,7 @@ async def test_room_comes_back_when_a_client_leaves_within_its_request() -> None
         parts.append(b"")
         if len(parts) > 4:
             return {"type": "http.disconnect"}
-        return {"type": "http.request", "body": bytes(300_000), "more_body": True}
+        return {"type": "http.request", "body": bytes(150_000), "more_body": True}
 
     async def send(message: Any) -> None:
         raise AssertionError
