@@ -160,9 +160,11 @@ class BufferedBody:
         if self._body is None:
             written = {name: Fragment(json) for name, json in self._json.items()}
             try:
-                self._body = dumps({**self.data, **written} if written else self.data)
+                dumped = dumps({**self.data, **written} if written else self.data)
             except JSONEncodeError:  # orjson reads 1,024 levels and writes 254
                 raise TooDeep("the document is nested too deeply") from None
+            # orjson leaves what it has allocated to the bytes, up to sixteen times as much as they need.
+            self._body = dumped if len(dumped) < _COUNTED else bytes(memoryview(dumped))
         return self._body
 
     @property

@@ -9,7 +9,8 @@ class BodyMemoryMiddleware:
     """Have the layers inside refuse bodies while those of all requests under way take ``limit`` bytes; 0 is no limit.
 
     Counted is a body that a layer of ours reads, decompressed, from its first byte until its request is over: twice, as
-    it is sent on in another form; and what it takes parsed for as long as it is kept so. Raises ValueError for a limit below 0.
+    it is sent on in another form; and what it takes parsed for as long as it is kept so. Raises ValueError for a limit
+    below 0.
 
     Reads: nothing.
     Writes: ``ccproxy.body_memory`` in the scope. The layer that reads a body answers with a 529 ``overloaded_error``
