@@ -30,7 +30,7 @@ class _AllocatedDict(MmapedDict):
         capacity = self._capacity
         while self._used + len(key.encode()) + _REST > capacity:
             capacity *= 2
-        if capacity > (size := os.fstat(self._f.fileno()).st_size):
+        if self._f is not None and capacity > (size := os.fstat(self._f.fileno()).st_size):
             _allocate(self._f.fileno(), size, capacity)
         super()._init_value(key)  # type: ignore[no-untyped-call]
 
