@@ -183,8 +183,9 @@ async def test_provider_is_held_back_when_the_client_does_not_read(transport: Tr
 async def test_connection_is_used_again(transport: TransportName) -> None:
     with faulty(answers_always(sized(JSON))) as provider, forwarding(provider.url, transport) as proxy:
         async with httpx.AsyncClient(trust_env=False) as client:
-            for _ in range(5):
+            for count in range(5):
                 await client.post(proxy.url + "/v1/chat/completions", json=COMPLETION)
+                await eventually(lambda: proxy.finished > count)  # noqa: B023 - asked before the next round
     assert (provider.connections, len(provider.requests)) == (1, 5)
 
 
