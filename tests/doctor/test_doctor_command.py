@@ -69,8 +69,8 @@ def test_ctrl_c_ends_it_at_a_terminal(tmp_path: Path) -> None:
             pass
         _, status = os.waitpid(pid, 0)
         os.close(terminal)
-    assert os.waitstatus_to_exitcode(status) == 128 + signal.SIGINT
     text = shown.decode()
+    assert os.waitstatus_to_exitcode(status) == 128 + signal.SIGINT, text
     assert "\N{CHECK MARK} " in text
     assert text.rstrip().endswith("Stopped.")
     assert "Traceback" not in text
