@@ -3,8 +3,8 @@
 import gc
 import json
 import tracemalloc
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from itertools import permutations
 from typing import Any
 
@@ -14,32 +14,22 @@ import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ccproxy_middleware import (
-    AuthMiddleware,
     BodyMemoryMiddleware,
-    BoostMiddleware,
-    CustomHeadersMiddleware,
     FormatConversionMiddleware,
     ModelMappingMiddleware,
 )
 from ccproxy_middleware._errors import StreamAborted
 from ccproxy_middleware._sizes import MAX_NODES
 from support.asgi import Answer, Inner, call, http_scope
+from support.layers import COMPLETION, LAYERS, Held, complete, full
 
 pytestmark = pytest.mark.anyio
 
 MB = 1024 * 1024
-COMPLETION = b'{"model":"real","choices":[{"index":0,"message":{"content":"Hello"},"finish_reason":"stop"}]}'
 REQUEST: dict[str, Any] = {
     "model": "claude-opus-4-8",
     "max_tokens": 100,
     "messages": [{"role": "user", "content": "hi"}],
-}
-LAYERS: dict[str, Callable[[ASGIApp], ASGIApp]] = {
-    "auth": lambda app: AuthMiddleware(app, api_keys=["k"]),
-    "headers": lambda app: CustomHeadersMiddleware(app, headers={"X-Team": "a"}),
-    "models": lambda app: ModelMappingMiddleware(app, big="B", small="S"),
-    "boost": lambda app: BoostMiddleware(app, planner=Inner(), model="P"),
-    "conversion": FormatConversionMiddleware,
 }
 
 
@@ -61,46 +51,6 @@ def refusal(answer: Answer) -> tuple[int, str]:
     return answer.status, answer.json()["error"]["type"]
 
 
-async def complete(send: Send) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
-    await send({"type": "http.response.body", "body": COMPLETION})
-
-
-class Held:
-    """A provider that answers when the test lets it, or fails as the test wants."""
-
-    def __init__(self, end: BaseException | None = None) -> None:
-        self._end = end
-        self.running = 0
-        self.go = anyio.Event()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await receive()
-        self.running += 1
-        await self.go.wait()
-        if self._end is not None:
-            raise self._end
-        await complete(send)
-
-
-@asynccontextmanager
-async def full(app: ASGIApp, inner: Held, count: int, body: bytes) -> AsyncIterator[None]:
-    """Have ``count`` requests under way, which end when the block does."""
-
-    async def one() -> None:
-        with suppress(RuntimeError, StreamAborted):
-            await ask(app, body)
-
-    with anyio.fail_after(10):
-        async with anyio.create_task_group() as group:
-            for _ in range(count):
-                group.start_soon(one)
-            while inner.running < count:
-                await anyio.lowlevel.checkpoint()
-            yield
-            inner.go.set()
-
-
 LARGE = compact(system="x" * 200_000)
 
 
@@ -111,7 +61,7 @@ async def test_body_without_room_gets_a_529_until_others_are_over(layer: str, en
     app = BodyMemoryMiddleware(LAYERS[layer](inner), limit=2_100_000)  # until it is passed on a body takes 1.2 MB
     for _ in range(2):
         inner.running, inner.go = 0, anyio.Event()
-        async with full(app, inner, 3, LARGE):
+        async with full(inner, 3, lambda: ask(app, LARGE)):
             answer = await ask(app, LARGE, chunks=3)
             assert refusal(answer) == (529, "overloaded_error")
             assert answer.headers["retry-after"] == "1"
@@ -125,7 +75,7 @@ async def test_body_without_room_gets_a_529_until_others_are_over(layer: str, en
 async def test_refusal_is_in_openais_form_on_openais_path() -> None:
     inner = Held()
     app = BodyMemoryMiddleware(ModelMappingMiddleware(inner, big="B", small="S"), limit=1_300_000)
-    async with full(app, inner, 1, LARGE):
+    async with full(inner, 1, lambda: ask(app, LARGE)):
         answer = await ask(app, LARGE, "/v1/chat/completions")
     assert (answer.status, answer.json()["error"]["code"]) == (529, 529)
 

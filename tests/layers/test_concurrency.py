@@ -2,8 +2,6 @@
 
 import json
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio
@@ -17,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ccproxy_middleware import ConcurrencyLimitMiddleware
 from ccproxy_middleware._errors import StreamAborted
 from support.asgi import Answer, Inner, call, http_scope
+from support.layers import Held, full
 from support.provider import Answer as AnswerOfProvider
 from support.provider import Endless, Failure, Raw, Reply, ScriptedProvider, Silence
 from support.proxied import proxied
@@ -30,40 +29,6 @@ MODEL = "claude-opus-4-1"
 STREAM = {"model": MODEL, "max_tokens": 9, "stream": True, "messages": [HELLO]}
 
 
-class Held:
-    """An app that answers when the test lets it, or ends as the test wants."""
-
-    def __init__(self, end: BaseException | None = None) -> None:
-        self._end = end
-        self.running = 0
-        self.go = anyio.Event()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.running += 1
-        await self.go.wait()
-        if self._end is not None:
-            raise self._end
-        await Inner()(scope, receive, send)
-
-
-@asynccontextmanager
-async def full(limited: ASGIApp, inner: Held, count: int) -> AsyncIterator[None]:
-    """Have ``count`` requests under way, which end when the block does."""
-
-    async def one() -> None:
-        with suppress(RuntimeError, StreamAborted):
-            await call(limited, http_scope("POST", MESSAGES))
-
-    with anyio.fail_after(10):
-        async with anyio.create_task_group() as group:
-            for _ in range(count):
-                group.start_soon(one)
-            while inner.running < count:
-                await anyio.lowlevel.checkpoint()
-            yield
-            inner.go.set()
-
-
 async def status(app: ASGIApp, method: str = "POST", path: str = MESSAGES) -> int:
     return (await call(app, http_scope(method, path))).status
 
@@ -72,7 +37,7 @@ async def status(app: ASGIApp, method: str = "POST", path: str = MESSAGES) -> in
 async def test_one_more_is_refused_at_once_when_all_places_are_taken() -> None:
     inner = Held()
     limited = ConcurrencyLimitMiddleware(inner, limit=3)
-    async with full(limited, inner, 3):
+    async with full(inner, 3, lambda: status(limited)):
         answer = await call(limited, http_scope("POST", MESSAGES, {"x-api-key": "k"}, root_path="/claude"))
     assert (answer.status, answer.headers["retry-after"]) == (529, "1")
     error = answer.json()["error"]
@@ -86,7 +51,7 @@ async def test_one_more_is_refused_at_once_when_all_places_are_taken() -> None:
 async def test_refusal_is_in_openais_form_on_openais_path() -> None:
     inner = Held()
     limited = ConcurrencyLimitMiddleware(inner, limit=1)
-    async with full(limited, inner, 1):
+    async with full(inner, 1, lambda: status(limited)):
         answer = await call(limited, http_scope("POST", "/v1/chat/completions"))
     assert (answer.status, answer.json()["error"]["code"]) == (529, 529)
 
@@ -111,7 +76,7 @@ async def test_what_counts(method: str, path: str, expected: int) -> None:
         await (waiting if first else inner)(scope, receive, send)
 
     limited = ConcurrencyLimitMiddleware(app, limit=1)
-    async with full(limited, waiting, 1):
+    async with full(waiting, 1, lambda: status(limited)):
         assert await status(limited, method, path) == expected
 
 
@@ -123,7 +88,7 @@ async def test_place_comes_back_when_a_request_ends(end: Exception | None) -> No
     for round_ in range(1, 3):
         inner.go = anyio.Event()
         inner.running = 0
-        async with full(limited, inner, 1):
+        async with full(inner, 1, lambda: status(limited)):
             assert (await status(limited), round_) == (529, round_)
 
 
@@ -144,7 +109,7 @@ async def test_place_comes_back_when_a_request_is_cancelled() -> None:
 async def test_nothing_is_limited_at_0_and_below_0_is_refused() -> None:
     inner = Held()
     limited = ConcurrencyLimitMiddleware(inner)
-    async with full(limited, inner, 50):
+    async with full(inner, 50, lambda: status(limited)):
         pass
     with pytest.raises(ValueError, match="at least 0"):
         ConcurrencyLimitMiddleware(inner, limit=-1)

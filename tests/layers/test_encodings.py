@@ -15,28 +15,19 @@ from backports import zstd
 from starlette.types import ASGIApp
 
 from ccproxy_middleware import (
-    AuthMiddleware,
-    BoostMiddleware,
     CustomHeadersMiddleware,
     FormatConversionMiddleware,
     ModelMappingMiddleware,
 )
 from ccproxy_middleware._errors import MAX_BODY_BYTES
 from support.asgi import Answer, Inner, call, http_scope
+from support.layers import COMPLETION, LAYERS
 
 pytestmark = pytest.mark.anyio
 
 REQUEST = {"model": "claude-opus-4-8", "max_tokens": 100, "messages": [{"role": "user", "content": "hi"}]}
 PLAIN = json.dumps(REQUEST).encode()
-COMPLETION = b'{"model":"real","choices":[{"index":0,"message":{"content":"Hello"},"finish_reason":"stop"}]}'
 CODECS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "zstd": zstd.compress}
-LAYERS: dict[str, Callable[[ASGIApp], ASGIApp]] = {
-    "auth": lambda app: AuthMiddleware(app, api_keys=["k"]),
-    "headers": lambda app: CustomHeadersMiddleware(app, headers={"X-Team": "a"}),
-    "models": lambda app: ModelMappingMiddleware(app, big="B", small="S"),
-    "boost": lambda app: BoostMiddleware(app, planner=Inner(), model="P"),
-    "conversion": FormatConversionMiddleware,
-}
 READING = {"models", "boost", "conversion"}
 STACKS = [*permutations(LAYERS), *(subset for size in range(5) for subset in combinations(LAYERS, size))]
 
