@@ -37,14 +37,20 @@ def refused_by_name(http: httpx.Client) -> None:
     assert answer.status_code == 400
 
 
-def crosses_origins(http: httpx.Client) -> None:
+def refuses_foreign_pages(http: httpx.Client) -> None:
+    """Without a client key the proxy doesn't answer pages of other origins; the page may read why."""
+    assert asked_by_a_page(http) == [403, 403]
+
+
+def asked_by_a_page(http: httpx.Client, **headers: str) -> list[int]:
+    """The statuses of a whole and a streamed answer for a page of an origin that the host lets in."""
     origin = {"origin": "https://example.org"}
     asked = {**origin, "access-control-request-method": "POST", "access-control-request-headers": "x-api-key"}
-    before = http.options("/claude/v1/messages", headers=asked)
-    assert before.is_success
-    for path, body in (("/claude/v1/messages", MESSAGE), ("/claude/v1/messages", {**MESSAGE, "stream": True})):
-        answer = http.post(path, json=body, headers=origin)
-        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, "https://example.org")
+    assert http.options("/claude/v1/messages", headers=asked).is_success
+    bodies = (MESSAGE, {**MESSAGE, "stream": True})
+    answers = [http.post("/claude/v1/messages", json=body, headers={**origin, **headers}) for body in bodies]
+    assert {answer.headers["access-control-allow-origin"] for answer in answers} == {"https://example.org"}
+    return [answer.status_code for answer in answers]
 
 
 def marks_own_pages(name: str) -> Callable[[httpx.Client], None]:
@@ -57,8 +63,8 @@ def marks_own_pages(name: str) -> Callable[[httpx.Client], None]:
 
 OWN_MIDDLEWARE: dict[str, Callable[[httpx.Client], None]] = {
     "starlette": refused_by_name,
-    "fastapi": crosses_origins,
-    "litestar": crosses_origins,
+    "fastapi": refuses_foreign_pages,
+    "litestar": refuses_foreign_pages,
     "quart": marks_own_pages("x-host"),
     "django": marks_own_pages("x-content-type-options"),
 }
@@ -94,15 +100,20 @@ def environment(provider_url: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module", params=HOSTS)
 def host(request: pytest.FixtureRequest, provider_url: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The name and the app of an example, imported where no ``.env`` lies."""
-    need(request.param)
+    """The name and the app of an example."""
+    return request.param, imported(request.param, tmp_path_factory.mktemp("empty"), environment(provider_url))
+
+
+def imported(name: str, folder: Path, variables: dict[str, str]) -> Any:
+    """The app of an example, imported in a folder without ``.env``."""
+    need(name)
     with pytest.MonkeyPatch.context() as patch:
-        for name in NAMES:
-            patch.delenv(name, raising=False)
-        patch.chdir(tmp_path_factory.mktemp("empty"))
-        for name, value in environment(provider_url).items():
-            patch.setenv(name, value)
-        return request.param, load(f"in_{request.param}").app
+        for unset in NAMES:
+            patch.delenv(unset, raising=False)
+        patch.chdir(folder)
+        for variable, value in variables.items():
+            patch.setenv(variable, value)
+        return load(f"in_{name}").app
 
 
 @pytest.fixture(params=["on", "off"])
@@ -163,6 +174,15 @@ def test_hosts_own_middleware_is_at_work(host: Any) -> None:
     name, app = host
     with serve(app) as server, httpx.Client(base_url=server.url, timeout=20, trust_env=False) as http:
         OWN_MIDDLEWARE[name](http)
+    assert server.errors == []
+
+
+@pytest.mark.parametrize("name", ["fastapi", "litestar"])
+def test_page_of_an_allowed_origin_is_answered_with_a_key(name: str, provider_url: str, tmp_path: Path) -> None:
+    app = imported(name, tmp_path, {**environment(provider_url), "ANTHROPIC_API_KEY": "client-key"})
+    with serve(app) as server, httpx.Client(base_url=server.url, timeout=20, trust_env=False) as http:
+        assert asked_by_a_page(http, **{"x-api-key": "client-key"}) == [200, 200]
+        assert asked_by_a_page(http) == [401, 401]
     assert server.errors == []
 
 
