@@ -190,11 +190,12 @@ def _temporary_file() -> str:
 def _run(program: str, arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run a program in the foreground with this terminal, and return its exit code; 128 + N for a death by signal."""
     child: subprocess.Popen[bytes] | None = None
+    early: list[int] = []  # the program may run already while Popen has not returned
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         if child is None:
-            sys.exit(128 + number)
-        if number != signal.SIGINT or not _reached_by_ctrl_c():
+            early.append(number)
+        elif number != signal.SIGINT or not _reached_by_ctrl_c():
             _kill(child, number)
 
     numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -204,6 +205,8 @@ def _run(program: str, arguments: Sequence[str], environment: Mapping[str, str])
             child = subprocess.Popen([program, *arguments], env=dict(environment))  # noqa: S603 - the user's own program
         except OSError as exc:
             fail(f"{program} can't be run: {exc.strerror or exc}", EXIT_CANT_RUN)
+        for number in early:
+            pass_on(number, None)
         code = _wait(child)
     finally:
         for number, handler in before.items():
