@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ..conversion.anthropic.message import message_events
 from ..conversion.chat.reasoning import chunks_text
-from ..conversion.chat.response import message_events
 from ..conversion.chat.usage import find_usage
 from ..conversion.providers.errors import error_from_payload
 from ..toolkit.errors import ApiError

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 from starlette.types import ASGIApp, Message, Scope
 
-from ..conversion.anthropic.stops import check_finish_reason
+from ..conversion.chat.finish_reasons import check_finish_reason
 from ..conversion.chat.reasoning import chunks_text
 from ..conversion.chat.response import upstream_error
 from ..conversion.chat.usage import find_usage

@@ -32,9 +32,10 @@ from ..toolkit.errors import (
 from ..toolkit.json import dumps, loads
 from ..toolkit.record import Record, get_record
 from .anthropic import catalogue
-from .chat.request import ConvertedRequest, convert_request
-from .chat.response import empty_message, message_events
+from .anthropic.message import empty_message, message_events
+from .chat.request import convert_request
 from .chat.tools import ToolConverter
+from .context import ConvertedRequest
 from .counting.count_tokens import TokenCounter
 from .counting.document_reader import DocumentReader
 from .counting.documents import DocumentToRead
@@ -283,7 +284,7 @@ class FormatConversionMiddleware:
         self._record(scope, body.data)
         request = await self._convert(body, None, counting=True)
         check_depth(body.replace(request.body, request.json))
-        tokens = await self._count_tokens(request, ask)
+        tokens = await self._count_tokens(request.body, request.context.profile, ask)
         await _send_json(scope, send, {"input_tokens": tokens})
 
     async def _models(self, scope: Scope, receive: Receive, send: Send, id_: str | None) -> None:

@@ -7,6 +7,7 @@ from ...toolkit.errors import invalid_request
 from ...toolkit.field_checks import required
 from ...toolkit.json import dumps, loads
 from ..anthropic.names import upstream_tool_id, upstream_tool_name
+from ..anthropic.signatures import decode_signature
 from ..anthropic.turns import SERVER_BLOCKS, Block, Turn
 from ..providers.profiles import Profile
 from .content import (
@@ -20,7 +21,6 @@ from .content import (
     unsupported,
     user_parts,
 )
-from .reasoning import decode_signature
 
 Message = dict[str, Any]
 
