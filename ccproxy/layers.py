@@ -16,10 +16,10 @@ from ccproxy_middleware import (
     ModelMappingMiddleware,
 )
 
-from .settings.layer_names import import_layer
+from .settings import import_layer
 
 if TYPE_CHECKING:
-    from .settings.settings import Settings
+    from .settings import Settings
 
 
 def layers_in_use(settings: "Settings") -> list[str]:

@@ -6,14 +6,14 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from ..serving.standard_streams import open_standard_streams
+from ..standard_streams import open_standard_streams
 
 
 class _WithVariables:
     """Help that ends with every variable and its default."""
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        from ..settings.settings import variables
+        from ..settings import variables
 
         with formatter.section("Variables, from the environment or .env (default in brackets)"):
             formatter.write_dl(
@@ -76,24 +76,22 @@ def serve(
     env_file: Annotated[str | None, typer.Option(help="A file to read instead of .env.")] = None,
 ) -> None:
     """Run the proxy until Ctrl-C."""
-    from ..serving import running
+    from ..serving import load_settings_or_exit, serve
 
     given = {"host": host, "port": port, "log_level": log_level}
-    settings = running.load_settings_or_exit(
-        env_file, **{name: value for name, value in given.items() if value is not None}
-    )
+    settings = load_settings_or_exit(env_file, **{name: value for name, value in given.items() if value is not None})
     from ..app import create_app
-    from ..serving.shutdown import Shutdown
+    from ..serving import Shutdown
 
     url = local_url(settings.host, settings.port)
     app = create_app(settings, shutdown=Shutdown(settings.shutdown_timeout))
     if sys.stdout.isatty():
         from .banner import banner
 
-        running.serve(app, settings, announce=banner(settings, url), warn=not sys.stderr.isatty())
+        serve(app, settings, announce=banner(settings, url), warn=not sys.stderr.isatty())
     else:
         announce = f"cc-boost: {url} -> {settings.openai_base_url}. Use it: ANTHROPIC_BASE_URL={url} claude"
-        running.serve(app, settings, announce=announce)
+        serve(app, settings, announce=announce)
 
 
 @app.command()

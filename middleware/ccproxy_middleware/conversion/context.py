@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..toolkit.json import loads
-from .counting.tokens import estimate_request
-from .providers.profiles import Profile
+from .counting import estimate_request
+from .providers import Profile
 
 
 @dataclass(frozen=True, slots=True)

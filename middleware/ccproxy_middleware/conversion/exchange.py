@@ -19,13 +19,17 @@ from ..toolkit.errors import ApiError, StreamAborted, header_value
 from ..toolkit.json import dumps, loads
 from ..toolkit.record import Record
 from ..toolkit.write_lock import WriteLock
-from .anthropic.message import message_events, refusal_message
-from .chat.response import convert_response
-from .chat.stream import StreamConverter
+from .anthropic import message_events, refusal_message
+from .chat import StreamConverter, convert_response
 from .context import ConvertedRequest
-from .providers.corrections import Correction, find_correction
-from .providers.errors import PromptRefused, error_from_payload, error_from_response
-from .providers.rate_limits import response_headers
+from .providers import (
+    Correction,
+    PromptRefused,
+    error_from_payload,
+    error_from_response,
+    find_correction,
+    response_headers,
+)
 
 logger = logging.getLogger("ccproxy.conversion")
 

@@ -11,7 +11,7 @@ from typing import Any
 from ...toolkit.errors import ApiError
 from ...toolkit.json import dumps
 from ..context import Context
-from ..counting.tokens import estimate_tokens
+from ..counting import estimate_tokens
 from .arguments import repaired
 from .events import EventWriter
 from .signatures import MAX_SIGNATURE_CHARS, add_details, details_size, encode_signature

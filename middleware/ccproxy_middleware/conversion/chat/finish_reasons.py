@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...toolkit.errors import ApiError
-from ..anthropic.stops import StopReason
+from ..anthropic import StopReason
 from ..context import Context
 
 _LIMITS: dict[str, StopReason] = {

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from ..anthropic.signatures import detail_text
+from ..anthropic import detail_text
 
 _FIELDS = ("reasoning_content", "reasoning", "reasoning_text")
 

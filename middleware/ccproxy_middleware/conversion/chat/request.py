@@ -7,10 +7,9 @@ from typing import Any, Literal
 from ...toolkit.errors import ApiError, invalid_request
 from ...toolkit.field_checks import expect, in_range, optional, required
 from ...toolkit.json import dumps
-from ..anthropic.turns import BILLING_HEADER, is_blank, read_blocks, read_history, without_billing_header
+from ..anthropic import BILLING_HEADER, is_blank, read_blocks, read_history, without_billing_header
 from ..context import Context, ConvertedRequest, UpstreamBody
-from ..providers.effort import read_reasoning, reasoning_params
-from ..providers.profiles import Profile, profile_for_model
+from ..providers import Profile, profile_for_model, read_reasoning, reasoning_params
 from ..schemas import fit_format, is_strict
 from .content import mark_cached, text_part
 from .messages import Message, convert_turns, join_texts

@@ -5,15 +5,21 @@ from typing import Any
 
 from ...toolkit.errors import ApiError
 from ...toolkit.json import dumps
-from ..anthropic.arguments import repaired
-from ..anthropic.message import new_message
-from ..anthropic.signatures import encode_signature
-from ..anthropic.stops import StopMatcher, stop_outcome
-from ..anthropic.streamed_call import nameless
-from ..anthropic.tool_calls import ToolIds, client_tool_name, is_whole, parse_arguments
+from ..anthropic import (
+    StopMatcher,
+    ToolIds,
+    client_tool_name,
+    encode_signature,
+    is_whole,
+    nameless,
+    new_message,
+    parse_arguments,
+    repaired,
+    stop_outcome,
+)
 from ..context import Context
-from ..counting.tokens import estimate_tokens
-from ..providers.errors import error_from_payload
+from ..counting import estimate_tokens
+from ..providers import error_from_payload
 from .choices import chosen
 from .finish_reasons import check_finish_reason, cut_off, ends_well, stop_reason, upstream_stop
 from .reasoning import chunks_text, reasoning_details, reasoning_text, thought_signature

@@ -7,13 +7,18 @@ from typing import Any
 
 from ...toolkit.errors import ApiError
 from ...toolkit.sse import EventTooLarge, SSEParser, sse_event
-from ..anthropic.blocks import BlockStream
-from ..anthropic.events import PING, EventWriter
-from ..anthropic.message import new_message, start_usage
-from ..anthropic.stops import StopMatcher, stop_outcome
-from ..anthropic.streamed_call import StreamedCall
+from ..anthropic import (
+    PING,
+    BlockStream,
+    EventWriter,
+    StopMatcher,
+    StreamedCall,
+    new_message,
+    start_usage,
+    stop_outcome,
+)
 from ..context import Context
-from ..providers.errors import error_from_payload
+from ..providers import error_from_payload
 from .choices import ChoicePicker
 from .finish_reasons import check_finish_reason, cut_off, ends_well, stop_reason, upstream_stop
 from .reasoning import chunks_text, reasoning_details, reasoning_text

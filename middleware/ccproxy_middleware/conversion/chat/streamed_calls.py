@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...toolkit.errors import ApiError
-from ..anthropic.streamed_call import StreamedCall, nameless
-from ..anthropic.tool_calls import arguments_text
+from ..anthropic import StreamedCall, arguments_text, nameless
 from ..context import Context
 from .reasoning import thought_signature
 

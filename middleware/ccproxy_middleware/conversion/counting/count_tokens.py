@@ -8,7 +8,7 @@ import anyio
 import anyio.to_thread
 
 from ...toolkit.errors import ApiError, StreamAborted
-from ..providers.profiles import Profile
+from ..providers import Profile
 from .tokens import count_request, part_tokens
 
 logger = logging.getLogger("ccproxy.conversion")
