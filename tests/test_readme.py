@@ -19,7 +19,7 @@ ELSEWHERE = {
     "cc-boost claude --url http://localhost:8082": "test_launch",
     "cc-boost doctor": "test_doctor_command",
     'eval "$(cc-boost env)"': "test_launch",
-    "ANTHROPIC_BASE_URL=http://localhost:8082 ANTHROPIC_API_KEY=any-text claude": "test_claude_code",
+    "ANTHROPIC_BASE_URL=http://localhost:8082 ANTHROPIC_AUTH_TOKEN=any-text claude": "test_claude_code",
     "gunicorn -c gunicorn.conf.py asgi:app": "test_run",
 }
 """Commands that a test runs in a form of its own: the file of that test."""

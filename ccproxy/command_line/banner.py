@@ -29,6 +29,11 @@ def banner(settings: Settings, url: str, console: Console | None = None) -> str:
     return captured.get().rstrip("\n") + "\n"
 
 
+def claude_command(url: str, key: str) -> str:
+    """What starts Claude Code by hand. It uses an auth token as it is; an API key it would first ask its user about."""
+    return f"ANTHROPIC_BASE_URL={url} ANTHROPIC_AUTH_TOKEN={key} claude"
+
+
 def _facts(settings: Settings, url: str) -> list[tuple[str, str]]:
     everywhere = ", and at every address of this machine" if settings.host in _EVERY_INTERFACE else ""
     boost = f"boost (planner {settings.boost_model} at {settings.boost_base_url})"
@@ -48,4 +53,4 @@ def _facts(settings: Settings, url: str) -> list[tuple[str, str]]:
 
 def _commands(settings: Settings, url: str) -> list[str]:
     key = "your-key" if settings.client_keys else "any-text"
-    return [f"cc-boost claude --url {url}", f"ANTHROPIC_BASE_URL={url} ANTHROPIC_API_KEY={key} claude"]
+    return [f"cc-boost claude --url {url}", claude_command(url, key)]

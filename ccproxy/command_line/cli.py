@@ -90,7 +90,10 @@ def serve(
 
         serve_app(app, settings, announce=banner(settings, url), warn=not sys.stderr.isatty())
     else:
-        announce = f"cc-boost: {url} -> {settings.openai_base_url}. Use it: ANTHROPIC_BASE_URL={url} claude"
+        from .banner import claude_command
+
+        use = claude_command(url, "your-key" if settings.client_keys else "any-text")
+        announce = f"cc-boost: {url} -> {settings.openai_base_url}. Use it: {use}"
         serve_app(app, settings, announce=announce)
 
 

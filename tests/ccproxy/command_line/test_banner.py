@@ -78,7 +78,7 @@ def test_banner_is_shown_on_a_terminal(tmp_path: Path) -> None:
         "opus gpt-4o sonnet gpt-4o haiku gpt-4o-mini",
         "layers metrics, auth, custom_headers, model_mapping, format_conversion",
         "cc-boost claude --url http://localhost:8082",
-        "ANTHROPIC_BASE_URL=http://localhost:8082 ANTHROPIC_API_KEY=any-text claude",
+        "ANTHROPIC_BASE_URL=http://localhost:8082 ANTHROPIC_AUTH_TOKEN=any-text claude",
     ):
         assert part in text
     assert text.count("without ANTHROPIC_API_KEY") == 1  # told once, though the log is on the terminal too
@@ -86,14 +86,14 @@ def test_banner_is_shown_on_a_terminal(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
 def test_no_colours_where_none_are_wanted(tmp_path: Path, variables: Mapping[str, str]) -> None:
-    shown = on_terminal(tmp_path, 50, "ANTHROPIC_API_KEY=your-key claude", ANTHROPIC_API_KEY="k", **variables)
+    shown = on_terminal(tmp_path, 50, "ANTHROPIC_AUTH_TOKEN=your-key claude", ANTHROPIC_API_KEY="k", **variables)
     assert not re.search(r"\x1b\[(3[0-7]|38)", shown)
 
 
 @pytest.mark.parametrize("columns", [24, 50, 80])
 def test_lines_fit_but_commands_stay_whole(columns: int) -> None:
     lines = plain(settings(big_model="qwen3-coder:30b-a3b-instruct-2507-q8_0"), columns).splitlines()
-    commands = [f"  cc-boost claude --url {URL}", f"  ANTHROPIC_BASE_URL={URL} ANTHROPIC_API_KEY=any-text claude"]
+    commands = [f"  cc-boost claude --url {URL}", f"  ANTHROPIC_BASE_URL={URL} ANTHROPIC_AUTH_TOKEN=any-text claude"]
     assert [line for line in lines if len(line) > columns and line not in commands] == []
     assert [line for line in lines if line in commands] == commands
 
