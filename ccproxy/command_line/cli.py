@@ -29,6 +29,8 @@ class _Serve(_WithVariables, TyperCommand):
     pass
 
 
+_ENV_FILE = "A file to read instead of .env; your own configuration file is read all the same."
+
 app = typer.Typer(
     cls=_Group,
     add_completion=False,
@@ -73,7 +75,7 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on, over HOST.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on, over PORT.")] = None,
     log_level: Annotated[str | None, typer.Option(help="How much to log, over LOG_LEVEL.")] = None,
-    env_file: Annotated[str | None, typer.Option(help="A file to read instead of .env.")] = None,
+    env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
 ) -> None:
     """Run the proxy until Ctrl-C."""
     from ..serving import Shutdown, load_settings_or_exit, local_url
@@ -126,7 +128,7 @@ def claude(
     proxy_log: Annotated[
         str | None, typer.Option(metavar="FILE", help="Where the proxy logs, by LOG_LEVEL; it is added to the file.")
     ] = None,
-    env_file: Annotated[str | None, typer.Option(help="A file to read instead of .env.")] = None,
+    env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
 ) -> None:
     """Run Claude Code with a proxy of its own.
 
@@ -145,7 +147,7 @@ def env(
     url: Annotated[
         str | None, typer.Option(help="The proxy's URL; else the one of HOST and PORT.", show_default=False)
     ] = None,
-    env_file: Annotated[str | None, typer.Option(help="A file to read instead of .env.")] = None,
+    env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
 ) -> None:
     """Print the variables that lead claude to the proxy.
 
@@ -154,6 +156,21 @@ def env(
     from .launch import exports
 
     typer.echo(exports(url=url, env_file=env_file))
+
+
+@app.command()
+def config(
+    env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="As cc-boost serve reads it, not as cc-boost claude.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Tell it as one JSON document.")] = False,
+) -> None:
+    """Show which files are read here, what is set, and where each setting comes from.
+
+    Keys are not shown. Exit code 0: it can be used; 2: bad settings.
+    """
+    from .config import show_config
+
+    raise typer.Exit(show_config(env_file=env_file, serve=serve, as_json=json))
 
 
 @app.command()

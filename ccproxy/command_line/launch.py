@@ -26,7 +26,7 @@ import httpx
 from ..app import create_app
 from ..logs import file_formatter
 from ..serving import EXIT_CANT_START, EXIT_CONFIGURATION, fail, load_settings_or_exit, local_url, served
-from ..settings import Settings
+from ..settings import Settings, settings_files, unread_files
 from .claude_variables import Models, child_environment, claude_variables, foreign_names, listed_models, set_models
 
 EXIT_CANT_RUN = 126
@@ -52,12 +52,12 @@ def run_claude(
         fail(_NOT_INSTALLED, EXIT_NOT_FOUND)
     if url is not None:
         url = url.rstrip("/")
-        key = _client_key(load_settings_or_exit(env_file, openai_api_key="not used"))
+        key = _client_key(_settings_or_exit(env_file, openai_api_key="not used"))
         _check_claude_settings()
         models = listed_models(_list_or_exit(url, key))
         return _run(program, arguments, child_environment(os.environ, claude_variables(url, key, models)))
     key = secrets.token_urlsafe(32)
-    settings = _for_one_client(load_settings_or_exit(env_file, anthropic_api_key=key))
+    settings = _for_one_client(_settings_or_exit(env_file, anthropic_api_key=key))
     _check_claude_settings()
     models = set_models(settings)
     with _logged(settings, proxy_log) as log, served(create_app(settings)) as own_url:
@@ -72,10 +72,10 @@ def run_claude(
 def exports(*, url: str | None = None, env_file: str | None = None) -> str:
     """The lines by which a POSIX shell's ``claude`` uses the proxy at ``url``, or where the settings put it."""
     if url is not None:
-        settings = load_settings_or_exit(env_file, openai_api_key="not used")
+        settings = _settings_or_exit(env_file, openai_api_key="not used")
         models = Models()
     else:
-        settings = load_settings_or_exit(env_file)
+        settings = _settings_or_exit(env_file)
         url = local_url(settings.host, settings.port)
         models = set_models(settings)
     variables = claude_variables(url.rstrip("/"), _client_key(settings), models)
@@ -88,6 +88,14 @@ def find_claude() -> str | None:
     """The path of Claude Code's program, also where its own installers put it without changing the PATH."""
     places = (Path.home() / ".local/bin/claude", Path.home() / ".claude/local/claude")
     return shutil.which("claude") or next((str(place) for place in places if os.access(place, os.X_OK)), None)
+
+
+def _settings_or_exit(env_file: str | None, **values: str) -> Settings:
+    """The settings for work in a project, whose own ``.env`` is not ours; one that may be meant is told of."""
+    settings = load_settings_or_exit(env_file, any_env=False, **values)
+    for line in unread_files(settings_files(env_file, any_env=False), likely=True):
+        print(f"cc-boost: {line}", file=sys.stderr)
+    return settings
 
 
 def _client_key(settings: Settings) -> str:

@@ -1,14 +1,22 @@
 """Every setting, how its text is read, and what the operator should know of it."""
 
 from .configuration import ConfigurationError
+from .files import HEADER, settings_files, unread_files, users_file
 from .layer_names import import_layer
-from .settings import Settings, variables
+from .listing import given_variables, shown_value, variables
+from .settings import Settings
 from .startup import startup_warnings
 
 __all__ = [
+    "HEADER",
     "ConfigurationError",
     "Settings",
+    "given_variables",
     "import_layer",
+    "settings_files",
+    "shown_value",
     "startup_warnings",
+    "unread_files",
+    "users_file",
     "variables",
 ]

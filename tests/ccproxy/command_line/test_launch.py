@@ -379,7 +379,9 @@ def test_suspended_and_resumed_by_a_shell_when_claude_suspends(home: Path, who: 
 
 
 def test_env_prints_lines_that_a_shell_takes(home: Path, run: Run) -> None:
-    (home / ".env").write_text("ANTHROPIC_API_KEY=it's a key,other\nPORT=9001\nBIG_MODEL=gpt-4o\n")
+    (home / ".env").write_text(
+        "# Settings of cc-boost.\nANTHROPIC_API_KEY=it's a key,other\nPORT=9001\nBIG_MODEL=gpt-4o\n"
+    )
     done = run("env", CLAUDE_CODE_USE_BEDROCK="1")
     script = (
         f'{done.stdout}\necho "$ANTHROPIC_BASE_URL|$ANTHROPIC_AUTH_TOKEN|$CLAUDE_CODE_USE_BEDROCK|$ANTHROPIC_API_KEY"'

@@ -7,7 +7,8 @@ import pytest
 
 from ccproxy.settings.configuration import ConfigurationError
 from ccproxy.settings.layer_names import LAYERS
-from ccproxy.settings.settings import Settings, variables
+from ccproxy.settings.listing import variables
+from ccproxy.settings.settings import Settings
 from ccproxy.settings.startup import startup_warnings
 from support.paths import ROOT
 
