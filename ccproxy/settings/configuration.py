@@ -73,8 +73,9 @@ def find_lookalikes(names: Iterable[str], known: Iterable[str], own: Mapping[str
         if name in known:
             continue
         close = get_close_matches(name, candidates, n=1, cutoff=0.6 if name in own else 0.93)
-        where = f" in {own[name]}" if name in own else ""
-        if close or name in own:
-            meant = f" Do you mean {close[0]}?" if close else " cc-boost --help lists them."
-            found.append(f"{name} is set{where}, but not a setting.{meant}")
+        shown_name = f"{name} in {own[name]}" if name in own else name
+        if close:
+            found.append(f"{shown_name} is set, but not a setting. Do you mean {close[0]}?")
+        elif name in own:
+            found.append(f"{shown_name} is set, but not a setting. cc-boost --help lists them.")
     return tuple(found)
