@@ -42,6 +42,7 @@ ORDER = (
     "ccproxy.boundary",
     "ccproxy.pages",
     "ccproxy.layers",
+    "ccproxy.model_limits",
     "ccproxy.app",
     "ccproxy.worker",
     "ccproxy.doctor",

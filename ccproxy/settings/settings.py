@@ -13,12 +13,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import (
-    BaseSettings,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ccproxy_middleware.boost import PLACEHOLDERS, Template
 from ccproxy_middleware.conversion.providers import PROFILES, detect_provider, resolve_profile
@@ -27,7 +22,7 @@ from .configuration import ConfigurationError, describe, find_lookalikes
 from .custom_headers import HEADER_PREFIX, CustomHeadersSource, header_problems
 from .files import names_by_file, origins, settings_files, unread_files, unreadable
 from .layer_names import LAYERS, check_layers
-from .setting_values import read_text, setting, split
+from .setting_values import context_setting, read_text, setting, split
 
 Tier = Literal["BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
@@ -84,6 +79,9 @@ class Settings(BaseSettings):
     big_model: str = setting("gpt-4o", "Model for opus and other Claude names.", "a model", min_length=1)
     middle_model: str = setting(None, "Model for sonnet. Unset: BIG_MODEL.", "a model", min_length=1)
     small_model: str = setting("gpt-4o-mini", "Model for haiku.", "a model", min_length=1)
+    big_context: int | None = context_setting("BIG_MODEL")
+    middle_context: int | None = context_setting("MIDDLE_MODEL")
+    small_context: int | None = context_setting("SMALL_MODEL")
     host: str = setting("0.0.0.0", "Address to listen on.", "an address or host name", pattern=r"^[^\s/]+$")  # noqa: S104
     port: int = setting(8082, "Port to listen on.", "a whole number from 1 to 65535", ge=1, le=65535)
     log_level: LogLevel = setting(

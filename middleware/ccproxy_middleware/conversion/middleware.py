@@ -31,7 +31,17 @@ from ..toolkit.errors import (
 )
 from ..toolkit.json import dumps, loads
 from ..toolkit.record import Record, get_record
-from .anthropic import ModelInfo, empty_message, find_model, message_events, model_info, models_from_openai, models_page
+from .anthropic import (
+    ModelInfo,
+    empty_message,
+    find_model,
+    for_claude_code,
+    message_events,
+    model_info,
+    models_from_openai,
+    models_page,
+    with_told_limits,
+)
 from .chat import ToolConverter, convert_request
 from .context import ConvertedRequest
 from .counting import DocumentReader, DocumentToRead, TokenCounter
@@ -283,17 +293,29 @@ class FormatConversionMiddleware:
     async def _models(self, scope: Scope, receive: Receive, send: Send, id_: str | None) -> None:
         aliases = scope.get("ccproxy.models")
         if aliases:
-            models = [model_info(alias.id, alias.model, self._profile) for alias in aliases]
+            models = [self._alias(alias) for alias in aliases]
         else:  # an inner ModelMappingMiddleware lists its aliases
             models = await self._listed({**scope, "ccproxy.lists_models": True}, receive)
+        others: list[ModelInfo] = []
         if self._profile.list_models == "upstream":
+            told = {model["id"]: model for model in await self._upstream_models(scope, receive)}
+            known = {alias.id for alias in aliases or () if getattr(alias, "context", None)}
+            models = [m if m["id"] in known else with_told_limits(m, told.get(m["display_name"])) for m in models]
             taken = {model["id"] for model in models}
-            models += [model for model in await self._upstream_models(scope, receive) if model["id"] not in taken]
+            others = [model for id_, model in told.items() if id_ not in taken]
+        if aliases and (get_header(scope["headers"], b"user-agent") or "").startswith("claude-code/"):
+            models = for_claude_code(models, others)
+        else:
+            models += others
         if id_ is None:
             answer = models_page(models, scope["query_string"])
         else:
             answer = await self._model(scope, receive, models, id_)
         await _send_json(scope, send, answer)
+
+    def _alias(self, alias: Any) -> ModelInfo:
+        context = getattr(alias, "context", None)
+        return model_info(alias.id, alias.model, self._profile, {"context_length": context} if context else {})
 
     async def _model(self, scope: Scope, receive: Receive, models: list[ModelInfo], id_: str) -> ModelInfo:
         """The entry of one model: any that a request may name."""

@@ -2,7 +2,8 @@
 
 from .arguments import may_need_repair, repaired
 from .blocks import BlockStream
-from .catalogue import ModelInfo, find_model, model_info, models_from_openai, models_page
+from .catalogue import ModelInfo, find_model, model_info, models_from_openai, models_page, with_told_limits
+from .client_models import NEWEST, client_id, for_claude_code, needs_own_ids
 from .client_tools import client_tool
 from .events import PING, EventWriter
 from .message import empty_message, message_events, new_message, refusal_message, start_usage
@@ -25,6 +26,7 @@ from .turns import (
 
 __all__ = [
     "BILLING_HEADER",
+    "NEWEST",
     "PING",
     "SERVER_BLOCKS",
     "Block",
@@ -38,6 +40,7 @@ __all__ = [
     "ToolIds",
     "Turn",
     "arguments_text",
+    "client_id",
     "client_tool",
     "client_tool_name",
     "decode_signature",
@@ -45,6 +48,7 @@ __all__ = [
     "empty_message",
     "encode_signature",
     "find_model",
+    "for_claude_code",
     "held_suffix",
     "is_blank",
     "is_whole",
@@ -54,6 +58,7 @@ __all__ = [
     "models_from_openai",
     "models_page",
     "nameless",
+    "needs_own_ids",
     "new_message",
     "parse_arguments",
     "read_blocks",
@@ -64,5 +69,6 @@ __all__ = [
     "stop_outcome",
     "upstream_tool_id",
     "upstream_tool_name",
+    "with_told_limits",
     "without_billing_header",
 ]

@@ -87,6 +87,9 @@ class Profile:
     count_tokens: Literal["local", "vllm", "llama.cpp"] = "local"  # by the provider's own /tokenize, in this form
 
     # Models
+    context: int | None = (
+        None  # tokens that a model takes, the answer among them; none: as the provider or a table says
+    )
     list_models: Literal["aliases", "upstream"] = "aliases"  # upstream: the provider's own models behind the aliases
 
     # Who is who
