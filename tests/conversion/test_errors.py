@@ -68,8 +68,8 @@ STATUSES = [
     *((status, 400, "invalid_request_error") for status in (400, 405, 406, 415, 422, 418, 431)),
     (402, 402, "billing_error"),
     (403, 403, "permission_error"),
-    (404, 404, "not_found_error"),
-    (410, 404, "not_found_error"),
+    (404, 400, "invalid_request_error"),  # words that say nothing of a model: see test_error_classes.py
+    (410, 400, "invalid_request_error"),
     *((status, 504, "timeout_error") for status in (408, 504, 522, 524)),
     (409, 409, "conflict_error"),
     (413, 413, "request_too_large"),

@@ -8,6 +8,7 @@ from .._json import dumps
 from .arguments import repaired
 from .choices import chosen
 from .context import Context
+from .error_fields import is_failure
 from .errors import error_from_payload
 from .events import EventWriter, new_message
 from .reasoning import chunks_text, encode_signature, reasoning_details, reasoning_text, thought_signature
@@ -123,20 +124,15 @@ def message_events(message: dict[str, Any]) -> list[bytes]:
 
 def upstream_error(data: Any, context: Context) -> ApiError | None:
     """The error that a provider reports where an answer, or a part of one, should be."""
-    if isinstance(data, list):  # Gemini
-        failed = any(isinstance(item, dict) and item.get("error") for item in data)
-    elif isinstance(data, dict):
-        failed = bool(data.get("error")) or data.get("object") == "error" or data.get("type") == "error"
-        failed = failed or ("choices" not in data and bool(data.get("detail") or data.get("errors")))
-    else:
-        failed = False
-    return error_from_payload(data, profile=context.profile, max_tokens=context.max_tokens) if failed else None
+    if not is_failure(data):
+        return None
+    return error_from_payload(data, profile=context.profile, max_tokens=context.max_tokens)
 
 
 def _choice(data: Any, context: Context) -> dict[str, Any]:
     """The choice that is the answer, made of several where they have no distinct indexes."""
     choices = data.get("choices") if isinstance(data, dict) else None
-    if not choices and (failure := upstream_error(data, context)) is not None:
+    if (not choices or "base_resp" in data) and (failure := upstream_error(data, context)) is not None:
         raise failure
     found = chosen(choices)
     if not found:
