@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ccproxy_middleware._asgi import get_header
-from ccproxy_middleware._errors import request_id
-from ccproxy_middleware._secrets import Secrets, header_secrets
+from ccproxy_middleware.redaction.secrets import Secrets, header_secrets
+from ccproxy_middleware.toolkit.asgi import get_header
+from ccproxy_middleware.toolkit.errors import request_id
 
 if TYPE_CHECKING:
     from .settings import Settings

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from ccproxy_middleware.conversion.catalogue import model_info
-from ccproxy_middleware.conversion.profiles import resolve_profile
+from ccproxy_middleware.conversion.anthropic.catalogue import model_info
+from ccproxy_middleware.conversion.providers.profiles import resolve_profile
 from ccproxy_middleware.models import tier_of
 
 from .layers import conversion_options

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import httpx
 
-from ccproxy_middleware._asgi import Headers, get_header
+from ccproxy_middleware.toolkit.asgi import Headers, get_header
 
 from .decoding import decoded
 from .transport import KEEPALIVE, LOOPBACK, AiohttpTransport

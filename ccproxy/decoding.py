@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 import httpx
 
-from ccproxy_middleware._asgi import Headers
+from ccproxy_middleware.toolkit.asgi import Headers
 
 _PIECE = 64 * 1024  # bytes, out of which no more than this is made at once
 _WINDOWS = {b"gzip": 16 + zlib.MAX_WBITS, b"x-gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}

@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-from ccproxy_middleware._record import Record
+from ccproxy_middleware.toolkit.record import Record
 
 logger = logging.getLogger("ccproxy.exchange")
 

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import httpx
 from starlette.types import Receive, Scope, Send
 
-from ccproxy_middleware._asgi import BufferedBody, Headers, TooDeep, get_header, route_path
-from ccproxy_middleware._errors import (
+from ccproxy_middleware.toolkit.asgi import BufferedBody, Headers, TooDeep, get_header, route_path
+from ccproxy_middleware.toolkit.errors import (
     ApiError,
     StreamAborted,
     error_event,
@@ -20,7 +20,7 @@ from ccproxy_middleware._errors import (
     request_id,
     send_error,
 )
-from ccproxy_middleware._record import Record, get_record
+from ccproxy_middleware.toolkit.record import Record, get_record
 
 from .client import CONNECT_LIMIT, Answer, ask, make_client
 from .idle import EventContent, IdleLimit, not_blank

@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from ccproxy_middleware._errors import ApiError, invalid_request, new_request_id
-from ccproxy_middleware._json import dumps
+from ccproxy_middleware.toolkit.errors import ApiError, invalid_request, new_request_id
+from ccproxy_middleware.toolkit.json import dumps
 
 from .limits import Limits, address_of
 

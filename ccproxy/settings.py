@@ -22,7 +22,7 @@ from pydantic_settings import (
 )
 
 from ccproxy_middleware.boost.prompt import PLACEHOLDERS, Template
-from ccproxy_middleware.conversion.profiles import PROFILES, detect_provider, resolve_profile
+from ccproxy_middleware.conversion.providers.profiles import PROFILES, detect_provider, resolve_profile
 
 from .configuration import ConfigurationError, describe
 from .custom_headers import HEADER_PREFIX, CustomHeadersSource, header_problems

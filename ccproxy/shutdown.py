@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ccproxy_middleware._asgi import get_header
-from ccproxy_middleware._errors import ApiError, StreamAborted, error_event, send_error
+from ccproxy_middleware.toolkit.asgi import get_header
+from ccproxy_middleware.toolkit.errors import ApiError, StreamAborted, error_event, send_error
 
 if TYPE_CHECKING:
     import uvicorn

@@ -7,10 +7,10 @@ from urllib.parse import quote
 
 import httpx
 
-from ccproxy_middleware._asgi import Headers
-from ccproxy_middleware._errors import ApiError
-from ccproxy_middleware._secret_events import EventRedactor
-from ccproxy_middleware._secrets import MIN_SECRET, MIN_SECRET_IN_TEXT, header_secrets, known_secrets
+from ccproxy_middleware.redaction.events import EventRedactor
+from ccproxy_middleware.redaction.secrets import MIN_SECRET, MIN_SECRET_IN_TEXT, header_secrets, known_secrets
+from ccproxy_middleware.toolkit.asgi import Headers
+from ccproxy_middleware.toolkit.errors import ApiError
 
 _FROM_CLIENT = frozenset((b"content-type", b"accept", b"anthropic-version", b"anthropic-beta"))
 _HOP_BY_HOP = frozenset(  # besides connection, which names more of them

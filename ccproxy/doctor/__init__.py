@@ -16,7 +16,7 @@ from ccproxy.configuration import ConfigurationError
 from ccproxy.running import EXIT_CONFIGURATION
 from ccproxy.settings import Settings
 from ccproxy.startup import startup_warnings
-from ccproxy_middleware.conversion.profiles import detect_provider
+from ccproxy_middleware.conversion.providers.profiles import detect_provider
 
 from .checks import CHECKS
 from .env_file import write_variables

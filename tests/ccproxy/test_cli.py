@@ -10,8 +10,8 @@ import pytest
 
 from ccproxy.cli import local_url
 from ccproxy.settings import variables
+from support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 SECRET = "planted-5EcReT"
 

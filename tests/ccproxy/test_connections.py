@@ -7,7 +7,6 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -18,9 +17,10 @@ import uvloop
 from ccproxy import transport
 from ccproxy.connections import KeptConnections
 from ccproxy.forward import Forward
+from support.paths import DATA
 from support.servers import loopback_socket
 
-CERTIFICATES = Path(__file__).parents[1] / "data" / "tls"
+CERTIFICATES = DATA / "tls"
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,

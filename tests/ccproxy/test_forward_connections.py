@@ -11,8 +11,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from ccproxy.client import make_client
 from ccproxy.forward import Forward
-from ccproxy_middleware._asgi import BufferedBody
-from ccproxy_middleware._errors import StreamAborted
+from ccproxy_middleware.toolkit.asgi import BufferedBody
+from ccproxy_middleware.toolkit.errors import StreamAborted
 from support.faulty import JSON, answers_always, closes_mid_body, faulty, floods, never_answers, sized
 from support.forwarding import COMPLETION, STREAMED, TRANSPORTS, TransportName, forwarding
 from support.provider import Endless, Failure, ScriptedProvider, Silence

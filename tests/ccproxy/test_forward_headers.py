@@ -8,7 +8,7 @@ import pytest
 
 from ccproxy.forward import Forward
 from ccproxy.upstream import Upstream
-from ccproxy_middleware._errors import ApiError
+from ccproxy_middleware.toolkit.errors import ApiError
 from support import faulty as faults
 from support.faulty import JSON, OK, answers_always, chunk, faulty, redirects, sized
 from support.forwarding import COMPLETION, STREAMED, TRANSPORTS, TransportName, forwarding

@@ -16,7 +16,7 @@ import pytest
 from ccproxy.body_log import SHOWN, BodyLog
 from ccproxy.exchange_log import log_exchange
 from ccproxy.logs import logging_config
-from ccproxy_middleware._record import Record
+from ccproxy_middleware.toolkit.record import Record
 from support.asgi import Inner, call, http_scope
 from support.process import Running, request_body, started
 from support.provider import Failure, Raw, Reply, ScriptedProvider

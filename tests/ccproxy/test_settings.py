@@ -9,8 +9,8 @@ from ccproxy.configuration import ConfigurationError
 from ccproxy.layers import LAYERS
 from ccproxy.settings import Settings, variables
 from ccproxy.startup import startup_warnings
+from support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 SECRET = "planted-5EcReT"
 
 DEFAULTS: dict[str, Any] = {

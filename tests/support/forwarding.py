@@ -10,8 +10,8 @@ from starlette.types import Receive, Scope, Send
 
 from ccproxy.client import make_client
 from ccproxy.forward import Forward
-from ccproxy_middleware._asgi import Headers
-from ccproxy_middleware._errors import StreamAborted
+from ccproxy_middleware.toolkit.asgi import Headers
+from ccproxy_middleware.toolkit.errors import StreamAborted
 
 from .servers import serve
 

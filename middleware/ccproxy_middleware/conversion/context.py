@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .profiles import Profile
+from .providers.profiles import Profile
 
 
 @dataclass(frozen=True, slots=True)

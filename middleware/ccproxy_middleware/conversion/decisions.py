@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .messages import NO_RESULT
-from .profiles import Profile
-from .request import ConvertedRequest
+from .anthropic.turns import SERVER_BLOCKS
+from .chat.messages import NO_RESULT
+from .chat.request import ConvertedRequest
+from .providers.profiles import Profile
 from .schemas import fit_tool
-from .turns import SERVER_BLOCKS
 
 _MAX_NAME = 64
 

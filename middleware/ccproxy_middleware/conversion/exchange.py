@@ -14,17 +14,17 @@ from typing import Any
 
 from starlette.types import Message, Send
 
-from .._asgi import Headers, get_header
-from .._errors import ApiError, StreamAborted, header_value
-from .._json import dumps, loads
-from .._lock import WriteLock
-from .._record import Record
-from .corrections import Correction, find_correction
-from .errors import PromptRefused, error_from_payload, error_from_response
-from .rate_limits import response_headers
-from .request import ConvertedRequest
-from .response import convert_response, message_events, refusal_message
-from .stream import StreamConverter
+from ..toolkit.asgi import Headers, get_header
+from ..toolkit.errors import ApiError, StreamAborted, header_value
+from ..toolkit.json import dumps, loads
+from ..toolkit.record import Record
+from ..toolkit.write_lock import WriteLock
+from .chat.request import ConvertedRequest
+from .chat.response import convert_response, message_events, refusal_message
+from .chat.stream import StreamConverter
+from .providers.corrections import Correction, find_correction
+from .providers.errors import PromptRefused, error_from_payload, error_from_response
+from .providers.rate_limits import response_headers
 
 logger = logging.getLogger("ccproxy.conversion")
 

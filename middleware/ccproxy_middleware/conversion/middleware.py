@@ -10,8 +10,9 @@ import anyio
 from orjson import JSONEncodeError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .._answers import ask_inside
-from .._asgi import (
+from ..auth import Admission
+from ..toolkit.answers import ask_inside
+from ..toolkit.asgi import (
     BufferedBody,
     ClientDisconnected,
     Headers,
@@ -20,7 +21,7 @@ from .._asgi import (
     with_path,
     without_headers,
 )
-from .._errors import (
+from ..toolkit.errors import (
     ApiError,
     StreamAborted,
     nested_too_deeply,
@@ -28,23 +29,22 @@ from .._errors import (
     request_id,
     send_error,
 )
-from .._json import dumps, loads
-from .._record import Record, get_record
-from ..auth import Admission
-from . import catalogue
-from .corrections import Correction, what_helped
-from .counting import TokenCounter
+from ..toolkit.json import dumps, loads
+from ..toolkit.record import Record, get_record
+from .anthropic import catalogue
+from .chat.request import ConvertedRequest, convert_request
+from .chat.response import empty_message, message_events
+from .chat.tools import ToolConverter
+from .counting.count_tokens import TokenCounter
+from .counting.document_reader import DocumentReader
+from .counting.documents import DocumentToRead
 from .decisions import explain
-from .document_reader import DocumentReader
-from .documents import DocumentToRead
-from .errors import error_from_response
 from .exchange import Exchange, StreamExchange
 from .incoming import check_depth, check_json, session_id, takes_long
-from .learned import LearnedProfiles
-from .profiles import resolve_profile
-from .request import ConvertedRequest, convert_request
-from .response import empty_message, message_events
-from .tools import ToolConverter
+from .providers.corrections import Correction, what_helped
+from .providers.errors import error_from_response
+from .providers.learned import LearnedProfiles
+from .providers.profiles import resolve_profile
 
 logger = logging.getLogger("ccproxy.conversion")
 

@@ -1,0 +1,1 @@
+"""Tokens of text, images and documents."""

@@ -1,0 +1,1 @@
+"""How providers differ: profiles, corrections learned from refusals, errors, limits."""
