@@ -20,7 +20,7 @@ _READ = frozenset({
     "model", "messages", "max_tokens", "system", "stream", "tools", "tool_choice", "thinking", "output_config",
     "output_format", "stop_sequences", "temperature", "top_p", "top_k", "metadata", "service_tier",
 })  # fmt: skip
-_REASONING = ("reasoning_effort", "reasoning", "thinking", "chat_template_kwargs", "extra_body")
+_REASONING = ("reasoning_effort", "reasoning", "thinking", "chat_template_kwargs", "extra_body", "enable_thinking")
 _PDF = {"text": "as the text that could be read", "file": "as files"}
 
 

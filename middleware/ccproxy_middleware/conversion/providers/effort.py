@@ -53,7 +53,7 @@ def reasoning_params(asked: Reasoning, explicit_effort: bool, body: dict[str, An
         if profile.tools_with_effort == "drop":
             asked = Reasoning(asked.enabled)
     forced = body.get("tool_choice") not in (None, "auto", "none")
-    if forced and profile.reasoning_style in ("deepseek", "thinking_object"):
+    if forced and profile.reasoning_style in ("deepseek", "thinking_object", "enable_thinking"):
         asked = Reasoning(enabled=False)  # these refuse a forced choice while they think
     effort = _off(profile) if asked.enabled is False else _clamp(asked.effort, profile)
     match profile.reasoning_style:
@@ -68,6 +68,9 @@ def reasoning_params(asked: Reasoning, explicit_effort: bool, body: dict[str, An
             return _thinking_object(asked) | (_effort(effort) if asked.enabled is not False else {})
         case "thinking_object":
             return _thinking_object(asked)
+        case "enable_thinking":
+            switch = {} if asked.enabled is None else {"enable_thinking": asked.enabled}
+            return switch | (_effort(effort) if asked.enabled is not False else {})
         case "together":
             return {} if asked.enabled is None else {"reasoning": {"enabled": asked.enabled}}
         case "chat_template":
