@@ -12,7 +12,7 @@ from ccproxy_middleware.toolkit.errors import ApiError, StreamAborted, new_reque
 from ccproxy_middleware.toolkit.record import observe
 
 from .base_urls import without_repeated_version
-from .exchange_log import log_exchange
+from .logs.exchange_log import log_exchange
 
 logger = logging.getLogger("ccproxy")
 

@@ -8,8 +8,8 @@ import pytest
 
 from ccproxy import Settings, create_app
 from ccproxy.base_urls import without_endpoint, without_repeated_version
-from ccproxy.startup import startup_warnings
-from ccproxy.upstream import Upstream
+from ccproxy.forwarding.upstream import Upstream
+from ccproxy.settings.startup import startup_warnings
 from support.openai_answers import Reply
 from support.provider import ScriptedProvider
 from support.proxied import proxied, proxy
