@@ -5,7 +5,13 @@ from typing import Any
 import pytest
 
 from ccproxy_middleware.conversion.providers.effort import Reasoning, reasoning_params
-from ccproxy_middleware.conversion.providers.profiles import PROFILES, detect_provider, profile_for_model
+from ccproxy_middleware.conversion.providers.profiles import (
+    PROFILES,
+    SWITCHES,
+    detect_provider,
+    profile_for_model,
+    resolve_profile,
+)
 
 
 @pytest.mark.parametrize(
@@ -119,3 +125,11 @@ def test_no_host_or_port_shows_two_profiles() -> None:
     assert len(hosts) == len(set(hosts))
     ports = [profile.port for profile in PROFILES.values() if profile.port]
     assert len(ports) == len(set(ports))
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_values_of_a_row_are_values_of_the_switches(name: str) -> None:
+    profile = PROFILES[name]
+    for switches in ({name: getattr(profile, name) for name in SWITCHES}, *(own for _, own in profile.models)):
+        options = resolve_profile("generic", switches).options
+        assert options == dict(switches)

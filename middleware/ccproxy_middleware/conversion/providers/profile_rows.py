@@ -1,13 +1,17 @@
-"""What providers do differently, as data: a row for each, with the source of what is not the vendor's reference.
+"""What providers do differently, as data: a row for each, by the names of the switches in ``profiles``.
 
-Observed or read as of November 2026.
+Sources: the page or the thread beside a row, else the vendor's own reference and what was seen, as of November 2026.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
-from .switches import EFFORTS, Profile
+Row = Mapping[str, Any]
+
+
+def _row(**switches: Any) -> Row:
+    return switches
+
 
 _EFFORTS_LMH = ("low", "medium", "high")
 
@@ -47,11 +51,11 @@ _OPENAI_MODELS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ),
 )  # fmt: skip
 
-_OPENAI = Profile(
+_OPENAI = _row(
     name="openai",
     hosts=("api.openai.com",),
     max_tokens_field="max_completion_tokens",
-    efforts=EFFORTS,
+    efforts=("none", "minimal", "low", "medium", "high", "xhigh", "max"),
     pdf="file",
     user_field="safety_identifier",
     service_tier="pass",
@@ -59,17 +63,17 @@ _OPENAI = Profile(
     models=_OPENAI_MODELS,
 )
 
-ROWS = (
-    Profile(models=_KIMI_MODELS),
+ROWS: tuple[Row, ...] = (
+    _row(models=_KIMI_MODELS),
     _OPENAI,
-    replace(
-        _OPENAI,
-        name="azure",
-        hosts=(".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com"),
-        user_field="user",
-        service_tier="drop",
-    ),
-    Profile(  # github.com/ollama/ollama, openai/openai.go: reasoning_effort is its "think", and reasoning comes back
+    {
+        **_OPENAI,
+        "name": "azure",
+        "hosts": (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com"),
+        "user_field": "user",
+        "service_tier": "drop",
+    },
+    _row(  # github.com/ollama/ollama, openai/openai.go: reasoning_effort is its "think", and reasoning comes back
         name="ollama",
         port=11434,
         stop_limit=None,
@@ -78,7 +82,7 @@ ROWS = (
         reasoning_turns="loop",
         models=_KIMI_MODELS,
     ),
-    Profile(
+    _row(
         name="vllm",
         top_k="pass",
         schema_dialect="xgrammar",
@@ -88,7 +92,7 @@ ROWS = (
         reasoning_turns="loop",
         models=_KIMI_MODELS,
     ),
-    Profile(
+    _row(
         name="llama.cpp",
         top_k="pass",
         schema_dialect="llama.cpp",
@@ -97,7 +101,7 @@ ROWS = (
         reasoning_turns="loop",
         models=_KIMI_MODELS,
     ),
-    Profile(
+    _row(
         name="deepseek",
         hosts=("api.deepseek.com",),
         reasoning_style="deepseek",
@@ -108,17 +112,17 @@ ROWS = (
         vision=False,
         strict_tools=False,
     ),
-    Profile(
+    _row(
         name="openrouter",
         hosts=("openrouter.ai",),
         reasoning_style="openrouter",
         reasoning_roundtrip="reasoning_details",
-        efforts=EFFORTS,
+        efforts=("none", "minimal", "low", "medium", "high", "xhigh", "max"),
         top_k="pass",
         pdf="file",
         models=_KIMI_MODELS,
     ),
-    Profile(
+    _row(
         name="groq",
         hosts=("api.groq.com",),
         max_tokens_field="max_completion_tokens",
@@ -129,7 +133,7 @@ ROWS = (
             *_KIMI_MODELS,
         ),
     ),
-    Profile(
+    _row(
         name="gemini",
         hosts=("generativelanguage.googleapis.com", ".aiplatform.googleapis.com"),
         reasoning_roundtrip="gemini",
@@ -144,7 +148,7 @@ ROWS = (
             (r"gemini-3", {"effort_off": "low"}),
         ),
     ),
-    Profile(
+    _row(
         name="mistral",
         hosts=("api.mistral.ai", "codestral.mistral.ai"),
         tool_id="mistral9",
@@ -155,7 +159,7 @@ ROWS = (
         stop_limit=None,
         prefill="prefix",
     ),
-    Profile(
+    _row(
         name="xai",
         unescape_arguments=True,  # github.com/anomalyco/opencode, issues on grok-4.1 and "&amp;&amp;"
         hosts=("api.x.ai",),
@@ -166,7 +170,7 @@ ROWS = (
             (r"grok-3-mini", {"efforts": ("low", "high"), "effort_off": "omit", "stop_limit": 0}),
         ),
     ),
-    Profile(
+    _row(
         name="together",
         models=_KIMI_MODELS,
         hosts=("api.together.xyz", "api.together.ai"),
@@ -175,21 +179,21 @@ ROWS = (
         top_k="pass",
         stop_limit=None,
     ),
-    Profile(
+    _row(
         name="fireworks",
         models=_KIMI_MODELS,
         hosts=("api.fireworks.ai",),
         efforts=("none", *_EFFORTS_LMH),
         top_k="pass",
     ),
-    Profile(
+    _row(
         name="cerebras",
         hosts=("api.cerebras.ai",),
         schema_dialect="cerebras",
         max_tokens_field="max_completion_tokens",
         models=_GPT_OSS_MODELS,
     ),
-    Profile(
+    _row(
         name="nvidia",
         hosts=("integrate.api.nvidia.com",),
         strict_tools=False,
@@ -205,8 +209,8 @@ ROWS = (
             *_KIMI_MODELS,
         ),
     ),
-    Profile(name="cloudflare", hosts=("api.cloudflare.com", "gateway.ai.cloudflare.com"), strict_tools=False),
-    Profile(
+    _row(name="cloudflare", hosts=("api.cloudflare.com", "gateway.ai.cloudflare.com"), strict_tools=False),
+    _row(
         name="moonshot",
         tool_id="kimi",
         hosts=("api.moonshot.ai", "api.moonshot.cn"),
@@ -217,14 +221,14 @@ ROWS = (
         structured_output="json_object",
         stop_limit=5,
     ),
-    Profile(
+    _row(
         name="z.ai",
         hosts=("api.z.ai", "open.bigmodel.cn"),
         reasoning_style="thinking_object",
         structured_output="json_object",
         stop_limit=5,
     ),
-    Profile(
+    _row(
         name="minimax",
         hosts=("api.minimax.io", "api.minimaxi.com", "api.minimax.chat", "api.minimaxi.chat"),
         strict_tools=False,
@@ -246,7 +250,7 @@ ROWS = (
             ),
         ),
     ),
-    Profile(  # www.alibabacloud.com/help/en/model-studio/deep-thinking, docs.qwencloud.com/api-reference/chat
+    _row(  # www.alibabacloud.com/help/en/model-studio/deep-thinking, docs.qwencloud.com/api-reference/chat
         name="dashscope",
         hosts=(
             "dashscope.aliyuncs.com", "dashscope-intl.aliyuncs.com", "dashscope-us.aliyuncs.com",
@@ -263,7 +267,7 @@ ROWS = (
             ),
         ),
     ),
-    Profile(  # docs.siliconflow.cn/docs/api/chat-completions-post
+    _row(  # docs.siliconflow.cn/docs/api/chat-completions-post
         name="siliconflow",
         hosts=("api.siliconflow.cn", "api.siliconflow.com"),
         top_k="pass",
@@ -275,7 +279,7 @@ ROWS = (
             *_KIMI_MODELS,
         ),
     ),
-    Profile(  # lmstudio.ai/docs/developer/openai-compat; thoughts stand in the text unless a setting moves them
+    _row(  # lmstudio.ai/docs/developer/openai-compat; thoughts stand in the text unless a setting moves them
         name="lmstudio",
         port=1234,
         top_k="pass",
@@ -284,7 +288,7 @@ ROWS = (
         strict_tools=False,
         models=(*_GPT_OSS_MODELS, *_KIMI_MODELS),
     ),
-    Profile(  # docs.github.com/en/rest/models/inference lists every parameter; tool_choice is auto, required or none
+    _row(  # docs.github.com/en/rest/models/inference lists every parameter; tool_choice is auto, required or none
         name="github",
         hosts=("models.github.ai", "models.inference.ai.azure.com"),
         parallel_flag=False,
@@ -293,7 +297,7 @@ ROWS = (
             for pattern, switches in _OPENAI_MODELS
         ),
     ),
-    Profile(
+    _row(
         name="databricks",
         hosts=(".cloud.databricks.com", ".gcp.databricks.com", ".azuredatabricks.net"),
         stream_usage=False,  # stream_options is refused: github.com/anomalyco/opencode, issue 31156
@@ -302,13 +306,13 @@ ROWS = (
         # Claude there refuses reasoning_effort: github.com/maximhq/bifrost, pull request 6958
         models=((r"databricks-(gpt-oss|gpt-5)", {"efforts": _EFFORTS_LMH, "effort_off": "low"}),),
     ),
-    Profile(  # huggingface.co/docs/inference-providers: many providers behind one name, MODEL:PROVIDER takes one
+    _row(  # huggingface.co/docs/inference-providers: many providers behind one name, MODEL:PROVIDER takes one
         name="huggingface",
         hosts=("router.huggingface.co",),
         strict_tools=False,
         models=(*_GPT_OSS_MODELS, *_KIMI_MODELS),
     ),
-    Profile(  # www.volcengine.com/docs/82379/1494384, docs.byteplus.com/en/docs/Byteplus_LAS/Chat_API
+    _row(  # www.volcengine.com/docs/82379/1494384, docs.byteplus.com/en/docs/Byteplus_LAS/Chat_API
         name="volcengine",
         hosts=(".volces.com", ".bytepluses.com"),
         reasoning_style="thinking_object",
@@ -319,13 +323,13 @@ ROWS = (
             (r"(deepseek-v3-2[45]|doubao-1-5-(pro|lite)|kimi)", {"reasoning_style": "none", "stop_limit": 4}),
         ),
     ),
-    Profile(  # docs.baseten.co/inference/model-apis/overview
+    _row(  # docs.baseten.co/inference/model-apis/overview
         name="baseten",
         hosts=("inference.baseten.co", ".api.baseten.co"),
         strict_tools=False,
         models=(*_GPT_OSS_MODELS, *_KIMI_MODELS),
     ),
-    Profile(  # docs.sambanova.ai/docs/en/features/openai-compatibility; DeepSeek's thoughts come in the text
+    _row(  # docs.sambanova.ai/docs/en/features/openai-compatibility; DeepSeek's thoughts come in the text
         name="sambanova",
         hosts=("api.sambanova.ai",),
         top_k="pass",
@@ -333,7 +337,7 @@ ROWS = (
         think_tags="auto",
         models=_GPT_OSS_MODELS,
     ),
-    Profile(
+    _row(
         name="perplexity",
         hosts=("api.perplexity.ai",),
         # Roles alternate behind the system prompt: github.com/perplexityai/api-discussion, issue 265

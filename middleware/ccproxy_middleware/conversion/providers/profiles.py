@@ -1,18 +1,129 @@
-"""The profiles of providers by name, by base URL and by model."""
+"""The switches by which providers differ, and the profiles that ``profile_rows`` makes of them.
 
+A converter never asks who the provider is, only what a switch says. Defaults are those of ``generic``, a plain
+OpenAI-compatible server.
+"""
+
+import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 from .profile_rows import ROWS
-from .switches import EFFORTS, SWITCHES, Profile, check_switch
 
-__all__ = ["EFFORTS", "PROFILES", "SWITCHES", "Profile", "detect_provider", "profile_for_model", "resolve_profile"]
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""Every ``reasoning_effort`` that OpenAI knows, weakest first."""
 
-PROFILES: Mapping[str, Profile] = {profile.name: profile for profile in ROWS}
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One provider's switches. See docs of each; ``PROVIDER_OPTIONS`` may set any of them."""
+
+    name: str = "generic"
+
+    # Parameters
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    max_output: int | None = None  # lower a larger max_tokens to this
+    min_output: int | None = None  # raise a smaller one to this
+    sampling: Literal["pass", "drop"] = "pass"  # temperature and top_p
+    top_k: Literal["pass", "drop"] = "drop"
+    stop_limit: int | None = 4  # more stop sequences than this are found by the proxy; none: no limit
+    stream_usage: bool = True  # ask for usage with stream_options
+    user_field: Literal["none", "user", "safety_identifier"] = "none"  # where metadata.user_id goes
+    prompt_cache_key: bool = False  # send one, derived from the session
+    service_tier: Literal["pass", "drop"] = "drop"
+    structured_output: Literal["json_schema", "json_object", "prompt", "refuse"] = "json_schema"
+    extra_body: Mapping[str, Any] = field(default_factory=dict)  # merged into the body last
+
+    # Messages
+    system_role: Literal["system", "developer", "user"] = "system"
+    mid_system: Literal["inline", "user", "hoist"] = "inline"
+    content_parts: bool = True  # off: content is always a string
+    assistant_null_content: Literal["null", "empty"] = "null"
+    vision: bool = True
+    image_urls: Literal["pass", "refuse"] = "pass"
+    pdf: Literal["text", "file", "refuse"] = "text"
+    tool_images: Literal["user_message", "tool_content", "drop"] = "user_message"
+    bridge_after_tool: bool = False  # an assistant message between tool results and a user message
+    tool_result_name: bool = False  # the tool's name on its result message
+    prefill: Literal["refuse", "vllm", "prefix", "pass"] = "refuse"
+    cache_control: Literal["drop", "pass", "breakpoints"] = "drop"
+    history_repair: Literal["on", "refuse"] = "on"
+
+    # Tools
+    strict_tools: bool = True
+    schema_dialect: Literal["openai", "cerebras", "gemini", "moonshot", "llama.cpp", "xgrammar", "full"] = "openai"
+    forced_tool_choice: bool = True
+    parallel_flag: bool = True
+    tool_id: Literal["openai40", "mistral9", "kimi", "any"] = "openai40"
+    tool_name_max: int = 64
+    server_tools: Literal["refuse", "drop"] = "refuse"
+    repair_arguments: bool = True  # values written as strings where the tool's schema asks for something else
+    unescape_arguments: bool = False  # HTML entities in the arguments of calls
+
+    # Reasoning
+    efforts: tuple[str, ...] = ()  # the reasoning_effort values the model takes; none: send no effort
+    effort_off: str = "none"  # what switches reasoning off; "omit" where nothing does
+    adaptive_effort: str = "omit"  # for adaptive thinking that names no effort
+    reasoning_style: Literal[
+        "openai",
+        "openrouter",
+        "deepseek",
+        "chat_template",
+        "gemini",
+        "thinking_object",
+        "enable_thinking",
+        "together",
+        "groq",
+        "none",
+    ] = "openai"
+    tools_with_effort: Literal["ok", "none", "drop"] = "ok"
+    reasoning_roundtrip: Literal["drop", "reasoning_content", "reasoning", "reasoning_details", "gemini"] = "drop"
+    reasoning_turns: Literal["all", "loop"] = "all"  # loop: only while the tool calls of one user message go on
+    think_tags: Literal["off", "on", "auto"] = "off"
+    emit_thinking: Literal["auto", "on", "off"] = "auto"
+
+    # Counting
+    tokenizer: Literal["o200k", "estimate"] = "estimate"
+    count_tokens: Literal["local", "vllm", "llama.cpp"] = "local"  # by the provider's own /tokenize, in this form
+
+    # Models
+    list_models: Literal["aliases", "upstream"] = "aliases"  # upstream: the provider's own models behind the aliases
+
+    # Who is who
+    key_mode: Literal["server", "passthrough"] = "server"
+    strict_version: bool = False
+
+    # Matched in order against the upstream model's name; the first match's switches replace those above.
+    models: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)  # set by the user: they beat the models' switches
+    # Hosts (a leading dot: and all below) and ports by which a base URL shows its provider.
+    hosts: tuple[str, ...] = ()
+    port: int | None = None
+
+    def for_model(self, model: str) -> "Profile":
+        """The profile with the switches of one upstream model applied."""
+        for pattern, switches in self.models:
+            if re.match(pattern, model.rpartition("/")[2], re.IGNORECASE):
+                return replace(self, **{**switches, **self.options})
+        return self
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+_TABLE = tuple(Profile(**row) for row in ROWS)
+
+PROFILES: Mapping[str, Profile] = {profile.name: profile for profile in _TABLE}
 """Every profile by its name."""
+
+_HINTS = get_type_hints(Profile)
+SWITCHES: tuple[str, ...] = tuple(
+    f.name for f in fields(Profile) if f.name not in ("name", "models", "options", "hosts", "port")
+)
+"""The names of all switches."""
 
 
 def resolve_profile(provider: str, options: Mapping[str, Any]) -> Profile:
@@ -25,7 +136,7 @@ def resolve_profile(provider: str, options: Mapping[str, Any]) -> Profile:
         raise ValueError(f"unknown provider {provider!r}; there are {', '.join(PROFILES)}")
     if not options:
         return profile
-    checked = {name: check_switch(name, value) for name, value in options.items()}
+    checked = {name: _check_switch(name, value) for name, value in options.items()}
     return replace(profile, **checked, options=checked)
 
 
@@ -47,3 +158,42 @@ def detect_provider(base_url: str) -> str:
 def profile_for_model(profile: Profile, model: str) -> Profile:
     """``profile.for_model(model)``, remembered."""
     return profile.for_model(model)
+
+
+def _check_switch(name: str, value: Any) -> Any:
+    """A switch's value in its own type; ``on``/``off`` and true/false mean the same, ``"none"`` is null."""
+    if name not in SWITCHES:
+        raise ValueError(f"unknown switch {name!r}; there are {', '.join(SWITCHES)}")
+    hint = _HINTS[name]
+    if hint is bool:
+        truth = {"on": True, "off": False, "true": True, "false": False}
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, str) and value.lower() in truth:
+            return truth[value.lower()]
+        raise ValueError(f"switch {name!r} can't be {value!r}; it is true or false")
+    if get_origin(hint) is Literal:
+        choices = get_args(hint)
+        if isinstance(value, bool):
+            value = "on" if value else "off"
+        if value in choices:
+            return value
+        raise ValueError(f"switch {name!r} can't be {value!r}; there are {', '.join(choices)}")
+    if name == "efforts":
+        if isinstance(value, (list, tuple)) and all(item in EFFORTS for item in value):
+            return tuple(sorted(value, key=EFFORTS.index))
+        raise ValueError(f"switch {name!r} can't be {value!r}; it is a list out of {', '.join(EFFORTS)}")
+    if name in ("effort_off", "adaptive_effort"):
+        if value in (*EFFORTS, "omit"):
+            return value
+        raise ValueError(f"switch {name!r} can't be {value!r}; there are {', '.join(EFFORTS)}, omit")
+    if name == "extra_body":
+        if isinstance(value, Mapping):
+            return value
+        raise ValueError(f"switch {name!r} can't be {value!r}; it is a JSON object")
+    if value is None or value == "none":
+        if type(None) in get_args(hint):
+            return None
+    elif isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise ValueError(f"switch {name!r} can't be {value!r}; it is a whole number")
