@@ -65,7 +65,7 @@ def run(*, env_file: str | None = None, as_json: bool = False, write_env: bool =
         except OSError as exc:
             print(f"{written} can't be written: {exc.strerror or exc}", file=sys.stderr)
             return EXIT_CONFIGURATION
-    verdict = Verdict(settings, results, env, changes, written)
+    verdict = Verdict(settings, results, env, changes, exam.probe.requests, written)
     report.verdict(verdict)
     overruled = [name for name in changes if os.environ.get(name)]
     if written and overruled:
@@ -122,6 +122,8 @@ def _fitting(exam: Examination) -> tuple[dict[str, str], dict[str, str]]:
     settings = exam.settings
     env: dict[str, str] = {}
     changes: dict[str, str] = {}
+    if exam.base_url != settings.openai_base_url:
+        env["OPENAI_BASE_URL"] = changes["OPENAI_BASE_URL"] = exam.base_url
     if exam.provider != detect_provider(settings.openai_base_url):
         env["PROVIDER"] = exam.provider
         if exam.provider != settings.provider:

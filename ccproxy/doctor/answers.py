@@ -47,7 +47,7 @@ async def plain_answer(exam: Examination) -> Result:
         why = "its finish_reason is length: it thinks too long" if answer.finish_reason == "length" else "no text in it"
         return problem(f"an empty answer; {why}", "Try another model; a server that has just started may be broken.")
     if answer.status == 429 or answer.status >= 500:
-        return problem(answer.error, _remedy_of(answer))
+        return problem(answer.error, remedy_of(answer))
     return problem(f"HTTP {answer.status}: {answer.error}", "Check PROVIDER, PROVIDER_OPTIONS and the model.")
 
 
@@ -125,6 +125,8 @@ async def reasoning(exam: Examination) -> Result:
 async def images(exam: Examination) -> Result:
     if not exam.profile.vision:
         return skipped("the profile says that the model takes none")
+    if not exam.profile.content_parts:
+        return skipped("they would be content parts, which are off")
     url = "data:image/png;base64," + base64.b64encode(red_square()).decode()
     text = {"type": "text", "text": "Which colour is this? One word."}
     content = [text, {"type": "image_url", "image_url": {"url": url}}]
@@ -134,7 +136,7 @@ async def images(exam: Examination) -> Result:
         exam.learn(vision=False)
         return warning("not taken: Claude Code's screenshots are left out", "For images use a model that sees.")
     if not answer.ok:
-        return warning(answer.error, _remedy_of(answer))
+        return warning(answer.error, remedy_of(answer))
     if "red" in answer.text.lower():
         return ok("seen")
     return warning(f"taken, but a red square is {_quoted(answer.text)}", 'If it sees none, set {"vision": false}.')
@@ -206,7 +208,7 @@ def _quoted(text: str) -> str:
     return f'"{short if len(short) <= 30 else short[:29] + "…"}"'
 
 
-def _remedy_of(answer: Answer) -> str:
+def remedy_of(answer: Answer) -> str:
     if answer.status in (429, 529):
         return "The provider is there but busy, or its limit is used up: try again later."
     if answer.status == 504:
