@@ -93,6 +93,7 @@ OTHER_CLASSES = [
     (400, error("Invalid 'tools[3].function.description': 'Fails on insufficient balance'"), INVALID),
     (400, error("messages[2]: please recharge the battery: unexpected field"), INVALID),
     (400, error("x" * 900 + " insufficient balance"), INVALID),
+    (400, error("Your request was flagged: insufficient balance between classes in training data"), INVALID),
     (500, error("the load balance is broken"), (500, "api_error")),
     # codes
     (429, error("too many", code="1302"), RATE),

@@ -112,7 +112,9 @@ def test_thinking_is_off_when_dashscope_would_refuse_a_forced_choice() -> None:
         ("github", "openai/o4-mini", {"max_tokens_field": "max_completion_tokens", "sampling": "drop"}),
         ("github", "meta/Llama-4", {"max_tokens_field": "max_tokens", "parallel_flag": False}),
         ("huggingface", "moonshotai/Kimi-K2-Instruct:novita", {"tool_id": "kimi"}),
-        ("perplexity", "sonar", {"mid_system": "hoist", "efforts": ()}),
+        ("gemini", "gemini-2.5-flash", {"tool_result_name": True, "effort_off": "none"}),
+        ("gemini", "google/gemini-3-pro", {"tool_result_name": True, "effort_off": "low"}),
+        ("perplexity", "sonar", {"mid_system": "user", "efforts": ()}),
     ],
 )
 def test_switches_of_a_family_of_models(provider: str, model: str, switches: dict[str, Any]) -> None:

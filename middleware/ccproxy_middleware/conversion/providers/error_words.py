@@ -30,6 +30,7 @@ _PLAN = (
     r"usage limit|(?:daily|weekly|monthly|hour(?:ly)?)\s+(?:\w+\s+)?(?:limit|quota)|quota will reset"
     r"|使用上限|今日调用次数"
 )
+_ACCOUNT = r"\b(?:accounts?|credits?|billing|recharge|top.?up)\b|余额|额度|欠费|充值"
 _ABOUT_REQUEST = r"\b(?:invalid|tools?|functions?|schema|param\w*|arguments?|fields?|messages?\b\W)"
 
 _NO_MODEL = (
@@ -66,8 +67,8 @@ _CHINESE = {"毫秒": 0.001, "秒": 1.0, "分钟": 60.0, "小时": 3600.0}
 def says_money(message: str, status: int | None, *, is_rate: bool) -> bool:
     """Whether an error is about money. ``is_rate``: something else tells that it is a rate, such as a time to wait."""
     text = message[:_READ]
-    if status in (400, 422) and _compiled(_ABOUT_REQUEST).search(text):
-        return False
+    if status in (400, 422) and (_compiled(_ABOUT_REQUEST).search(text) or not _compiled(_ACCOUNT).search(text)):
+        return False  # it may quote the conversation
     if _compiled(_MONEY).search(text):
         return _compiled(_RATE).search(text) is None
     return not is_rate and _compiled(_QUOTA).search(text) is not None and not says_rate(text)

@@ -143,9 +143,10 @@ ROWS: tuple[Row, ...] = (
         stop_limit=5,
         efforts=_EFFORTS_LMH,
         models=(
-            (r"gemini-(1|2\.0)", {"efforts": ()}),
-            (r"gemini-2\.5-pro", {"effort_off": "low"}),
-            (r"gemini-3", {"effort_off": "low"}),
+            # Without the name on a tool's result: "Request contains an invalid argument."
+            (r"gemini-(1|2\.0)", {"tool_result_name": True, "efforts": ()}),
+            (r"gemini-(2\.5-pro|3)", {"tool_result_name": True, "effort_off": "low"}),
+            (r"gemini", {"tool_result_name": True}),
         ),
     ),
     _row(
@@ -341,7 +342,7 @@ ROWS: tuple[Row, ...] = (
         name="perplexity",
         hosts=("api.perplexity.ai",),
         # Roles alternate behind the system prompt: github.com/perplexityai/api-discussion, issue 265
-        mid_system="hoist",
+        mid_system="user",
         bridge_after_tool=True,
         think_tags="auto",
         strict_tools=False,
