@@ -12,7 +12,7 @@ from ccproxy_middleware.conversion.providers.effort import Reasoning, reasoning_
 from ccproxy_middleware.conversion.providers.profiles import Profile
 
 from .connection import is_near
-from .examination import Examination, Result, ok, problem, say, skipped, warning
+from .examination import BUSY, Examination, Result, ok, problem, say, skipped, warning
 from .probe import Answer
 
 _BURST_SECONDS = 0.005  # a stream whose text comes within this time, after a longer wait, was held back
@@ -46,7 +46,7 @@ async def plain_answer(exam: Examination) -> Result:
     if answer.ok:
         why = "its finish_reason is length: it thinks too long" if answer.finish_reason == "length" else "no text in it"
         return problem(f"an empty answer; {why}", "Try another model; a server that has just started may be broken.")
-    if answer.status == 429 or answer.status >= 500:
+    if answer.meaning == 429 or answer.meaning >= 500:
         return problem(answer.error, remedy_of(answer))
     return problem(f"HTTP {answer.status}: {answer.error}", "Check PROVIDER, PROVIDER_OPTIONS and the model.")
 
@@ -132,7 +132,7 @@ async def images(exam: Examination) -> Result:
     content = [text, {"type": "image_url", "image_url": {"url": url}}]
     question = {**say(""), "messages": [{"role": "user", "content": content}]}
     answer = await exam.ask(lambda profile: question, enough=lambda a: a.text)
-    if not answer.ok and answer.status not in (429, 503, 504):
+    if not answer.ok and answer.meaning not in BUSY:
         exam.learn(vision=False)
         return warning("not taken: Claude Code's screenshots are left out", "For images use a model that sees.")
     if not answer.ok:
@@ -209,8 +209,8 @@ def _quoted(text: str) -> str:
 
 
 def remedy_of(answer: Answer) -> str:
-    if answer.status in (429, 529):
+    if answer.meaning in (429, 529):
         return "The provider is there but busy, or its limit is used up: try again later."
-    if answer.status == 504:
+    if answer.meaning == 504:
         return "Is the model still loading? REQUEST_TIMEOUT sets the limit."
     return "The provider is there but fails: look at its own log or status page."

@@ -73,9 +73,9 @@ async def provider(exam: Examination) -> Result:
 
 async def key(exam: Examination) -> Result:
     answer = exam.plain = await exam.ask(lambda profile: say("Reply with the word OK."), enough=lambda a: a.text)
-    if answer.status in (401, 403):
+    if answer.meaning in (401, 403):
         return problem(answer.error, "Check OPENAI_API_KEY: the provider does not accept it for this model.")
-    if answer.status == 402:
+    if answer.meaning == 402:
         return problem(answer.error, "The provider wants to be paid: check the account behind OPENAI_API_KEY.")
     return ok("accepted" if answer.ok else "not refused")
 
@@ -135,7 +135,9 @@ async def _exists(exam: Examination, model: str) -> bool:
         answer = exam.plain
     else:
         answer = await exam.ask(lambda profile: say("Reply with the word OK."), model=model)
-    return not (answer.status == 404 or (answer.status in (400, 403, 422) and "model" in answer.error.lower()))
+    return not (
+        404 in (answer.status, answer.meaning) or (answer.status in (400, 403, 422) and "model" in answer.error.lower())
+    )
 
 
 async def _is_at_v1(exam: Examination) -> bool:

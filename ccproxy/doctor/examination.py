@@ -123,7 +123,7 @@ class Examination:
         """
         known = dict(self.found)
         first = await ask()
-        if first.ok or first.status in BUSY:
+        if first.ok or first.meaning in BUSY:
             return first, _changes(known, self.found)
         for switches in candidates:
             before = dict(self.found)

@@ -90,4 +90,4 @@ async def long_description(exam: Examination) -> Result:
 def _result(answer: Answer, switches: Mapping[str, Any], taken: str, remedy: str) -> Result:
     if answer.ok:
         return ok(with_switches(switches, taken))
-    return warning(answer.error, remedy_of(answer) if answer.status in BUSY else remedy)
+    return warning(answer.error, remedy_of(answer) if answer.meaning in BUSY else remedy)

@@ -15,10 +15,13 @@ from ccproxy.app import make_forward
 from ccproxy.settings.settings import Settings
 from ccproxy_middleware import CustomHeadersMiddleware, FormatConversionMiddleware
 from ccproxy_middleware.conversion.chat.think_tags import split_think_tags
+from ccproxy_middleware.conversion.providers.error_fields import is_failure
 from ccproxy_middleware.conversion.providers.errors import error_from_payload
+from ccproxy_middleware.conversion.providers.profiles import Profile
 from ccproxy_middleware.toolkit.errors import ApiError, StreamAborted, send_error
 from ccproxy_middleware.toolkit.sse import SSEParser
 
+_KEY_OF_THE_CLIENT = Profile(key_mode="passthrough")  # a refused key is to be told as such
 RETRIES = 1  # what fails twice is to be told
 MAX_REQUESTS = 100
 """What one examination may ask of a provider, which may want money for each."""
@@ -90,15 +93,26 @@ class Answer:
         return events
 
     @cached_property
-    def error(self) -> str:
-        """The message of an error, of whatever form; empty if there is none."""
+    def failure(self) -> ApiError | None:
+        """The error that it is, of whatever form, in the class in which a client gets it."""
         payload = self.data
         if self.is_stream:
-            payload = next((event for _, event in self.events if event.get("error")), None)
-        failed = self.status >= 300 or (isinstance(payload, dict) and bool(payload.get("error")))
-        if failed:
-            return error_from_payload(payload, self.status).message
+            payload = next((event for _, event in self.events if is_failure(event)), None)
+        if self.status >= 300 or is_failure(payload):
+            return error_from_payload(payload, self.status, _KEY_OF_THE_CLIENT)
+        return None
+
+    @property
+    def error(self) -> str:
+        """The message of an error; empty if there is none."""
+        if self.failure is not None:
+            return self.failure.message
         return "the answer broke off" if self.broken else ""
+
+    @property
+    def meaning(self) -> int:
+        """Its status, or that of the class of its error, which a code may tell better."""
+        return self.status if self.failure is None else self.failure.status
 
     @cached_property
     def _parts(self) -> list[tuple[float, dict[str, Any], dict[str, Any]]]:

@@ -56,7 +56,7 @@ async def tool_schemas(exam: Examination) -> Result:
     answer, switches = await exam.with_one_of(candidates, lambda: exam.ask(partial(_question, names=tuple(FAMILIES))))
     if answer.ok:
         return ok(with_switches(switches, f"all {len(FAMILIES)} families are taken"))
-    if answer.status in BUSY:
+    if answer.meaning in BUSY:
         return warning(answer.error, remedy_of(answer))
     alone = {name: await exam.ask(partial(_question, names=(name,))) for name in FAMILIES}
     refused = [name for name, own in alone.items() if not own.ok]

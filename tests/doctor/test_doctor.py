@@ -13,7 +13,7 @@ from ccproxy.doctor import probe, run
 from ccproxy.doctor.checks import CHECKS
 from doctor import disguises
 from doctor.disguises import able
-from support.provider import Failure, Reply, ScriptedProvider, ToolCall, error_body
+from support.provider import Failure, Raw, Reply, ScriptedProvider, ToolCall, error_body
 from support.servers import serve
 
 KEY = "sk-provider-5EcReT-0123456789"
@@ -201,6 +201,19 @@ CASES = {
         disguises.refuses_if(lambda body: '"array"' in json.dumps(body.get("tools")), "no arrays"),
         {"schemas": "warning"},
         "refused (array_without_items, nested)",
+    ),
+    "wants to be paid, by a code": Case(
+        lambda body: Failure(429, error_body("\u4f59\u989d\u4e0d\u8db3", code="1113")),
+        {"key": "problem", **dict.fromkeys(("models", "window", "max_tokens", "answer"), "skipped"), **NO_MORE},
+        "paid",
+    ),
+    "wants to be paid, with HTTP 200": Case(
+        lambda body: Raw(
+            [b'{"choices": null, "base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}'],
+            headers={"content-type": "application/json"},
+        ),
+        {"key": "problem", **dict.fromkeys(("models", "window", "max_tokens", "answer"), "skipped"), **NO_MORE},
+        "insufficient balance",
     ),
     "wants to be paid": Case(
         lambda body: Failure(402, error_body("Insufficient balance")),
