@@ -11,8 +11,8 @@ from ccproxy_middleware.toolkit.asgi import get_header, route_path, with_path
 from ccproxy_middleware.toolkit.errors import ApiError, StreamAborted, new_request_id, send_error
 from ccproxy_middleware.toolkit.record import observe
 
-from .base_urls import without_repeated_version
-from .logs.exchange_log import log_exchange
+from .logs import log_exchange
+from .settings import without_repeated_version
 
 logger = logging.getLogger("ccproxy")
 

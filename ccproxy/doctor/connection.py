@@ -5,8 +5,8 @@ import re
 from difflib import get_close_matches
 from urllib.parse import urlsplit
 
-from ccproxy_middleware.conversion.anthropic.catalogue import model_info
-from ccproxy_middleware.conversion.providers.error_words import says_no_model
+from ccproxy_middleware.conversion.anthropic import model_info
+from ccproxy_middleware.conversion.providers import says_no_model
 
 from .examination import Examination, Result, counted, ok, problem, say, skipped, warning
 from .probe import Answer

@@ -4,11 +4,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from ccproxy.base_urls import without_endpoint
 from ccproxy.layers import conversion_options
-from ccproxy.settings.settings import Settings
-from ccproxy_middleware.conversion.providers.corrections import find_correction
-from ccproxy_middleware.conversion.providers.profiles import Profile, profile_for_model, resolve_profile
+from ccproxy.settings import Settings, without_endpoint
+from ccproxy_middleware.conversion.providers import Profile, find_correction, profile_for_model, resolve_profile
 
 from .probe import Answer, Probe, converse
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ccproxy_middleware.conversion.providers.profiles import Profile
+from ccproxy_middleware.conversion.providers import Profile
 
 from .answers import remedy_of
 from .examination import BUSY, Examination, Result, ok, say, skipped, warning, with_switches

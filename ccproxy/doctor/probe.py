@@ -12,12 +12,10 @@ import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ccproxy.app import make_forward
-from ccproxy.settings.settings import Settings
+from ccproxy.settings import Settings
 from ccproxy_middleware import CustomHeadersMiddleware, FormatConversionMiddleware
-from ccproxy_middleware.conversion.chat.think_tags import split_think_tags
-from ccproxy_middleware.conversion.providers.error_fields import is_failure
-from ccproxy_middleware.conversion.providers.errors import error_from_payload
-from ccproxy_middleware.conversion.providers.profiles import Profile
+from ccproxy_middleware.conversion.chat import split_think_tags
+from ccproxy_middleware.conversion.providers import Profile, error_from_payload, is_failure
 from ccproxy_middleware.toolkit.errors import ApiError, StreamAborted, send_error
 from ccproxy_middleware.toolkit.sse import SSEParser
 

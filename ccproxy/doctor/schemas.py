@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Any
 
-from ccproxy_middleware.conversion.providers.profiles import Profile
+from ccproxy_middleware.conversion.providers import Profile
 from ccproxy_middleware.conversion.schemas import fit_tool
 
 from .answers import remedy_of

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ccproxy_middleware.conversion.providers.profiles import Profile
+from ccproxy_middleware.conversion.providers import Profile
 
 from .examination import Examination, Result, ok, problem, say, skipped, warning
 from .probe import Answer

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
-from ccproxy_middleware.conversion.providers.errors import error_from_response, may_pass
-from ccproxy_middleware.conversion.providers.profiles import Profile
+from ccproxy_middleware.conversion.providers import Profile, error_from_response, may_pass
 
 MAX_RETRY_AFTER = 10.0
 

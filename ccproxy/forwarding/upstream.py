@@ -7,12 +7,11 @@ from urllib.parse import quote
 
 import httpx
 
-from ccproxy_middleware.redaction.events import EventRedactor
-from ccproxy_middleware.redaction.secrets import MIN_SECRET, MIN_SECRET_IN_TEXT, header_secrets, known_secrets
+from ccproxy_middleware.redaction import MIN_SECRET, MIN_SECRET_IN_TEXT, EventRedactor, header_secrets, known_secrets
 from ccproxy_middleware.toolkit.asgi import Headers
 from ccproxy_middleware.toolkit.errors import ApiError
 
-from ..base_urls import without_endpoint
+from ..settings import without_endpoint
 
 _FROM_CLIENT = frozenset((b"content-type", b"accept", b"anthropic-version", b"anthropic-beta"))
 _HOP_BY_HOP = frozenset(  # besides connection, which names more of them

@@ -1,11 +1,9 @@
 """What the operator should know before the first request."""
 
 import ipaddress
-from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from ..base_urls import without_endpoint
+from .base_urls import without_endpoint
 
 if TYPE_CHECKING:
     from .settings import Settings
@@ -37,17 +35,6 @@ def _url_warnings(settings: "Settings") -> list[str]:
             end = url.removeprefix(fitting)
             warnings.append(f"{name} ends in {end}, which is left off, for the proxy adds it. Set {name}={fitting}")
     return warnings
-
-
-def find_lookalikes(names: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
-    """A warning for each variable that is nearly one of ours, such as OPENAI_BASEURL."""
-    candidates = [name for name in known if len(name) > 4]
-    found = []
-    for name in dict.fromkeys(name.upper() for name in names):
-        close = get_close_matches(name, candidates, n=1, cutoff=0.93)
-        if close and name not in candidates:
-            found.append(f"{name} is set, but not a setting. Do you mean {close[0]}?")
-    return tuple(found)
 
 
 def _layer_warnings(settings: "Settings") -> list[str]:

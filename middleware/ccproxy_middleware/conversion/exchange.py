@@ -19,12 +19,17 @@ from ..toolkit.errors import ApiError, StreamAborted, header_value
 from ..toolkit.json import dumps, loads
 from ..toolkit.record import Record
 from ..toolkit.write_lock import WriteLock
-from .chat.request import ConvertedRequest
-from .chat.response import convert_response, message_events, refusal_message
-from .chat.stream import StreamConverter
-from .providers.corrections import Correction, find_correction
-from .providers.errors import PromptRefused, error_from_payload, error_from_response
-from .providers.rate_limits import response_headers
+from .anthropic import message_events, refusal_message
+from .chat import StreamConverter, convert_response
+from .context import ConvertedRequest
+from .providers import (
+    Correction,
+    PromptRefused,
+    error_from_payload,
+    error_from_response,
+    find_correction,
+    response_headers,
+)
 
 logger = logging.getLogger("ccproxy.conversion")
 

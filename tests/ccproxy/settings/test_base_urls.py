@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from ccproxy import Settings, create_app
-from ccproxy.base_urls import without_endpoint, without_repeated_version
 from ccproxy.forwarding.upstream import Upstream
+from ccproxy.settings.base_urls import without_endpoint, without_repeated_version
 from ccproxy.settings.startup import startup_warnings
 from support.openai_answers import Reply
 from support.provider import ScriptedProvider
