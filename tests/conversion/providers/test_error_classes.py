@@ -65,6 +65,8 @@ MONEY_IS_MISSING = [
     (401, error("You exceeded your current quota", type="insufficient_quota", code=401)),
     (429, error("You exceeded your current quota, please check your plan and billing details.")),
     (200, error("out of credits")),
+    (402, error("whatever", code="rate_limit_exceeded")),
+    (402, error("", code="1302")),
 ]
 
 
@@ -76,6 +78,7 @@ def test_missing_money_is_402_and_never_retried(status: int, payload: Any) -> No
 
 
 OTHER_CLASSES = [
+    (402, error("upstream said: prompt is too long: 12 tokens > 10 maximum"), INVALID),  # of a relay
     # rates that read like money
     (429, error("Allocated quota exceeded, please increase your quota limit.", code="insufficient_quota"), RATE),
     (

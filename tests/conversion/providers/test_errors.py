@@ -23,7 +23,8 @@ CASES = DATA / "cases"
 
 FIELDS = (
     *("error", "errors", "detail", "message", "code", "type", "status", "statusCode", "metadata", "raw"),
-    *("innererror", "loc", "msg", "n_prompt_tokens", "n_ctx"),
+    *("innererror", "loc", "msg", "n_prompt_tokens", "n_ctx", "base_resp", "status_code", "status_msg", "details"),
+    *("retryDelay", "retry_after_ms", "seconds", "headers", "http_code", "choices"),
 )
 
 SERVER = Profile()

@@ -185,7 +185,7 @@ def _meaning(failure: Failure, status: int | None, message: str, wait: float | N
         return REFUSED
     if status == 429 and wait is None and says_plan(message):
         return PLAN
-    if status == 413:  # more than a minute's tokens at once, which no waiting cures
+    if status in (402, 413):  # 413: more than a minute's tokens at once, which no waiting cures
         return None
     return min((meaning for meaning in found if meaning is not REFUSED), default=None)
 
