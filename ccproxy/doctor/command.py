@@ -105,13 +105,13 @@ async def _within_limit(check: Check, exam: Examination) -> Result:
 
 async def _configuration(exam: Examination) -> Result:
     warnings = startup_warnings(exam.settings, "127.0.0.1")
+    remedy = ""
     if exam.settings.max_tokens_limit < _SHORT_ANSWERS:
         limit = exam.settings.max_tokens_limit
         warnings.append(f"MAX_TOKENS_LIMIT is {limit:,}: longer answers and edits of Claude Code are cut off.")
+        remedy = "Raise MAX_TOKENS_LIMIT to what the model can write."
     if warnings:
-        return warning(
-            " ".join(warnings), "Raise MAX_TOKENS_LIMIT to what the model can write." if len(warnings) == 1 else ""
-        )
+        return warning(" ".join(warnings), remedy)
     return ok(f"profile {exam.settings.provider}")
 
 

@@ -1,5 +1,6 @@
 """What a check has to do with: the examination so far, its own result, and the question it asks."""
 
+import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -180,7 +181,7 @@ def with_switches(switches: Mapping[str, Any], otherwise: str) -> str:
     """That something is taken, with these switches if there are some."""
     if not switches:
         return otherwise
-    return "refused as it is, taken with " + ", ".join(f"{name} {value}" for name, value in switches.items())
+    return "refused as it is, taken with " + json.dumps(switches)
 
 
 def say(text: str, **more: Any) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def _url_warnings(settings: "Settings") -> list[str]:
     for name, url in urls.items():
         if url is not None and (fitting := without_endpoint(url)) != url:
             end = url.removeprefix(fitting)
-            warnings.append(f"{name} ends in {end}, which is left off, for the proxy adds it. Set {name}={fitting}")
+            warnings.append(f"{name} ends in {end}, which is left off, for the proxy adds it. Set {name}={fitting}.")
     return warnings
 
 

@@ -273,6 +273,7 @@ def test_endpoint_in_the_base_url_is_left_off_and_written(examine: Examine, tmp_
         (tmp_path / ".env").write_text(f"OPENAI_BASE_URL={server.url}/v1/chat/completions\n")
         document = examine(write_env=True)
     assert "ends in /chat/completions" in told(document, "configuration")
+    assert "MAX_TOKENS_LIMIT" not in told(document, "configuration")
     assert document["code"] == 0
     assert (tmp_path / ".env").read_text() == f"OPENAI_BASE_URL={server.url}/v1\n"
 

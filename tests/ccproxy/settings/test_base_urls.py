@@ -93,7 +93,7 @@ def test_warning_names_the_setting_and_the_value_to_write(name: str) -> None:
     values: dict[str, Any] = {"openai_api_key": "k", "host": "127.0.0.1", "boost_api_key": "k"}
     settings = Settings.explicit(**values, **{name.lower(): "https://x.test/v1/chat/completions/"})
     assert startup_warnings(settings) == [
-        f"{name} ends in /chat/completions, which is left off, for the proxy adds it. Set {name}=https://x.test/v1"
+        f"{name} ends in /chat/completions, which is left off, for the proxy adds it. Set {name}=https://x.test/v1."
     ]
 
 
