@@ -38,7 +38,9 @@ def is_failure(data: Any) -> bool:
         return any(isinstance(item, dict) and bool(item.get("error")) for item in data)
     if not isinstance(data, dict):
         return False
-    if data.get("error") or data.get("object") == "error" or data.get("type") == "error" or _base_resp(data):
+    if data.get("error") or data.get("object") == "error" or data.get("type") == "error":
+        return True
+    if "base_resp" in data and _base_resp(data):
         return True
     if data.get("choices") is not None:
         return False
