@@ -19,6 +19,7 @@ from ..toolkit.errors import ApiError, StreamAborted, header_value
 from ..toolkit.json import dumps, loads
 from ..toolkit.record import Record
 from ..toolkit.write_lock import WriteLock
+from .chat.collected import collect_stream
 from .chat.request import ConvertedRequest
 from .chat.response import convert_response, message_events, refusal_message
 from .chat.stream import StreamConverter
@@ -52,6 +53,7 @@ class Exchange:
         self._refusal: ApiError | None = None
         self.cause: ApiError | None = None  # why the inner app's answer broke off, as far as it tells
         self.correction: Correction | None = None  # the profile switches that the refusal asks for
+        self.answered = False  # upstream has given an answer, and no error, so far as it has come
         self.done = False  # the client has the whole answer, or an aborted one
         self.aborted = False
 
@@ -85,6 +87,7 @@ class Exchange:
             else:
                 self._refusal = error
         else:
+            self.answered = True
             await self._send_message(message)
 
     def restart(self, request: ConvertedRequest) -> None:
@@ -106,6 +109,8 @@ class Exchange:
                 raise error_from_response(
                     self._status, self._headers, bytes(self._body), profile, max_tokens=self._context.max_tokens
                 )
+            if self.request.asks_stream and not self._body.lstrip().startswith((b"{", b"[")):
+                return collect_stream(bytes(self._body), self._context, self._id)
             try:
                 payload = _parse(bytes(self._body))
             except ValueError:
@@ -289,11 +294,12 @@ class StreamExchange(Exchange):
             await self._emit(frames[:-1] if converter.started else [])
             await self.fail(converter.error)
         elif converter.finished:
-            self.done = True
+            self.done = self.answered = True
             self._note_end(converter.final_usage, converter.stop_reason)
             await self._emit(frames, more=False)
         elif frames:
             self._moved_at = monotonic()
+            self.answered = converter.has_content
             await self._emit(frames)
         else:
             await self._check_idle()

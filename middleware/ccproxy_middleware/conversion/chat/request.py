@@ -8,6 +8,7 @@ from typing import Any, Literal
 from ...toolkit.errors import ApiError, invalid_request
 from ...toolkit.field_checks import expect, in_range, optional, required
 from ...toolkit.json import dumps, loads
+from ..anthropic.names import upstream_tool_name
 from ..anthropic.turns import BILLING_HEADER, is_blank, read_blocks, read_history, without_billing_header
 from ..context import Context
 from ..counting.tokens import estimate_request
@@ -29,6 +30,7 @@ _STOPS_LENGTH_MAX = 32 * 1024  # characters of those that are looked for here
 class ConvertedRequest:
     """The body for upstream, and what the answer's converters need to know of the request.
 
+    stream, asks_stream: whether the client asked for a stream, and whether upstream is asked for one.
     upstream_model: the name that upstream is asked for.
     clamped_from: the ``max_tokens`` that the client asked for, where the profile allows less.
     json: of those fields of the body whose JSON is known already.
@@ -37,6 +39,7 @@ class ConvertedRequest:
     chat: "ChatBody"
     context: Context
     stream: bool
+    asks_stream: bool
     upstream_model: str
     clamped_from: int | None = None
     json: Mapping[str, bytes] = field(default_factory=dict)
@@ -114,7 +117,8 @@ def convert_request(
     clamped_from = None if counting else _set_max_tokens(body, data, profile)
     system = _system_parts(data, profile)
     system += _without_billing(history.system, profile)
-    chat, used_ids = convert_turns(history.turns, profile)
+    system += map(text_part, tools.told)
+    chat, used_ids = convert_turns(history.turns, profile, tools.names)
     config = optional(data, "output_config", dict) or {}
     system += _set_response_format(body, data, config, profile)
     body["messages"] = _with_system(system, chat, profile)
@@ -124,13 +128,16 @@ def convert_request(
     if tools.tools:
         body["tools"], json["tools"] = tools.tools, tools.json
         body |= convert_tool_choice(data.get("tool_choice"), tools.names, profile)
+        if body.get("tool_choice") == "required" and data["tool_choice"]["type"] == "tool":
+            _offer_alone(upstream_tool_name(data["tool_choice"]["name"], profile), body, json)
     effort = history.effort or optional(config, "effort", str, "output_config")
     asked = read_reasoning(data.get("thinking"), effort, profile)
     body |= reasoning_params(asked, effort is not None, body, profile)
     stops, local_stops = _set_stops(body, data, profile)
     _set_sampling(body, data, profile)
     _set_identity(body, data, profile)
-    if stream:
+    asks_stream = stream if profile.streaming == "asked" else profile.streaming == "always"
+    if asks_stream:
         body["stream"] = True
         if profile.stream_usage:
             body["stream_options"] = {"include_usage": True}
@@ -153,7 +160,13 @@ def convert_request(
         max_tokens=body.get(profile.max_tokens_field),
         estimate_input=chat_body.tokens,
     )
-    return ConvertedRequest(chat_body, context, stream, str(body.get("model")), clamped_from, json)
+    return ConvertedRequest(chat_body, context, stream, asks_stream, str(body.get("model")), clamped_from, json)
+
+
+def _offer_alone(name: str, body: dict[str, Any], json: dict[str, bytes]) -> None:
+    """Offer the tool that must be called and no other, where the provider takes no name beside ``required``."""
+    body["tools"] = [tool for tool in body["tools"] if tool["function"]["name"] == name]
+    del json["tools"]
 
 
 def _refuse_unsupported(data: Mapping[str, Any]) -> None:

@@ -1,11 +1,15 @@
 """How hard to think: ``thinking`` and ``output_config.effort`` as each provider's reasoning parameters."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...toolkit.errors import invalid_request
 from ...toolkit.field_checks import expect, optional, required
-from .profiles import EFFORTS, Profile
+from .profiles import Profile
+from .switch_values import EFFORTS
+
+
+_LEAST_BUDGET = 1024  # tokens of thinking
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ def reasoning_params(asked: Reasoning, explicit_effort: bool, body: dict[str, An
             # A model whose only effort is "none" thinks unless it is told not to, and would write that into the text.
             return {**_effort(effort), "reasoning_format": "parsed"} if effort or profile.efforts == ("none",) else {}
         case "openrouter":
-            return _openrouter(asked, explicit_effort, effort)
+            return _openrouter(_within(asked, body, profile), explicit_effort, effort)
         case "deepseek":
             return _thinking_object(asked) | (_effort(effort) if asked.enabled is not False else {})
         case "thinking_object":
@@ -73,9 +77,21 @@ def reasoning_params(asked: Reasoning, explicit_effort: bool, body: dict[str, An
         case "chat_template":
             return _chat_template(asked, str(body.get("model")))
         case "gemini":
-            return _gemini(asked, effort, str(body.get("model")))
+            return _gemini(_within(asked, body, profile), effort, str(body.get("model")))
         case "none":
             return {}
+
+
+def _within(asked: Reasoning, body: dict[str, Any], profile: Profile) -> Reasoning:
+    """The same with a budget that leaves room for an answer: ``max_tokens`` may have been lowered here.
+
+    Claude and OpenRouter refuse a budget that is not under ``max_tokens``, or under 1,024 tokens.
+    """
+    limit = body.get(profile.max_tokens_field)
+    if asked.budget is None or limit is None or asked.budget < limit:
+        return asked
+    budget = max(limit // 2, _LEAST_BUDGET)
+    return replace(asked, budget=budget) if budget < limit else Reasoning(enabled=None if asked.enabled else False)
 
 
 def _clamp(effort: str | None, profile: Profile) -> str | None:

@@ -144,6 +144,24 @@ def error_from_payload(
     return ApiError(found, type, _cap(message), headers=[_NO_RETRY] if found == 402 else [])
 
 
+def read_refusal(body: bytes) -> str | None:
+    """The message of an error that may be about the form of the request; None where its codes tell of something else.
+
+    Relays put the JSON of such an error into the message of an error of their own, whatever that one's codes are.
+    """
+    failure = _read(_payload(body))
+    message = redact(failure.message[:_MAX_READ])
+    if _WRAPPED.search(message):
+        return message
+    if not failure.codes.isdisjoint({"content_filter", "responsibleaipolicyviolation"}):
+        return None
+    _, type = _classify(400, failure.codes, message)
+    return message if message and type == "invalid_request_error" else None
+
+
+_WRAPPED = re.compile(r"""["'`\\]type["'`\\]{1,4}: ?["'`\\]{1,4}invalid_request_error""")
+
+
 def _payload(body: bytes) -> Any:
     """The JSON of an error's body, or its text; None for HTML, which is a gateway's, and for what is no text."""
     with suppress(ValueError):
