@@ -3,9 +3,11 @@
 ``python asgi.py`` serves it.
 """
 
-from ccproxy import create_app, logs, reloading, running
-from ccproxy.shutdown import Shutdown
-from ccproxy.standard_streams import open_standard_streams
+from ccproxy import create_app
+from ccproxy.logs import formats as logs
+from ccproxy.serving import reloading, running
+from ccproxy.serving.shutdown import Shutdown
+from ccproxy.serving.standard_streams import open_standard_streams
 
 open_standard_streams()
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from ccproxy import logs, multiprocess, reloading, running, standard_streams
+from ccproxy.logs import formats as logs
+from ccproxy.serving import multiprocess, reloading, running, standard_streams
 
 standard_streams.open_standard_streams()
 

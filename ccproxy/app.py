@@ -13,15 +13,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ccproxy_middleware import BodyMemoryMiddleware, FormatConversionMiddleware, InspectorMiddleware
 
-from .body_log import logged
 from .boundary import Boundary
-from .forward import Forward
+from .forwarding.forward import Forward
 from .layers import conversion_options, make_layers
-from .limits import limit_clients
+from .logs.body_log import logged
 from .pages import ConnectionTest, Root, health, no_such_page
-from .settings import Settings
-from .shutdown import Shutdown, ShutdownMiddleware, uvicorn_server
-from .watchdog import watched_loop
+from .serving.limits import limit_clients
+from .serving.shutdown import Shutdown, ShutdownMiddleware, uvicorn_server
+from .serving.watchdog import watched_loop
+from .settings.settings import Settings
 
 
 def create_app(

@@ -19,7 +19,7 @@ from ccproxy_middleware import (
 )
 
 if TYPE_CHECKING:
-    from .settings import Settings
+    from .settings.settings import Settings
 
 LAYERS = (
     *("metrics", "inspector", "auth", "concurrency_limit", "custom_headers", "model_mapping", "boost"),

@@ -6,10 +6,11 @@ import sys
 from contextlib import ExitStack
 from typing import Any
 
-from ccproxy import logs, running
 from ccproxy.app import create_app
-from ccproxy.background import served
-from ccproxy.settings import Settings
+from ccproxy.logs import formats as logs
+from ccproxy.serving import running
+from ccproxy.serving.background import served
+from ccproxy.settings.settings import Settings
 
 from .conversation import LIMIT_SECONDS, converse
 from .planner import MODEL as PLANNER_MODEL

@@ -12,10 +12,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from ccproxy.configuration import ConfigurationError
-from ccproxy.running import EXIT_CONFIGURATION
-from ccproxy.settings import Settings
-from ccproxy.startup import startup_warnings
+from ccproxy.serving.running import EXIT_CONFIGURATION
+from ccproxy.settings.configuration import ConfigurationError
+from ccproxy.settings.settings import Settings
+from ccproxy.settings.startup import startup_warnings
 from ccproxy_middleware.conversion.providers.profiles import detect_provider
 
 from .checks import CHECKS

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from ccproxy.settings import Settings
+from ccproxy.settings.settings import Settings
 from ccproxy_middleware.conversion.providers.errors import redact
 
 from .checks import CHECKS

@@ -13,8 +13,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from prometheus_client import CollectorRegistry
 
-from ccproxy.exchange_log import _fields
-from ccproxy.settings import Settings, variables
+from ccproxy.logs.exchange_log import _fields
+from ccproxy.settings.settings import Settings, variables
 from ccproxy_middleware.conversion.providers.profiles import PROFILES, SWITCHES, Profile
 from ccproxy_middleware.conversion.providers.switch_values import EFFORTS, IMAGE_FORMATS
 from ccproxy_middleware.metrics.instruments import Instruments
@@ -97,6 +97,8 @@ def _written(value: Any) -> str:
 def _values(name: str, hint: Any) -> str:
     if name == "efforts":
         return "a list out of " + ", ".join(EFFORTS)
+    if name == "image_formats":
+        return "a list out of " + ", ".join(IMAGE_FORMATS)
     if name in ("effort_off", "adaptive_effort"):
         return ", ".join((*EFFORTS, "omit"))
     if get_origin(hint) is Literal:

@@ -6,14 +6,14 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from .standard_streams import open_standard_streams
+from ..serving.standard_streams import open_standard_streams
 
 
 class _WithVariables:
     """Help that ends with every variable and its default."""
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        from .settings import variables
+        from ..settings.settings import variables
 
         with formatter.section("Variables, from the environment or .env (default in brackets)"):
             formatter.write_dl(
@@ -76,14 +76,14 @@ def serve(
     env_file: Annotated[str | None, typer.Option(help="A file to read instead of .env.")] = None,
 ) -> None:
     """Run the proxy until Ctrl-C."""
-    from . import running
+    from ..serving import running
 
     given = {"host": host, "port": port, "log_level": log_level}
     settings = running.load_settings_or_exit(
         env_file, **{name: value for name, value in given.items() if value is not None}
     )
-    from .app import create_app
-    from .shutdown import Shutdown
+    from ..app import create_app
+    from ..serving.shutdown import Shutdown
 
     url = local_url(settings.host, settings.port)
     app = create_app(settings, shutdown=Shutdown(settings.shutdown_timeout))
@@ -108,7 +108,7 @@ def demo(
     port: Annotated[int, typer.Option(help="Port of the proxy with --serve.", min=1, max=65535)] = 8082,
 ) -> None:
     """Show the proxy at work, with a provider that is built in: no key, no network."""
-    from .demo import run_conversation, run_servers
+    from ..demo import run_conversation, run_servers
 
     if serve:
         run_servers(port, boost=boost)
@@ -169,7 +169,7 @@ def doctor(
 
     Exit code 0: it works, perhaps with warnings; 1: there are problems; 2: bad settings.
     """
-    from .doctor import run
+    from ..doctor import run
 
     raise typer.Exit(run(env_file=env_file, as_json=json, write_env=write_env))
 

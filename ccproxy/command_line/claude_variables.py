@@ -9,8 +9,8 @@ from ccproxy_middleware.conversion.anthropic.catalogue import model_info
 from ccproxy_middleware.conversion.providers.profiles import resolve_profile
 from ccproxy_middleware.models import tier_of
 
-from .layers import conversion_options
-from .settings import Settings
+from ..layers import conversion_options
+from ..settings.settings import Settings
 
 # Names that Claude Code knows, for its three aliases: of others it complains on standard error.
 _CLAUDE_NAMES = {"OPUS": "claude-opus-4-8", "SONNET": "claude-sonnet-5", "HAIKU": "claude-haiku-4-5"}

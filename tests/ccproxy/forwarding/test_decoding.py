@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from ccproxy.decoding import decoded
+from ccproxy.forwarding.decoding import decoded
 
 pytestmark = pytest.mark.anyio
 

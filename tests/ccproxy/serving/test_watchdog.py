@@ -8,7 +8,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from ccproxy.boundary import Boundary
-from ccproxy.watchdog import watched_loop
+from ccproxy.serving.watchdog import watched_loop
 from support.asgi import Inner, call, http_scope
 
 pytestmark = pytest.mark.anyio

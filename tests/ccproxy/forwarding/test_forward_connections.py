@@ -9,8 +9,8 @@ import httpx
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from ccproxy.client import make_client
-from ccproxy.forward import Forward
+from ccproxy.forwarding.client import make_client
+from ccproxy.forwarding.forward import Forward
 from ccproxy_middleware.toolkit.asgi import BufferedBody
 from ccproxy_middleware.toolkit.errors import StreamAborted
 from support.faulty import JSON, answers_always, closes_mid_body, faulty, floods, never_answers, sized

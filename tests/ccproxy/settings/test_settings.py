@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from ccproxy.configuration import ConfigurationError
 from ccproxy.layers import LAYERS
-from ccproxy.settings import Settings, variables
-from ccproxy.startup import startup_warnings
+from ccproxy.settings.configuration import ConfigurationError
+from ccproxy.settings.settings import Settings, variables
+from ccproxy.settings.startup import startup_warnings
 from support.paths import ROOT
 
 SECRET = "planted-5EcReT"

@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from ccproxy.forward import Forward
-from ccproxy.upstream import Upstream
+from ccproxy.forwarding.forward import Forward
+from ccproxy.forwarding.upstream import Upstream
 from ccproxy_middleware.toolkit.errors import ApiError
 from support import faulty as faults
 from support.faulty import JSON, OK, answers_always, chunk, faulty, redirects, sized

@@ -18,8 +18,8 @@ from typing import Any, TypeAlias
 import httpx
 import pytest
 
-from ccproxy.claude_variables import Models, child_environment, claude_variables, listed_models
-from ccproxy.cli import app
+from ccproxy.command_line.claude_variables import Models, child_environment, claude_variables, listed_models
+from ccproxy.command_line.cli import app
 from support.provider import Failure, Reply, ScriptedProvider
 from support.proxied import PROVIDER_KEY, proxied
 from support.servers import serve

@@ -14,9 +14,9 @@ import httpx
 import pytest
 import uvloop
 
-from ccproxy import transport
-from ccproxy.connections import KeptConnections
-from ccproxy.forward import Forward
+from ccproxy.forwarding import transport
+from ccproxy.forwarding.connections import KeptConnections
+from ccproxy.forwarding.forward import Forward
 from support.paths import DATA
 from support.servers import loopback_socket
 

@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
-from ccproxy.body_log import SHOWN, BodyLog
-from ccproxy.exchange_log import log_exchange
-from ccproxy.logs import logging_config
+from ccproxy.logs.body_log import SHOWN, BodyLog
+from ccproxy.logs.exchange_log import log_exchange
+from ccproxy.logs.formats import logging_config
 from ccproxy_middleware.toolkit.record import Record
 from support.asgi import Inner, call, http_scope
 from support.process import Running, request_body, started
@@ -268,7 +268,7 @@ def test_every_line_of_every_logger_is_json(tmp_path: Path) -> None:
 
 WITHOUT_DESCRIPTORS = """
 import logging, os, resource
-from ccproxy.logs import configure_logging
+from ccproxy.logs.formats import configure_logging
 configure_logging("INFO", "json")
 resource.setrlimit(resource.RLIMIT_NOFILE, (30, 30))
 held = []

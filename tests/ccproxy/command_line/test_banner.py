@@ -19,7 +19,7 @@ import pytest
 from rich.console import Console
 
 from ccproxy import Settings
-from ccproxy.banner import banner
+from ccproxy.command_line.banner import banner
 
 BIN = Path(sys.executable).parent
 LIMIT = 30.0

@@ -12,7 +12,7 @@ from ccproxy_middleware.toolkit.asgi import get_header
 from ccproxy_middleware.toolkit.errors import request_id
 
 if TYPE_CHECKING:
-    from .settings import Settings
+    from ..settings.settings import Settings
 
 logger = logging.getLogger("ccproxy.bodies")
 

@@ -9,14 +9,14 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from ..logs.formats import configure_logging
+from ..settings.configuration import ConfigurationError
 from . import standard_streams
-from .configuration import ConfigurationError
-from .logs import configure_logging
 
 if TYPE_CHECKING:  # uvicorn and pydantic take a while to import, and --help and --version do without
     from starlette.types import ASGIApp
 
-    from .settings import Settings
+    from ..settings.settings import Settings
 
 KEEP_ALIVE_SECONDS = 75
 """How long an idle connection stays: longer than at clients and load balancers, so that they close first."""
@@ -29,7 +29,7 @@ logger = logging.getLogger("ccproxy")
 
 def load_settings_or_exit(env_file: str | None = None, **values: Any) -> "Settings":
     """The settings, or exit code 2 with a line for each problem on standard error."""
-    from .settings import Settings
+    from ..settings.settings import Settings
 
     try:
         return Settings.load(env_file, **values)
@@ -46,7 +46,7 @@ def fail(message: str, code: int) -> NoReturn:
 
 def warn_at_start(settings: "Settings", host: str | None = None) -> None:
     """Log what the operator should know. ``host``: where it listens, if not at HOST."""
-    from .startup import startup_warnings
+    from ..settings.startup import startup_warnings
 
     for warning in startup_warnings(settings, host):
         logger.warning(warning)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ccproxy.idle import EventContent, not_blank
+from ccproxy.forwarding.idle import EventContent, not_blank
 
 ALIVE = [
     b": ping\n\n",

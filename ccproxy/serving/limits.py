@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import uvicorn
 
-    from .settings import Settings
+    from ..settings.settings import Settings
 
 logger = logging.getLogger("ccproxy")
 

@@ -6,9 +6,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .layers import layers_in_use
-from .settings import Settings
-from .startup import startup_warnings
+from ..layers import layers_in_use
+from ..settings.settings import Settings
+from ..settings.startup import startup_warnings
 
 _EVERY_INTERFACE = ("0.0.0.0", "::")  # noqa: S104 - not a bind
 

@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ccproxy import Settings, create_app
 from ccproxy.boundary import Boundary
-from ccproxy.shutdown import Shutdown, ShutdownMiddleware
+from ccproxy.serving.shutdown import Shutdown, ShutdownMiddleware
 from support.asgi import Answer, call, http_scope
 
 pytestmark = pytest.mark.anyio

@@ -23,12 +23,12 @@ from typing import Any
 
 import httpx
 
-from .app import create_app
-from .background import served
+from ..app import create_app
+from ..logs.formats import file_formatter
+from ..serving.background import served
+from ..serving.running import EXIT_CANT_START, EXIT_CONFIGURATION, fail, load_settings_or_exit
+from ..settings.settings import Settings
 from .claude_variables import Models, child_environment, claude_variables, foreign_names, listed_models, set_models
-from .logs import file_formatter
-from .running import EXIT_CANT_START, EXIT_CONFIGURATION, fail, load_settings_or_exit
-from .settings import Settings
 
 EXIT_CANT_RUN = 126
 EXIT_NOT_FOUND = 127

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ccproxy.cli import local_url
-from ccproxy.settings import variables
+from ccproxy.command_line.cli import local_url
+from ccproxy.settings.settings import variables
 from support.paths import ROOT
 
 BIN = Path(sys.executable).parent

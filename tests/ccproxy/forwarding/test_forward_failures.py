@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ccproxy.retries import retry_delay
+from ccproxy.forwarding.retries import retry_delay
 from support import faulty as faults
 from support.faulty import EVENT, JSON, SSE, Behaviour, answers_always, chunk, faulty, refusing, sized, unreachable
 from support.forwarding import COMPLETION, STREAMED, TRANSPORTS, Forwarding, TransportName, forwarding

@@ -24,9 +24,9 @@ from pydantic_settings import (
 from ccproxy_middleware.boost.prompt import PLACEHOLDERS, Template
 from ccproxy_middleware.conversion.providers.profiles import PROFILES, detect_provider, resolve_profile
 
+from ..layers import LAYERS, check_layers
 from .configuration import ConfigurationError, describe
 from .custom_headers import HEADER_PREFIX, CustomHeadersSource, header_problems
-from .layers import LAYERS, check_layers
 from .setting_values import read_text, setting, split
 from .startup import find_lookalikes
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from ccproxy import transport as transport_module
-from ccproxy.client import make_client
+from ccproxy.forwarding import transport as transport_module
+from ccproxy.forwarding.client import make_client
 from support import faulty as faults
 from support.faulty import JSON, OK, Behaviour, answers_always, faulty, refusing, sized, unreachable
 from support.forwarding import TRANSPORTS, TransportName

@@ -1,0 +1,1 @@
+"""The endpoint that sends requests to the provider, and its HTTP client."""
