@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ccproxy_middleware.conversion.chat.request import convert_request
-from ccproxy_middleware.conversion.providers.corrections import find_correction
+from ccproxy_middleware.conversion.providers.corrections import Correction, find_correction
 from ccproxy_middleware.conversion.providers.profiles import Profile, resolve_profile
 
 from .openai_rules import error_body
@@ -48,3 +48,10 @@ def convert(case: Case, profile: Profile) -> dict[str, Any]:
 
 def find(case: Case, status: int | None = None) -> dict[str, Any] | None:
     return find_correction(status or case.status, case.raw, convert(case, case.profile), case.profile)
+
+
+def find_whole(case: Case) -> Correction:
+    """The same, which must be there."""
+    correction = find_correction(case.status, case.raw, convert(case, case.profile), case.profile)
+    assert correction is not None
+    return correction

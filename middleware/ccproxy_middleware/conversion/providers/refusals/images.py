@@ -4,10 +4,16 @@ import re
 
 from ..profiles import Profile
 from ..switch_values import IMAGE_FORMATS
-from .rule import Patch, Rule, Sent, Words, image_urls
+from .rule import Clause, Patch, Rule, Sent, Words, image_urls
 
-_IMAGE = r"(?:images?|pictures?|image_urls?|vision|multi-?modal)"
-_NO = r"(?:no |not |n't |un|cannot |unable to |can't |don't )"
+_IMAGE = r"(?:\bimages?\b|\bpictures?\b|image_url|\bvision\b|\bvisual\b|multi-?modal|图片|图像|图文|视觉|多模态|识图)"
+# What is wrong with an image, or refused beside one, where images as such are taken.
+_ELSE = (
+    r"image (?:format|type)|image/|\bformats?\b|mime|(?<!_)\burls?\b|\bgenerat|\bedit|\bsizes?\b|dimension|resolution|pixel|\bdetail\b"
+    r"|\d ?[km]i?b\b|bytes|larger|smaller|too (?:large|big|small)|base64|download|corrupt|\bvideos?\b|\baudio\b"
+    r"|temperature|top_p|top_k|\btools?\b|function call|tool_choice|reasoning|thinking|\bstream|\bstop\b|\bplan\b|\baccount\b|\buser\b|\bkey\b|organi[sz]ation|subscription|permission"
+    r"|\bquota\b|balance|\bregion\b|per (?:minute|second|hour|day)|rate.?limit|格式|类型错误|链接|生成|大小|尺寸|数量|每分钟|余额"
+)
 
 
 def _images(sent: Sent) -> bool:
@@ -22,15 +28,18 @@ def _several_images(sent: Sent) -> bool:
     return len(image_urls(sent)) > 1
 
 
-_NUMBERS = {"one": 1, "single": 1, "two": 2, "three": 3, "four": 4, "five": 5, "ten": 10}
-
-
 def _listed_count(match: re.Match[str], sent: Sent, profile: Profile) -> Patch:
-    found = next(filter(None, match.groups()))
-    limit = int(found) if found.isdecimal() else _NUMBERS[found.lower()]
-    if limit == 0:
-        return {"vision": False}
-    return {"images_max": limit} if limit < len(image_urls(sent)) else {}
+    """The largest number in the clause that is less than what was sent."""
+    count = len(image_urls(sent))
+    numbers = [
+        int(digits) for digits in re.findall(r"(?<![A-Za-z0-9_.\[])\d{1,4}(?![A-Za-z0-9_\]]|\.\d)", match.string)
+    ]
+    if re.search(r"\b(?:one|single)\b", match.string, re.IGNORECASE) and not any(0 < n < count for n in numbers):
+        numbers.append(1)
+    limit = max((n for n in numbers if n < count), default=None)
+    if limit is None:
+        return {}
+    return {"images_max": limit} if limit else {"vision": False}
 
 
 _FORMAT = re.compile(
@@ -71,24 +80,22 @@ def _listed_formats(match: re.Match[str], sent: Sent, profile: Profile) -> Patch
 _COMMON = ("png", "jpeg")  # what any model with eyes takes
 
 IMAGES = (
+    # github.com/vllm-project/vllm/issues/17092, github.com/the-open-agent/openagent/issues/874,
+    # github.com/microsoft/vscode/issues/306919, github.com/anthropics/claude-code/issues/24541,
+    # github.com/anomalyco/opencode/issues/47721
     Rule(
-        Words(
-            r"at most (\d{1,4}) @?image",  # vLLM: github.com/vllm-project/vllm/issues/17092
-            r"you set @?image=(\d{1,4})\b[^\n]{0,80}limit-mm-per-prompt",  # vLLM's older versions
-            r"too many images[^\n]{0,80}?\bmax(?:imum)?(?: is| of|:)? (\d{1,4})",  # github.com/microsoft/vscode/issues/306919
-            r"too many (?:images and documents|media): [^>\n]{1,60} > (\d{1,4})",  # Claude: anthropics/claude-code#24541
-            r"images?, exceed(?:ing|s) the maximum of (\d{1,4})",  # github.com/anomalyco/opencode/issues/47721
-            r"(?:maximum(?: number)?|max|limit|number) of (?:\w{1,12} )?images?[^\d\n]{0,60}?(?:is|to|of|:|exceeds?|than|=)"
-            r" ?(?:the )?(?:limit |maximum )?(?:of )?(\d{1,4})\b",
-            r"(?:only|up to|maximum(?: of)?|no more than|at most|limit(?:ed)?(?: to| of| is)?|supports?|max(?:imum)? is) "
-            r"(?:only )?(?:up to )?(?:a )?(\d{1,4}|one|single|two|three|four|five|ten) @?(?:input )?images?\b",
-            r"only (one) image|only a (single) image",
-            r"(?:最多|不超过|不能超过|至多|仅支持|只支持|上限为?)\s?(?:支持|上传|传入|输入)?\s?(\d{1,4})\s?(?:张|个|幅)?(?:图|image)",
-            r"图(?:片|像)(?:数量|个数|张数)[^\d\n]{0,20}(\d{1,4})",
+        Clause(
+            r"\bimages?\b|\bpictures\b|\bmedia\b|图片|图像",
+            r"too (?:many|much)|at most|up to|\bmax(?:imum)?\b|\blimit|exceed|more than|\bover\b|\bonly\b|no more|>"
+            r"|最多|不超过|不能超过|至多|超过|超出|上限|限制|仅支持|只支持",
+            r"\d|\bone\b|\bsingle\b",
+            but=_ELSE.replace("|数量", "") + r"|\btokens?\b|\bmegapixel|max_tokens|\brequests? per|aspect",
         ),
         _images,
         _listed_count,
     ),
+    Rule(Words(r"too many images[^\n]{0,80}\. max is \d{1,4}"), _images, _listed_count),  # OpenAI, in two sentences
+    Rule(Clause(r"too many (?:images|pictures)", but=_ELSE), _several_images, {"images_max": 1}, lasting=False),
     Rule(
         Words(
             # Moonshot: github.com/OpenHands/software-agent-sdk/pull/3219
@@ -136,29 +143,34 @@ IMAGES = (
     ),
     Rule(
         Words(
-            # OpenRouter, Ollama, Volcengine, xAI and the like; github.com/zai-org/feedback/issues/570
-            rf"{_NO}(?:\w{{1,12}} ){{0,3}}(?:supports?|supported|accepts?|allow(?:s|ed)?|process|read|handle|see|understand) "
-            rf"(?:the |any |input of |{_IMAGE}[/, ]+(?:or |and )?|messages? with |requests? with |content type |@type@:? |@){{0,3}}"
-            rf"{_IMAGE}\b@?(?! ?(?:generation|editing|edits?|urls?\b|formats?|types?|sizes?|dimensions?|detail|resolution|output"
-            r"|of (?:type|format)|larger|smaller|with|bigger|over|above|in (?:tool|system|assistant)|inside|from|tokens))",
-            r"no endpoints found that support image input",
-            # llama.cpp: github.com/ggml-org/llama.cpp/issues/13566
-            rf"{_IMAGE} (?:inputs?|content|parts?|capabilit\w+|support|messages?)?(?: ?blocks?)? ?(?:is|are)(?: currently)? "
-            r"(?:not (?:supported|allowed|enabled|available|permitted|accepted)|unsupported|disabled)",
-            # OpenAI: github.com/roboflow/awesome-openai-vision-api-experiments/issues/11
-            r"image_url is only supported by certain models",
-            # DeepSeek: github.com/rikkahub/rikkahub/issues/1433, github.com/BenedictKing/ccx/issues/95
-            r"unknown variant @image_url",
-            r"unsupported content(?: part)? type(?: for text-only server)?:? @image",  # github.com/FlashML-org/FreeToken/issues/272
-            r"content@? ?type@? @image_url@ (?:is )?(?:not supported|unsupported|invalid|not allowed)",
+            # llama.cpp: github.com/ggml-org/llama.cpp/issues/13566 says it as all do; the rest have words of their own
+            r"image_url is only supported by certain models",  # roboflow/awesome-openai-vision-api-experiments#11
+            r"unknown variant @image_url",  # DeepSeek: github.com/rikkahub/rikkahub/issues/1433
+            r"invalid value: @image_url@\. supported values are:? @text",
             r"(?:not a|isn't a|non-?) ?(?:multi-?modal|vision|visual)(?:-language| language)? (?:model|llm)",  # vLLM
-            r"(?:only (?:supports?|accepts?|takes?)|supports?|accepts?) (?:only )?(?:plain )?text(?:ual)?(?: input| content|-only| messages?)? only"
-            r"|only (?:supports?|accepts?|takes?) (?:plain )?text",
-            r"text-only (?:model|server|llm)",
+            r"only (?:supports? |accepts? |takes? )?(?:plain )?text (?:content|input|messages?|parts?)|\btext(?: input)? only\b",
+            r"only (?:supports?|accepts?|takes?) (?:plain )?text(?! )",
+            r"text-only (?:model|server|llm)",  # github.com/FlashML-org/FreeToken/issues/272
             r"not compiled for multimodal",  # llamafile: github.com/mozilla-ai/llamafile/issues/298
             r"content[^\n]{0,60} input should be @text@?(?! or)",
-            r"(?:模型|接口|服务|当前)?[^\n]{0,20}(?:不支持|不支援|无法处理|不能处理|不具备|暂不支持)[^\n]{0,6}"
-            r"(?:图片|图像|图文|视觉|多模态|识图|image)(?!\s?(?:格式|类型|url|链接|生成|大小|尺寸|数量|编辑))",
+            r"(?:model|endpoint|server|api)\b[^\n]{0,40} (?:cannot|can't|can not|(?:is )?not able to|(?:is )?unable to) "
+            r"(?:process|read|handle|see|understand|view|interpret) (?:any )?(?:images|image inputs?|pictures)",
+        ),
+        _images,
+        {"vision": False},
+    ),
+    # Ollama, OpenRouter, Volcengine, llama.cpp and most others: github.com/ollama/ollama/issues/17301,
+    # github.com/nexu-io/nexu/issues/733, github.com/zai-org/feedback/issues/570,
+    # github.com/ggml-org/llama.cpp/issues/15377
+    Rule(
+        Clause(
+            _IMAGE,
+            r"(?:\bnot?|n't|never|cannot)\b(?: \w{1,16}){0,3} (?:support|accept|allow|permit|enabl|tak(?:e|ing)\b|endpoints)"
+            r"|\b(?:unsupported|disabled|not an? (?:supported|allowed|accepted|valid) (?:content|part|input|message|modality))"
+            r"|(?:does not have|doesn't have|has no|lacks?) (?:any )?(?:image|vision|visual|multi-?modal) (?:support|capab|input|under)"
+            r"|\b(?:invalid|unexpected|unknown) (?:content|part|input|message|modality)"
+            r"|不支持|不支援|无法处理|不能处理|不具备|未开启|未启用",
+            but=_ELSE + r"|unsupported image\b|not a valid image",
         ),
         _images,
         {"vision": False},

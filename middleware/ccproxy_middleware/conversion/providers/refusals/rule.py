@@ -23,7 +23,7 @@ class Rule:
     lasting: whether the model doesn't take this as such; otherwise one request's content has caused it.
     """
 
-    words: "Words"
+    words: "Words | Clause"
     concerns: Callable[[Sent], bool]
     patch: Patch | _Computed
     lasting: bool = True
@@ -40,6 +40,24 @@ class Words:
 
     def search(self, message: str) -> re.Match[str] | None:
         return re.search(self.pattern, message, re.IGNORECASE | re.DOTALL)
+
+
+class Clause:
+    """A clause in which each of ``needed`` is found, in any order, and nothing of ``but``."""
+
+    def __init__(self, *needed: str, but: str) -> None:
+        self._needed = needed
+        self._but = but
+
+    def search(self, message: str) -> re.Match[str] | None:
+        for clause in _CLAUSES.findall(message):
+            found = [re.search(pattern, clause, re.IGNORECASE) for pattern in self._needed]
+            if all(found) and not re.search(self._but, clause, re.IGNORECASE):
+                return found[0]
+        return None
+
+
+_CLAUSES = re.compile(r"(?:[^.;!?\n。；！]|[.;!?](?![\s\"'`)]|$))+")  # a dot inside a word or a number ends nothing
 
 
 # What refusals may concern
