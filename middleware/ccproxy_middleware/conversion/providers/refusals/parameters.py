@@ -29,6 +29,8 @@ _EFFORT_WORD = re.compile(rf"\b(?:{'|'.join(EFFORTS)})\b", re.IGNORECASE)
 def _listed_efforts(match: re.Match[str], sent: Sent, profile: Profile) -> Patch:
     """The efforts that the refusal lists."""
     listed = {word.lower() for word in _EFFORT_WORD.findall(match["list"])} - {sent["reasoning_effort"]}
+    if not listed:
+        return {}
     efforts = tuple(word for word in EFFORTS if word in listed)
     patch: dict[str, Any] = {"efforts": efforts}
     if efforts and profile.effort_off not in (*efforts, "omit"):
@@ -183,7 +185,7 @@ PARAMETERS = (
             # github.com/huggingface/chat-ui/issues/296; Azure: github.com/stulzq/azure-openai-proxy/issues/63
             r"@stream@ does not support true",
             r"@stream@ is not supported (?:for|with|by) this model",
-            r"stream(?:ing)?(?: mode| completions?| responses?| output)? is not (?:supported?|allowed|enabled|available)",
+            r"\bstream(?:ing)?(?: mode| completions?| responses?| output)? is not (?:support(?:ed)?\b|allowed|enabled|available)",
             r"does(?: not|n't) support stream(?:ing|ed)?\b(?!_)",
             r"cannot use tools with stream",  # llama.cpp's older servers: github.com/OpenAgentPlatform/Dive/issues/90
             r"不支持流式",
