@@ -34,9 +34,11 @@ def ask(url: str, *messages: Any, stream: bool = True, **fields: Any) -> Message
     body = {"model": "claude-opus-4-8", "max_tokens": 100, "messages": messages, **fields}
     with Anthropic(base_url=url, api_key="k", max_retries=0, timeout=20) as client:
         if not stream:
-            return client.messages.create(**body)
+            message: Message = client.messages.create(**body)
+            return message
         with client.messages.stream(**body) as streamed:
-            return streamed.get_final_message()
+            final: Message = streamed.get_final_message()
+            return final
 
 
 def text_of(message: Message) -> str:
@@ -78,7 +80,7 @@ def test_picture_that_cannot_be_read_is_left_out_of_each_request_that_has_it() -
     provider = ScriptedProvider(
         lambda body: refused("Could not process image") if '"url": "data:image/gif' in json.dumps(body) else Reply("ok")
     )
-    broken = {**IMAGE, "source": {**IMAGE["source"], "media_type": "image/gif"}}
+    broken = {"type": "image", "source": {"type": "base64", "media_type": "image/gif", "data": PNG}}
     with proxied(provider, provider="generic", max_retries=0) as url:
         old = [{"role": "user", "content": [broken, QUESTION]}, {"role": "assistant", "content": "?"}]
         assert text_of(ask(url, *old, {"role": "user", "content": [IMAGE, QUESTION]})) == "ok"
@@ -126,19 +128,22 @@ def test_answer_comes_whole_when_the_model_only_streams(answer: Reply) -> None:
 def test_stream_that_breaks_off_is_an_error_when_the_answer_was_to_come_whole() -> None:
     half = Raw([b'data: {"choices":[{"index":0,"delta":{"content":"Hal'], 200, {"content-type": "text/event-stream"})
     provider = ScriptedProvider(lambda body: half)
-    with proxied(provider, provider="generic", provider_options={"streaming": "always"}, max_retries=0) as url:
-        with pytest.raises(anthropic.APIStatusError) as failed:
-            ask(url, {"role": "user", "content": "hi"}, stream=False)
+    with (
+        proxied(provider, provider="generic", provider_options={"streaming": "always"}, max_retries=0) as url,
+        pytest.raises(anthropic.APIStatusError) as failed,
+    ):
+        ask(url, {"role": "user", "content": "hi"}, stream=False)
     assert failed.value.status_code >= 500
 
 
 def test_error_in_a_stream_is_told_when_the_answer_was_to_come_whole() -> None:
     event = b'data: {"error": {"message": "slow down", "code": 429}}\n\n'
     provider = ScriptedProvider(lambda body: Raw([event], 200, {"content-type": "text/event-stream"}))
-    options = {"streaming": "always"}
-    with proxied(provider, provider="generic", provider_options=options, max_retries=0) as url:
-        with pytest.raises(anthropic.RateLimitError):
-            ask(url, {"role": "user", "content": "hi"}, stream=False)
+    with (
+        proxied(provider, provider="generic", provider_options={"streaming": "always"}, max_retries=0) as url,
+        pytest.raises(anthropic.RateLimitError),
+    ):
+        ask(url, {"role": "user", "content": "hi"}, stream=False)
 
 
 def test_client_gets_a_stream_when_the_model_gives_none() -> None:

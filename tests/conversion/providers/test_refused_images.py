@@ -113,8 +113,8 @@ FORMATS = [
          "one of the following formats: webp, png, jpeg, and gif.",
          {"image_formats": ("webp", "png", "jpeg", "gif")}, shots(image("image/tiff"))),
     Case("gemini", "EvanZhouDev/gemini-ai#3",
-         "* GenerateContentRequest.contents[0].parts[1].inline_data.mime_type: MIME type must be image/png, image/jpeg, "
-         "image/webp, image/heic, or image/heif.",
+         "* GenerateContentRequest.contents[0].parts[1].inline_data.mime_type: MIME type must be image/png, "
+         "image/jpeg, image/webp, image/heic, or image/heif.",
          {"image_formats": ("png", "jpeg", "webp", "heic", "heif")}, shots(image("image/gif"))),
     Case("gemini-refused", "google-gemini/deprecated-generative-ai-python#425", "Unsupported MIME type: image/webp",
          {"image_formats": tuple(name for name in IMAGE_FORMATS if name != "webp")}, WEBP),
@@ -204,6 +204,9 @@ def test_words_about_images_teach_nothing_when_none_was_sent(case: Case) -> None
         "The model does not support temperature with images",
         "Insufficient balance to use the vision model",
         "The image model is overloaded",
+        "The image encoder worker 3 is over capacity",
+        "The image service does not accept connections",
+        "Vision is temporarily disabled, try again later",
         "prompt is too long: 300000 tokens > 200000 maximum",
         "At most 128 tools may be provided in one request.",
         "Too many requests. Max is 10.",

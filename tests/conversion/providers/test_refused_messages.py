@@ -26,7 +26,7 @@ HISTORY: list[dict[str, Any]] = [
 ]
 NO_TOOLS = {"messages": HISTORY}
 OTHER_TOOL = {"messages": HISTORY, "tools": [{**TOOL, "name": "Read"}]}
-CALLS_FIRST = {"messages": HISTORY[1:2] + [{"role": "user", "content": [RESULT]}], "tools": [TOOL], "system": "s"}
+CALLS_FIRST = {"messages": [HISTORY[1], {"role": "user", "content": [RESULT]}], "tools": [TOOL], "system": "s"}
 LATE = {
     "system": "You are an agent.",
     "messages": [{"role": "user", "content": "hi"}, {"role": "system", "content": "Agents: explore"}],
@@ -90,8 +90,8 @@ USERS = [
     Case("qwen", "template of Qwen3.5", {"error": {"code": 500, "message": "Jinja Exception: No user query found in "
          "messages."}}, USER_FIRST, CALLS_FIRST, status=500),
     Case("gemini", "google-gemini/gemini-cli#26486",
-         [{"error": {"code": 400, "status": "INVALID_ARGUMENT", "message": "Please ensure that function call turn comes "
-          "immediately after a user turn or after a function response turn."}}], USER_FIRST, CALLS_FIRST, "gemini"),
+         [{"error": {"code": 400, "status": "INVALID_ARGUMENT", "message": "Please ensure that function call turn "
+          "comes immediately after a user turn or after a function response turn."}}], USER_FIRST, CALLS_FIRST, "gemini"),
     Case("bedrock", "langgenius/dify#12340",
          "litellm.BadRequestError: BedrockException - A conversation must start with a user message. Try again with a "
          "conversation that starts with a user message.", USER_FIRST, CALLS_FIRST),
@@ -155,7 +155,7 @@ WHOLE_TOOLS = {**LATE, "messages": [*HISTORY, {"role": "system", "content": "x"}
         "System error, please try again",
         "The user message was blocked by the content filter",
         "Internal server error",
-        "tool call validation failed: parameters for tool Bash did not match schema: errors: [`/domain`: expected array]",
+        "tool call validation failed: parameters for tool Bash did not match schema: errors: [`/a`: expected array]",
         "Failed to call a function. Please adjust your prompt. See 'failed_generation' for more details.",
         "messages: text content blocks must be non-empty",
         "messages[2].content: string too long",
@@ -223,9 +223,8 @@ def test_calls_of_offered_tools_stay_calls_beside_others() -> None:
     assert result == {"role": "tool", "tool_call_id": "toolu_2", "content": "a\n\n[image 1]"}
     assert [part["type"] for part in told["content"]] == ["text", "image_url", "text"]
     assert told["content"][2]["text"] == "[result of an earlier tool call]\na.txt"
-    assert sent({**asked, "tools": [*asked["tools"], TOOL]}, unoffered_calls="text") == sent(
-        {**asked, "tools": [*asked["tools"], TOOL]}
-    )
+    both = {"messages": messages, "tools": [{**TOOL, "name": "Read"}, TOOL]}
+    assert sent(both, unoffered_calls="text") == sent(both)
 
 
 def test_histories_are_refused_as_before_where_calls_are_told_as_text() -> None:

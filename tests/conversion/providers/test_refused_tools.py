@@ -35,7 +35,8 @@ def too_long(limit: int) -> str:
 
 CASES = [
     Case("lm-studio", "lmstudio-ai/lmstudio-bug-tracker#670",
-         {"error": "Invalid tool_choice type: 'object'. Supported string values: none, auto, required"}, AS_WORD, NAMED),
+         {"error": "Invalid tool_choice type: 'object'. Supported string values: none, auto, required"}, AS_WORD,
+         NAMED),
     Case("pydantic", "", "tool_choice: Input should be 'none', 'auto' or 'required'; tool_choice must be a string",
          AS_WORD, NAMED),
     Case("rust", "", "Failed to deserialize: tool_choice: invalid type: map, expected a string", AS_WORD, NAMED),
@@ -58,8 +59,8 @@ CASES = [
          "Tool call id was 38f04d9ea185424a8dc6ed9a88da5 but must be a-z, A-Z, 0-9, with a length of 9.",
          {"tool_id": "mistral9"}, CALLED),
     Case("id-server", "jundot/omlx#1997",
-         "Tool call id was call_49c89af0 but must be a-z, A-Z, 0-9, with a length of 9", {"tool_id": "mistral9"}, CALLED,
-         status=500),
+         "Tool call id was call_49c89af0 but must be a-z, A-Z, 0-9, with a length of 9", {"tool_id": "mistral9"},
+         CALLED, status=500),
     Case("result-name", "",
          "* GenerateContentRequest.contents[2].parts[0].function_response.name: Name cannot be empty.",
          {"tool_result_name": True}, CALLED),

@@ -53,8 +53,7 @@ def find_correction(status: int, body: bytes, sent: Mapping[str, Any], profile: 
     if message is None or overflow_message(message, status=status) is not None:
         return None
     for rule in RULES:
-        match = rule.words.search(message)
-        if match and rule.concerns(sent):
+        if rule.concerns(sent) and (match := rule.words.search(message)):
             patch = rule.patch(match, sent, profile) if callable(rule.patch) else rule.patch
             changes = {name: value for name, value in patch.items() if getattr(profile, name) != value}
             if changes:

@@ -8,7 +8,6 @@ from ...toolkit.field_checks import expect, optional, required
 from .profiles import Profile
 from .switch_values import EFFORTS
 
-
 _LEAST_BUDGET = 1024  # tokens of thinking
 
 
@@ -85,7 +84,7 @@ def reasoning_params(asked: Reasoning, explicit_effort: bool, body: dict[str, An
 def _budget(asked: Reasoning, body: dict[str, Any], profile: Profile) -> int | None:
     """The tokens to think with, so that there is room for an answer: ``max_tokens`` may have been lowered here.
 
-    Claude and OpenRouter refuse a budget that is not under ``max_tokens``, or under 1,024 tokens; None: there is no room.
+    Claude and OpenRouter refuse a budget that is not under ``max_tokens``, or under 1,024 tokens. None: no room.
     """
     limit = body.get(profile.max_tokens_field)
     if asked.budget is None or limit is None or asked.budget < limit:

@@ -7,12 +7,20 @@ from ..switch_values import IMAGE_FORMATS
 from .rule import Clause, Patch, Rule, Sent, Words, image_urls
 
 _IMAGE = r"(?:\bimages?\b|\bpictures?\b|image_url|\bvision\b|\bvisual\b|multi-?modal|图片|图像|图文|视觉|多模态|识图)"
-# What is wrong with an image, or refused beside one, where images as such are taken.
+# What is wrong with an image, is refused beside one, or passes, where images as such are taken.
 _ELSE = (
-    r"image (?:format|type)|image/|\bformats?\b|mime|(?<!_)\burls?\b|\bgenerat|\bedit|\bsizes?\b|dimension|resolution|pixel|\bdetail\b"
-    r"|\d ?[km]i?b\b|bytes|larger|smaller|too (?:large|big|small)|base64|download|corrupt|\bvideos?\b|\baudio\b"
-    r"|temperature|top_p|top_k|\btools?\b|function call|tool_choice|reasoning|thinking|\bstream|\bstop\b|\bplan\b|\baccount\b|\buser\b|\bkey\b|organi[sz]ation|subscription|permission"
-    r"|\bquota\b|balance|\bregion\b|per (?:minute|second|hour|day)|rate.?limit|格式|类型错误|链接|生成|大小|尺寸|数量|每分钟|余额"
+    r"image (?:format|type)|image/|\bformats?\b|mime|(?<!_)\burls?\b|\bgenerat|\bedit|\bsizes?\b|dimension|resolution"
+    r"|pixel|aspect|\bdetail\b|\d ?[km]i?b\b|bytes|larger|smaller|too (?:large|big|small)|base64|download|corrupt"
+    r"|\bvideos?\b|\baudio\b|temperature|top_p|top_k|\btools?\b|function call|tool_choice|reasoning|thinking"
+    r"|\bstream|\bstop\b|max_tokens|\bplan\b|\baccount\b|\buser\b|\bkey\b|organi[sz]ation|subscription"
+    r"|permission|\bquota\b|balance|\bregion\b|per (?:minute|second|hour|day)|rate.?limit|\bagain\b|temporar"
+    r"|connection|unavailable|overload|capacity|格式|类型错误|链接|生成|大小|尺寸|每分钟|余额|重试"
+)
+# A limit and its number, in this order.
+_LIMIT = re.compile(
+    r"(?:at most|up to|\bmax(?:imum)?\b|\blimit|exceed\w*|more than|\bonly\b|\bsupports?\b|\bset .?image=|>"
+    r"|最多|不超过|不能超过|至多|超过|超出|上限|限制|仅支持|只支持)[^\d\n]{0,40}?(?<![A-Za-z0-9_.])(\d{1,4}|one|single)(?![A-Za-z0-9_]|\.\d)",
+    re.IGNORECASE,
 )
 
 
@@ -29,14 +37,10 @@ def _several_images(sent: Sent) -> bool:
 
 
 def _listed_count(match: re.Match[str], sent: Sent, profile: Profile) -> Patch:
-    """The largest number in the clause that is less than what was sent."""
+    """The largest limit that is told and is less than what was sent."""
     count = len(image_urls(sent))
-    numbers = [
-        int(digits) for digits in re.findall(r"(?<![A-Za-z0-9_.\[])\d{1,4}(?![A-Za-z0-9_\]]|\.\d)", match.string)
-    ]
-    if re.search(r"\b(?:one|single)\b", match.string, re.IGNORECASE) and not any(0 < n < count for n in numbers):
-        numbers.append(1)
-    limit = max((n for n in numbers if n < count), default=None)
+    limits = [int(found) if found.isdecimal() else 1 for found in _LIMIT.findall(match.string)]
+    limit = max((limit for limit in limits if limit < count), default=None)
     if limit is None:
         return {}
     return {"images_max": limit} if limit else {"vision": False}
@@ -85,16 +89,21 @@ IMAGES = (
     # github.com/anomalyco/opencode/issues/47721
     Rule(
         Clause(
-            r"\bimages?\b|\bpictures\b|\bmedia\b|图片|图像",
-            r"too (?:many|much)|at most|up to|\bmax(?:imum)?\b|\blimit|exceed|more than|\bover\b|\bonly\b|no more|>"
-            r"|最多|不超过|不能超过|至多|超过|超出|上限|限制|仅支持|只支持",
-            r"\d|\bone\b|\bsingle\b",
-            but=_ELSE.replace("|数量", "") + r"|\btokens?\b|\bmegapixel|max_tokens|\brequests? per|aspect",
+            r"\bimages\b|image\(s\)|(?:\d|\bone|\bsingle) @?(?:image|picture)|number of image|image (?:count|item)"
+            r"|\bmedia\b|图片|图像".replace("@", r"[\"'`]?"),
+            _LIMIT.pattern,
+            but=_ELSE,
         ),
         _images,
         _listed_count,
     ),
-    Rule(Words(r"too many images[^\n]{0,80}\. max is \d{1,4}"), _images, _listed_count),  # OpenAI, in two sentences
+    Rule(  # of two sentences, or with a parameter's name
+        Words(
+            r"too many images[^\n]{0,80}\. max is \d{1,4}", r"you set @image=\d{1,4}\b[^\n]{0,80}limit-mm-per-prompt"
+        ),
+        _images,
+        _listed_count,
+    ),
     Rule(Clause(r"too many (?:images|pictures)", but=_ELSE), _several_images, {"images_max": 1}, lasting=False),
     Rule(
         Words(
@@ -103,8 +112,8 @@ IMAGES = (
             r"image url(?:s)? (?:is|are) not (?:currently )?supported",  # github.com/ollama/ollama, openai/openai.go
             # LM Studio: github.com/presidio-oss/cline-based-code-generator/issues/195
             r"@url@ field must be a base64",
-            r"(?:image|url)[^\n]{0,60}(?:must be|should be|only supports?|only accepts?|required to be|expected)[^\n]{0,30}"
-            r"(?:base64|data ?(?:url|uri))",
+            r"(?:image|url)[^\n]{0,60}(?:must be|should be|only supports?|only accepts?|required to be|expected)"
+            r"[^\n]{0,30}(?:base64|data ?(?:url|uri))",
             r"(?:only|just) (?:supports? |accepts? )?(?:base64|data ?(?:url|uri))[^\n]{0,60}image",
             r"(?:remote|external|http|public|web)s? (?:image )?urls?[^\n]{0,40} not (?:supported|allowed|accepted)",
             r"image[^\n]{0,20}(?:by|from|via|as) (?:a )?(?:remote |http )?urls?[^\n]{0,30} not (?:supported|allowed)",
@@ -136,7 +145,8 @@ IMAGES = (
             r"unsupported image\b[^\n]{0,120}formats?",
             r"(?:only|just)[^\n]{0,20} (?:png|jpe?g|gif|webp)[^\n]{0,60}",
             r"invalid image input",  # Ollama, which names no format
-            r"图(?:片|像)(?:格式|类型)[^\n]{0,10}(?:不支持|错误|无效|不正确|只支持|仅支持)|不支持[^\n]{0,12}(?:图片|图像)?(?:格式|类型)",
+            r"图(?:片|像)(?:格式|类型)[^\n]{0,10}(?:不支持|错误|无效|不正确|只支持|仅支持)",
+            r"不支持[^\n]{0,12}(?:图片|图像)?(?:格式|类型)",
         ),
         _images,
         _listed_formats,
@@ -148,12 +158,13 @@ IMAGES = (
             r"unknown variant @image_url",  # DeepSeek: github.com/rikkahub/rikkahub/issues/1433
             r"invalid value: @image_url@\. supported values are:? @text",
             r"(?:not a|isn't a|non-?) ?(?:multi-?modal|vision|visual)(?:-language| language)? (?:model|llm)",  # vLLM
-            r"only (?:supports? |accepts? |takes? )?(?:plain )?text (?:content|input|messages?|parts?)|\btext(?: input)? only\b",
+            r"only (?:supports? |accepts? |takes? )?(?:plain )?text (?:content|input|messages?|parts?)",
+            r"\btext(?: input)? only\b",
             r"only (?:supports?|accepts?|takes?) (?:plain )?text(?! )",
             r"text-only (?:model|server|llm)",  # github.com/FlashML-org/FreeToken/issues/272
             r"not compiled for multimodal",  # llamafile: github.com/mozilla-ai/llamafile/issues/298
             r"content[^\n]{0,60} input should be @text@?(?! or)",
-            r"(?:model|endpoint|server|api)\b[^\n]{0,40} (?:cannot|can't|can not|(?:is )?not able to|(?:is )?unable to) "
+            r"(?:model|endpoint|server|api)\b[^\n]{0,40} (?:cannot|can't|can not|not able to|unable to) "
             r"(?:process|read|handle|see|understand|view|interpret) (?:any )?(?:images|image inputs?|pictures)",
         ),
         _images,
@@ -165,9 +176,11 @@ IMAGES = (
     Rule(
         Clause(
             _IMAGE,
-            r"(?:\bnot?|n't|never|cannot)\b(?: \w{1,16}){0,3} (?:support|accept|allow|permit|enabl|tak(?:e|ing)\b|endpoints)"
-            r"|\b(?:unsupported|disabled|not an? (?:supported|allowed|accepted|valid) (?:content|part|input|message|modality))"
-            r"|(?:does not have|doesn't have|has no|lacks?) (?:any )?(?:image|vision|visual|multi-?modal) (?:support|capab|input|under)"
+            r"(?:\bnot?|n't|never|cannot)\b(?: \w{1,16}){0,3} (?:support|accept|allow|permit|enabl|take\b|endpoints)"
+            r"|\b(?:unsupported|disabled)"
+            r"|\bnot an? (?:supported|allowed|accepted|valid) (?:content|part|input|message|modality)"
+            r"|(?:(?:does not|doesn't) have|has no|lacks?) (?:any )?(?:image|vision|visual|multi-?modal) "
+            r"(?:support|capab|input|under)"
             r"|\b(?:invalid|unexpected|unknown) (?:content|part|input|message|modality)"
             r"|不支持|不支援|无法处理|不能处理|不具备|未开启|未启用",
             but=_ELSE + r"|unsupported image\b|not a valid image",
@@ -182,12 +195,14 @@ IMAGES = (
                 # Claude: github.com/anthropics/claude-code/issues/55200 and 2104; microsoft/vscode-copilot-vision#88
                 rf"(?:could not|couldn't|unable to|cannot|can't|failed to|error|fail(?:ed)?) [^\n]{{0,30}}"
                 rf"(?:process|load|decod|read|pars|open|identify)\w{{0,4}} [^\n]{{0,30}}{_IMAGE}",
-                r"image(?:'s)?(?: file| size| data| dimensions?| length and width| resolution| url| input| width| height)?[^\n]{0,60}"
-                r"(?:exceed|too (?:large|small|big)|not (?:valid|a valid|meet)|do not meet|invalid|corrupt|illegal|damaged"
-                r"|malformed|broken|cannot be (?:opened|read|decoded|processed)|unreadable|does not match|must be (?:larger|smaller|less))",
-                r"(?:invalid|corrupt\w{0,4}|malformed|broken|illegal|bad|unreadable|truncated) (?:base64 )?(?:image|image_url|picture)",
+                r"image(?:'s)?(?: (?:file|size|data|dimensions?|length and width|resolution|url|input|width|height))?"
+                r"[^\n]{0,60}(?:exceed|too (?:large|small|big)|not (?:valid|a valid|meet)|invalid|corrupt|illegal"
+                r"|damaged|malformed|broken|cannot be (?:opened|read|decoded|processed)|unreadable|does not match"
+                r"|must be (?:larger|smaller|less))",
+                r"(?:invalid|corrupt\w{0,4}|malformed|broken|illegal|bad|unreadable|truncated) (?:base64 )?"
+                r"(?:image|picture)",
                 r"unsupported image\b",  # Moonshot: github.com/MoonshotAI/kimi-code/pull/2368
-                r"(?:not a valid|does not represent a valid) image|(?:file|data) is not an? image|only image types are supported",
+                r"(?:not|does not represent) a valid image|(?:file|data) is not an? image|only image types are",
                 r"unsupported (?:image|mime|media)[ _-]?(?:format|type)",
                 # Z.ai (1210): github.com/gan/glm4v-assistant/issues/3
                 r"图(?:片|像)[^\n]{0,16}(?:解析|读取|错误|失败|无效|损坏|过大|过小|超过|尺寸)",

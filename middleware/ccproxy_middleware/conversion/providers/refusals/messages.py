@@ -75,7 +75,8 @@ MESSAGES = (
             r"messages\[[1-9]\d{0,5}\]\.role@ does not support @system",  # OpenAI
             r"invalid (?:message )?role:? @system",  # MiniMax: github.com/codexu/note-gen/issues/918
             r"invalid chat setting \(2013\)",  # MiniMax of two: github.com/can1357/oh-my-pi/pull/954
-            r"(?:only (?:one|the first|a single)|multiple|more than one|a second|additional) [^.\n]{0,30}system (?:message|prompt|role)",
+            r"(?:only (?:one|the first|a single)|multiple|more than one|a second|additional) [^.\n]{0,30}"
+            r"system (?:message|prompt|role)",
             r"system (?:message|role|prompt)s?@? (?:must|should|can|may)(?: only)? (?:be|come|appear|stand)(?: only)?"
             r" (?:at|in|as) (?:the )?(?:first|start|beginning|front|head|position 0|index 0)",
             r"system (?:message|role|prompt)s?@? (?:is|are) only (?:supported|allowed|permitted) (?:at|as|in)",
@@ -118,9 +119,9 @@ MESSAGES = (
             # Claude: github.com/tonyljx/TextWordExplain/issues/2
             r"first message must (?:use|have|be)[^\n]{0,20}\buser\b",
             r"expected first[^\n]{0,20} role[^\n]{0,20}\buser\b",
-            r"(?:at least|must (?:have|contain|include)|requires?|missing|without|needs?) (?:at least )?(?:one|a|an|any)?"
+            r"(?:at least|must (?:have|contain|include)|requires?|missing|without|needs?) (?:at least )?(?:one|an?)?"
             r" ?(?:message (?:with|of) (?:the )?(?:role )?@user|@user@ (?:message|turn|role|prompt))",
-            r"last message must have role @user",  # Perplexity of a system prompt alone: github.com/langgenius/dify/issues/6179
+            r"last message must have role @user",  # Perplexity: github.com/langgenius/dify/issues/6179
             # Z.ai, which says so of any order it doesn't like (1214)
             r"the messages parameter is illegal",
             r"messages ?参数非法",
@@ -138,8 +139,9 @@ MESSAGES = (
             r"messages[.\[]\d{1,6}\]?\.content@? : value must be a string",
             r"messages[.\[]\d{1,6}\]?\.content@?:? (?:input should be|must be|expected) a (?:valid )?string"
             r"(?:, (?:but )?got (?:null|none))?",
-            r"(?:invalid type: null|expected a string, (?:but )?got null|content[^\n]{0,30} (?:can't|cannot|must not|should not) be (?:null|none|empty))",
-            r"nonetype[^\n]{0,40} (?:is not iterable|has no attribute)|can only concatenate str \(not .{1,2}nonetype",
+            r"invalid type: null, expected a string|expected a string, (?:but )?got null",
+            r"content[^\n]{0,30} (?:can't|cannot|must not|should not) be (?:null|none|empty)",
+            r"can only concatenate str \(not .{1,2}nonetype",
         ),
         lambda sent: any("content" in m and m["content"] is None for m in sent["messages"]),
         {"assistant_null_content": "empty"},

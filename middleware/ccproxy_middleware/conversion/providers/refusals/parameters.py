@@ -185,7 +185,7 @@ PARAMETERS = (
             # github.com/huggingface/chat-ui/issues/296; Azure: github.com/stulzq/azure-openai-proxy/issues/63
             r"@stream@ does not support true",
             r"@stream@ is not supported (?:for|with|by) this model",
-            r"\bstream(?:ing)?(?: mode| completions?| responses?| output)? is not (?:support(?:ed)?\b|allowed|enabled|available)",
+            r"\bstream(?:ing)?(?: mode| completions?| responses?| output)? is not (?:support|allowed|enabled)",
             r"does(?: not|n't) support stream(?:ing|ed)?\b(?!_)",
             r"cannot use tools with stream",  # llama.cpp's older servers: github.com/OpenAgentPlatform/Dive/issues/90
             r"不支持流式",

@@ -119,7 +119,7 @@ _UNSUPPORTED = (
     r" (?:with|by|for|on|in) (?:this|the) (?!(?:plan|region|account|tier|organi[sz]ation)\b)",
     # xAI, LiteLLM
     r"does(?: not|n't) support (?:the )?parameters?:? [^.\n]{0,120}?<name>",
-    r"(?<!role['\"`] )(?<!role )does(?: not|n't) support (?:the |setting |setting the )?<quoted>(?! ?(?:=|:|value|role))",
+    r"(?<!role['\"`] )(?<!role )does(?: not|n't) support (?:the |setting )?<quoted>(?! ?(?:=|:|value|role))",
     r"does(?: not|n't) support (?:the )?<name> parameter",
     r"argument not supported on this model: <name>",
     # Fireworks: github.com/anomalyco/opencode/issues/11134

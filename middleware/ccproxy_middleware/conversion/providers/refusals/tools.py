@@ -115,9 +115,10 @@ TOOLS = (
         Words(
             # OpenAI, Azure, relays: github.com/getsentry/sentry-mcp/issues/106
             r"\bfunction\.description@?: string too long\. expected a string with maximum length (\d{2,5})",
-            r"tools[.\[]\d{1,4}\]?\.(?:function\.|custom\.)?description@?: (?:string|value) should have at most (\d{2,5})",
-            r"(?:tool|function)(?:'s)? (?:@[\w-]{1,128}@ )?description[^\n]{0,60}?(?:at most|maximum(?: length)?(?: of| is)?"
-            r"|exceeds?|limit(?:ed)?(?: of| to| is)?|longer than|up to|within)[^\d\n]{0,30}(\d{2,5})(?: char|\b)",
+            r"tools[.\[]\d{1,4}\]?\.(?:function\.|custom\.)?description@?: (?:string|value) should have at most "
+            r"(\d{2,5})",
+            r"(?:tool|function)(?:'s)? (?:@[\w-]{1,128}@ )?description[^\n]{0,60}?(?:at most|maximum|exceeds?|limit"
+            r"|longer than|up to|within)[^\d\n]{0,30}(\d{2,5})\b",
             r"(?:工具|函数)[^\n]{0,20}描述[^\n]{0,30}(?:不能超过|超过|最多|最大|限制)[^\d\n]{0,10}(\d{2,5})",
         ),
         in_tools("description"),
