@@ -127,7 +127,7 @@ def _profile(name: str) -> Callable[[str], str]:
         rows = [
             (_code(switch), _written(value))
             for switch in SWITCHES
-            if (value := getattr(profile, switch)) != getattr(generic, switch)
+            if (value := getattr(profile, switch)) not in (getattr(generic, switch), getattr(Profile(), switch))
         ]
         rows += [
             (f"for models `{pattern.replace('|', chr(92) + '|')}`", _written(switches))

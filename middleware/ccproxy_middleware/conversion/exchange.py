@@ -14,6 +14,7 @@ from typing import Any
 
 from starlette.types import Message, Send
 
+from ..toolkit.answers import MAX_ANSWER_BYTES
 from ..toolkit.asgi import Headers, get_header
 from ..toolkit.errors import ApiError, StreamAborted, header_value
 from ..toolkit.json import dumps, loads
@@ -72,6 +73,10 @@ class Exchange:
 
     async def _on_body(self, data: bytes, *, more: bool) -> None:
         self._body += data
+        if len(self._body) > MAX_ANSWER_BYTES and self.request.asks_stream:  # nobody else limits what a stream brings
+            words = f"the provider's answer is over {MAX_ANSWER_BYTES} bytes"
+            await self.fail(ApiError(502, "api_error", words))
+            raise StreamAborted(words)  # so that the inner app stops
         if not more:
             await self._answer_whole()
 

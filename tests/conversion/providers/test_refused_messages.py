@@ -91,7 +91,8 @@ USERS = [
          "messages."}}, USER_FIRST, CALLS_FIRST, status=500),
     Case("gemini", "google-gemini/gemini-cli#26486",
          [{"error": {"code": 400, "status": "INVALID_ARGUMENT", "message": "Please ensure that function call turn "
-          "comes immediately after a user turn or after a function response turn."}}], USER_FIRST, CALLS_FIRST, "gemini"),
+          "comes immediately after a user turn or after a function response turn."}}], USER_FIRST, CALLS_FIRST,
+         "gemini"),
     Case("bedrock", "langgenius/dify#12340",
          "litellm.BadRequestError: BedrockException - A conversation must start with a user message. Try again with a "
          "conversation that starts with a user message.", USER_FIRST, CALLS_FIRST),
