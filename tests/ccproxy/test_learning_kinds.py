@@ -10,8 +10,9 @@ import pytest
 from anthropic import Anthropic
 from anthropic.types import Message
 
+from ccproxy_middleware.conversion import exchange
 from support.openai_rules import error_body
-from support.provider import Failure, Raw, Reply, ScriptedProvider, ToolCall
+from support.provider import Endless, Failure, Raw, Reply, ScriptedProvider, ToolCall
 from support.proxied import proxied
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -92,6 +93,36 @@ def test_picture_that_cannot_be_read_is_left_out_of_each_request_that_has_it() -
         assert learned(url) is None
 
 
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "json"])
+@pytest.mark.parametrize("as_event", [True, False], ids=["event", "object"])
+def test_refusal_counts_where_an_answer_should_be(as_event: bool, stream: bool) -> None:
+    failure = json.dumps({"error": {"message": BLIND.format(1), "code": 400}}).encode()
+    event = [b": waiting\n\n", b"event: error\ndata: " + failure + b"\n\n", b"data: [DONE]\n\n"]
+    answer = (
+        Raw(event, 200, {"content-type": "text/event-stream"})
+        if as_event
+        else Raw([failure], 200, {"content-type": "application/json"})
+    )
+    provider = ScriptedProvider(lambda body: answer if images(body) else Reply("ok"))
+    options = {"streaming": "always"} if as_event else {}
+    with proxied(provider, provider="generic", provider_options=options, max_retries=0) as url:
+        for _ in range(2):
+            assert text_of(ask(url, {"role": "user", "content": [IMAGE, QUESTION]}, stream=stream)) == "ok"
+        assert [images(body) for body in provider.completions] == [1, 0, 0]
+        assert learned(url) == {"vision": False}
+
+
+def test_refusal_behind_the_first_words_of_an_answer_ends_it() -> None:
+    words = b'data: {"choices":[{"index":0,"delta":{"content":"Half"}}]}\n\n'
+    event = b'data: {"error": {"message": "this model does not support image input", "code": 400}}\n\n'
+    provider = ScriptedProvider(lambda body: Raw([words, event], 200, {"content-type": "text/event-stream"}))
+    with proxied(provider, provider="generic", max_retries=0) as url:
+        with pytest.raises(anthropic.APIStatusError):
+            ask(url, {"role": "user", "content": [IMAGE, QUESTION]})
+        assert len(provider.completions) == 1
+        assert learned(url) is None
+
+
 # Models that stream always, or never
 
 
@@ -142,6 +173,16 @@ def test_error_in_a_stream_is_told_when_the_answer_was_to_come_whole() -> None:
     with (
         proxied(provider, provider="generic", provider_options={"streaming": "always"}, max_retries=0) as url,
         pytest.raises(anthropic.RateLimitError),
+    ):
+        ask(url, {"role": "user", "content": "hi"}, stream=False)
+
+
+def test_stream_without_end_is_broken_off_when_the_answer_was_to_come_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "MAX_ANSWER_BYTES", 100_000)
+    provider = ScriptedProvider(lambda body: Endless(0.001, 5000))
+    with (
+        proxied(provider, provider="generic", provider_options={"streaming": "always"}, max_retries=0) as url,
+        pytest.raises(anthropic.APIStatusError, match="over 100000 bytes"),
     ):
         ask(url, {"role": "user", "content": "hi"}, stream=False)
 

@@ -30,6 +30,7 @@ from .providers.rate_limits import response_headers
 
 logger = logging.getLogger("ccproxy.conversion")
 
+_OF_REFUSALS = ("invalid_request_error", "not_found_error", "api_error")
 _CUT_OFF = "the provider's answer ended before it was complete"
 
 
@@ -85,15 +86,25 @@ class Exchange:
         try:
             message = self._message()
         except ApiError as error:
-            profile = self._context.profile
-            self.correction = find_correction(self._status, bytes(self._body), self.request.body, profile)
-            if self.correction is None:
+            if not self._is_corrected(error):
                 await self.fail(error)
-            else:
-                self._refusal = error
         else:
             self.answered = True
             await self._send_message(message)
+
+    def _is_corrected(self, error: ApiError) -> bool:
+        """Whether the failure is a refusal that can be avoided; then it is kept for later."""
+        status, body = self._status, bytes(self._body)
+        if self._own_error is not None:
+            return False
+        if 200 <= status < 300:  # the refusal stands where an answer should be
+            if error.type not in _OF_REFUSALS:
+                return False
+            status, body = 400, dumps({"error": {"message": error.message}})
+        self.correction = find_correction(status, body, self.request.body, self._context.profile)
+        if self.correction is not None:
+            self._refusal = error
+        return self.correction is not None
 
     def restart(self, request: ConvertedRequest) -> None:
         """Forget a refused request and its answer, and expect the answer to this one."""
@@ -264,6 +275,8 @@ class StreamExchange(Exchange):
 
     async def _on_body(self, data: bytes, *, more: bool) -> None:
         async with self._lock:
+            if self.correction is not None:  # what follows a refusal in a stream
+                return
             if self._whole is None:
                 data = data.lstrip()  # blanks that keep the connection alive while nothing is said yet
                 self._whole = self._is_whole(data)
@@ -296,6 +309,8 @@ class StreamExchange(Exchange):
         if not more and not converter.finished and converter.error is None:
             frames += converter.finish()
         if converter.error is not None:
+            if not converter.has_content and self._is_corrected(converter.error):
+                return
             await self._emit(frames[:-1] if converter.started else [])
             await self.fail(converter.error)
         elif converter.finished:

@@ -171,6 +171,33 @@ BROKEN = [
 ]  # fmt: skip
 
 
+PDF = {
+    "messages": [
+        {
+            "role": "user",
+            "content": [
+                {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="}},
+                ASK,
+            ],
+        }
+    ]
+}
+FILES = [
+    "Failed to deserialize the JSON body into the target type: messages[1]: unknown variant `file`, expected `text`",
+    "This model does not support PDF input",
+    "File content is not supported by this model",
+    "Invalid content type: file",
+    "当前模型不支持文件输入",
+]
+
+
+@pytest.mark.parametrize("words", FILES)
+def test_documents_go_as_text_when_no_files_are_taken(words: str) -> None:
+    correction = find_whole(Case("", "", words, {}, PDF, options={"pdf": "file"}))
+    assert correction == {"pdf": "text"}
+    assert find(Case("", "", words, {}, ONE, options={"pdf": "file"})) is None
+
+
 @pytest.mark.parametrize("case", LASTING, ids=lambda case: f"{next(iter(case.patch))}-{case.name}")
 def test_images_are_left_out_from_then_on_when_the_model_takes_none_of_the_kind(case: Case) -> None:
     correction = find_whole(case)

@@ -4,7 +4,7 @@ import re
 
 from ..profiles import Profile
 from ..switch_values import IMAGE_FORMATS
-from .rule import Clause, Patch, Rule, Sent, Words, image_urls
+from .rule import Clause, Patch, Rule, Sent, Words, content_lists, image_urls
 
 _IMAGE = r"(?:\bimages?\b|\bpictures?\b|image_url|\bvision\b|\bvisual\b|multi-?modal|图片|图像|图文|视觉|多模态|识图)"
 # What is wrong with an image, is refused beside one, or passes, where images as such are taken.
@@ -187,6 +187,19 @@ IMAGES = (
         ),
         _images,
         {"vision": False},
+    ),
+    # Documents that are sent as files
+    Rule(
+        Words(
+            r"unknown variant @file\b",
+            r"no endpoints found that support file input",
+            r"(?:does(?: not|n't) support|unsupported|invalid|unexpected)[^.\n]{0,40}(?:\bpdf|\bfiles?\b|\bdocuments?\b)",
+            r"(?:\bpdf|\bfile|\bdocument)s?@? (?:inputs?|content|parts?|uploads?)?(?: ?types?)? ?(?:is|are) not "
+            r"(?:supported|allowed|accepted)",
+            r"不支持[^\n]{0,8}(?:文件|文档|pdf)",
+        ),
+        lambda sent: any(part["type"] == "file" for content in content_lists(sent) for part in content),
+        {"pdf": "text"},
     ),
     # One image can't be read, which says nothing of others: the newest is tried alone, then none.
     *(
