@@ -23,6 +23,7 @@ from ..providers.errors import error_from_payload
 from .choices import chosen
 from .reasoning import chunks_text, encode_signature, reasoning_details, reasoning_text, thought_signature
 from .streamed_calls import nameless
+from .text_calls import TextCalls
 from .think_tags import split_think_tags
 from .usage import convert_usage, find_usage, service_tier, start_usage
 
@@ -50,6 +51,11 @@ def convert_response(data: Any, context: Context) -> dict[str, Any]:
     matcher = StopMatcher(context.local_stops)
     text = matcher.feed(text) + matcher.finish()
     calls = _calls(message) if matcher.matched is None else []
+    if not calls and "<" in text and context.tools and context.profile.text_calls and matcher.matched is None:
+        splitter = TextCalls(context.tools)
+        text = splitter.feed(text)
+        rest, calls = splitter.finish()
+        text += rest
 
     stopped = upstream_stop(choice, context)
     cut = cut_off(finish_reason) or stopped is not None

@@ -66,6 +66,7 @@ class Profile:
     tool_name_max: int = 64
     server_tools: Literal["refuse", "drop"] = "refuse"
     repair_arguments: bool = True  # values written as strings where the tool's schema asks for something else
+    text_calls: bool = True  # calls that stand at the end of the text in the model's own form
     unescape_arguments: bool = False  # HTML entities in the arguments of calls
 
     # Reasoning

@@ -193,7 +193,7 @@ IMAGES = (
         Words(
             r"unknown variant @file\b",
             r"no endpoints found that support file input",
-            r"(?:does(?: not|n't) support|unsupported|invalid|unexpected)[^.\n]{0,40}(?:\bpdf|\bfiles?\b|\bdocuments?\b)",
+            r"(?:does(?: not|n't) support|unsupported|invalid|unexpected)[^.\n]{0,40}\b(?:pdf|files?|documents?)\b",
             r"(?:\bpdf|\bfile|\bdocument)s?@? (?:inputs?|content|parts?|uploads?)?(?: ?types?)? ?(?:is|are) not "
             r"(?:supported|allowed|accepted)",
             r"不支持[^\n]{0,8}(?:文件|文档|pdf)",
