@@ -14,14 +14,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ccproxy_middleware import BodyMemoryMiddleware, FormatConversionMiddleware, InspectorMiddleware
 
 from .boundary import Boundary
-from .forwarding.forward import Forward
+from .forwarding import Forward
 from .layers import conversion_options, make_layers
-from .logs.body_log import logged
+from .logs import logged
 from .pages import ConnectionTest, Root, health, no_such_page
-from .serving.limits import limit_clients
-from .serving.shutdown import Shutdown, ShutdownMiddleware, uvicorn_server
-from .serving.watchdog import watched_loop
-from .settings.settings import Settings
+from .serving import Shutdown, ShutdownMiddleware, limit_clients, uvicorn_server, watched_loop
+from .settings import Settings
 
 
 def create_app(

@@ -15,7 +15,7 @@ from ccproxy_middleware.toolkit.asgi import BufferedBody, route_path, with_path
 from ccproxy_middleware.toolkit.errors import ApiError, request_id
 
 from .boundary import raised_error
-from .settings.settings import Settings
+from .settings import Settings
 
 
 class JSON(Response):

@@ -1,1 +1,7 @@
 """The command ``cc-boost``."""
+
+from .cli import main
+
+__all__ = [
+    "main",
+]

@@ -7,8 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..layers import layers_in_use
-from ..settings.settings import Settings
-from ..settings.startup import startup_warnings
+from ..settings import Settings, startup_warnings
 
 _EVERY_INTERFACE = ("0.0.0.0", "::")  # noqa: S104 - not a bind
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from ccproxy_middleware.conversion.anthropic.catalogue import model_info
-from ccproxy_middleware.conversion.providers.profiles import resolve_profile
+from ccproxy_middleware.conversion.anthropic import model_info
+from ccproxy_middleware.conversion.providers import resolve_profile
 from ccproxy_middleware.models import tier_of
 
 from ..layers import conversion_options
-from ..settings.settings import Settings
+from ..settings import Settings
 
 # Names that Claude Code knows, for its three aliases: of others it complains on standard error.
 _CLAUDE_NAMES = {"OPUS": "claude-opus-4-8", "SONNET": "claude-sonnet-5", "HAIKU": "claude-haiku-4-5"}

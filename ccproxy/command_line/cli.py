@@ -6,14 +6,14 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from ..serving.standard_streams import open_standard_streams
+from ..standard_streams import open_standard_streams
 
 
 class _WithVariables:
     """Help that ends with every variable and its default."""
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        from ..settings.settings import variables
+        from ..settings import variables
 
         with formatter.section("Variables, from the environment or .env (default in brackets)"):
             formatter.write_dl(
@@ -76,24 +76,22 @@ def serve(
     env_file: Annotated[str | None, typer.Option(help="A file to read instead of .env.")] = None,
 ) -> None:
     """Run the proxy until Ctrl-C."""
-    from ..serving import running
+    from ..serving import Shutdown, load_settings_or_exit, local_url
+    from ..serving import serve as serve_app
 
     given = {"host": host, "port": port, "log_level": log_level}
-    settings = running.load_settings_or_exit(
-        env_file, **{name: value for name, value in given.items() if value is not None}
-    )
+    settings = load_settings_or_exit(env_file, **{name: value for name, value in given.items() if value is not None})
     from ..app import create_app
-    from ..serving.shutdown import Shutdown
 
     url = local_url(settings.host, settings.port)
     app = create_app(settings, shutdown=Shutdown(settings.shutdown_timeout))
     if sys.stdout.isatty():
         from .banner import banner
 
-        running.serve(app, settings, announce=banner(settings, url), warn=not sys.stderr.isatty())
+        serve_app(app, settings, announce=banner(settings, url), warn=not sys.stderr.isatty())
     else:
         announce = f"cc-boost: {url} -> {settings.openai_base_url}. Use it: ANTHROPIC_BASE_URL={url} claude"
-        running.serve(app, settings, announce=announce)
+        serve_app(app, settings, announce=announce)
 
 
 @app.command()
@@ -172,11 +170,3 @@ def doctor(
     from ..doctor import run
 
     raise typer.Exit(run(env_file=env_file, as_json=json, write_env=write_env))
-
-
-def local_url(host: str, port: int) -> str:
-    """The URL under which this machine reaches a server that listens on ``host``."""
-    host = host.strip("[]")
-    if host in ("0.0.0.0", "::", "127.0.0.1", "::1"):  # noqa: S104 - not a bind
-        host = "localhost"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -24,10 +24,9 @@ from typing import Any
 import httpx
 
 from ..app import create_app
-from ..logs.formats import file_formatter
-from ..serving.background import served
-from ..serving.running import EXIT_CANT_START, EXIT_CONFIGURATION, fail, load_settings_or_exit
-from ..settings.settings import Settings
+from ..logs import file_formatter
+from ..serving import EXIT_CANT_START, EXIT_CONFIGURATION, fail, load_settings_or_exit, local_url, served
+from ..settings import Settings
 from .claude_variables import Models, child_environment, claude_variables, foreign_names, listed_models, set_models
 
 EXIT_CANT_RUN = 126
@@ -72,8 +71,6 @@ def run_claude(
 
 def exports(*, url: str | None = None, env_file: str | None = None) -> str:
     """The lines by which a POSIX shell's ``claude`` uses the proxy at ``url``, or where the settings put it."""
-    from .cli import local_url
-
     if url is not None:
         settings = load_settings_or_exit(env_file, openai_api_key="not used")
         models = Models()
@@ -190,11 +187,12 @@ def _temporary_file() -> str:
 def _run(program: str, arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run a program in the foreground with this terminal, and return its exit code; 128 + N for a death by signal."""
     child: subprocess.Popen[bytes] | None = None
+    early: list[int] = []  # the program may run already while Popen has not returned
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         if child is None:
-            sys.exit(128 + number)
-        if number != signal.SIGINT or not _reached_by_ctrl_c():
+            early.append(number)
+        elif number != signal.SIGINT or not _reached_by_ctrl_c():
             _kill(child, number)
 
     numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -204,6 +202,8 @@ def _run(program: str, arguments: Sequence[str], environment: Mapping[str, str])
             child = subprocess.Popen([program, *arguments], env=dict(environment))  # noqa: S603 - the user's own program
         except OSError as exc:
             fail(f"{program} can't be run: {exc.strerror or exc}", EXIT_CANT_RUN)
+        for number in early:
+            pass_on(number, None)
         code = _wait(child)
     finally:
         for number, handler in before.items():

@@ -10,8 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from ccproxy.settings.settings import Settings
-from ccproxy_middleware.conversion.providers.errors import redact
+from ccproxy.settings import Settings
+from ccproxy_middleware.conversion.providers import redact
 
 from .checks import CHECKS
 from .env_file import quote

@@ -7,8 +7,7 @@ from urllib.parse import quote
 
 import httpx
 
-from ccproxy_middleware.redaction.events import EventRedactor
-from ccproxy_middleware.redaction.secrets import MIN_SECRET, MIN_SECRET_IN_TEXT, header_secrets, known_secrets
+from ccproxy_middleware.redaction import MIN_SECRET, MIN_SECRET_IN_TEXT, EventRedactor, header_secrets, known_secrets
 from ccproxy_middleware.toolkit.asgi import Headers
 from ccproxy_middleware.toolkit.errors import ApiError
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ccproxy_middleware.redaction.secrets import Secrets, header_secrets
+from ccproxy_middleware.redaction import Secrets, header_secrets
 from ccproxy_middleware.toolkit.asgi import get_header
 from ccproxy_middleware.toolkit.errors import request_id
 
 if TYPE_CHECKING:
-    from ..settings.settings import Settings
+    from ..settings import Settings
 
 logger = logging.getLogger("ccproxy.bodies")
 

@@ -4,12 +4,14 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-import uvicorn
 from starlette.types import ASGIApp
 
+if TYPE_CHECKING:
+    import uvicorn
+
 from .limits import Limits
-from .protocol import limited_protocol
 from .running import listen
 
 
@@ -19,6 +21,10 @@ def served(app: ASGIApp) -> Iterator[str]:
 
     The socket listens already, so that no client comes too early.
     """
+    import uvicorn
+
+    from .protocol import limited_protocol
+
     sock = listen("127.0.0.1", 0)
     config = uvicorn.Config(
         app,
@@ -39,7 +45,7 @@ def served(app: ASGIApp) -> Iterator[str]:
         sock.close()
 
 
-def _run(server: uvicorn.Server, sock: socket.socket) -> None:
+def _run(server: "uvicorn.Server", sock: socket.socket) -> None:
     try:
         server.run(sockets=[sock])
     except SystemExit:  # uvicorn's way to say that the app did not start; it has logged why

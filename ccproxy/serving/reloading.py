@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .running import load_settings_or_exit
 
 if TYPE_CHECKING:
-    from ..settings.settings import Settings
+    from ..settings import Settings
 
 logger = logging.getLogger("ccproxy")
 

@@ -9,14 +9,15 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ..logs.formats import configure_logging
-from ..settings.configuration import ConfigurationError
-from . import standard_streams
+from .. import standard_streams
+from ..logs import configure_logging
+from ..settings import ConfigurationError
 
 if TYPE_CHECKING:  # uvicorn and pydantic take a while to import, and --help and --version do without
+    import uvicorn
     from starlette.types import ASGIApp
 
-    from ..settings.settings import Settings
+    from ..settings import Settings
 
 KEEP_ALIVE_SECONDS = 75
 """How long an idle connection stays: longer than at clients and load balancers, so that they close first."""
@@ -29,7 +30,7 @@ logger = logging.getLogger("ccproxy")
 
 def load_settings_or_exit(env_file: str | None = None, **values: Any) -> "Settings":
     """The settings, or exit code 2 with a line for each problem on standard error."""
-    from ..settings.settings import Settings
+    from ..settings import Settings
 
     try:
         return Settings.load(env_file, **values)
@@ -46,7 +47,7 @@ def fail(message: str, code: int) -> NoReturn:
 
 def warn_at_start(settings: "Settings", host: str | None = None) -> None:
     """Log what the operator should know. ``host``: where it listens, if not at HOST."""
-    from ..settings.startup import startup_warnings
+    from ..settings import startup_warnings
 
     for warning in startup_warnings(settings, host):
         logger.warning(warning)
@@ -124,3 +125,31 @@ def listen(host: str, port: int) -> socket.socket:
         sock.close()
         fail(f"Can't listen on HOST {host}, PORT {port}: {exc.strerror or exc}.", EXIT_CANT_START)
     return sock
+
+
+def limit_clients(server: "uvicorn.Server", settings: "Settings") -> None:
+    """Let a server that is about to accept connections keep the limits, however it was started."""
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    from .limits import Limits
+    from .protocol import limited_protocol  # here, like uvicorn itself: other hosts do without
+
+    config = server.config
+    if not issubclass(config.http_protocol_class, HttpToolsProtocol):
+        logger.warning("The server's HTTP protocol is not httptools: CLIENT_TIMEOUT and the like are not kept.")
+        return
+    config.http_protocol_class = limited_protocol(
+        Limits(
+            client_seconds=settings.client_timeout,
+            idle_seconds=config.timeout_keep_alive,
+            per_address=settings.max_connections_per_address,
+        )
+    )
+
+
+def local_url(host: str, port: int) -> str:
+    """The URL under which this machine reaches a server that listens on ``host``."""
+    host = host.strip("[]")
+    if host in ("0.0.0.0", "::", "127.0.0.1", "::1"):  # noqa: S104 - not a bind
+        host = "localhost"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

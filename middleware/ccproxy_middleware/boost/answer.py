@@ -4,8 +4,7 @@ from typing import Literal
 
 from starlette.types import Message
 
-from ..conversion.providers.errors import error_from_response
-from ..conversion.providers.profiles import Profile
+from ..conversion.providers import Profile, error_from_response
 from ..toolkit.asgi import Headers, get_header, without_headers
 from ..toolkit.errors import ApiError, StreamAborted
 from ..toolkit.json import dumps, loads

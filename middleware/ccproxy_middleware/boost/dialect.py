@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..conversion.chat.reasoning import chunks_text
-from ..conversion.chat.response import message_events
-from ..conversion.chat.usage import find_usage
-from ..conversion.providers.errors import error_from_payload
+from ..conversion.anthropic import message_events
+from ..conversion.chat import chunks_text, find_usage
+from ..conversion.providers import error_from_payload
 from ..toolkit.errors import ApiError
 from ..toolkit.json import dumps
 from ..toolkit.sse import sse_event

@@ -20,13 +20,17 @@ from ..toolkit.errors import ApiError, StreamAborted, header_value
 from ..toolkit.json import dumps, loads
 from ..toolkit.record import Record
 from ..toolkit.write_lock import WriteLock
-from .chat.collected import collect_stream
-from .chat.request import ConvertedRequest
-from .chat.response import convert_response, message_events, refusal_message
-from .chat.stream import StreamConverter
-from .providers.corrections import Correction, find_correction
-from .providers.errors import PromptRefused, error_from_payload, error_from_response
-from .providers.rate_limits import response_headers
+from .anthropic import collect_message, message_events, refusal_message
+from .chat import StreamConverter, convert_response
+from .context import ConvertedRequest
+from .providers import (
+    Correction,
+    PromptRefused,
+    error_from_payload,
+    error_from_response,
+    find_correction,
+    response_headers,
+)
 
 logger = logging.getLogger("ccproxy.conversion")
 
@@ -126,7 +130,7 @@ class Exchange:
                     self._status, self._headers, bytes(self._body), profile, max_tokens=self._context.max_tokens
                 )
             if self.request.asks_stream and not self._body.lstrip().startswith((b"{", b"[")):
-                return collect_stream(bytes(self._body), self._context, self._id)
+                return self._collected()
             try:
                 payload = _parse(bytes(self._body))
             except ValueError:
@@ -136,6 +140,14 @@ class Exchange:
             return convert_response(payload, self._context)
         except PromptRefused as refusal:
             return refusal_message(refusal.message, self._context)
+
+    def _collected(self) -> dict[str, Any]:
+        """The message of a stream, for a client that has asked for none."""
+        converter = StreamConverter(self._context, self._id)
+        frames = converter.feed(bytes(self._body)) + converter.finish()
+        if converter.error is not None:
+            raise converter.error
+        return collect_message(frames)
 
     async def _send_message(self, message: dict[str, Any]) -> None:
         body = dumps(message)

@@ -314,6 +314,11 @@ def test_signal_is_passed_on_and_the_exit_code_comes_back(
     assert (process.returncode, errors) == (code, "")
 
 
+def test_signal_that_comes_while_claude_starts_is_passed_on_too(home: Path, run: Run) -> None:
+    install(home, "#!/bin/sh\ntrap 'kill $!; exit 21' TERM\nsleep 60 &\nkill -TERM $PPID\nwait\n")
+    assert run("claude").returncode == 21
+
+
 def test_exit_code_is_128_more_when_a_signal_ends_claude(started: Callable[..., "subprocess.Popen[str]"]) -> None:
     process = started(FAKE_DIES="1")
     process.send_signal(signal.SIGTERM)

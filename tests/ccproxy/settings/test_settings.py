@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from ccproxy.layers import LAYERS
 from ccproxy.settings.configuration import ConfigurationError
+from ccproxy.settings.layer_names import LAYERS
 from ccproxy.settings.settings import Settings, variables
 from ccproxy.settings.startup import startup_warnings
 from support.paths import ROOT

@@ -1,19 +1,22 @@
 """An Anthropic Messages request becomes a Chat Completions request."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Literal
 
 from ...toolkit.errors import ApiError, invalid_request
 from ...toolkit.field_checks import expect, in_range, optional, required
-from ...toolkit.json import dumps, loads
-from ..anthropic.names import upstream_tool_name
-from ..anthropic.turns import BILLING_HEADER, is_blank, read_blocks, read_history, without_billing_header
-from ..context import Context
-from ..counting.tokens import estimate_request
-from ..providers.effort import read_reasoning, reasoning_params
-from ..providers.profiles import Profile, profile_for_model
+from ...toolkit.json import dumps
+from ..anthropic import (
+    BILLING_HEADER,
+    is_blank,
+    read_blocks,
+    read_history,
+    upstream_tool_name,
+    without_billing_header,
+)
+from ..context import Context, ConvertedRequest, UpstreamBody
+from ..providers import Profile, profile_for_model, read_reasoning, reasoning_params
 from ..schemas import fit_format, is_strict
 from .content import mark_cached, text_part
 from .messages import Message, convert_turns, join_texts
@@ -24,65 +27,6 @@ _USER_ID_MAX = 128
 _MODEL_MAX = 1000  # characters of a model's name
 _STOPS_MAX = 8191  # sequences, as at Anthropic's API
 _STOPS_LENGTH_MAX = 32 * 1024  # characters of those that are looked for here
-
-
-@dataclass(frozen=True, slots=True)
-class ConvertedRequest:
-    """The body for upstream, and what the answer's converters need to know of the request.
-
-    stream, asks_stream: whether the client asked for a stream, and whether upstream is asked for one.
-    upstream_model: the name that upstream is asked for.
-    clamped_from: the ``max_tokens`` that the client asked for, where the profile allows less.
-    json: of those fields of the body whose JSON is known already.
-    """
-
-    chat: "ChatBody"
-    context: Context
-    stream: bool
-    asks_stream: bool
-    upstream_model: str
-    clamped_from: int | None = None
-    json: Mapping[str, bytes] = field(default_factory=dict)
-
-    @property
-    def body(self) -> dict[str, Any]:
-        """The chat body, parsed again once it is kept as bytes."""
-        return self.chat.data
-
-    def keep_bytes(self, written: bytes) -> None:
-        """Keep the body as it was written instead of its objects, which take many times as much."""
-        if self.stream:
-            self.chat.tokens()  # told at its start
-        self.chat.keep_bytes(written)
-
-
-class ChatBody:
-    """A chat completions body: its objects, or its bytes where it is rarely looked at any more."""
-
-    __slots__ = ("_data", "_tokens", "_written")
-
-    def __init__(self, data: dict[str, Any]) -> None:
-        self._data: dict[str, Any] | None = data
-        self._written = b""
-        self._tokens: int | None = None
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """The objects; parsed anew each time, once only the bytes are kept."""
-        if self._data is not None:
-            return self._data
-        parsed: dict[str, Any] = loads(self._written)
-        return parsed
-
-    def tokens(self) -> int:
-        """The estimate of its tokens."""
-        if self._tokens is None:
-            self._tokens = estimate_request(self.data)
-        return self._tokens
-
-    def keep_bytes(self, written: bytes) -> None:
-        """Forget the objects."""
-        self._data, self._written = None, written
 
 
 def convert_request(
@@ -146,7 +90,7 @@ def convert_request(
         body[key] = {**old, **value} if isinstance(old, dict) and isinstance(value, Mapping) else value
         json.pop(key, None)
 
-    chat_body = ChatBody(body)
+    upstream = UpstreamBody(body)
     context = Context(
         model=model or name,
         profile=profile,
@@ -158,9 +102,9 @@ def convert_request(
         stop_sequences=stops,
         local_stops=local_stops,
         max_tokens=body.get(profile.max_tokens_field),
-        estimate_input=chat_body.tokens,
+        estimate_input=upstream.tokens,
     )
-    return ConvertedRequest(chat_body, context, stream, asks_stream, str(body.get("model")), clamped_from, json)
+    return ConvertedRequest(upstream, context, stream, asks_stream, str(body.get("model")), clamped_from, json)
 
 
 def _offer_alone(name: str, body: dict[str, Any], json: dict[str, bytes]) -> None:

@@ -7,19 +7,28 @@ from typing import Any
 
 from ...toolkit.errors import ApiError
 from ...toolkit.sse import EventTooLarge, SSEParser, sse_event
-from ..anthropic.blocks import BlockStream
-from ..anthropic.events import PING, EventWriter, new_message
-from ..anthropic.stops import StopMatcher, check_finish_reason, cut_off, ends_well, stop_outcome, upstream_stop
+from ..anthropic import (
+    PING,
+    BlockStream,
+    EventWriter,
+    StopMatcher,
+    StreamedCall,
+    new_message,
+    start_usage,
+    stop_outcome,
+)
 from ..context import Context
-from ..providers.errors import error_from_payload
+from ..providers import error_from_payload
 from .choices import ChoicePicker
+from .finish_reasons import check_finish_reason, cut_off, ends_well, stop_reason, upstream_stop
 from .reasoning import chunks_text, reasoning_details, reasoning_text
 from .response import unwrapped, upstream_error
+from .streamed_calls import ToolCallAssembler
 from .surrogates import ChunkReader
 from .text_calls import TextCalls
 from .text_events import TextEvents, text_alone
 from .think_tags import Piece, ThinkTagSplitter
-from .usage import convert_usage, find_usage, has_counts, service_tier, start_usage
+from .usage import convert_usage, find_usage, has_counts, service_tier
 
 logger = logging.getLogger("ccproxy.conversion")
 
@@ -48,7 +57,8 @@ class StreamConverter:
         self._reader = ChunkReader()
         self._text_events = TextEvents()
         self._writer = EventWriter()
-        self._blocks = BlockStream(context, self._writer)
+        self._calls = ToolCallAssembler(context)
+        self._blocks = BlockStream(context, self._writer, self._calls.calls)
         self._choices = ChoicePicker()
         think_tags = context.profile.think_tags
         self._splitter = ThinkTagSplitter(inside=think_tags == "on") if think_tags != "off" else None
@@ -301,10 +311,14 @@ class StreamConverter:
             self._text_calls = None  # the server reads them itself
         if self.finished:
             return
-        for call in calls:
-            self._blocks.tool_call(call)
+        for delta_call in calls:
+            self._on_call(self._calls.add(delta_call))
         if not calls and isinstance(legacy, dict):
-            self._blocks.function_call(legacy)
+            self._on_call(self._calls.add_legacy(legacy))
+
+    def _on_call(self, call: StreamedCall | None) -> None:
+        if call is not None:
+            self._blocks.tool_call(call)
 
     def _end_text(self, *, last: bool = False) -> None:
         """Hand on what was held back of the text as the possible beginning of a tag, a stop sequence or a call."""
@@ -319,7 +333,7 @@ class StreamConverter:
             if text:
                 self._blocks.text(text)
             for call in calls:
-                self._blocks.tool_call(call)
+                self._on_call(self._calls.add(call))
 
     def _complete(self) -> None:
         """Upstream has said all."""
@@ -334,9 +348,10 @@ class StreamConverter:
     def _end_message(self) -> None:
         """The good end: close everything, tell why it is one and how much was used."""
         cut = cut_off(self._finish_reason) or self._matched is not None
-        self._blocks.finish(cut_off=cut, ends_well=not cut and ends_well(self._finish_reason))
+        self._calls.finish(cut_off=cut)
+        self._blocks.finish(ends_well=not cut and ends_well(self._finish_reason))
         outcome = stop_outcome(
-            self._finish_reason,
+            stop_reason(self._finish_reason),
             matched=self._matched,
             refusal="".join(self._refusal),
             has_tool_use=self._blocks.has_tool_use,

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import Any
 
 from ...toolkit.json import dumps, loads
-from ..anthropic.stops import held_suffix
+from ..anthropic import held_suffix
 
 _BEGINNINGS = ("<tool_call>", "<｜DSML｜", "<function=", "<function_calls>", "<invoke name=")
 _MAX_CHARS = 1024 * 1024  # of text that is held; a longer one is text

@@ -8,7 +8,7 @@ import anyio
 import anyio.to_thread
 
 from ...toolkit.errors import ApiError, StreamAborted
-from ..chat.request import ConvertedRequest
+from ..providers import Profile
 from .tokens import count_request, part_tokens
 
 logger = logging.getLogger("ccproxy.conversion")
@@ -22,7 +22,7 @@ _ATTACHMENTS = ("image_url", "file")
 
 
 class TokenCounter:
-    """Counts converted requests, by the profile's switch ``count_tokens``.
+    """Counts the tokens of requests to upstream, by the profile's switch ``count_tokens``.
 
     Where the provider fails to count the request is counted here, and a warning says so once.
     """
@@ -32,16 +32,15 @@ class TokenCounter:
     def __init__(self) -> None:
         self._warned = False
 
-    async def __call__(self, request: ConvertedRequest, ask: Ask) -> int:
-        profile = request.context.profile
+    async def __call__(self, body: Mapping[str, Any], profile: Profile, ask: Ask) -> int:
         if profile.count_tokens != "local":
             try:
                 with anyio.fail_after(self.limit):
-                    return await count_by_provider(request.body, profile.count_tokens, ask)
+                    return await count_by_provider(body, profile.count_tokens, ask)
             except (ApiError, StreamAborted, TimeoutError) as error:
                 self._warn(profile.count_tokens, error)
         # In a thread: the first count by o200k loads the tokenizer, and a long request takes a while.
-        return await anyio.to_thread.run_sync(count_request, request.body, profile.tokenizer)
+        return await anyio.to_thread.run_sync(count_request, body, profile.tokenizer)
 
     def _warn(self, counter: str, error: Exception) -> None:
         if self._warned:
