@@ -81,7 +81,8 @@ async def long_description(exam: Examination) -> Result:
         "tools": [{**_WEATHER, "description": text}],
         "messages": [{"role": "user", "content": "Reply with the word OK, without a tool."}],
     }
-    answer, switches = await exam.with_one_of([], lambda: exam.converse(question))
+    candidates = [{"tool_description_max": 1024}]  # OpenAI's limit
+    answer, switches = await exam.with_one_of(candidates, lambda: exam.converse(question))
     return _result(
         answer, switches, f"{_LONG:,} characters are taken", "Claude Code's own tools have such descriptions."
     )

@@ -185,9 +185,8 @@ CASES = {
         "Multiple tool calls",
     ),
     "takes short descriptions": Case(
-        disguises.refuses_if(lambda body: len(json.dumps(body.get("tools"))) > 5000, "that is a long story"),
-        {"long_description": "warning"},
-        "a long story",
+        disguises.refuses_if(lambda body: len(json.dumps(body.get("tools"))) > 4000, "that is a long story"),
+        options={"tool_description_max": 1024},
     ),
     "knows no references": Case(
         disguises.refuses_if(lambda body: '"$ref"' in json.dumps(body.get("tools")), "bad tool"),

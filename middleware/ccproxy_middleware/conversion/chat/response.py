@@ -23,6 +23,7 @@ from ..providers import error_from_payload, is_failure
 from .choices import chosen
 from .finish_reasons import check_finish_reason, cut_off, ends_well, stop_reason, upstream_stop
 from .reasoning import chunks_text, reasoning_details, reasoning_text, thought_signature
+from .text_calls import TextCalls
 from .think_tags import split_think_tags
 from .usage import convert_usage, find_usage, service_tier
 
@@ -50,6 +51,11 @@ def convert_response(data: Any, context: Context) -> dict[str, Any]:
     matcher = StopMatcher(context.local_stops)
     text = matcher.feed(text) + matcher.finish()
     calls = _calls(message) if matcher.matched is None else []
+    if not calls and "<" in text and context.tools and context.profile.text_calls and matcher.matched is None:
+        splitter = TextCalls(context.tools)
+        text = splitter.feed(text)
+        rest, calls = splitter.finish()
+        text += rest
 
     stopped = upstream_stop(choice, context)
     cut = cut_off(finish_reason) or stopped is not None

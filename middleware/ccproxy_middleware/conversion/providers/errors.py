@@ -131,6 +131,25 @@ def may_pass(status: int) -> bool:
     return status in (408, 409, 429) or status >= 500
 
 
+def read_refusal(body: bytes) -> str | None:
+    """The message of an error that may be about the form of the request; None where its codes tell of something else.
+
+    Relays put the JSON of such an error into the message of an error of their own, whatever that one's codes are.
+    """
+    failure = read_failure(_payload(body))
+    message = redact(failure.message[:_MAX_READ])
+    if _WRAPPED.search(message):
+        return message
+    meaning = _meaning(failure, 400, message, failure.wait)
+    if meaning is REFUSED:
+        return None
+    _, type = _classify(400, failure.codes, message, meaning)
+    return message if message and type == "invalid_request_error" else None
+
+
+_WRAPPED = re.compile(r"""["'`\\]type["'`\\]{1,4}: ?["'`\\]{1,4}invalid_request_error""")
+
+
 def _payload(body: bytes) -> Any:
     """The JSON of an error's body, or its text; None for HTML, which is a gateway's, and for what is no text."""
     with suppress(ValueError):

@@ -64,7 +64,7 @@ _OPENAI = _row(
 )
 
 ROWS: tuple[Row, ...] = (
-    _row(models=_KIMI_MODELS),
+    _row(models=_KIMI_MODELS, text_parts="list"),
     _OPENAI,
     {
         **_OPENAI,
@@ -287,12 +287,14 @@ ROWS: tuple[Row, ...] = (
         stop_limit=None,
         think_tags="auto",
         strict_tools=False,
+        tool_choice_object=False,  # "Supported string values: none, auto, required"
         models=(*_GPT_OSS_MODELS, *_KIMI_MODELS),
     ),
     _row(  # docs.github.com/en/rest/models/inference lists every parameter; tool_choice is auto, required or none
         name="github",
         hosts=("models.github.ai", "models.inference.ai.azure.com"),
         parallel_flag=False,
+        tool_choice_object=False,
         models=tuple(
             (pattern, {"max_tokens_field": "max_completion_tokens", **switches})
             for pattern, switches in _OPENAI_MODELS

@@ -8,13 +8,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_type_hints
 from urllib.parse import urlsplit
 
 from .profile_rows import ROWS
-
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-"""Every ``reasoning_effort`` that OpenAI knows, weakest first."""
+from .switch_values import read_switch
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +29,7 @@ class Profile:
     top_k: Literal["pass", "drop"] = "drop"
     stop_limit: int | None = 4  # more stop sequences than this are found by the proxy; none: no limit
     stream_usage: bool = True  # ask for usage with stream_options
+    streaming: Literal["asked", "always", "never"] = "asked"  # the client gets what it asked for in any case
     user_field: Literal["none", "user", "safety_identifier"] = "none"  # where metadata.user_id goes
     prompt_cache_key: bool = False  # send one, derived from the session
     service_tier: Literal["pass", "drop"] = "drop"
@@ -41,9 +40,12 @@ class Profile:
     system_role: Literal["system", "developer", "user"] = "system"
     mid_system: Literal["inline", "user", "hoist"] = "inline"
     content_parts: bool = True  # off: content is always a string
+    text_parts: Literal["string", "list"] = "string"  # a user message of several texts and nothing else
     assistant_null_content: Literal["null", "empty"] = "null"
     vision: bool = True
-    image_urls: Literal["pass", "refuse"] = "pass"
+    images_max: int | None = None  # only the newest so many
+    image_formats: tuple[str, ...] = ()  # others are left out; none: no limit
+    image_urls: Literal["pass", "refuse", "drop"] = "pass"
     pdf: Literal["text", "file", "refuse"] = "text"
     tool_images: Literal["user_message", "tool_content", "drop"] = "user_message"
     bridge_after_tool: bool = False  # an assistant message between tool results and a user message
@@ -51,16 +53,21 @@ class Profile:
     prefill: Literal["refuse", "vllm", "prefix", "pass"] = "refuse"
     cache_control: Literal["drop", "pass", "breakpoints"] = "drop"
     history_repair: Literal["on", "refuse"] = "on"
+    first_user: bool = False  # a user message goes before anything that the assistant says
+    unoffered_calls: Literal["pass", "text"] = "pass"  # earlier calls of tools that are not offered
 
     # Tools
     strict_tools: bool = True
     schema_dialect: Literal["openai", "cerebras", "gemini", "moonshot", "llama.cpp", "xgrammar", "full"] = "openai"
+    tool_description_max: int | None = None  # characters; the rest goes into the system prompt
     forced_tool_choice: bool = True
+    tool_choice_object: bool = True  # off: a forced tool is offered alone, with the word ``required``
     parallel_flag: bool = True
     tool_id: Literal["openai40", "mistral9", "kimi", "any"] = "openai40"
     tool_name_max: int = 64
     server_tools: Literal["refuse", "drop"] = "refuse"
     repair_arguments: bool = True  # values written as strings where the tool's schema asks for something else
+    text_calls: bool = True  # calls that stand at the end of the text in the model's own form
     unescape_arguments: bool = False  # HTML entities in the arguments of calls
 
     # Reasoning
@@ -136,7 +143,11 @@ def resolve_profile(provider: str, options: Mapping[str, Any]) -> Profile:
         raise ValueError(f"unknown provider {provider!r}; there are {', '.join(PROFILES)}")
     if not options:
         return profile
-    checked = {name: _check_switch(name, value) for name, value in options.items()}
+    checked = {}
+    for name, value in options.items():
+        if name not in SWITCHES:
+            raise ValueError(f"unknown switch {name!r}; there are {', '.join(SWITCHES)}")
+        checked[name] = read_switch(name, _HINTS[name], value)
     return replace(profile, **checked, options=checked)
 
 
@@ -158,42 +169,3 @@ def detect_provider(base_url: str) -> str:
 def profile_for_model(profile: Profile, model: str) -> Profile:
     """``profile.for_model(model)``, remembered."""
     return profile.for_model(model)
-
-
-def _check_switch(name: str, value: Any) -> Any:
-    """A switch's value in its own type; ``on``/``off`` and true/false mean the same, ``"none"`` is null."""
-    if name not in SWITCHES:
-        raise ValueError(f"unknown switch {name!r}; there are {', '.join(SWITCHES)}")
-    hint = _HINTS[name]
-    if hint is bool:
-        truth = {"on": True, "off": False, "true": True, "false": False}
-        if isinstance(value, bool):
-            return value
-        if isinstance(value, str) and value.lower() in truth:
-            return truth[value.lower()]
-        raise ValueError(f"switch {name!r} can't be {value!r}; it is true or false")
-    if get_origin(hint) is Literal:
-        choices = get_args(hint)
-        if isinstance(value, bool):
-            value = "on" if value else "off"
-        if value in choices:
-            return value
-        raise ValueError(f"switch {name!r} can't be {value!r}; there are {', '.join(choices)}")
-    if name == "efforts":
-        if isinstance(value, (list, tuple)) and all(item in EFFORTS for item in value):
-            return tuple(sorted(value, key=EFFORTS.index))
-        raise ValueError(f"switch {name!r} can't be {value!r}; it is a list out of {', '.join(EFFORTS)}")
-    if name in ("effort_off", "adaptive_effort"):
-        if value in (*EFFORTS, "omit"):
-            return value
-        raise ValueError(f"switch {name!r} can't be {value!r}; there are {', '.join(EFFORTS)}, omit")
-    if name == "extra_body":
-        if isinstance(value, Mapping):
-            return value
-        raise ValueError(f"switch {name!r} can't be {value!r}; it is a JSON object")
-    if value is None or value == "none":
-        if type(None) in get_args(hint):
-            return None
-    elif isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    raise ValueError(f"switch {name!r} can't be {value!r}; it is a whole number")
