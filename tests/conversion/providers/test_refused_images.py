@@ -16,6 +16,7 @@ def image(media_type: str = "image/png") -> dict[str, Any]:
 
 
 REMOTE = {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}
+ASK_ALONE = {"role": "user", "content": "Look."}
 ASK = {"type": "text", "text": "What is this?"}
 
 
@@ -189,6 +190,22 @@ FILES = [
     "Invalid content type: file",
     "当前模型不支持文件输入",
 ]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Image URLs are only allowed for messages with role 'user', but this message with role 'tool' contains an image",
+        "tool messages do not support images",
+    ],
+)
+def test_images_in_results_follow_them_when_results_take_none(words: str) -> None:
+    use = {"type": "tool_use", "id": "toolu_1", "name": "Read", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": [image()]}
+    messages = [ASK_ALONE, {"role": "assistant", "content": [use]}, {"role": "user", "content": [result]}]
+    case = Case("", "", words, {}, {"messages": messages}, options={"tool_images": "tool_content"})
+    assert find_whole(case) == {"tool_images": "user_message"}
+    assert find(Case("", "", words, {}, {"messages": messages})) is None
 
 
 @pytest.mark.parametrize("words", FILES)

@@ -105,6 +105,17 @@ IMAGES = (
         _listed_count,
     ),
     Rule(Clause(r"too many (?:images|pictures)", but=_ELSE), _several_images, {"images_max": 1}, lasting=False),
+    Rule(  # OpenAI and others, of images inside the results of tools
+        Words(
+            r"image[^.\n]{0,40} only allowed for messages with role @user",
+            r"(?:role @tool|tool (?:message|result|role)s?)@?[^.\n]{0,60}image",
+            r"image[^.\n]{0,60}tool (?:message|result)",
+        ),
+        lambda sent: any(
+            message["role"] == "tool" and isinstance(message["content"], list) for message in sent["messages"]
+        ),
+        {"tool_images": "user_message"},
+    ),
     Rule(
         Words(
             # Moonshot: github.com/OpenHands/software-agent-sdk/pull/3219
