@@ -1,5 +1,6 @@
 """Every setting, how its text is read, and what the operator should know of it."""
 
+from .base_urls import without_endpoint, without_repeated_version
 from .configuration import ConfigurationError
 from .files import HEADER, settings_files, unread_files, users_file
 from .layer_names import import_layer
@@ -19,4 +20,6 @@ __all__ = [
     "unread_files",
     "users_file",
     "variables",
+    "without_endpoint",
+    "without_repeated_version",
 ]

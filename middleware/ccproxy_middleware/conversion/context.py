@@ -72,6 +72,7 @@ class UpstreamBody:
 class ConvertedRequest:
     """The body for upstream, and what the answer's converters need to know of the request.
 
+    stream, asks_stream: whether the client asked for a stream, and whether upstream is asked for one.
     upstream_model: the name that upstream is asked for.
     clamped_from: the ``max_tokens`` that the client asked for, where the profile allows less.
     json: of those fields of the body whose JSON is known already.
@@ -80,6 +81,7 @@ class ConvertedRequest:
     upstream: UpstreamBody
     context: Context
     stream: bool
+    asks_stream: bool
     upstream_model: str
     clamped_from: int | None = None
     json: Mapping[str, bytes] = field(default_factory=dict)

@@ -14,12 +14,13 @@ from typing import Any
 
 from starlette.types import Message, Send
 
+from ..toolkit.answers import MAX_ANSWER_BYTES
 from ..toolkit.asgi import Headers, get_header
 from ..toolkit.errors import ApiError, StreamAborted, header_value
 from ..toolkit.json import dumps, loads
 from ..toolkit.record import Record
 from ..toolkit.write_lock import WriteLock
-from .anthropic import message_events, refusal_message
+from .anthropic import collect_message, message_events, refusal_message
 from .chat import StreamConverter, convert_response
 from .context import ConvertedRequest
 from .providers import (
@@ -33,6 +34,7 @@ from .providers import (
 
 logger = logging.getLogger("ccproxy.conversion")
 
+_OF_REFUSALS = ("invalid_request_error", "not_found_error", "api_error")
 _CUT_OFF = "the provider's answer ended before it was complete"
 
 
@@ -57,6 +59,7 @@ class Exchange:
         self._refusal: ApiError | None = None
         self.cause: ApiError | None = None  # why the inner app's answer broke off, as far as it tells
         self.correction: Correction | None = None  # the profile switches that the refusal asks for
+        self.answered = False  # upstream has given an answer, and no error, so far as it has come
         self.done = False  # the client has the whole answer, or an aborted one
         self.aborted = False
 
@@ -75,6 +78,10 @@ class Exchange:
 
     async def _on_body(self, data: bytes, *, more: bool) -> None:
         self._body += data
+        if len(self._body) > MAX_ANSWER_BYTES and self.request.asks_stream:  # nobody else limits what a stream brings
+            words = f"the provider's answer is over {MAX_ANSWER_BYTES} bytes"
+            await self.fail(ApiError(502, "api_error", words))
+            raise StreamAborted(words)  # so that the inner app stops
         if not more:
             await self._answer_whole()
 
@@ -83,14 +90,25 @@ class Exchange:
         try:
             message = self._message()
         except ApiError as error:
-            profile = self._context.profile
-            self.correction = find_correction(self._status, bytes(self._body), self.request.body, profile)
-            if self.correction is None:
+            if not self._is_corrected(error):
                 await self.fail(error)
-            else:
-                self._refusal = error
         else:
+            self.answered = True
             await self._send_message(message)
+
+    def _is_corrected(self, error: ApiError) -> bool:
+        """Whether the failure is a refusal that can be avoided; then it is kept for later."""
+        status, body = self._status, bytes(self._body)
+        if self._own_error is not None:
+            return False
+        if 200 <= status < 300:  # the refusal stands where an answer should be
+            if error.type not in _OF_REFUSALS:
+                return False
+            status, body = 400, dumps({"error": {"message": error.message}})
+        self.correction = find_correction(status, body, self.request.body, self._context.profile)
+        if self.correction is not None:
+            self._refusal = error
+        return self.correction is not None
 
     def restart(self, request: ConvertedRequest) -> None:
         """Forget a refused request and its answer, and expect the answer to this one."""
@@ -111,6 +129,8 @@ class Exchange:
                 raise error_from_response(
                     self._status, self._headers, bytes(self._body), profile, max_tokens=self._context.max_tokens
                 )
+            if self.request.asks_stream and not self._body.lstrip().startswith((b"{", b"[")):
+                return self._collected()
             try:
                 payload = _parse(bytes(self._body))
             except ValueError:
@@ -120,6 +140,14 @@ class Exchange:
             return convert_response(payload, self._context)
         except PromptRefused as refusal:
             return refusal_message(refusal.message, self._context)
+
+    def _collected(self) -> dict[str, Any]:
+        """The message of a stream, for a client that has asked for none."""
+        converter = StreamConverter(self._context, self._id)
+        frames = converter.feed(bytes(self._body)) + converter.finish()
+        if converter.error is not None:
+            raise converter.error
+        return collect_message(frames)
 
     async def _send_message(self, message: dict[str, Any]) -> None:
         body = dumps(message)
@@ -259,6 +287,8 @@ class StreamExchange(Exchange):
 
     async def _on_body(self, data: bytes, *, more: bool) -> None:
         async with self._lock:
+            if self.correction is not None:  # what follows a refusal in a stream
+                return
             if self._whole is None:
                 data = data.lstrip()  # blanks that keep the connection alive while nothing is said yet
                 self._whole = self._is_whole(data)
@@ -291,14 +321,17 @@ class StreamExchange(Exchange):
         if not more and not converter.finished and converter.error is None:
             frames += converter.finish()
         if converter.error is not None:
+            if not converter.has_content and self._is_corrected(converter.error):
+                return
             await self._emit(frames[:-1] if converter.started else [])
             await self.fail(converter.error)
         elif converter.finished:
-            self.done = True
+            self.done = self.answered = True
             self._note_end(converter.final_usage, converter.stop_reason)
             await self._emit(frames, more=False)
         elif frames:
             self._moved_at = monotonic()
+            self.answered = converter.has_content
             await self._emit(frames)
         else:
             await self._check_idle()

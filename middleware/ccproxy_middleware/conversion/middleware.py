@@ -145,7 +145,6 @@ class FormatConversionMiddleware:
         inner_scope = {
             **with_path(scope, "/v1/chat/completions"),
             "query_string": b"",
-            "headers": self._inner_headers(scope["headers"], request.stream),
             "ccproxy.model": {"tier": None, **known, "requested": request.context.model},
         }
         id_ = request_id(scope)
@@ -169,23 +168,26 @@ class FormatConversionMiddleware:
         """Call the inner app, and see to it that the client's answer comes to an end.
 
         A refusal that names a parameter is answered by a corrected request. What has helped is remembered once the
-        provider has taken it.
+        provider has answered it.
         """
         applied: list[Correction] = []
+        headers = scope["headers"]  # the client's
         patch: dict[str, Any] = {}
         request = exchange.request
         asked: list[bytes] = []  # digests of the bodies
 
         async def send(message: Message) -> None:
-            taken = message["type"] == "http.response.start" and 200 <= message["status"] < 300
-            if applied and taken and (helped := what_helped(applied)):
-                self._profiles.remember(request.upstream_model, helped)
             await exchange.send(message)
+            if applied and exchange.answered:
+                if helped := what_helped(applied):
+                    self._profiles.remember(request.upstream_model, helped)
+                applied.clear()
 
         while True:
             inner_body = body.replace(request.body, request.json)
             check_depth(inner_body)
             request.keep_bytes(inner_body.body)
+            scope = {**scope, "headers": self._inner_headers(headers, request.asks_stream)}
             await self._call(scope, inner_body, send, exchange)
             if inner_body.disconnected:
                 return

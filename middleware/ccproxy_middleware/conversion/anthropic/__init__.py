@@ -6,7 +6,7 @@ from .catalogue import ModelInfo, find_model, model_info, models_from_openai, mo
 from .client_models import NEWEST, client_id, for_claude_code, needs_own_ids
 from .client_tools import client_tool
 from .events import PING, EventWriter
-from .message import empty_message, message_events, new_message, refusal_message, start_usage
+from .message import collect_message, empty_message, message_events, new_message, refusal_message, start_usage
 from .names import upstream_tool_id, upstream_tool_name
 from .signatures import decode_signature, detail_text, encode_signature
 from .stops import StopMatcher, StopReason, held_suffix, stop_outcome
@@ -43,6 +43,7 @@ __all__ = [
     "client_id",
     "client_tool",
     "client_tool_name",
+    "collect_message",
     "decode_signature",
     "detail_text",
     "empty_message",
