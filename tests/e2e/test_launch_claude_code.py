@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from support.claude_code import OFFLINE
+from support.model_lists import listing
 from support.provider import Answer, Endless, Failure, Reply, ScriptedProvider, ToolCall, error_body
 from support.servers import serve
 
@@ -116,19 +117,6 @@ def test_model_of_the_command_line_and_exit_code_when_the_provider_refuses(launc
     assert code == 1
     assert "out of order" in output + errors
     assert {body["model"] for body in provider.completions} == {"middle-model"}
-
-
-def listing(provider: ScriptedProvider, *entries: dict[str, Any]) -> Any:
-    """The provider with a list of its models."""
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        if not scope["path"].endswith("/models"):
-            return await provider(scope, receive, send)
-        headers = [(b"content-type", b"application/json")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": json.dumps({"data": entries}).encode()})
-
-    return app
 
 
 WINDOWS = [(32_768, "32.8k"), (131_072, "131.1k"), (200_000, "200k"), (262_144, "262.1k"), (1_048_576, "1m")]

@@ -38,7 +38,7 @@ def for_claude_code(aliases: Iterable[Mapping[str, Any]], others: Iterable[Mappi
     """The list of models as Claude Code's discovery takes it, which keeps only ids with ``claude`` or ``anthropic``.
 
     ``aliases``: the tiers ``claude-opus`` and so on; they get the ids under which ``cc-boost claude`` has told of them,
-    so that no model is shown twice. ``others``: the provider's own models.
+    so that no model is shown twice. ``others``: the provider's own models, of which those of the tiers are left out.
     """
     aliases = list(aliases)
     sizes = [entry["max_input_tokens"] for entry in aliases if entry["id"] in ("claude-opus", "claude-sonnet")]
@@ -49,7 +49,9 @@ def for_claude_code(aliases: Iterable[Mapping[str, Any]], others: Iterable[Mappi
         model = entry["display_name"]
         id_ = client_id(family, model, window) if family in NEWEST else entry["id"]
         listed.append({**entry, "id": id_, "description": f"{family}, by cc-boost"})
+    shown = {entry["display_name"] for entry in aliases}
     for entry in others:
         id_ = entry["id"]
-        listed.append({**entry, "id": f"{PROVIDERS_OWN}{id_}", "description": f"{id_}, the provider's own"})
+        if id_ not in shown:
+            listed.append({**entry, "id": f"{PROVIDERS_OWN}{id_}", "description": f"{id_}, the provider's own"})
     return listed
