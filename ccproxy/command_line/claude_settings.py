@@ -48,12 +48,12 @@ def claude_home() -> Path:
 def left_over() -> list[LeftOver]:
     """What the settings files of the user and of this project have of other gateways."""
     paths = (claude_home() / "settings.json", Path(".claude/settings.json"), Path(".claude/settings.local.json"))
-    return [found for path in paths if (found := _left_over_in(path))]
+    return [found for path in paths if (found := _left_over_in_file(path))]
 
 
 def administrators() -> LeftOver | None:
     """What an administrator has set of these, which nothing goes over."""
-    return _left_over_in(Path(_ADMINISTRATORS))
+    return _left_over_in_file(Path(_ADMINISTRATORS))
 
 
 def read_object(text: str, what: str) -> dict[str, Any]:
@@ -110,16 +110,20 @@ def is_own_model(name: str) -> bool:
     return name in ("", "default", "inherit") or tier_of(name) is not None or name.startswith(PROVIDERS_OWN)
 
 
-def _left_over_in(path: Path) -> LeftOver | None:
-    try:
-        settings = read_object(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, ValueError):
-        return None  # not there, or Claude Code's to complain of
+def left_over_in(settings: Mapping[str, Any], path: str) -> LeftOver | None:
+    """What these settings, of the file of this name, have of another gateway."""
     env = settings.get("env")
     names = tuple(n for n, value in env.items() if _leads(n, value)) if isinstance(env, dict) else ()
     model = settings.get("model")
     foreign = model if isinstance(model, str) and not is_own_model(model) else ""
-    return LeftOver(str(path), names, foreign) if names or foreign else None
+    return LeftOver(path, names, foreign) if names or foreign else None
+
+
+def _left_over_in_file(path: Path) -> LeftOver | None:
+    try:
+        return left_over_in(read_object(path.read_text(encoding="utf-8"), str(path)), str(path))
+    except (OSError, ValueError):
+        return None  # not there, or Claude Code's to complain of
 
 
 def _leads(name: str, value: object) -> bool:

@@ -97,12 +97,16 @@ def child_environment(parent: Mapping[str, str], variables: Mapping[str, str]) -
     """A user's environment with these variables, and without what would lead to another provider or model."""
     kept = {name: value for name, value in parent.items() if not is_foreign(name, value)}
     users = {name for names in user_limits(kept) for name in names}
-    environment = {**kept, **{name: value for name, value in variables.items() if name not in users}}
-    host = urlsplit(variables["ANTHROPIC_BASE_URL"]).hostname or ""
-    if host in _LOOPBACK and any(name.upper() in _PROXIES for name in kept):
-        excepted = kept.get("NO_PROXY") or kept.get("no_proxy")  # Claude Code asks a proxy even for this machine
-        environment["NO_PROXY"] = environment["no_proxy"] = ",".join(filter(None, (excepted, *_LOOPBACK)))
-    return environment
+    ours = {name: value for name, value in variables.items() if name not in users}
+    return {**kept, **ours, **no_proxy(kept, variables["ANTHROPIC_BASE_URL"])}
+
+
+def no_proxy(parent: Mapping[str, str], url: str) -> dict[str, str]:
+    """What keeps Claude Code from asking an HTTP proxy for this machine, which it does otherwise."""
+    if urlsplit(url).hostname not in _LOOPBACK or not any(name.upper() in _PROXIES for name in parent):
+        return {}
+    excepted = ",".join(filter(None, (parent.get("NO_PROXY") or parent.get("no_proxy"), *_LOOPBACK)))
+    return {"NO_PROXY": excepted, "no_proxy": excepted}
 
 
 def foreign_names(parent: Mapping[str, str]) -> list[str]:

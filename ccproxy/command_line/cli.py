@@ -159,6 +159,30 @@ def env(
 
 
 @app.command()
+def setup(
+    url: Annotated[
+        str | None, typer.Option(help="The proxy's URL; else the one of HOST and PORT.", show_default=False)
+    ] = None,
+    project: Annotated[
+        bool, typer.Option("--project", help="Write into .claude/settings.json of this folder, not of your home.")
+    ] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Take back all that was written.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask, for scripts.")] = False,
+    env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
+) -> None:
+    """Make your configuration file, and lead every Claude Code to the proxy.
+
+    Writes the proxy's variables into Claude Code's settings, which its background agents, editors and the desktop app
+    read too, after it has shown the difference. The rest of the file stays as it is. No proxy need run.
+
+    Exit code 0: written; 1: not agreed to; 2: bad settings, or a file that can't be changed.
+    """
+    from .setup import run_setup
+
+    raise typer.Exit(run_setup(url=url, project=project, undo=undo, yes=yes, env_file=env_file))
+
+
+@app.command()
 def config(
     env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
     serve: Annotated[bool, typer.Option("--serve", help="As cc-boost serve reads it, not as cc-boost claude.")] = False,

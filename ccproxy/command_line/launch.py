@@ -19,7 +19,7 @@ from ..model_limits import model_limits, with_limits
 from ..serving import EXIT_CANT_START, EXIT_CONFIGURATION, fail, load_settings_or_exit, local_url, served
 from ..settings import Settings, settings_files, unread_files
 from .child import run_program
-from .claude_variables import claude_variables, foreign_names, listed_models, set_models
+from .claude_variables import claude_variables, foreign_names, listed_models, no_proxy, set_models
 from .handing_over import handed_over, is_offline, resume_line
 from .provider_models import ask_provider
 from .proxy_log import logged_to_file
@@ -53,7 +53,7 @@ def run_claude(
     started = time.time()
     if url is not None:
         url = url.rstrip("/")
-        key = _client_key(_settings_or_exit(env_file, openai_api_key="not used"))
+        key = client_key(settings_or_exit(env_file, openai_api_key="not used"))
         models = listed_models(list_or_exit(url, key))
         with handed_over(arguments, claude_variables(url, key, models), keep=background) as (given, environment):
             code = run_program(program, given, environment)
@@ -62,7 +62,7 @@ def run_claude(
     if background:
         fail(_NO_BACKGROUND, EXIT_CONFIGURATION)
     key = secrets.token_urlsafe(32)
-    settings = _for_one_client(_settings_or_exit(env_file, anthropic_api_key=key))
+    settings = _for_one_client(settings_or_exit(env_file, anthropic_api_key=key))
     limits = model_limits(settings, {} if is_offline(arguments) else _ask_or_exit(settings))
     settings = with_limits(settings, limits)
     with logged_to_file(settings, proxy_log) as log, served(create_app(settings)) as own_url:
@@ -77,13 +77,14 @@ def run_claude(
 def exports(*, url: str | None = None, env_file: str | None = None) -> str:
     """The lines by which a POSIX shell's ``claude`` uses the proxy at ``url``, or where the settings put it."""
     if url is not None:
-        settings = _settings_or_exit(env_file, openai_api_key="not used")
-        models = listed_models(list_if_there(url.rstrip("/"), _client_key(settings)))
+        settings = settings_or_exit(env_file, openai_api_key="not used")
+        models = listed_models(list_if_there(url.rstrip("/"), client_key(settings)))
     else:
-        settings = _settings_or_exit(env_file)
+        settings = settings_or_exit(env_file)
         url = local_url(settings.host, settings.port)
         models = set_models(settings, model_limits(settings, ask_provider(settings).models))
-    variables = claude_variables(url.rstrip("/"), _client_key(settings), models)
+    url = url.rstrip("/")
+    variables = {**claude_variables(url, client_key(settings), models), **no_proxy(os.environ, url)}
     disturbing = sorted({"ANTHROPIC_API_KEY", *foreign_names(os.environ)} - variables.keys())
     lines = [f"unset {' '.join(disturbing)}"]
     return "\n".join([*lines, *(f"export {name}={shlex.quote(value)}" for name, value in variables.items())])
@@ -95,7 +96,7 @@ def find_claude() -> str | None:
     return shutil.which("claude") or next((str(place) for place in places if os.access(place, os.X_OK)), None)
 
 
-def _settings_or_exit(env_file: str | None, **values: str) -> Settings:
+def settings_or_exit(env_file: str | None, **values: str) -> Settings:
     """The settings for work in a project, whose own ``.env`` is not ours; one that may be meant is told of."""
     settings = load_settings_or_exit(env_file, any_env=False, **values)
     for line in unread_files(settings_files(env_file, any_env=False), likely=True):
@@ -115,7 +116,7 @@ def _ask_or_exit(settings: Settings) -> Mapping[str, Mapping[str, Any]]:
     return told.models
 
 
-def _client_key(settings: Settings) -> str:
+def client_key(settings: Settings) -> str:
     """The key for a proxy that runs already."""
     return settings.client_keys[0] if settings.client_keys else os.environ.get("ANTHROPIC_AUTH_TOKEN") or _ANY_KEY
 

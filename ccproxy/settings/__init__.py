@@ -7,6 +7,7 @@ from .layer_names import import_layer
 from .listing import given_variables, shown_value, variables
 from .settings import Settings
 from .startup import startup_warnings
+from .writing import replace_file
 
 __all__ = [
     "HEADER",
@@ -14,6 +15,7 @@ __all__ = [
     "Settings",
     "given_variables",
     "import_layer",
+    "replace_file",
     "settings_files",
     "shown_value",
     "startup_warnings",
