@@ -10,8 +10,7 @@ from ccproxy_middleware.conversion.providers import resolve_profile
 from .layers import set_contexts
 from .settings import Settings
 
-SHORT_ANSWERS = 8192
-"""A MAX_TOKENS_LIMIT below this cuts long edits of Claude Code off."""
+_SHORT_ANSWERS = 8192  # a MAX_TOKENS_LIMIT below this cuts long edits of Claude Code off
 
 _LONGEST_ANSWER = 64_000  # what Claude Code itself asks of most models
 _CONVERSATION = ("BIG_MODEL", "MIDDLE_MODEL")  # a conversation runs on these
@@ -60,6 +59,16 @@ def with_limits(settings: Settings, limits: ModelLimits) -> Settings:
     if limits.answer is not None and "max_tokens_limit" not in settings.model_fields_set:
         update["max_tokens_limit"] = max(limits.answer, settings.min_tokens_limit or 1)
     return settings.model_copy(update=update)
+
+
+def short_answers(settings: Settings) -> str | None:
+    """What to say of a MAX_TOKENS_LIMIT that cuts edits off, with a better one if it is known."""
+    limit = settings.max_tokens_limit
+    if limit >= _SHORT_ANSWERS:
+        return None
+    text = f"MAX_TOKENS_LIMIT is {limit:,}: longer answers and edits of Claude Code are cut off."
+    answer = model_limits(settings).answer
+    return f"{text} Your models can write {answer:,}." if answer is not None and answer > limit else text
 
 
 def least(values: Iterable[int | None]) -> int | None:

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..layers import layers_in_use
+from ..model_limits import short_answers
 from ..settings import Settings, startup_warnings
 
 _EVERY_INTERFACE = ("0.0.0.0", "::")  # noqa: S104 - not a bind
@@ -24,7 +25,7 @@ def banner(settings: Settings, url: str, console: Console | None = None) -> str:
         console.print(Text("\nIn another terminal:", style="bold"))
         for command in _commands(settings, url):
             console.print(Text(f"  {command}", style="green"), soft_wrap=True)  # whole, for whoever copies it
-        for warning in startup_warnings(settings):
+        for warning in [*startup_warnings(settings), *filter(None, (short_answers(settings),))]:
             console.print(Text(f"\nWarning: {warning}", style="yellow"))
     return captured.get().rstrip("\n") + "\n"
 

@@ -2,7 +2,7 @@
 
 from .base_urls import without_endpoint, without_repeated_version
 from .configuration import ConfigurationError
-from .files import HEADER, settings_files, unread_files, users_file
+from .files import HEADER, file_to_write, place_of, settings_files, unread_files, users_file
 from .layer_names import import_layer
 from .listing import given_variables, shown_value, variables
 from .settings import Settings
@@ -13,8 +13,10 @@ __all__ = [
     "HEADER",
     "ConfigurationError",
     "Settings",
+    "file_to_write",
     "given_variables",
     "import_layer",
+    "place_of",
     "replace_file",
     "settings_files",
     "shown_value",

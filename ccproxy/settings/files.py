@@ -1,6 +1,7 @@
 """The files that settings are read from: the user's own, and the ``.env`` of a folder."""
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,7 @@ def unread_files(files: Iterable[SettingsFile], *, likely: bool = False) -> list
         f"{file.path} of this folder was not read: {file.left_out}. If it is meant, add --env-file {file.path}; "
         f"what holds for all folders belongs into {users_file()}, which cc-boost setup makes."
         for file in files
-        if file.left_out and not (likely and _OURS_ALONE.isdisjoint(_names(file.path)))
+        if file.left_out and not (likely and _OURS_ALONE.isdisjoint(_values_if_readable(file.path)))
     ]
 
 
@@ -86,6 +87,28 @@ def values_of(path: str) -> dict[str, str]:
     return {name.upper(): value for name, value in dotenv_values(path).items() if value}
 
 
+def place_of(name: str, paths: Iterable[str]) -> str | None:
+    """Where a variable is set: ``the environment``, or a file with the line; None where it has its default."""
+    if os.environ.get(name):
+        return "the environment"
+    place = None
+    for path in paths:
+        if name not in _values_if_readable(path):
+            continue
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+        pattern = re.compile(rf"\s*(?:export\s+)?{re.escape(name)}\s*=", re.IGNORECASE)
+        numbers = [number for number, line in enumerate(lines, 1) if pattern.match(line)]
+        place = f"{path}, line {numbers[-1]}" if numbers else path
+    return place
+
+
+def file_to_write(env_file: str | None) -> str:
+    """Where settings that a command has found belong: the named file, a ``.env`` of ours, or the user's file."""
+    if env_file is not None:
+        return env_file
+    return str(users_file()) if _is_file(users_file()) and not _is_ours(_FOLDERS_FILE) else _FOLDERS_FILE
+
+
 def unreadable(paths: Iterable[str]) -> str:
     """The first of these files that is no UTF-8 text file to be read."""
     for path in paths:
@@ -96,11 +119,11 @@ def unreadable(paths: Iterable[str]) -> str:
     return _FOLDERS_FILE
 
 
-def _names(path: str) -> set[str]:
+def _values_if_readable(path: str) -> dict[str, str]:
     try:
-        return set(values_of(path))
+        return values_of(path)
     except (OSError, UnicodeDecodeError):
-        return set()
+        return {}
 
 
 def _is_file(path: Path) -> bool:

@@ -108,3 +108,17 @@ def test_planner_and_inspector_are_named_where_they_are_on() -> None:
 
 def test_names_are_shown_as_they_are() -> None:
     assert "llama[bold][1m]" in plain(settings(small_model="llama[bold][1m]"))
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"big_model": "gpt-4.1"}, "are cut off. Your models can write 16,384."),
+        ({"big_model": "local", "small_model": "local"}, "are cut off."),
+        ({"max_tokens_limit": 16_384}, None),
+    ],
+)
+def test_limit_that_cuts_edits_off_is_warned_of_once(values: dict[str, object], told: str | None) -> None:
+    text = " ".join(plain(settings(**values)).split())
+    assert text.count("MAX_TOKENS_LIMIT is") == (0 if told is None else 1)
+    assert told is None or told in text
