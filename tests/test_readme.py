@@ -19,6 +19,7 @@ ELSEWHERE = {
     "cc-boost claude --url http://localhost:8082": "test_launch",
     "cc-boost config": "test_config",
     "cc-boost setup": "test_setup",
+    "cc-boost service install": "test_service",
     "cc-boost doctor": "test_doctor_command",
     'eval "$(cc-boost env)"': "test_launch",
     "ANTHROPIC_BASE_URL=http://localhost:8082 ANTHROPIC_AUTH_TOKEN=any-text claude": "test_claude_code",

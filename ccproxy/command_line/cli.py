@@ -182,6 +182,40 @@ def setup(
     raise typer.Exit(run_setup(url=url, project=project, undo=undo, yes=yes, env_file=env_file))
 
 
+service = typer.Typer(help="Run the proxy as a service of yours, by systemd or launchd.", no_args_is_help=True)
+app.add_typer(service, name="service")
+
+
+@service.command("install")
+def service_install() -> None:
+    """Start the proxy now, and whenever you log in, with the settings of your configuration file.
+
+    After a change of the settings run it again. Exit code 0: it answers; 1: it can't be started; 2: bad settings.
+    """
+    from .service import install
+
+    raise typer.Exit(install())
+
+
+@service.command("status")
+def service_status() -> None:
+    """Say whether the service is installed and answers, and where its settings and its log are.
+
+    Exit code 0: it answers; 1: it doesn't.
+    """
+    from .service import status
+
+    raise typer.Exit(status())
+
+
+@service.command("remove")
+def service_remove() -> None:
+    """Stop the service, and take its file away; your configuration file stays."""
+    from .service import remove
+
+    raise typer.Exit(remove())
+
+
 @app.command()
 def config(
     env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
