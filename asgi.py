@@ -17,4 +17,4 @@ if __name__ == "__main__":
     running.serve(app, settings)
 else:
     running.warn_under_server_command(settings)
-    running.tune_garbage_collector()
+    running.tune_memory()

@@ -12,9 +12,10 @@ from time import monotonic
 from types import TracebackType
 from typing import Any
 
+import anyio.to_thread
 from starlette.types import Message, Send
 
-from .._asgi import Headers, get_header
+from .._asgi import LARGE, Headers, get_header
 from .._errors import ApiError, StreamAborted, header_value
 from .._json import dumps, loads
 from .._lock import WriteLock
@@ -76,7 +77,8 @@ class Exchange:
     async def _answer_whole(self) -> None:
         """Answer from the complete body in ``_body``."""
         try:
-            message = self._message()
+            large = len(self._body) > LARGE
+            message = await anyio.to_thread.run_sync(self._message) if large else self._message()
         except ApiError as error:
             profile = self._context.profile
             self.correction = find_correction(self._status, bytes(self._body), self.request.body, profile)

@@ -119,7 +119,7 @@ class FormatConversionMiddleware:
             if request is None:
                 return
             scope, body = request
-            check_json(body)
+            await check_json(body)
             if path == "/v1/messages":
                 await self._messages(scope, body, send)
             else:
@@ -180,8 +180,7 @@ class FormatConversionMiddleware:
 
         while True:
             inner_body = body.replace(request.body, request.json)
-            check_depth(inner_body)
-            request.keep_bytes(inner_body.body)
+            await body.work(partial(_write, inner_body, request))
             await self._call(scope, inner_body, send, exchange)
             if inner_body.disconnected:
                 return
@@ -192,7 +191,7 @@ class FormatConversionMiddleware:
             patch |= exchange.correction
             request = await self._convert(body, exchange.request.context.model, counting=False, patch=patch)
             corrected = body.replace(request.body, request.json)
-            check_depth(corrected)
+            await body.work(partial(check_depth, corrected))
             if sha256(corrected.body).digest() in asked:
                 break  # it would be refused again
             exchange.restart(request)
@@ -214,7 +213,9 @@ class FormatConversionMiddleware:
     async def _convert(
         self, body: BufferedBody, model: str | None, *, counting: bool, patch: Mapping[str, Any] = {}
     ) -> ConvertedRequest:
-        name = body.data.get("model") if isinstance(body.data, dict) else None
+        data = await body.work(lambda: body.data)
+        name = data.get("model") if isinstance(data, dict) else None
+        del data  # the body lets go of it when it is replayed
         profile = self._profiles.get(name, patch)
 
         def convert() -> ConvertedRequest:
@@ -282,7 +283,7 @@ class FormatConversionMiddleware:
 
         self._record(scope, body.data)
         request = await self._convert(body, None, counting=True)
-        check_depth(body.replace(request.body, request.json))
+        await body.work(lambda: check_depth(body.replace(request.body, request.json)))
         tokens = await self._count_tokens(request, ask)
         await _send_json(scope, send, {"input_tokens": tokens})
 
@@ -346,6 +347,12 @@ class FormatConversionMiddleware:
             return loads(answer.body)
         except ValueError:
             raise ApiError(502, "api_error", f"the provider's answer to {path} is not JSON") from None
+
+
+def _write(body: BufferedBody, request: ConvertedRequest) -> None:
+    """Write the body of a request, and let its objects go."""
+    check_depth(body)
+    request.keep_bytes(body.body)
 
 
 def _explain(body: BufferedBody, request: ConvertedRequest, patch: Mapping[str, Any] = {}) -> list[str]:
