@@ -60,7 +60,9 @@ def _blocks(share: float) -> list[bytes]:
 
 def _turns(share: float) -> list[bytes]:
     message = '{"role":"user","content":"a"}'
-    return [_message('"a"').replace(b'"messages":[', f'"messages":[{",".join([message] * int(140_000 * share))},'.encode())]
+    return [
+        _message('"a"').replace(b'"messages":[', f'"messages":[{",".join([message] * int(140_000 * share))},'.encode())
+    ]
 
 
 def _text(piece: str, model: str = "m", times: int = 1) -> Callable[[float], list[bytes]]:

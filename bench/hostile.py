@@ -21,7 +21,11 @@ _KEEPS_WAITING = 3.0  # seconds, for ``slow``
 
 def _event(delta: object, finish: str | None = None) -> bytes:
     chunk = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
-    return b"data: " + json.dumps({**chunk, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}).encode() + b"\n\n"
+    return (
+        b"data: "
+        + json.dumps({**chunk, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}).encode()
+        + b"\n\n"
+    )
 
 
 def _end(reason: str) -> bytes:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-import anyio.to_thread
 from orjson import Fragment, JSONEncodeError
 from starlette.types import Message, Receive, Scope
 
@@ -12,6 +11,7 @@ from ._json import dumps
 from ._memory import BodyShare
 from ._repeats import RequestParser
 from ._sizes import MAX_NODES, nodes_and_size
+from ._threads import in_thread
 
 T = TypeVar("T")
 
@@ -151,7 +151,7 @@ class BufferedBody:
 
     async def work(self, function: Callable[[], T]) -> T:
         """What a function returns that goes through all of the body; it is called in a thread if the body is large."""
-        return await anyio.to_thread.run_sync(function) if self.size > LARGE else function()
+        return await in_thread(function) if self.size > LARGE else function()
 
     def _measure(self) -> None:
         """See how large the body is parsed, and whether that is too large."""

@@ -15,13 +15,11 @@ _DEPTH_AROUND = 54  # levels that converters may put around a client's document;
 
 # An escaped surrogate or an escaped pair; what comes before it tells whether its backslash is escaped itself. It begins
 # with plain characters, so that it is found forty times as fast.
-_SURROGATE = re.compile(
-    rb"\\u[dD](?:[89abAB][0-9a-fA-F]{2}(\\u[dD][c-fC-F][0-9a-fA-F]{2})?|[c-fC-F][0-9a-fA-F]{2})"
-)
+_SURROGATE = re.compile(rb"\\u[dD](?:[89abAB][0-9a-fA-F]{2}(\\u[dD][c-fC-F][0-9a-fA-F]{2})?|[c-fC-F][0-9a-fA-F]{2})")
 _MAX_SURROGATES = 100_000  # of a document that has a lone one
 
 
-def loads(data: bytes | str) -> Any:
+def loads(data: bytes | bytearray | str) -> Any:
     """Parse one JSON document; lone surrogate escapes become U+FFFD, and nothing else changes.
 
     orjson refuses ``"\\ud83d"`` without its partner, which JavaScript clients do send when they cut a string in
@@ -29,19 +27,20 @@ def loads(data: bytes | str) -> Any:
     """
     try:
         return orjson.loads(data)
-    except orjson.JSONDecodeError:
-        raw = data if isinstance(data, bytes) else replace_surrogates(data).encode()
-        readable, count = _SURROGATE.subn(_without_lone, raw, _MAX_SURROGATES + 1)
-        if readable == data:
-            raise
-        if count > _MAX_SURROGATES:
-            raise ValueError(f"over {_MAX_SURROGATES:,} escaped surrogates, and not all are pairs") from None
+    except orjson.JSONDecodeError as error:
+        reason = str(error)  # the error itself would hold the document
+    raw = replace_surrogates(data).encode() if isinstance(data, str) else data
+    readable, count = _SURROGATE.subn(_without_lone, raw, _MAX_SURROGATES + 1)
+    if count > _MAX_SURROGATES and readable != raw:
+        raise ValueError(f"over {_MAX_SURROGATES:,} escaped surrogates, and not all are pairs")
+    if readable != data:
         try:
             return orjson.loads(readable)
         except orjson.JSONDecodeError as error:
-            if "depth" in str(error) or "recursion" in str(error).lower():
-                raise ValueError("the document is nested too deeply") from None
-            raise
+            reason = str(error)
+    if "depth" in reason or "recursion" in reason.lower():
+        reason = "the document is nested too deeply"
+    raise ValueError(reason)
 
 
 def _without_lone(found: re.Match[bytes]) -> bytes:

@@ -12,7 +12,6 @@ from time import monotonic
 from types import TracebackType
 from typing import Any
 
-import anyio.to_thread
 from starlette.types import Message, Send
 
 from .._asgi import LARGE, Headers, get_header
@@ -20,6 +19,7 @@ from .._errors import ApiError, StreamAborted, header_value
 from .._json import dumps, loads
 from .._lock import WriteLock
 from .._record import Record
+from .._threads import in_thread
 from .corrections import Correction, find_correction
 from .errors import PromptRefused, error_from_payload, error_from_response
 from .rate_limits import response_headers
@@ -78,7 +78,7 @@ class Exchange:
         """Answer from the complete body in ``_body``."""
         try:
             large = len(self._body) > LARGE
-            message = await anyio.to_thread.run_sync(self._message) if large else self._message()
+            message = await in_thread(self._message) if large else self._message()
         except ApiError as error:
             profile = self._context.profile
             self.correction = find_correction(self._status, bytes(self._body), self.request.body, profile)
@@ -108,10 +108,7 @@ class Exchange:
                 raise error_from_response(
                     self._status, self._headers, bytes(self._body), profile, max_tokens=self._context.max_tokens
                 )
-            try:
-                payload = _parse(bytes(self._body))
-            except ValueError:
-                raise ApiError(502, "api_error", "the provider's answer is not JSON") from None
+            payload = _parse(self._body)
             if isinstance(payload, dict) and payload.get("error") and not payload.get("choices"):
                 raise error_from_payload(payload, None, profile, max_tokens=self._context.max_tokens)
             return convert_response(payload, self._context)
@@ -164,12 +161,14 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": body})
 
 
-def _parse(body: bytes) -> Any:
-    """The JSON of an answer, bytes that are no UTF-8 replaced as in a stream. Raises ValueError if it is none."""
-    try:
+def _parse(body: bytearray) -> Any:
+    """The JSON of an answer, bytes that are no UTF-8 replaced as in a stream. Raises ApiError if it is none."""
+    with contextlib.suppress(ValueError):
         return loads(body)
-    except ValueError:
-        return loads(body.decode("utf-8", "replace"))
+    if not body.isascii():
+        with contextlib.suppress(ValueError):
+            return loads(body.decode("utf-8", "replace"))
+    raise ApiError(502, "api_error", "the provider's answer is not JSON")
 
 
 class StreamExchange(Exchange):

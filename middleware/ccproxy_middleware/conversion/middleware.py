@@ -30,6 +30,7 @@ from .._errors import (
 )
 from .._json import dumps, loads
 from .._record import Record, get_record
+from .._threads import in_thread
 from ..auth import Admission
 from . import catalogue
 from .corrections import Correction, what_helped
@@ -227,7 +228,7 @@ class FormatConversionMiddleware:
                 raise nested_too_deeply() from None
 
         try:
-            return await anyio.to_thread.run_sync(convert) if takes_long(body) else convert()
+            return await in_thread(convert) if takes_long(body) else convert()
         except DocumentToRead:
             return await self._documents.convert(convert)
 
