@@ -123,7 +123,7 @@ def _documents(share: float) -> list[bytes]:
 
 async def _headers_without_end(url: str, share: float) -> Counter[str]:
     host = url.removeprefix("http://").partition("/")[0].split(":")
-    reader, writer = await asyncio.open_connection(*host)
+    _, writer = await asyncio.open_connection(*host)
     outcomes: Counter[str] = Counter()
     try:
         writer.write(b"POST /v1/messages HTTP/1.1\r\nhost: a\r\n")
@@ -235,7 +235,7 @@ def _row(proxy: Server, attack: Attack, share: float, *, timed: bool) -> Row:
 
 
 def attacks(share: float, tell: Callable[[str], None], *, timed: bool) -> list[Row]:
-    """All of them, one after the other, at one proxy. ``share`` of their full size; without ``timed`` no time counts."""
+    """All of them, one after the other, at one proxy. ``share`` of full size; no time counts without ``timed``."""
     port = free_port()
     hostile = Command("provider", ["-m", "bench.hostile", str(port), str(max(10, int(200 * share)))], port, path="/")
     settings = proxy_settings(f"http://127.0.0.1:{port}/v1") | {"MAX_RETRIES": "0", "LOG_LEVEL": "CRITICAL"}

@@ -7,11 +7,11 @@ import re
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ccproxy_middleware._asgi import get_header
-from ccproxy_middleware._errors import ApiError, StreamAborted, new_request_id, send_error
-from ccproxy_middleware._record import observe
+from ccproxy_middleware.toolkit.asgi import get_header
+from ccproxy_middleware.toolkit.errors import ApiError, StreamAborted, new_request_id, send_error
+from ccproxy_middleware.toolkit.record import observe
 
-from .exchange_log import log_exchange
+from .logs import log_exchange
 
 logger = logging.getLogger("ccproxy")
 

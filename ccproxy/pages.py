@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ccproxy_middleware._answers import ask_inside
-from ccproxy_middleware._asgi import BufferedBody, route_path, with_path
-from ccproxy_middleware._errors import ApiError, request_id
+from ccproxy_middleware.toolkit.answers import ask_inside
+from ccproxy_middleware.toolkit.asgi import BufferedBody, route_path, with_path
+from ccproxy_middleware.toolkit.errors import ApiError, request_id
 
 from .boundary import raised_error
 from .settings import Settings

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from support.paths import ROOT
+
 LAYERS = ROOT / "middleware/ccproxy_middleware"
 PROXY = ROOT / "ccproxy"
 MODULES = sorted([*LAYERS.rglob("*.py"), *PROXY.rglob("*.py")])
 # Of the conversion.
-ASGI_MODULES = {"counting.py", "document_reader.py", "exchange.py", "incoming.py", "middleware.py"}
+ASGI_MODULES = {"count_tokens.py", "document_reader.py", "exchange.py", "incoming.py", "middleware.py"}
 PROGRAMS = {"pdf_program.py"}  # run in processes of their own; all the rest of the conversion does no I/O
 
 
@@ -41,7 +42,7 @@ def test_layers_know_nothing_of_the_proxy(module: Path) -> None:
     assert not [name for name in imports(module) if name.split(".")[0] in ("ccproxy", "pydantic_settings", "httpx")]
 
 
-@pytest.mark.parametrize("module", sorted((LAYERS / "conversion").glob("*.py")), ids=named)
+@pytest.mark.parametrize("module", sorted((LAYERS / "conversion").rglob("*.py")), ids=named)
 def test_converters_do_no_io(module: Path) -> None:
     if module.name not in ASGI_MODULES | PROGRAMS:
         roots = {name.split(".")[0] for name in imports(module)}

@@ -10,12 +10,13 @@ import pytest
 
 import ccproxy_middleware
 from ccproxy import Settings
-from ccproxy.configuration import ConfigurationError
-from ccproxy.custom_headers import HEADER_PREFIX
+from ccproxy.settings.configuration import ConfigurationError
+from ccproxy.settings.custom_headers import HEADER_PREFIX
 from ccproxy_middleware import FormatConversionMiddleware
-from ccproxy_middleware.conversion.profiles import PROFILES
+from ccproxy_middleware.conversion.providers.profiles import PROFILES
 from support.asgi import Inner, call, http_scope
-from support.documents import ROOT, made, pages, part
+from support.documents import made, pages, part
+from support.paths import ROOT
 
 PAGE = (ROOT / "docs/layers.md").read_text()
 LAYERS = [name for name in ccproxy_middleware.__all__ if name.endswith("Middleware")]

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ccproxy_middleware.conversion.profiles import detect_provider
-from support.documents import OFTEN_SET, ROOT, part
+from ccproxy_middleware.conversion.providers.profiles import detect_provider
+from support.documents import OFTEN_SET, part
+from support.paths import ROOT
 
 README = (ROOT / "README.md").read_text()
 DOCS = {path: path.read_text() for path in (ROOT / "docs").glob("*.md")}

@@ -6,9 +6,9 @@ import sys
 from contextlib import ExitStack
 from typing import Any
 
-from ccproxy import logs, running
 from ccproxy.app import create_app
-from ccproxy.background import served
+from ccproxy.logs import configure_logging
+from ccproxy.serving import serve, served
 from ccproxy.settings import Settings
 
 from .conversation import LIMIT_SECONDS, converse
@@ -26,7 +26,7 @@ def run_conversation(*, verbose: bool = False, boost: bool = False) -> int:
     """
     requests: list[dict[str, Any]] = []
     plans: list[dict[str, Any]] = []
-    logs.configure_logging("WARNING", "text")
+    configure_logging("WARNING", "text")
     with ExitStack() as stack:
         provider_url = stack.enter_context(served(demo_provider(requests.append)))
         planner_url = stack.enter_context(served(demo_provider(plans.append, plan))) if boost else None
@@ -59,7 +59,7 @@ def run_servers(port: int, *, boost: bool = False) -> None:
         planner_url = stack.enter_context(served(demo_provider(decide=plan))) if boost else None
         settings = demo_settings(provider_url, planner_url, port=port)
         announce = f"ANTHROPIC_BASE_URL=http://localhost:{port} ANTHROPIC_API_KEY={CLIENT_KEY} claude"
-        running.serve(create_app(settings), settings, announce=announce)
+        serve(create_app(settings), settings, announce=announce)
 
 
 def demo_settings(provider_url: str, planner_url: str | None = None, **values: Any) -> Settings:

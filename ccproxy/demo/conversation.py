@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from ccproxy_middleware._sse import SSEParser
+from ccproxy_middleware.toolkit.sse import SSEParser
 
 MODEL = "claude-sonnet-5"
 LIMIT_SECONDS = 20.0

@@ -12,11 +12,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from ccproxy.configuration import ConfigurationError
-from ccproxy.running import EXIT_CONFIGURATION
-from ccproxy.settings import Settings
-from ccproxy.startup import startup_warnings
-from ccproxy_middleware.conversion.profiles import detect_provider
+from ccproxy.serving import EXIT_CONFIGURATION
+from ccproxy.settings import ConfigurationError, Settings, startup_warnings
+from ccproxy_middleware.conversion.providers import detect_provider
 
 from .checks import CHECKS
 from .env_file import write_variables

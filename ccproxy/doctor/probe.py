@@ -14,10 +14,10 @@ from starlette.types import ASGIApp, Message
 from ccproxy.app import make_forward
 from ccproxy.settings import Settings
 from ccproxy_middleware import CustomHeadersMiddleware
-from ccproxy_middleware._errors import StreamAborted
-from ccproxy_middleware._sse import SSEParser
-from ccproxy_middleware.conversion.errors import error_from_payload
-from ccproxy_middleware.conversion.think_tags import split_think_tags
+from ccproxy_middleware.conversion.chat import split_think_tags
+from ccproxy_middleware.conversion.providers import error_from_payload
+from ccproxy_middleware.toolkit.errors import StreamAborted
+from ccproxy_middleware.toolkit.sse import SSEParser
 
 RETRIES = 1  # what fails twice is to be told
 

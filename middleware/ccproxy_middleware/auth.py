@@ -7,9 +7,9 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ._asgi import get_header, route_path, without_headers
-from ._errors import ApiError, send_error
-from ._local import is_expected_host, is_of_foreign_page, on_loopback
+from .toolkit.asgi import get_header, route_path, without_headers
+from .toolkit.errors import ApiError, send_error
+from .toolkit.local_requests import is_expected_host, is_of_foreign_page, on_loopback
 
 _OPEN_PATHS = frozenset({"/", "/health"})
 _CREDENTIALS = (b"x-api-key", b"authorization")

@@ -2,7 +2,7 @@
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ._memory import BodyMemory, BodyShare
+from .toolkit.body_memory import BodyMemory, BodyShare
 
 
 class BodyMemoryMiddleware:

@@ -2,8 +2,8 @@
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ._asgi import route_path
-from ._errors import ApiError, read_request, send_error
+from .toolkit.asgi import route_path
+from .toolkit.errors import ApiError, read_request, send_error
 
 
 class ConcurrencyLimitMiddleware:

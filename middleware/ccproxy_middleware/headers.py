@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ._asgi import Headers, without_headers
+from .toolkit.asgi import Headers, without_headers
 
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 FRAMING_HEADERS = ("content-length", "content-encoding", "transfer-encoding", "connection")

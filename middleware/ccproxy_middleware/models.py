@@ -6,16 +6,16 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ._asgi import (
+from .auth import Admission
+from .toolkit.asgi import (
     Headers,
     get_header,
     route_path,
     without_headers,
 )
-from ._errors import header_value, read_request
-from ._json import dumps, loads
-from ._record import get_record
-from .auth import Admission
+from .toolkit.errors import header_value, read_request
+from .toolkit.json import dumps, loads
+from .toolkit.record import get_record
 
 # Claude's own names: as Anthropic, the clouds and the gateways write them, or the client's short names.
 _CLAUDE = re.compile(

@@ -6,8 +6,8 @@ import pytest
 
 from ccproxy_middleware.boost import conversation as module
 from ccproxy_middleware.boost.conversation import read_conversation
-from ccproxy_middleware.conversion.profiles import Profile
-from ccproxy_middleware.conversion.request import convert_request
+from ccproxy_middleware.conversion.chat.request import convert_request
+from ccproxy_middleware.conversion.providers.profiles import Profile
 
 REMINDER = "<system-reminder>\nBe careful.\n</system-reminder>"
 

@@ -8,7 +8,7 @@ import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ccproxy_middleware import BoostMiddleware, FormatConversionMiddleware, ModelMappingMiddleware
-from ccproxy_middleware._errors import StreamAborted
+from ccproxy_middleware.toolkit.errors import StreamAborted
 from support.asgi import Answer, Inner, call, http_scope
 from support.grammar import check_stream
 

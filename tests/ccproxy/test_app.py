@@ -13,7 +13,7 @@ from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ccproxy import Settings, create_app
-from ccproxy_middleware._errors import StreamAborted
+from ccproxy_middleware.toolkit.errors import StreamAborted
 from support.faulty import answers, faulty, refusing, sized
 from support.grammar import check_stream
 from support.provider import Failure, ScriptedProvider

@@ -1,21 +1,21 @@
 """What the log tells of a conversion: each thing that was left out or changed, and nothing that was said."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ccproxy_middleware.conversion.chat.request import convert_request
 from ccproxy_middleware.conversion.decisions import explain
-from ccproxy_middleware.conversion.profiles import resolve_profile
-from ccproxy_middleware.conversion.request import convert_request
+from ccproxy_middleware.conversion.providers.profiles import resolve_profile
+from support.paths import DATA
 
 TOOL = {"name": "t", "input_schema": {"type": "object", "properties": {}}}
 IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}
 THOUGHT = {"type": "thinking", "thinking": "secret words", "signature": "x"}
 CALL = {"type": "tool_use", "id": "toolu_1", "name": "t", "input": {}}
 RESULT = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "secret words"}
-CASES = [json.loads(path.read_text()) for path in sorted((Path(__file__).parents[1] / "data/cases").glob("r*.json"))]
+CASES = [json.loads(path.read_text()) for path in sorted((DATA / "cases").glob("r*.json"))]
 
 
 def said(*blocks: Any, role: str = "user") -> dict[str, Any]:

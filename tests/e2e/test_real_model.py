@@ -7,7 +7,6 @@
 import json
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -25,12 +24,13 @@ from anthropic.types import (
     ToolUseBlock,
 )
 
+from support.paths import DATA
 from support.proxied import proxy
 from support.real_model import CONTEXT, Unavailable, real_model
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1200)]
 
-USAGE = Path(__file__).parents[1] / "data/usage"
+USAGE = DATA / "usage"
 OPTIONS = {"count_tokens": "llama.cpp", "list_models": "upstream"}
 GREEDY = {"temperature": 0}  # the same answer each time
 RECORDED_MAX = 700  # prompt tokens of the recorded requests that are sent again: each takes some seconds

@@ -11,8 +11,8 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from ccproxy_middleware import AuthMiddleware, FormatConversionMiddleware, InspectorMiddleware
-from ccproxy_middleware._errors import StreamAborted
 from ccproxy_middleware.inspector.exchanges import Call, Exchange, Exchanges
+from ccproxy_middleware.toolkit.errors import StreamAborted
 from support.asgi import Answer, Inner, call, http_scope
 from support.servers import eventually
 

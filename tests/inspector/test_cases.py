@@ -5,7 +5,8 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from conversion import test_errors, test_request_cases, test_response_cases
+from conversion.chat import test_request_cases, test_response_cases
+from conversion.providers import test_errors
 from support.inspected import MESSAGE, Inspected, client, inspected
 from support.provider import Answer, Chunks, Failure, Raw, Reply, ScriptedProvider, ToolCall, error_body
 from support.proxied import proxy

@@ -1,15 +1,15 @@
 """What is kept in memory, and for how long; the layer among others, in process."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from ccproxy_middleware import FormatConversionMiddleware, InspectorMiddleware
-from ccproxy_middleware._errors import StreamAborted
+from ccproxy_middleware.toolkit.errors import StreamAborted
 from support.asgi import Answer, Inner, call, http_scope
+from support.paths import ROOT
 
 pytestmark = pytest.mark.anyio
 
@@ -88,7 +88,7 @@ async def test_layer_stands_alone_and_twice_without_the_proxy() -> None:
 
 
 async def test_example_of_the_docs_works() -> None:
-    page = (Path(__file__).parents[2] / "docs/inspector.md").read_text()
+    page = (ROOT / "docs/inspector.md").read_text()
     names: dict[str, Any] = {}
     for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
         exec(compile(code, "inspector.md", "exec"), names)

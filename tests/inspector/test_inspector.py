@@ -10,10 +10,11 @@ import httpx
 import pytest
 
 from ccproxy import Settings, create_app
-from ccproxy.startup import startup_warnings
+from ccproxy.settings.startup import startup_warnings
 from ccproxy_middleware.inspector.pages import Pages
 from support.boosted import boosted, question
 from support.inspected import KEY, MESSAGE, STREAM, Inspected, client, inspected
+from support.paths import ROOT
 from support.provider import Failure, Reply, ScriptedProvider, ToolCall, error_body
 from support.servers import serve
 
@@ -262,7 +263,7 @@ def test_client_and_provider_notice_nothing(body: dict[str, Any]) -> None:
 
 
 def test_scripts_are_small_modules() -> None:
-    static = Path(__file__).parents[2] / "middleware/ccproxy_middleware/inspector/static"
+    static = ROOT / "middleware/ccproxy_middleware/inspector/static"
     scripts = sorted(static.glob("*.js"))
     assert len(scripts) > 5
     for script in scripts:

@@ -12,9 +12,9 @@ from typing import Any
 
 import httpx
 
+from support.paths import ROOT
 from support.servers import loopback_socket
 
-ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 START_LIMIT = 30.0  # seconds
 STOP_LIMIT = 20.0

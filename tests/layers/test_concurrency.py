@@ -13,7 +13,7 @@ from anthropic.types import MessageParam
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ccproxy_middleware import ConcurrencyLimitMiddleware
-from ccproxy_middleware._errors import StreamAborted
+from ccproxy_middleware.toolkit.errors import StreamAborted
 from support.asgi import Answer, Inner, call, http_scope
 from support.layers import Held, full
 from support.provider import Answer as AnswerOfProvider

@@ -11,7 +11,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from ccproxy_middleware import FormatConversionMiddleware, ModelMappingMiddleware
-from ccproxy_middleware._errors import ApiError, StreamAborted
+from ccproxy_middleware.toolkit.errors import ApiError, StreamAborted
 from support.asgi import Answer, Inner, call, http_scope
 from support.grammar import check_stream
 

@@ -18,12 +18,13 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ccproxy.settings import Settings
+from ccproxy.settings.settings import Settings
 from ccproxy_middleware import MetricsMiddleware, ModelMappingMiddleware
-from ccproxy_middleware._errors import ApiError, StreamAborted
-from ccproxy_middleware._record import get_record
+from ccproxy_middleware.toolkit.errors import ApiError, StreamAborted
+from ccproxy_middleware.toolkit.record import get_record
 from support.asgi import Answer, Inner, call, http_scope
 from support.boosted import EXECUTOR, READ, boosted
+from support.paths import ROOT
 from support.process import started
 from support.provider import Endless, Failure, Raw, Reply, ScriptedProvider, ToolCall
 from support.proxied import proxied
@@ -31,7 +32,6 @@ from support.servers import eventually, serve
 
 pytestmark = pytest.mark.anyio
 
-ROOT = Path(__file__).parents[2]
 MESSAGE = {"model": "claude-haiku-4-5", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
 KEY = {"x-api-key": "planted-client-key"}
 CHAT = {
@@ -445,6 +445,7 @@ import asyncio, logging, os, pathlib, resource, sys
 sys.path[:0] = sys.argv[2:]
 logging.basicConfig(stream=sys.stdout, format="%(message)s")
 from ccproxy_middleware import MetricsMiddleware
+from support.paths import ROOT
 from support.asgi import Inner, call, http_scope
 
 def limit_files(size):

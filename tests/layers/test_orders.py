@@ -16,7 +16,7 @@ from ccproxy_middleware import (
     FormatConversionMiddleware,
     ModelMappingMiddleware,
 )
-from ccproxy_middleware._asgi import BufferedBody
+from ccproxy_middleware.toolkit.asgi import BufferedBody
 from support.asgi import Answer, call, http_scope
 from support.grammar import check_stream
 

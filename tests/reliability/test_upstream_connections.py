@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -15,11 +14,12 @@ from support import faulty as faults
 from support.faulty import SSE, answers, answers_always, chunk, faulty, refusing, sized, unreachable
 from support.forwarding import TRANSPORTS, TransportName
 from support.outcomes import Answered, Broken, Outcome, Refused, is_like, watching
+from support.paths import DATA
 from support.proxied import proxy
 from support.reliability import Row
 from support.upstream_faults import HI, Fault, completion, events, stream_of, streamed, watched, whole
 
-CERTIFICATES = Path(__file__).parents[1] / "data" / "tls"
+CERTIFICATES = DATA / "tls"
 OURS = str(CERTIFICATES / "authority.pem")
 LIMIT = 0.3  # REQUEST_TIMEOUT where nothing comes
 

@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from ccproxy_middleware.conversion.chat.stream import StreamConverter
 from ccproxy_middleware.conversion.context import Context
-from ccproxy_middleware.conversion.stream import StreamConverter
 
 from .grammar import check_stream
 

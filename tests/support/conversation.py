@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-REQUESTS = Path(__file__).parents[1] / "data/requests"
+from .paths import DATA
+
+REQUESTS = DATA / "requests"
 MARK = {"type": "ephemeral"}
 
 Message = dict[str, Any]

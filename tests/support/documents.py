@@ -13,14 +13,15 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from prometheus_client import CollectorRegistry
 
-from ccproxy.exchange_log import _fields
-from ccproxy.settings import Settings, variables
-from ccproxy_middleware._instruments import Instruments
-from ccproxy_middleware._json import dumps
-from ccproxy_middleware._record import Record
-from ccproxy_middleware.conversion.profiles import EFFORTS, PROFILES, SWITCHES, Profile
+from ccproxy.logs.exchange_log import _fields
+from ccproxy.settings.settings import Settings, variables
+from ccproxy_middleware.conversion.providers.profiles import EFFORTS, PROFILES, SWITCHES, Profile
+from ccproxy_middleware.metrics.instruments import Instruments
+from ccproxy_middleware.toolkit.json import dumps
+from ccproxy_middleware.toolkit.record import Record
 
-ROOT = Path(__file__).parents[2]
+from .paths import ROOT
+
 PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "SECURITY.md")]
 """Together with all of docs/ and bench/README.md: see :func:`pages`."""
 

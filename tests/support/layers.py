@@ -15,7 +15,7 @@ from ccproxy_middleware import (
     FormatConversionMiddleware,
     ModelMappingMiddleware,
 )
-from ccproxy_middleware._errors import StreamAborted
+from ccproxy_middleware.toolkit.errors import StreamAborted
 from support.asgi import Inner
 
 COMPLETION = b'{"model":"real","choices":[{"index":0,"message":{"content":"Hello"},"finish_reason":"stop"}]}'

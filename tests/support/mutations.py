@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
 
-REQUESTS = Path(__file__).parents[1] / "data" / "requests"
+from .paths import DATA
+
+REQUESTS = DATA / "requests"
 
 _LONG = 60  # characters of prose that are kept: its length says nothing about the request's form
 _MANY_TOOLS = 4

@@ -15,7 +15,8 @@ from typing import Any
 
 import httpx
 
-ROOT = Path(__file__).parents[2]
+from .paths import ROOT
+
 BIN = Path(sys.executable).parent
 LIMIT = 30.0
 

@@ -14,10 +14,11 @@ be followed by the parameter's id in square brackets. Texts are one line of Mark
 
 import importlib
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 
-PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+from .paths import ROOT
+
+PAGE = ROOT / "docs" / "reliability.md"
 
 MODULES = {
     "test_upstream_connections": "The provider can't be reached",

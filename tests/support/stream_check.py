@@ -6,11 +6,11 @@ from base64 import urlsafe_b64decode
 from collections.abc import Iterable
 from typing import Any
 
-from ccproxy_middleware._errors import ApiError
-from ccproxy_middleware._sse import SSEParser
+from ccproxy_middleware.conversion.chat.stream import StreamConverter
 from ccproxy_middleware.conversion.context import Context
-from ccproxy_middleware.conversion.profiles import PROFILES, resolve_profile
-from ccproxy_middleware.conversion.stream import StreamConverter
+from ccproxy_middleware.conversion.providers.profiles import PROFILES, resolve_profile
+from ccproxy_middleware.toolkit.errors import ApiError
+from ccproxy_middleware.toolkit.sse import SSEParser
 
 from .chunks import REQUEST_ID
 from .grammar import check_stream

@@ -4,12 +4,11 @@ from typing import Literal
 
 from starlette.types import Message
 
-from .._asgi import Headers, get_header, without_headers
-from .._errors import ApiError, StreamAborted
-from .._json import dumps, loads
-from .._sse import SSEParser
-from ..conversion.errors import error_from_response
-from ..conversion.profiles import Profile
+from ..conversion.providers import Profile, error_from_response
+from ..toolkit.asgi import Headers, get_header, without_headers
+from ..toolkit.errors import ApiError, StreamAborted
+from ..toolkit.json import dumps, loads
+from ..toolkit.sse import SSEParser
 from .dialect import DONE, Dialect, Payload, Seen
 from .reply import Reply
 from .usage import Usage

@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .._json import dumps, loads
-from ..conversion.tokens import estimate_tokens
+from ..conversion.counting import estimate_tokens
+from ..toolkit.json import dumps, loads
 from .cut import cut_middle
 
 MAX_TOKENS = 24_000

@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from .._errors import ApiError
-from .._json import dumps
-from .._sse import sse_event
-from ..conversion.errors import error_from_payload
-from ..conversion.reasoning import chunks_text
-from ..conversion.response import message_events
-from ..conversion.usage import find_usage
+from ..conversion.anthropic import message_events
+from ..conversion.chat import chunks_text, find_usage
+from ..conversion.providers import error_from_payload
+from ..toolkit.errors import ApiError
+from ..toolkit.json import dumps
+from ..toolkit.sse import sse_event
 from .usage import Usage, add_to_anthropic, add_to_openai, from_anthropic, from_openai
 
 Payload = dict[str, Any]

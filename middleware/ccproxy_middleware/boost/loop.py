@@ -11,9 +11,9 @@ import anyio
 import anyio.lowlevel
 from starlette.types import ASGIApp, Scope
 
-from .._asgi import BufferedBody, ClientDisconnected, Headers, without_headers
-from .._errors import ApiError, StreamAborted, request_id
-from .._record import get_record
+from ..toolkit.asgi import BufferedBody, ClientDisconnected, Headers, without_headers
+from ..toolkit.errors import ApiError, StreamAborted, request_id
+from ..toolkit.record import get_record
 from .answer import ExecutorAnswer, WaitFor
 from .conversation import Conversation, read_conversation
 from .cut import cut_middle

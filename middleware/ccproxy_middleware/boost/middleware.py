@@ -5,12 +5,12 @@ from collections.abc import Collection
 import anyio
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .._asgi import BufferedBody, ClientDisconnected, route_path
-from .._errors import read_request, request_id
-from .._json import check_depth
 from ..auth import Admission
-from ..conversion.tokens import estimate_tokens
+from ..conversion.counting import estimate_tokens
 from ..models import TIERS, tier_of
+from ..toolkit.asgi import BufferedBody, ClientDisconnected, route_path
+from ..toolkit.errors import read_request, request_id
+from ..toolkit.json import check_depth
 from .cache import BoostCache, MemoryBoostCache
 from .dialect import Dialect, Payload, dialect_of
 from .loop import BoostLoop
@@ -138,4 +138,7 @@ class BoostMiddleware:
                 failure = error
             tasks.cancel_scope.cancel()
         if failure is not None:
-            raise failure
+            try:
+                raise failure
+            finally:
+                del failure  # its traceback holds this frame

@@ -8,15 +8,12 @@ from typing import Any
 import anyio
 from starlette.types import ASGIApp, Message, Scope
 
-from .._asgi import BufferedBody
-from .._errors import ApiError, StreamAborted
-from .._json import dumps, loads
-from .._sse import EventTooLarge, SSEParser
+from ..conversion.chat import check_finish_reason, chunks_text, find_usage, upstream_error
 from ..conversion.context import Context
-from ..conversion.reasoning import chunks_text
-from ..conversion.response import upstream_error
-from ..conversion.stops import check_finish_reason
-from ..conversion.usage import find_usage
+from ..toolkit.asgi import BufferedBody
+from ..toolkit.errors import ApiError, StreamAborted
+from ..toolkit.json import dumps, loads
+from ..toolkit.sse import EventTooLarge, SSEParser
 from .usage import Usage, from_openai
 
 logger = logging.getLogger("ccproxy.boost")

@@ -14,13 +14,12 @@ from typing import Any
 import anyio
 from starlette.types import Message, Scope, Send
 
-from .._asgi import Headers
-from .._errors import ApiError, StreamAborted, header_value, request_id, send_error
-from .._json import dumps
-from .._lock import WriteLock
+from ..conversion.chat import StreamConverter, convert_response
 from ..conversion.context import Context
-from ..conversion.response import convert_response
-from ..conversion.stream import StreamConverter
+from ..toolkit.asgi import Headers
+from ..toolkit.errors import ApiError, StreamAborted, header_value, request_id, send_error
+from ..toolkit.json import dumps
+from ..toolkit.write_lock import WriteLock
 from .dialect import DONE, Dialect
 from .usage import Usage, add_to_openai
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from .._json import dumps
+from ..toolkit.json import dumps
 from .cut import cut_middle
 
 MAX_DESCRIPTION = 1_200

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..conversion.chat import convert_usage
 from ..conversion.context import Context
-from ..conversion.tokens import estimate_tokens
-from ..conversion.usage import convert_usage
+from ..conversion.counting import estimate_tokens
 
 Usage = Mapping[str, int]
 """``input_tokens`` (without cached ones), ``cache_creation_input_tokens``, ``cache_read_input_tokens``,

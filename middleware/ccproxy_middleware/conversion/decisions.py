@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .messages import NO_RESULT
-from .profiles import Profile
-from .request import ConvertedRequest
+from .anthropic import SERVER_BLOCKS
+from .chat import NO_RESULT
+from .context import ConvertedRequest
+from .providers import Profile
 from .schemas import fit_tool
-from .turns import SERVER_BLOCKS
 
 _MAX_NAME = 64
 

@@ -14,18 +14,23 @@ from typing import Any
 
 from starlette.types import Message, Send
 
-from .._asgi import LARGE, Headers, get_header
-from .._errors import ApiError, StreamAborted, header_value
-from .._json import dumps, loads
-from .._lock import WriteLock
-from .._record import Record
-from .._threads import in_thread
-from .corrections import Correction, find_correction
-from .errors import PromptRefused, error_from_payload, error_from_response
-from .rate_limits import response_headers
-from .request import ConvertedRequest
-from .response import convert_response, message_events, refusal_message
-from .stream import StreamConverter
+from ..toolkit.asgi import LARGE, Headers, get_header
+from ..toolkit.errors import ApiError, StreamAborted, header_value
+from ..toolkit.json import dumps, loads
+from ..toolkit.record import Record
+from ..toolkit.worker_threads import in_thread
+from ..toolkit.write_lock import WriteLock
+from .anthropic import message_events, refusal_message
+from .chat import StreamConverter, convert_response
+from .context import ConvertedRequest
+from .providers import (
+    Correction,
+    PromptRefused,
+    error_from_payload,
+    error_from_response,
+    find_correction,
+    response_headers,
+)
 
 logger = logging.getLogger("ccproxy.conversion")
 
@@ -80,6 +85,7 @@ class Exchange:
             large = len(self._body) > LARGE
             message = await in_thread(self._message) if large else self._message()
         except ApiError as error:
+            error.without_frames()
             profile = self._context.profile
             self.correction = find_correction(self._status, bytes(self._body), self.request.body, profile)
             if self.correction is None:

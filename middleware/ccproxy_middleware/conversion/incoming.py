@@ -5,8 +5,8 @@ from typing import Any
 
 from starlette.types import Scope
 
-from .._asgi import LARGE, BufferedBody, TooDeep, TooManyNodes, get_header
-from .._errors import invalid_request, nested_too_deeply
+from ..toolkit.asgi import LARGE, BufferedBody, TooDeep, TooManyNodes, get_header
+from ..toolkit.errors import invalid_request, nested_too_deeply
 
 _SESSION_ID = re.compile(r"session(?:_id)?[_\":\s]+([0-9a-fA-F-]{36})")
 _SESSION_ID_MAX = 100

@@ -10,8 +10,9 @@ import anyio
 from orjson import JSONEncodeError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .._answers import ask_inside
-from .._asgi import (
+from ..auth import Admission
+from ..toolkit.answers import ask_inside
+from ..toolkit.asgi import (
     BufferedBody,
     ClientDisconnected,
     Headers,
@@ -20,7 +21,7 @@ from .._asgi import (
     with_path,
     without_headers,
 )
-from .._errors import (
+from ..toolkit.errors import (
     ApiError,
     StreamAborted,
     nested_too_deeply,
@@ -28,24 +29,17 @@ from .._errors import (
     request_id,
     send_error,
 )
-from .._json import dumps, loads
-from .._record import Record, get_record
-from .._threads import in_thread
-from ..auth import Admission
-from . import catalogue
-from .corrections import Correction, what_helped
-from .counting import TokenCounter
+from ..toolkit.json import dumps, loads
+from ..toolkit.record import Record, get_record
+from ..toolkit.worker_threads import in_thread
+from .anthropic import ModelInfo, empty_message, find_model, message_events, model_info, models_from_openai, models_page
+from .chat import ToolConverter, convert_request
+from .context import ConvertedRequest
+from .counting import DocumentReader, DocumentToRead, TokenCounter
 from .decisions import explain
-from .document_reader import DocumentReader
-from .documents import DocumentToRead
-from .errors import error_from_response
 from .exchange import Exchange, StreamExchange
 from .incoming import check_depth, check_json, session_id, takes_long
-from .learned import LearnedProfiles
-from .profiles import resolve_profile
-from .request import ConvertedRequest, convert_request
-from .response import empty_message, message_events
-from .tools import ToolConverter
+from .providers import Correction, LearnedProfiles, error_from_response, resolve_profile, what_helped
 
 logger = logging.getLogger("ccproxy.conversion")
 
@@ -204,7 +198,9 @@ class FormatConversionMiddleware:
         try:
             await self.app(scope, body, send)
         except StreamAborted as abort:
-            exchange.cause = abort.error  # told below, also where an inner app kept it to itself
+            exchange.cause = (
+                abort.error and abort.error.without_frames()
+            )  # told below, if an inner app kept it to itself
         except Exception:
             await exchange.break_off()
             raise
@@ -285,40 +281,38 @@ class FormatConversionMiddleware:
         self._record(scope, body.data)
         request = await self._convert(body, None, counting=True)
         await body.work(lambda: check_depth(body.replace(request.body, request.json)))
-        tokens = await self._count_tokens(request, ask)
+        tokens = await self._count_tokens(request.body, request.context.profile, ask)
         await _send_json(scope, send, {"input_tokens": tokens})
 
     async def _models(self, scope: Scope, receive: Receive, send: Send, id_: str | None) -> None:
         aliases = scope.get("ccproxy.models")
         if aliases:
-            models = [catalogue.model_info(alias.id, alias.model, self._profile) for alias in aliases]
+            models = [model_info(alias.id, alias.model, self._profile) for alias in aliases]
         else:  # an inner ModelMappingMiddleware lists its aliases
             models = await self._listed({**scope, "ccproxy.lists_models": True}, receive)
         if self._profile.list_models == "upstream":
             taken = {model["id"] for model in models}
             models += [model for model in await self._upstream_models(scope, receive) if model["id"] not in taken]
         if id_ is None:
-            answer = catalogue.page(models, scope["query_string"])
+            answer = models_page(models, scope["query_string"])
         else:
             answer = await self._model(scope, receive, models, id_)
         await _send_json(scope, send, answer)
 
-    async def _model(
-        self, scope: Scope, receive: Receive, models: list[catalogue.ModelInfo], id_: str
-    ) -> catalogue.ModelInfo:
+    async def _model(self, scope: Scope, receive: Receive, models: list[ModelInfo], id_: str) -> ModelInfo:
         """The entry of one model: any that a request may name."""
-        if (known := catalogue.find(models, id_)) is not None:
+        if (known := find_model(models, id_)) is not None:
             return known
         try:
             with anyio.fail_after(_MODELS_LIMIT):
                 models = await self._listed(scope, receive)
         except (ApiError, StreamAborted, TimeoutError):  # it has no list, and takes any name
-            return catalogue.model_info(id_, id_, self._profile)
-        if (known := catalogue.find(models, id_)) is None:
+            return model_info(id_, id_, self._profile)
+        if (known := find_model(models, id_)) is None:
             raise ApiError(404, "not_found_error", f"model: {id_}")
         return known
 
-    async def _upstream_models(self, scope: Scope, receive: Receive) -> list[catalogue.ModelInfo]:
+    async def _upstream_models(self, scope: Scope, receive: Receive) -> list[ModelInfo]:
         """The provider's own models; none where it fails, since the aliases are there all the same."""
         try:
             with anyio.fail_after(_MODELS_LIMIT):
@@ -327,9 +321,9 @@ class FormatConversionMiddleware:
             logger.warning("the provider's own models are not listed: %s", str(error) or type(error).__name__)
             return []
 
-    async def _listed(self, scope: Scope, receive: Receive) -> list[catalogue.ModelInfo]:
+    async def _listed(self, scope: Scope, receive: Receive) -> list[ModelInfo]:
         answer = await self._ask(scope, BufferedBody(receive, b""), "/v1/models")
-        return catalogue.from_openai(answer, self._profile)
+        return models_from_openai(answer, self._profile)
 
     async def _ask(self, scope: Scope, body: BufferedBody, path: str) -> Any:
         """The JSON of the inner app's answer. Raises ApiError for an error, or for what is no JSON."""

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from starlette.types import Scope
 
-from .._asgi import get_header
-from .._errors import ApiError
-from .._local import host_name, is_forwarded, is_loopback, is_loopback_name, is_of_foreign_page
 from ..auth import ClientKeys
+from ..toolkit.asgi import get_header
+from ..toolkit.errors import ApiError
+from ..toolkit.local_requests import host_name, is_forwarded, is_loopback, is_loopback_name, is_of_foreign_page
 
 LOOPBACK_ONLY = (
     "Without a client key the inspector answers this machine only: open it at http://localhost:<port>/ui on the "

@@ -5,8 +5,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .._errors import ApiError
-from .._json import loads
+from ..toolkit.errors import ApiError
+from ..toolkit.json import loads
 from .exchanges import Call, Exchange
 from .views import Document, Redact, answer_body, events, is_stream, request_body
 

@@ -9,7 +9,7 @@ from time import perf_counter
 
 import anyio
 
-from .._record import Record
+from ..toolkit.record import Record
 from .minutes import Minutes
 from .redaction import ShownHeaders
 

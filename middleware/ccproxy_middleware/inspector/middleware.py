@@ -8,9 +8,9 @@ from weakref import ref
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .._asgi import BufferedBody, route_path
-from .._record import Record, get_record, observe
 from ..auth import ClientKeys
+from ..toolkit.asgi import BufferedBody, route_path
+from ..toolkit.record import Record, get_record, observe
 from .exchanges import Call, Exchange, Exchanges
 from .pages import Pages
 from .redaction import shown_headers

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from time import time
 from typing import Any
 
-from .._record import Record
+from ..toolkit.record import Record
 
 HOUR = 60  # minutes
 

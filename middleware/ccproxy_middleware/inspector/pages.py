@@ -16,11 +16,11 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response, S
 from starlette.routing import Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
-from .._asgi import BufferedBody, Headers, route_path, with_path
-from .._errors import ApiError, StreamAborted, send_error
-from .._json import dumps
-from .._record import get_record
-from .._sse import sse_event
+from ..toolkit.asgi import BufferedBody, Headers, route_path, with_path
+from ..toolkit.errors import ApiError, StreamAborted, send_error
+from ..toolkit.json import dumps
+from ..toolkit.record import get_record
+from ..toolkit.sse import sse_event
 from .access import Access
 from .cases import answer_case, request_case
 from .exchanges import Call, Exchange, Exchanges

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-from .._encodings import BrokenEncoding, UnsupportedEncoding, make_decoder
-from .._errors import MAX_BODY_BYTES
-from .._json import loads
-from .._sse import EventTooLarge, SSEParser
+from ..toolkit.encodings import BrokenEncoding, UnsupportedEncoding, make_decoder
+from ..toolkit.errors import MAX_BODY_BYTES
+from ..toolkit.json import loads
+from ..toolkit.sse import EventTooLarge, SSEParser
 from .exchanges import Call, Exchange
 from .minutes import generating_seconds, has_failed
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..._json import dumps
+from ...toolkit.json import dumps
 
 _HIGHER = frozenset({"minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"})
 _LOWER = frozenset({"maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"})

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..._json import dumps
+from ...toolkit.json import dumps
 
 _MAX_NOTE = 1000  # characters
 _MAX_VALUE = 300

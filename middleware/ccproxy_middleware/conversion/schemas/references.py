@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
-from ..._json import dumps
+from ...toolkit.json import dumps
 from .kinds import LISTED
 
 _MAX_WRITTEN = 256 * 1024  # bytes of one schema; no context window takes more

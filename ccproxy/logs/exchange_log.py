@@ -1,0 +1,66 @@
+"""One line in the log for every exchange, and what the converters have decided."""
+
+import logging
+from typing import Any
+
+from ccproxy_middleware.toolkit.record import Record
+
+logger = logging.getLogger("ccproxy.exchange")
+
+_PAGES = ("/", "/health", "/metrics", "/ui")
+_MAX_VALUE = 200  # characters of what a client has sent
+
+
+def log_exchange(record: Record) -> None:
+    """Log an exchange that is over: at INFO, or at DEBUG where it only was one of the proxy's own pages.
+
+    At DEBUG a line for each decision of a converter follows.
+    """
+    level = logging.DEBUG if _is_page(record) else logging.INFO
+    if not logger.isEnabledFor(level):
+        return
+    known = {name: value for name, value in _fields(record).items() if value is not None}
+    logger.log(level, "%s %s", record.method, _cut(record.path), extra=known)
+    if logger.isEnabledFor(logging.DEBUG):
+        for decision in record.decisions:
+            logger.debug("%s", decision, extra={"request_id": record.request_id})
+
+
+def _is_page(record: Record) -> bool:
+    path = record.path
+    return record.method in ("GET", "HEAD") and not record.error and (path.endswith(_PAGES) or "/ui/" in path)
+
+
+def _fields(record: Record) -> dict[str, Any]:
+    usage = record.usage
+    return {
+        "status": record.status,
+        "outcome": record.outcome,
+        "error": record.error,
+        "request_id": record.request_id,
+        "session_id": _cut(record.session_id),
+        "client_model": _cut(record.requested_model),
+        "model": _cut(record.model),
+        "tier": record.tier,
+        "stream": record.stream or None,
+        "first_byte_ms": _milliseconds(record.first_byte),
+        "duration_ms": _milliseconds(record.duration),
+        "input_tokens": usage.get("input_tokens"),
+        "output_tokens": usage.get("output_tokens"),
+        "cache_read_tokens": usage.get("cache_read_input_tokens") or None,
+        "cache_creation_tokens": usage.get("cache_creation_input_tokens") or None,
+        "stop_reason": record.stop_reason,
+        "retries": record.retries or None,
+        "boost": record.boost_outcome,
+        "boost_loops": record.boost_loops,
+        "upstream_status": record.upstream_status,
+        "upstream_request_id": record.upstream_request_id,
+    }
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 1)
+
+
+def _cut(text: str | None) -> str | None:
+    return text if text is None or len(text) <= _MAX_VALUE else text[: _MAX_VALUE - 3] + "..."

@@ -1,0 +1,260 @@
+"""The content blocks of a streamed answer: which one is open, and what has to wait for its turn.
+
+Upstream mixes reasoning, text and several tool calls as it likes; an Anthropic stream has one block at a time.
+Thinking and text can be closed whenever something else comes. A tool call's block can't be closed before its
+arguments are whole, so meanwhile text waits, and further calls wait in the order in which they appeared.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ...toolkit.errors import ApiError
+from ...toolkit.json import dumps
+from ..context import Context
+from ..counting import estimate_tokens
+from .arguments import repaired
+from .events import EventWriter
+from .signatures import MAX_SIGNATURE_CHARS, add_details, details_size, encode_signature
+from .streamed_call import StreamedCall
+from .tool_calls import ToolIds, client_tool_name, parse_arguments
+
+_ESTIMATED_AT_ONCE = 64 * 1024  # characters
+_MAX_THOUGHTS = 256 * 1024  # characters
+_MAX_HELD = 32 * 1024 * 1024  # characters that wait for their turn
+
+
+class BlockStream:
+    """Write one answer's blocks. ``text``, ``thinking`` and ``tool_call`` take fragments in upstream's order.
+
+    ``calls`` are the answer's tool calls in the order in which they appeared; whoever reads upstream's stream adds to
+    them.
+    """
+
+    def __init__(self, context: Context, writer: EventWriter, calls: Sequence[StreamedCall]) -> None:
+        self._context = context
+        self._writer = writer
+        self._calls = calls
+        self._ids = ToolIds(context)
+        self._opened = 0  # so many of the calls had their turn
+        self._call: StreamedCall | None = None  # the call whose block is open
+        self._blank: list[str] = []  # whitespace that shows only if visible text follows
+        self._waiting: list[tuple[bool, str]] = []  # (is thinking, text) that came during an unfinished call
+        self._held = 0  # characters of both
+        self._output: list[str] = []  # what the model has written, until its tokens are estimated
+        self._output_size = 0
+        self._output_tokens = 0
+        self._thoughts: list[str] = []  # as long as they are all there is, since they may be the answer
+        self._thoughts_size = 0
+        self._only_thoughts = True
+        # Provider state that is still to ride in a signature
+        self._source = ""
+        self._details: list[dict[str, Any]] = []
+        self._details_size = 0
+        self._signatures: dict[str, str] = {}
+
+    @property
+    def has_tool_use(self) -> bool:
+        return any(call.client_id for call in self._calls)
+
+    @property
+    def has_whole_calls(self) -> bool:
+        """Whether there are calls, and all of them are complete."""
+        return self.has_tool_use and all(call.whole for call in self._calls)
+
+    @property
+    def empty(self) -> bool:
+        """Whether the model has said nothing so far."""
+        return not (self._output or self._output_tokens or self._calls)
+
+    def estimate_tokens(self) -> int:
+        """An estimate of the tokens of all that the model has written."""
+        calls = [call.name + call.arguments for call in self._calls]
+        return self._output_tokens + estimate_tokens("".join(self._output + calls))
+
+    def text(self, text: str) -> None:
+        if self._only_thoughts and not text.isspace():
+            self._only_thoughts = False
+            self._thoughts.clear()
+        self._note(text)
+        if self._writer.open == "text":
+            self._writer.text(text)
+        elif self._waiting or self._call is None or not text.isspace():  # whitespace behind a call goes
+            self._wait_or_write(thinking=False, text=text)
+
+    def thinking(self, text: str, source: str) -> None:
+        """Reasoning, and the field that it came from."""
+        self._note(text)
+        if self._only_thoughts:
+            self._thoughts_size += len(text)
+            self._only_thoughts = self._thoughts_size <= _MAX_THOUGHTS
+            self._thoughts.append(text)
+        if self._context.thinking != "off":
+            self._source = source
+            self._wait_or_write(thinking=True, text=text)
+
+    def details(self, details: list[dict[str, Any]]) -> None:
+        """Reasoning details that have to come back with the conversation, as far as a signature can hold them."""
+        self._details_size += sum(map(details_size, details))
+        if self._details_size <= MAX_SIGNATURE_CHARS:
+            add_details(self._details, details)
+        else:
+            self._details.clear()
+
+    def tool_call(self, call: StreamedCall) -> None:
+        """One of the calls is new, or has come further."""
+        if call is self._call:
+            self._write_arguments(call)
+        if call.client_id:  # a signature that comes after the block has begun
+            self._signatures.update(self._signature_of(call))
+        self._open_calls(last=False)
+
+    def finish(self, *, ends_well: bool) -> None:
+        """Close what is open and write what waits: calls first, then text.
+
+        ``ends_well``: the model has ended the answer by itself; then thoughts that are all there is are the answer.
+        """
+        if ends_well and self._only_thoughts and self._thoughts and not self._calls:
+            thoughts = "".join(self._thoughts)
+            self._drop_blank()
+            self._wait_or_write(thinking=False, text=thoughts)
+        self._open_calls(last=True)
+        self._close()
+        self._write_waiting()
+        self._close()
+        if self._blank and self._writer.blocks == 0:
+            self._writer.start_text()
+            self._writer.text("".join(self._blank))
+            self._writer.stop_block()
+        self._write_state(for_call=self.has_tool_use)
+
+    def _note(self, text: str) -> None:
+        """Keep what the model has written as long as it takes to estimate its tokens."""
+        self._output.append(text)
+        self._output_size += len(text)
+        if self._output_size > _ESTIMATED_AT_ONCE:
+            self._output_tokens += estimate_tokens("".join(self._output))
+            self._output.clear()
+            self._output_size = 0
+
+    def _hold(self, text: str) -> None:
+        self._held += len(text)
+        if self._held > _MAX_HELD:
+            raise ApiError(502, "api_error", f"upstream sent over {_MAX_HELD} characters that have to wait")
+
+    def _open_calls(self, *, last: bool) -> None:
+        """Open the calls whose turn it is; with ``last`` those too that are not known completely."""
+        while self._opened < len(self._calls):
+            call = self._calls[self._opened]
+            unfinished = self._call is not None and not self._call.whole
+            if not last and (unfinished or not call.name_settled):
+                return
+            self._opened += 1
+            if call.name:
+                self._open_call(call)
+
+    def _open_call(self, call: StreamedCall) -> None:
+        call.client_id = self._ids.claim(call.id)
+        self._signatures.update(self._signature_of(call))
+        self._close()
+        self._write_state(for_call=True)
+        self._drop_blank()
+        self._writer.start_tool_use(call.client_id, client_tool_name(call.name, self._context))
+        self._call = call
+        self._write_arguments(call)
+
+    def _write_arguments(self, call: StreamedCall) -> None:
+        if client_tool_name(call.name, self._context) in self._context.tool_schemas:
+            return  # it waits until it is whole and can be compared with the schema
+        if fragment := call.take():
+            self._writer.input_json(fragment)
+
+    def _wait_or_write(self, *, thinking: bool, text: str) -> None:
+        if self._call is not None and not self._call.whole:
+            self._hold(text)
+            self._waiting.append((thinking, text))
+            return
+        self._write_waiting()
+        self._write(thinking, text)
+
+    def _write_waiting(self) -> None:
+        waiting, self._waiting, self._held = self._waiting, [], 0
+        for thinking, text in waiting:
+            self._write(thinking, text)
+
+    def _write(self, thinking: bool, text: str) -> None:
+        if not thinking:
+            self._write_text(text)
+            return
+        if self._writer.open != "thinking":
+            self._close()
+            self._writer.start_thinking()
+        if self._context.thinking == "show":
+            self._writer.thinking(text)
+
+    def _write_text(self, text: str) -> None:
+        if self._writer.open != "text":
+            if text.isspace():
+                self._hold(text)
+                self._blank.append(text)
+                return
+            self._close()
+            self._write_state(for_call=False)
+            self._writer.start_text()
+            text = "".join((*self._blank, text))
+            self._drop_blank()
+        self._writer.text(text)
+
+    def _drop_blank(self) -> None:
+        self._blank.clear()
+        self._held = 0
+
+    def _close(self) -> None:
+        """Close the open block: thinking with its signature, a call with what is left of its arguments."""
+        if self._writer.open == "thinking":
+            self._writer.signature(self._take_signature())
+        elif self._call is not None:
+            if rest := self._last_arguments(self._call):
+                self._writer.input_json(rest)
+            self._call = None
+        self._writer.stop_block()
+
+    def _last_arguments(self, call: StreamedCall) -> str:
+        rest = call.take_last()
+        name = client_tool_name(call.name, self._context)
+        if call.custom or name not in self._context.tool_schemas:
+            return rest
+        input_ = parse_arguments(rest, cut_off=False)
+        if "_raw_arguments" in input_:  # cut off, or no object
+            return rest
+        fitted = repaired(input_, self._context.tool_schemas[name], self._context.profile)
+        return rest if fitted is input_ else dumps(fitted).decode()
+
+    def _write_state(self, *, for_call: bool) -> None:
+        """A thinking block without text, if provider state is left over that the client has to send back.
+
+        A client that didn't ask for thinking gets one only with a tool call, which would be refused without it.
+        """
+        asked = self._context.thinking != "off"
+        if self._signatures or (self._details and (asked or for_call)):
+            self._writer.start_thinking()
+            self._writer.signature(self._take_signature())
+            self._writer.stop_block()
+
+    def _take_signature(self) -> str:
+        envelope: dict[str, Any] = {"p": self._context.profile.name}
+        if self._source:
+            envelope["f"] = self._source
+        if self._signatures:
+            envelope["calls"] = self._signatures
+        if self._details:
+            envelope["details"] = self._details
+        self._signatures, self._details, self._details_size = {}, [], 0
+        return encode_signature(envelope)
+
+    def _signature_of(self, call: StreamedCall) -> dict[str, str]:
+        """Gemini's signature of a call by the client's id, once."""
+        wanted = self._context.profile.reasoning_roundtrip == "gemini"
+        if not wanted or call.signature is None or call.signature_sent:
+            return {}
+        call.signature_sent = True
+        return {call.client_id: call.signature}

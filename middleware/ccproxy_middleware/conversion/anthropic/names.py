@@ -1,0 +1,55 @@
+"""Tool names and ids within upstream's limits, as pure functions: both ends of a conversation agree without state."""
+
+import re
+import secrets
+from hashlib import sha256
+
+from ..providers import Profile
+from ..schemas import DIALECTS
+
+_ILLEGAL = re.compile(r"[^A-Za-z0-9_-]")
+_LEGAL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")  # for all of them
+_LEGAL_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
+_MISTRAL_ID = re.compile(r"[A-Za-z0-9]{9}")
+_KIMI_ID = re.compile(r"functions\.[^:]{1,1000}:(\d{1,6})")
+_KIMI_CLIENT_ID = re.compile(r"functions_(\d{1,6})_[0-9a-f]{16}")
+
+
+def upstream_tool_name(name: str, profile: Profile) -> str:
+    """A tool's name as upstream takes it; too long or illegal ones keep their head and end in a hash.
+
+    OpenAI allows 64 characters out of ``A-Za-z0-9_-``; Claude Code's MCP names pass that in practice. Some also
+    want a letter first.
+    """
+    if len(name) <= profile.tool_name_max and _LEGAL_NAME.fullmatch(name):
+        return name
+    legal = _ILLEGAL.sub("", name)
+    dialect = DIALECTS.get(profile.schema_dialect)
+    if dialect is not None and not dialect.tool_name.fullmatch(legal):
+        legal = dialect.name_prefix + legal
+    if legal == name and len(name) <= profile.tool_name_max:
+        return name
+    return f"{legal[: profile.tool_name_max - 9]}_{sha256(name.encode()).hexdigest()[:8]}"
+
+
+def upstream_tool_id(id_: str, name: str, profile: Profile) -> str:
+    """A call's id as upstream takes it: OpenAI allows 40 characters, Mistral wants nine alphanumerics.
+
+    Kimi gets its own form back, which clients can't have: ``functions.NAME:0``. ``name`` is the tool's, as upstream
+    knows it.
+    """
+    if profile.tool_id == "any":
+        return id_
+    if profile.tool_id == "kimi" and (found := _KIMI_CLIENT_ID.fullmatch(id_)):
+        return f"functions.{name}:{found[1]}"
+    mistral = profile.tool_id == "mistral9"
+    if (_MISTRAL_ID if mistral else _LEGAL_ID).fullmatch(id_):
+        return id_
+    digest = sha256(id_.encode()).hexdigest()
+    return digest[:9] if mistral else f"call_{digest[:32]}"
+
+
+def client_tool_id(upstream_id: str) -> str:
+    """An id for the client where upstream's own has characters that Anthropic's have not, or is there already."""
+    found = _KIMI_ID.fullmatch(upstream_id)
+    return f"functions_{found[1]}_{secrets.token_hex(8)}" if found else "toolu_" + secrets.token_hex(12)

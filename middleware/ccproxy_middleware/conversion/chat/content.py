@@ -1,0 +1,217 @@
+"""User content: blocks become the parts of a chat message, tool results become text with attachments.
+
+Chat completions has no images in tool messages, so an attachment is named in the result, ``[image 1]``, and follows
+in the user message under the same name. Nothing is fetched: image URLs go on as they are.
+"""
+
+from typing import Any
+
+from ...toolkit.errors import ApiError, invalid_request
+from ...toolkit.field_checks import expect, optional, required
+from ...toolkit.json import dumps
+from ..anthropic import Block, is_blank, read_blocks
+from ..counting import Unreadable, pdf_text
+from ..providers import Profile
+
+Part = dict[str, Any]
+
+NO_VISION = "[image omitted: this model does not accept images]"
+NO_OUTPUT = "(no output)"
+
+
+class Attachments:
+    """The images and documents of one turn's tool results, numbered over the turn."""
+
+    __slots__ = ("_count", "parts")
+
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
+        self._count = {"image": 0, "document": 0}
+
+    def add(self, kind: str, part: Part) -> str:
+        """Keep a part and return the label that stands for it in the result."""
+        self._count[kind] += 1
+        label = f"[{kind} {self._count[kind]}]"
+        self.parts += [text_part(label), part]
+        return label
+
+
+def text_part(text: str) -> Part:
+    return {"type": "text", "text": text}
+
+
+def is_plain(part: Part) -> bool:
+    """Whether a part is text and carries nothing else, such as a cache mark."""
+    return len(part) == 2 and part["type"] == "text"
+
+
+def user_parts(block: Block, profile: Profile) -> list[Part]:
+    """One block of a user turn, other than a tool result, as parts."""
+    match block.type:
+        case "text":
+            return [text_part(block.data["text"])]
+        case "image":
+            return [_image(block, profile)]
+        case "document":
+            return _document(block, profile)
+        case "search_result":
+            return [text_part(_search_result(block))]
+        case "container_upload":
+            raise unsupported(block, "container_upload")
+        case "tool_use" | "thinking" | "redacted_thinking":
+            raise invalid_request(f"{block}: `{block.type}` blocks can only be in `assistant` messages")
+        case _:
+            raise invalid_request(f"{block}: unsupported block type '{block.type}'")
+
+
+def result_text(block: Block, profile: Profile, attachments: Attachments) -> str:
+    """A tool result as the text of its tool message; what is no text goes to the attachments."""
+    content = block.data.get("content")
+    if isinstance(content, str):  # nearly all of them
+        text = NO_OUTPUT if is_blank(content) else content
+    else:
+        text = _joined([] if content is None else read_blocks(content, f"{block}.content"), profile, attachments)
+    if block.data.get("is_error") is True and not text[:5].lower().startswith("error"):
+        text = f"Error: {text}"
+    return text
+
+
+def _joined(blocks: list[Block], profile: Profile, attachments: Attachments) -> str:
+    """The blocks of a tool result as one text."""
+    pieces: list[str] = []
+    for piece in blocks:
+        match piece.type:
+            case "tool_reference":
+                pieces.append(f"[tool available: {required(piece.data, 'tool_name', str, piece)}]")
+            case "browser_state":
+                pieces.append(dumps({k: v for k, v in piece.data.items() if k != "cache_control"}).decode())
+            case _:
+                pieces.append(_with_labels(user_parts(piece, profile), profile, attachments))
+    return "\n\n".join(pieces) or NO_OUTPUT
+
+
+def as_content(parts: list[Part], profile: Profile) -> str | list[Part]:
+    """Parts as a message's ``content``: a string where there is one text, or where the provider takes no more.
+
+    Where cache marks pass they stay parts: a mark moves on from turn to turn, and what was sent must stay the same.
+    """
+    if not profile.content_parts:
+        return "\n\n".join(part.get("text", NO_VISION) for part in parts)
+    if len(parts) == 1 and profile.cache_control == "drop" and is_plain(parts[0]):
+        text: str = parts[0]["text"]
+        return text
+    return parts
+
+
+def mark_cached(part: Part, data: dict[str, Any], profile: Profile) -> Part:
+    """The part with the block's cache mark, where the profile passes marks on; only text can carry one."""
+    mark = data.get("cache_control")
+    if mark is None or profile.cache_control == "drop" or part["type"] != "text":
+        return part
+    if profile.cache_control == "pass":
+        return {**part, "cache_control": mark}
+    return {**part, "prompt_cache_breakpoint": {"mode": "explicit"}}
+
+
+def unsupported(path: object, what: str) -> ApiError:
+    return invalid_request(f"{path}: {what} is not supported by this endpoint")
+
+
+def _with_labels(parts: list[Part], profile: Profile, attachments: Attachments) -> str:
+    pieces: list[str] = []
+    for part in parts:
+        if part["type"] == "text":
+            pieces.append(part["text"])
+        elif part["type"] == "image_url" and profile.tool_images == "drop":
+            pieces.append("[image omitted]")
+        else:
+            pieces.append(attachments.add("image" if part["type"] == "image_url" else "document", part))
+    return "\n".join(pieces)
+
+
+def _image(block: Block, profile: Profile) -> Part:
+    source = required(block.data, "source", dict, block)
+    kind = required(source, "type", str, f"{block}.source")
+    if kind == "file":
+        raise unsupported(block, "an image with a file source")
+    if kind == "base64":
+        media_type = required(source, "media_type", str, f"{block}.source")
+        data = required(source, "data", str, f"{block}.source")
+        url = f"data:{media_type};base64,{''.join(data.split())}"
+    elif kind == "url":
+        url = required(source, "url", str, f"{block}.source")
+    else:
+        raise unsupported(block, f"an image with a source of type '{kind}'")
+    if not profile.vision or not profile.content_parts:
+        return text_part(NO_VISION)
+    if kind == "url" and profile.image_urls == "refuse":
+        raise unsupported(block, "an image by URL")
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+def _document(block: Block, profile: Profile) -> list[Part]:
+    source = required(block.data, "source", dict, block)
+    kind = required(source, "type", str, f"{block}.source")
+    if kind == "text":
+        return _wrapped(block, [text_part(required(source, "data", str, f"{block}.source"))])
+    if kind == "content":
+        content = source.get("content")
+        parts: list[Part] = []
+        for inner in read_blocks(content, f"{block}.source.content"):
+            if inner.type not in ("text", "image"):
+                raise invalid_request(f"{inner}: unsupported block type '{inner.type}'")
+            parts += user_parts(inner, profile)
+        return _wrapped(block, parts)
+    if kind == "base64":
+        return _pdf(block, source, profile)
+    raise unsupported(block, f"a document with a source of type '{kind}'")
+
+
+def _pdf(block: Block, source: dict[str, Any], profile: Profile) -> list[Part]:
+    media_type = required(source, "media_type", str, f"{block}.source")
+    if media_type != "application/pdf":
+        raise unsupported(block, f"a base64 document of type '{media_type}'")
+    data = "".join(required(source, "data", str, f"{block}.source").split())
+    if profile.pdf == "refuse":
+        raise unsupported(block, "a PDF document")
+    if profile.pdf == "file" and profile.content_parts:
+        title = (optional(block.data, "title", str, block) or "document").removesuffix(".pdf")
+        file = {"filename": f"{title}.pdf", "file_data": f"data:application/pdf;base64,{data}"}
+        return [{"type": "file", "file": file}]
+    text = pdf_text(data)
+    if isinstance(text, Unreadable):
+        return [text_part(f"[document omitted: {text.value}]")]
+    return _wrapped(block, [text_part(text)])
+
+
+def _wrapped(block: Block, parts: list[Part]) -> list[Part]:
+    """Parts between ``<document>`` tags that stand in the first and the last text."""
+    title = optional(block.data, "title", str, block)
+    context = optional(block.data, "context", str, block)
+    head = "<document>" if not title else f'<document title="{_attribute(title)}">'
+    if context:
+        head += f"\n<context>{context}</context>"
+    wrapped: list[Part] = []
+    texts = [head]
+    for part in parts:
+        if part["type"] == "text":
+            texts.append(part["text"])
+            continue
+        if texts:
+            wrapped.append(text_part("\n".join(texts)))
+        wrapped.append(part)
+        texts = []
+    return [*wrapped, text_part("\n".join([*texts, "</document>"]))]
+
+
+def _search_result(block: Block) -> str:
+    title = _attribute(required(block.data, "title", str, block))
+    source = _attribute(required(block.data, "source", str, block))
+    content = expect(block.data.get("content"), list, f"{block}.content")
+    texts = [inner.data.get("text", "") for inner in read_blocks(content, f"{block}.content")]
+    body = "\n\n".join(texts)
+    return f'<search_result title="{title}" source="{source}">\n{body}\n</search_result>'
+
+
+def _attribute(value: str) -> str:
+    return value.replace('"', "&quot;")

@@ -1,0 +1,249 @@
+"""Turns become chat messages: every tool call is answered right behind the message that holds it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...toolkit.errors import invalid_request
+from ...toolkit.field_checks import required
+from ...toolkit.json import dumps, loads
+from ..anthropic import SERVER_BLOCKS, Block, Turn, decode_signature, upstream_tool_id, upstream_tool_name
+from ..providers import Profile
+from .content import (
+    Attachments,
+    Part,
+    as_content,
+    is_plain,
+    mark_cached,
+    result_text,
+    text_part,
+    unsupported,
+    user_parts,
+)
+
+Message = dict[str, Any]
+
+NO_RESULT = "[no result]"
+BRIDGE = "Tool results received."
+GEMINI_SKIP = "skip_thought_signature_validator"
+
+
+def convert_turns(turns: Sequence[Turn], profile: Profile) -> tuple[list[Message], frozenset[str]]:
+    """The conversation without its system prompt and with every call answered; the client's ids of all its calls.
+
+    Raises a 400, also where an id repeats.
+    """
+    messages: list[Message] = []
+    ids: set[str] = set()
+    open_calls: dict[str, Block] = {}  # the last assistant message's calls that have no result yet
+    loop = _loop_start(turns) if profile.reasoning_turns == "loop" else 0
+    for n, turn in enumerate(turns):
+        if turn.role == "user":
+            results, parts = _user(turn, open_calls, profile)
+            messages += results
+            if open_calls:
+                messages += _missing_results(open_calls, profile)
+            if parts:
+                if profile.bridge_after_tool and messages and messages[-1]["role"] == "tool":
+                    messages.append({"role": "assistant", "content": BRIDGE})
+                messages.append({"role": "user", "content": as_content(parts, profile)})
+            continue
+        if open_calls:
+            messages += _missing_results(open_calls, profile)
+        if turn.role == "assistant":
+            messages.append(_assistant(turn, open_calls, ids, profile, with_reasoning=n >= loop))
+        else:
+            parts = [mark_cached(text_part(block.data["text"]), block.data, profile) for block in turn.blocks]
+            messages.append({"role": profile.system_role, "content": join_texts(parts)})
+    if open_calls:
+        messages += _missing_results(open_calls, profile)
+    return messages, frozenset(ids)
+
+
+def join_texts(parts: list[Part]) -> str | list[Part]:
+    """Text parts as one string, or as they are where one carries a cache mark."""
+    if not all(map(is_plain, parts)):
+        return parts
+    return "\n\n".join([part["text"] for part in parts])
+
+
+def _user(turn: Turn, open_calls: dict[str, Block], profile: Profile) -> tuple[list[Message], list[Part]]:
+    """The tool messages of a user turn, and the parts of the user message behind them. Closes the calls."""
+    results: list[Message] = []
+    own: list[Part] = []
+    attachments = Attachments()
+    for block in turn.blocks:
+        if block.type != "tool_result":
+            parts = user_parts(block, profile)
+            own += [*parts[:-1], mark_cached(parts[-1], block.data, profile)]
+            continue
+        id_ = required(block.data, "tool_use_id", str, block)
+        call = open_calls.pop(id_, None)
+        if call is not None:
+            results.append(_tool_message(block, id_, call, profile, attachments))
+        elif profile.history_repair == "on":
+            own.append(text_part("[result of an earlier tool call]\n" + result_text(block, profile, attachments)))
+        else:
+            raise invalid_request(
+                f"{block}: unexpected `tool_use_id` found in `tool_result` blocks: {id_}. Each `tool_result` "
+                "block must have a corresponding `tool_use` block in the previous message."
+            )
+    return results, attachments.parts + own
+
+
+def _tool_message(block: Block, id_: str, call: Block, profile: Profile, attachments: Attachments) -> Message:
+    inside = Attachments() if profile.tool_images == "tool_content" else attachments
+    text = result_text(block, profile, inside)
+    content: str | list[Part] = text
+    if inside is not attachments or profile.cache_control != "drop":
+        part = mark_cached(text_part(text), block.data, profile)
+        content = as_content([part, *inside.parts] if inside is not attachments else [part], profile)
+    name = upstream_tool_name(call.data["name"], profile)
+    message: Message = {"role": "tool", "tool_call_id": upstream_tool_id(id_, name, profile), "content": content}
+    if profile.tool_result_name:
+        message["name"] = name
+    return message
+
+
+def _missing_results(open_calls: dict[str, Block], profile: Profile) -> list[Message]:
+    """Answers for calls without a result: an interrupt, a rewind or a compaction must not end the session."""
+    if profile.history_repair == "refuse":
+        index = str(next(iter(open_calls.values()))).split(".")[1]
+        raise invalid_request(
+            f"messages.{index}: `tool_use` ids were found without `tool_result` blocks immediately after: "
+            f"{', '.join(open_calls)}. Each `tool_use` block must have a corresponding `tool_result` block in the "
+            "next message."
+        )
+    missing = []
+    for id_, call in open_calls.items():
+        upstream_id = upstream_tool_id(id_, upstream_tool_name(call.data["name"], profile), profile)
+        missing.append({"role": "tool", "tool_call_id": upstream_id, "content": NO_RESULT})
+    open_calls.clear()
+    return missing
+
+
+def _loop_start(turns: Sequence[Turn]) -> int:
+    """Where the tool loop begins that is still going on: behind the last message of the user's own."""
+    for n in range(len(turns) - 1, -1, -1):
+        if turns[n].role == "user" and not any(block.type == "tool_result" for block in turns[n].blocks):
+            return n
+    return 0
+
+
+def _assistant(
+    turn: Turn, open_calls: dict[str, Block], ids: set[str], profile: Profile, *, with_reasoning: bool
+) -> Message:
+    """The message of an assistant turn, whose calls are noted."""
+    texts: list[Part] = []
+    calls: list[dict[str, Any]] = []
+    thoughts: list[str] = []
+    envelopes: list[Mapping[str, Any]] = []
+    fragments: list[str] = []  # of the last text, if the block before was one
+    for block in turn.blocks:
+        is_text = False
+        match block.type:
+            case "text":
+                is_text = True
+                part = mark_cached(text_part(block.data["text"]), block.data, profile)
+                if fragments and is_plain(texts[-1]):  # cut by citations
+                    texts[-1] = part
+                else:
+                    _join(texts, fragments)
+                    texts.append(part)
+                fragments.append(part["text"])
+            case "tool_use":
+                id_ = required(block.data, "id", str, block)
+                if id_ in ids:
+                    raise invalid_request("messages: `tool_use` ids must be unique")
+                ids.add(id_)
+                open_calls[id_] = block
+                calls.append(_tool_call(block, id_, profile))
+            case "thinking":
+                if thought := block.data.get("thinking"):
+                    thoughts.append(str(thought))
+                envelopes += _envelope(block.data.get("signature"))
+            case "redacted_thinking":
+                envelopes += _envelope(block.data.get("data"))
+            case "document" if profile.strict_version:
+                raise unsupported(block, "a document in an assistant message")
+            case type_ if type_ in SERVER_BLOCKS:
+                pass
+            case type_:
+                raise invalid_request(f"{block}: unsupported block type '{type_}'")
+        if not is_text:
+            _join(texts, fragments)
+    _join(texts, fragments)
+    message: Message = {"role": "assistant", "content": join_texts(texts) if texts else None}
+    if not texts and profile.assistant_null_content == "empty":
+        message["content"] = ""
+    if with_reasoning and profile.reasoning_roundtrip != "drop":
+        _add_provider_state(message, list(open_calls), calls, thoughts, envelopes, profile)
+    if calls:
+        message["tool_calls"] = calls
+    return message
+
+
+def _join(texts: list[Part], fragments: list[str]) -> None:
+    """Give the last part all the text that belongs to it."""
+    if len(fragments) > 1:
+        texts[-1] = {**texts[-1], "text": "".join(fragments)}
+    fragments.clear()
+
+
+def _tool_call(block: Block, id_: str, profile: Profile) -> dict[str, Any]:
+    name = upstream_tool_name(required(block.data, "name", str, block), profile)
+    return {
+        "id": upstream_tool_id(id_, name, profile),
+        "type": "function",
+        "function": {
+            "name": name,
+            "arguments": _arguments(block.data.get("input")),
+        },
+    }
+
+
+def _arguments(input_: Any) -> str:
+    """Compact JSON of a call's input, always of an object.
+
+    Claude Code replays input that it could not use as it came: an array, or a string with JSON inside.
+    """
+    if isinstance(input_, dict):
+        return dumps(input_).decode()
+    if input_ is None:
+        return "{}"
+    if not isinstance(input_, str):
+        return dumps({"_raw_arguments": dumps(input_).decode()}).decode()
+    try:
+        decoded = loads(input_)
+    except ValueError:
+        decoded = None
+    return dumps(decoded if isinstance(decoded, dict) else {"_raw_arguments": input_}).decode()
+
+
+def _envelope(signature: Any) -> list[Mapping[str, Any]]:
+    envelope = decode_signature(signature) if isinstance(signature, str) else None
+    return [] if envelope is None else [envelope]
+
+
+def _add_provider_state(
+    message: Message,
+    ids: list[str],
+    calls: list[dict[str, Any]],
+    thoughts: list[str],
+    envelopes: list[Mapping[str, Any]],
+    profile: Profile,
+) -> None:
+    """Give back what the provider wants to see again of its own reasoning."""
+    match profile.reasoning_roundtrip:
+        case "reasoning_content" | "reasoning" as name:
+            on_calls = name == "reasoning_content" and profile.reasoning_turns == "all"  # DeepSeek, even empty
+            if thoughts or (calls and on_calls):
+                message[name] = "\n".join(thoughts)
+        case "reasoning_details":
+            details = [item for envelope in envelopes for item in envelope.get("details") or ()]
+            if details:
+                message["reasoning_details"] = details
+        case "gemini":
+            signatures = {id_: s for envelope in envelopes for id_, s in (envelope.get("calls") or {}).items()}
+            for id_, call in zip(ids, calls, strict=True):
+                signature = signatures.get(id_, GEMINI_SKIP)
+                call["extra_content"] = {"google": {"thought_signature": signature}}

@@ -1,0 +1,338 @@
+"""A stream of chat completion chunks as an Anthropic stream of events."""
+
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ...toolkit.errors import ApiError
+from ...toolkit.sse import EventTooLarge, SSEParser, sse_event
+from ..anthropic import (
+    PING,
+    BlockStream,
+    EventWriter,
+    StopMatcher,
+    StreamedCall,
+    new_message,
+    start_usage,
+    stop_outcome,
+)
+from ..context import Context
+from ..providers import error_from_payload
+from .choices import ChoicePicker
+from .finish_reasons import check_finish_reason, cut_off, ends_well, stop_reason, upstream_stop
+from .reasoning import chunks_text, reasoning_details, reasoning_text
+from .response import unwrapped, upstream_error
+from .streamed_calls import ToolCallAssembler
+from .surrogates import ChunkReader
+from .text_events import TextEvents, text_alone
+from .think_tags import Piece, ThinkTagSplitter
+from .usage import convert_usage, find_usage, has_counts, service_tier
+
+logger = logging.getLogger("ccproxy.conversion")
+
+_EVENT_INSIDE = re.compile(rb"data: ?\{")
+_MAX_MALFORMED = 3  # so many events in a row
+
+
+class StreamConverter:
+    """Upstream's bytes in, the client's SSE frames out, without I/O.
+
+    started: message_start was handed out.
+    finished: message_stop or an ``error`` event was handed out; what comes later is ignored.
+    error: the failure that upstream reported or caused. One that comes before the start is only noted here: the
+        client can still get a real HTTP status.
+    """
+
+    def __init__(self, context: Context, request_id: str) -> None:
+        self.started = False
+        self.finished = False
+        self.error: ApiError | None = None
+        self.stop_reason: str | None = None
+        self.final_usage: Mapping[str, Any] = {}
+        self._context = context
+        self._request_id = request_id
+        self._parser = SSEParser()
+        self._reader = ChunkReader()
+        self._text_events = TextEvents()
+        self._writer = EventWriter()
+        self._calls = ToolCallAssembler(context)
+        self._blocks = BlockStream(context, self._writer, self._calls.calls)
+        self._choices = ChoicePicker()
+        think_tags = context.profile.think_tags
+        self._splitter = ThinkTagSplitter(inside=think_tags == "on") if think_tags != "off" else None
+        self._matcher = StopMatcher(context.local_stops) if context.local_stops else None
+        self._keeps_details = context.profile.reasoning_roundtrip == "reasoning_details"
+        self._source = ""  # where the reasoning comes from; it is never taken from two places
+        self._malformed = 0
+        self._lost = False  # an event that began as one could not be read
+        self.choices_read = 0  # pieces of the answer, whether or not they show
+        self._refusal: list[str] = []
+        self._usage: Mapping[str, Any] | None = None
+        self._finish_reason: str | None = None
+        self._matched: str | None = None  # the stop sequence that ended the answer
+
+    @property
+    def has_content(self) -> bool:
+        """Whether the client has got anything of the answer itself."""
+        return self._writer.blocks > 0
+
+    @property
+    def ending(self) -> bool:
+        """Whether upstream has told why it stops: only the usage and its goodbye are still to come."""
+        return self._finish_reason is not None and not self.finished
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Frames for the next bytes from upstream, cut anywhere."""
+        return self._read(data)
+
+    def finish(self) -> list[bytes]:
+        """The last frames, when upstream's body has ended cleanly."""
+        return self._read(None)
+
+    def start(self) -> list[bytes]:
+        """message_start and a ping, if upstream's silence has lasted too long to wait for its first event."""
+        if not self.started and not self.finished and self.error is None:
+            self._start({})
+        return self._writer.take()
+
+    def ping(self) -> list[bytes]:
+        return [PING] if self.started and not self.finished else []
+
+    def fail(self, error: ApiError) -> list[bytes]:
+        """The ``error`` event for a failure of the transport; none before the start or after a good end.
+
+        The first failure counts: after it, its event is handed out again.
+        """
+        if self.finished and self.error is None:
+            return []
+        if self.error is None:
+            self.error = error
+        if not self.started:
+            return []
+        self.finished = True
+        return [sse_event("error", self.error.event())]
+
+    def _read(self, data: bytes | None) -> list[bytes]:
+        """Convert the next bytes, or with None the rest."""
+        if self.finished or self.error is not None:
+            return []
+        try:
+            for event in self._parser.finish() if data is None else self._parser.feed(data):
+                self._on_event(event)
+                if self.finished:
+                    break
+            if data is None and not self.finished:
+                self._on_end()
+        except EventTooLarge as failure:
+            error = ApiError(502, "api_error", str(failure))
+        except ApiError as failure:
+            error = failure.without_frames()
+        else:
+            return self._writer.take()
+        return self._writer.take() + self.fail(error)
+
+    def _on_end(self) -> None:
+        self._take_held()
+        if self._finish_reason is None:
+            raise ApiError(502, "api_error", "upstream stream ended before completion")
+        self._complete()
+
+    def _on_event(self, data: bytes) -> None:
+        # Nearly every event brings text alone, which goes into the open block just as it comes.
+        in_text = self._writer.open == "text" and self._splitter is None and self._matcher is None
+        if in_text and not self._reader.held and (text := self._text_events.text(data)):
+            self._malformed = 0
+            return self._blocks.text(text)
+        if data.startswith(b"[DONE]") and data.strip() == b"[DONE]":
+            return self._on_done()
+        try:
+            chunk = unwrapped(self._reader.read(data))
+        except ValueError:
+            chunk = self._behind(data)
+        if in_text and (text := text_alone(chunk)):
+            self._malformed = 0
+            self._text_events.learn(data, text)
+            return self._blocks.text(text)
+        if (failure := upstream_error(chunk, self._context)) is not None:
+            raise failure
+        if not isinstance(chunk, dict) or not isinstance(chunk.get("choices") or [], list):
+            self._on_malformed()
+            return
+        self._malformed = 0
+        if not self.started:
+            self._start(service_tier(chunk, self._context))
+        self._on_chunk(chunk)
+
+    def _behind(self, data: bytes) -> Any:
+        """The whole event that stands behind one that was cut off in its line, as some servers send them."""
+        for start in _EVENT_INSIDE.finditer(data):
+            try:
+                return self._reader.read(data[start.end() - 1 :])
+            except ValueError:
+                continue
+        self._lost = self._lost or data.lstrip().startswith(b"{")
+        return None
+
+    def _on_done(self) -> None:
+        self._take_held()
+        if self._finish_reason is None and self._blocks.empty:
+            raise ApiError(502, "api_error", "upstream stream ended without an answer")
+        self._complete()
+
+    def _on_malformed(self) -> None:
+        if self._malformed == 0:
+            logger.warning("skipped a malformed event of the provider's stream (%s)", self._request_id)
+        self._malformed += 1
+        if self._malformed == _MAX_MALFORMED:
+            raise ApiError(502, "api_error", "upstream sent events that are not chat completion chunks")
+
+    def _start(self, tier: dict[str, str]) -> None:
+        self.started = True
+        self._writer.message_start(new_message(self._context.model, {**start_usage(self._context), **tier}))
+
+    def _on_chunk(self, chunk: dict[str, Any]) -> None:
+        choices = self._choices.pick(chunk.get("choices") or [])
+        usage = find_usage(chunk, choices[0] if choices else {})
+        if usage and (self._usage is None or has_counts(usage)):
+            self._usage = usage  # running totals: the last one counts
+        for choice in choices:
+            if not self.finished:
+                self._on_choice(choice)
+
+    def _take_held(self) -> None:
+        """No more will come: a choice that waited is the end of the answer, if that has no other end."""
+        for choice in self._choices.finish():
+            if self._finish_reason is None and not self.finished:
+                self._on_choice(choice)
+
+    def _on_choice(self, choice: dict[str, Any]) -> None:
+        self.choices_read += 1
+        if error := choice.get("error"):
+            raise error_from_payload(
+                {"error": error}, profile=self._context.profile, max_tokens=self._context.max_tokens
+            )
+        delta, message = choice.get("delta"), choice.get("message")
+        if isinstance(message, dict) and not delta and self._blocks.empty:
+            delta = message  # some servers send it in place of the delta, and others repeat the whole answer in it
+        if isinstance(delta, dict):
+            self._on_delta(delta)
+        if self.finished:  # a stop sequence was found in the text
+            return
+        reason = choice.get("finish_reason")
+        if isinstance(reason, str) and reason and self._finish_reason is None:
+            check_finish_reason(reason)
+            self._finish_reason = reason
+        self._matched = self._matched or upstream_stop(choice, self._context)
+
+    def _on_delta(self, delta: dict[str, Any]) -> None:
+        source, thinking = reasoning_text(delta, self._source or None)
+        if thinking:
+            self._on_reasoning(thinking, source)
+        if self._keeps_details:
+            self._blocks.details(reasoning_details(delta))
+        content = delta.get("content")
+        if isinstance(content, list):
+            content = chunks_text(content, "text")
+        if not content and isinstance(audio := delta.get("audio"), dict):
+            content = audio.get("transcript")
+        if isinstance(content, str) and content:
+            self._on_content(content)
+        refusal = delta.get("refusal")
+        if isinstance(refusal, str) and refusal:
+            self._on_refusal(refusal)
+        if delta.get("tool_calls") or delta.get("function_call"):
+            self._on_tool_calls(delta)
+
+    def _on_reasoning(self, thinking: str, source: str) -> None:
+        self._source = source
+        if self._context.thinking != "off" or self._splitter is not None:
+            self._end_text()
+        self._splitter = None  # tags in the content are text, then
+        if not self.finished:
+            self._blocks.thinking(thinking, source)
+
+    def _on_content(self, content: str) -> None:
+        if self._splitter is None:
+            self._on_text(content)
+        else:
+            self._on_pieces(self._splitter.feed(content))
+            if self._splitter is not None and self._splitter.in_text:
+                self._splitter = None
+
+    def _on_pieces(self, pieces: list[Piece]) -> None:
+        for kind, text in pieces:
+            if kind == "thinking":
+                self._source = "think_tags"
+                self._blocks.thinking(text, "think_tags")
+            else:
+                self._on_text(text)
+
+    def _on_text(self, text: str) -> None:
+        if self.finished:
+            return
+        if self._matcher is None:
+            self._blocks.text(text)
+            return
+        if text := self._matcher.feed(text):
+            self._blocks.text(text)
+        if self._matcher.matched is not None:
+            self._matched = self._matcher.matched
+            self._end_message()
+
+    def _on_refusal(self, refusal: str) -> None:
+        self._end_text()
+        if not self.finished:
+            self._refusal.append(refusal)
+            self._blocks.text(refusal)
+
+    def _on_tool_calls(self, delta: dict[str, Any]) -> None:
+        calls = delta.get("tool_calls")
+        calls = [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
+        legacy = delta.get("function_call")
+        if calls or isinstance(legacy, dict):
+            self._end_text()
+        if self.finished:
+            return
+        for delta_call in calls:
+            self._on_call(self._calls.add(delta_call))
+        if not calls and isinstance(legacy, dict):
+            self._on_call(self._calls.add_legacy(legacy))
+
+    def _on_call(self, call: StreamedCall | None) -> None:
+        if call is not None:
+            self._blocks.tool_call(call)
+
+    def _end_text(self) -> None:
+        """Hand on what was held back of the text as the possible beginning of a tag or a stop sequence."""
+        if self._splitter is not None:
+            self._on_pieces(self._splitter.finish())
+        if self._matcher is not None and (text := self._matcher.finish()):
+            self._blocks.text(text)
+
+    def _complete(self) -> None:
+        """Upstream has said all."""
+        if lone := self._reader.finish():
+            self._on_delta(lone)
+        self._end_text()
+        if self._lost and not self.finished:
+            raise ApiError(502, "api_error", "a piece of the provider's answer was cut off and lost")
+        if not self.finished:
+            self._end_message()
+
+    def _end_message(self) -> None:
+        """The good end: close everything, tell why it is one and how much was used."""
+        cut = cut_off(self._finish_reason) or self._matched is not None
+        self._calls.finish(cut_off=cut)
+        self._blocks.finish(ends_well=not cut and ends_well(self._finish_reason))
+        outcome = stop_outcome(
+            stop_reason(self._finish_reason),
+            matched=self._matched,
+            refusal="".join(self._refusal),
+            has_tool_use=self._blocks.has_tool_use,
+            has_whole_calls=self._blocks.has_whole_calls,
+        )
+        usage = convert_usage(self._usage, self._context, self._blocks.estimate_tokens)
+        self._writer.message_end(outcome, usage)
+        self.stop_reason, self.final_usage = outcome["stop_reason"], usage
+        self.finished = True

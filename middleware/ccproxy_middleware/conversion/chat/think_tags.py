@@ -1,0 +1,103 @@
+"""``<think>`` sections, which some servers leave in the text of an answer.
+
+The tags count only at the very start of the content: later they are text about tags. Templates that put the
+opening tag into the prompt send the closing one alone. The tags go, and with them the whitespace that touches them.
+"""
+
+from typing import Literal
+
+from ..anthropic import held_suffix
+
+OPENING = "<think>"
+CLOSING = "</think>"
+
+Piece = tuple[Literal["thinking", "text"], str]
+
+
+def split_think_tags(content: str) -> tuple[str, str]:
+    """A whole answer's thinking and text; the thinking is empty if there are no tags."""
+    stripped = content.lstrip()
+    if stripped.startswith(OPENING):
+        thinking, _, text = stripped[len(OPENING) :].partition(CLOSING)
+        return thinking.strip(), text.lstrip()
+    thinking, closing, text = content.partition(CLOSING)
+    if closing and OPENING not in thinking:
+        return thinking.strip(), text.lstrip()
+    return "", content
+
+
+class ThinkTagSplitter:
+    """The same for an answer that comes in fragments, cut anywhere.
+
+    A closing tag without an opening one can't be undone in a stream. ``inside`` says that the template opens the
+    tag in the prompt: then the content starts inside thinking, whether or not the opening tag is repeated.
+    """
+
+    __slots__ = ("_held", "_held_is_blank", "_inside", "_state")
+
+    def __init__(self, *, inside: bool) -> None:
+        self._inside = inside
+        self._state: Literal["start", "opened", "thinking", "closed", "text"] = "start"
+        self._held: list[str] = []  # whitespace that may touch a tag, or what may be the first part of a tag
+        self._held_is_blank = True
+
+    def feed(self, fragment: str) -> list[Piece]:
+        """The pieces of the content that are now sure."""
+        if self._held and self._held_is_blank and fragment.isspace():
+            self._held.append(fragment)  # joined once, when something follows
+            return []
+        pieces: list[Piece] = []
+        rest = "".join((*self._held, fragment))
+        self._held.clear()
+        if self._state == "start":
+            stripped = rest.lstrip()
+            if stripped.startswith(OPENING):
+                self._state, rest = "opened", stripped[len(OPENING) :]
+            elif OPENING.startswith(stripped):
+                self._hold(rest)
+                return []
+            else:
+                self._state = "opened" if self._inside else "text"
+        if self._state == "opened":
+            rest = rest.lstrip()
+            if not rest:
+                return []
+            self._state = "thinking"
+        if self._state == "thinking":
+            thinking, closing, after = rest.partition(CLOSING)
+            if not closing:
+                thinking = thinking[: len(thinking) - held_suffix(thinking, (CLOSING,))]
+            if sure := thinking.rstrip():
+                pieces.append(("thinking", sure))
+            if not closing:
+                self._hold(rest[len(sure) :])
+                return pieces
+            self._state, rest = "closed", after
+        if self._state == "closed":
+            rest = rest.lstrip()
+            if rest:
+                self._state = "text"
+        if rest:
+            pieces.append(("text", rest))
+        return pieces
+
+    def _hold(self, text: str) -> None:
+        if text:
+            self._held.append(text)
+        self._held_is_blank = not text.strip()
+
+    @property
+    def in_text(self) -> bool:
+        """Whether all that follows is text."""
+        return self._state == "text"
+
+    def finish(self) -> list[Piece]:
+        """What was held back, when the content ends or is interrupted."""
+        held = "".join(self._held)
+        self._held.clear()
+        if held and self._state == "start":
+            self._state = "text"
+        if self._state == "thinking":
+            held = held.rstrip()
+            return [("thinking", held)] if held else []
+        return [("text", held)] if held else []

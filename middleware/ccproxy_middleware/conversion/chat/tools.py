@@ -1,0 +1,252 @@
+"""The tools of a request as functions, and the choice among them."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from orjson import JSONEncodeError
+
+from ...toolkit.errors import invalid_request
+from ...toolkit.field_checks import expect, optional, required
+from ...toolkit.json import dumps
+from ...toolkit.json_size import parsed_size
+from ..anthropic import Block, History, Turn, client_tool, may_need_repair, upstream_tool_name
+from ..providers import Profile
+from ..schemas import DIALECTS, Allowance, fit_tool, is_strict
+
+# Tools that Anthropic's servers run. Only the beginning of the type is fixed; a date follows.
+_SERVER_TOOLS = (
+    "web_search_", "web_fetch_", "code_execution_", "advisor_", "mcp_toolset", "computer_toolset_",
+    "browser_toolset_",
+)  # fmt: skip
+_TOOL_SEARCH = "tool_search_tool_"
+_REMEMBERED = 8  # sets of tools: of agents and their subagents, for each model
+_HELD = 32 * 1024 * 1024  # bytes that they may take, with the tools that they were made of
+
+
+def offered_tools(
+    tools: Sequence[Any], changes: Iterable[Block], turns: Iterable[Turn], profile: Profile
+) -> list[Block]:
+    """The client's tool definitions that are in effect for this request, still in Anthropic's form.
+
+    Server tools are refused or dropped. Deferred tools wait until a ``tool_reference`` names them, unless the
+    search for them would have been the server's. ``tool_addition`` and ``tool_removal`` are applied.
+    """
+    known: dict[str, Block] = {}
+    deferred: set[str] = set()
+    search = False
+    for n, tool in enumerate(tools):
+        if type(tool) is not dict:
+            expect(tool, dict, f"tools.{n}")
+        definition = Block(tool, "tools", n)
+        kind = optional(tool, "type", str, definition) or "custom"
+        if kind.startswith(_TOOL_SEARCH):
+            search = True
+            continue
+        if _is_server_tool(kind, definition, profile):
+            continue
+        name = _tool_name(definition)
+        if name in known:
+            raise invalid_request("tools: Tool names must be unique.")
+        known[name] = definition
+        if tool.get("defer_loading") is True:
+            deferred.add(name)
+    offered = dict(known)
+    hidden = deferred - _referenced(turns) if deferred and not search else set()
+    for block in changes:
+        _apply_change(block, known, offered, hidden, profile)
+    return [tool for name, tool in offered.items() if name not in hidden and _callable_directly(tool.data)]
+
+
+class ConvertedTools(NamedTuple):
+    """The tools of a request as the chat body has them, and their JSON; the client's names, all and by upstream's.
+
+    ``schemas``: the client's, by its names, of the tools whose arguments may have to be put right.
+
+    Shared by requests, and not to be changed.
+    """
+
+    tools: list[dict[str, Any]]
+    json: bytes
+    names: frozenset[str]
+    by_upstream: Mapping[str, str]
+    schemas: Mapping[str, Any]
+
+
+class ToolConverter:
+    """Converts the tools of requests, and remembers the last few lists: an agent sends the same one at every turn.
+
+    A list is the same if it is the same object, as it is in requests that a RequestParser has parsed of the same bytes.
+    """
+
+    def __init__(self) -> None:
+        # With what each takes, the last used first.
+        self._known: tuple[tuple[list[Any], Profile, ConvertedTools, int], ...] = ()
+
+    def convert(self, tools: list[Any], history: History, profile: Profile) -> ConvertedTools:
+        """What is offered of these tools, shared by all requests that have the same. Raises a 400."""
+        if history.tool_changes or not tools:
+            return _converted(offered_tools(tools, history.tool_changes, history.turns, profile), profile)
+        for known in self._known:
+            if known[0] is tools and known[1] is profile:
+                if known is not self._known[0]:
+                    self._known = (known, *(other for other in self._known if other is not known))
+                return known[2]
+        converted = _converted(offered_tools(tools, (), history.turns, profile), profile)
+        if not any(tool.get("defer_loading") for tool in tools):  # these depend on the conversation
+            self._remember(tools, profile, converted)
+        return converted
+
+    def _remember(self, tools: list[Any], profile: Profile, converted: ConvertedTools) -> None:
+        try:
+            size = parsed_size(dumps(tools)) + parsed_size(converted.json)
+        except JSONEncodeError:  # what the conversion leaves out can be nested too deeply
+            return
+        added = (tools, profile, converted, size)
+        left = _HELD
+        kept = []
+        for known in (added, *self._known[: _REMEMBERED - 1]):
+            left -= known[3]
+            if left < 0:
+                break
+            kept.append(known)
+        self._known = tuple(kept) or self._known
+
+
+def _converted(definitions: Sequence[Block], profile: Profile) -> ConvertedTools:
+    allowance = Allowance()
+    tools = [convert_tool(definition, profile, allowance) for definition in definitions]
+    if profile.schema_dialect != "full" and DIALECTS[profile.schema_dialect].uniform_strict:
+        _make_strict_uniform(tools)
+    names = [definition.data["name"] for definition in definitions]
+    by_upstream = {upstream_tool_name(name, profile): name for name in names}
+    schemas: dict[str, Any] = {}
+    if profile.repair_arguments or profile.unescape_arguments:
+        for definition in definitions:
+            schema = definition.data.get("input_schema")
+            if profile.unescape_arguments or may_need_repair(schema):
+                schemas[definition.data["name"]] = schema
+    return ConvertedTools(tools, dumps(tools), frozenset(names), by_upstream, schemas)
+
+
+def _make_strict_uniform(tools: Sequence[dict[str, Any]]) -> None:
+    functions = [tool["function"] for tool in tools]
+    if not all("strict" in function for function in functions):
+        for function in functions:
+            function.pop("strict", None)
+
+
+def convert_tool(definition: Block, profile: Profile, allowance: Allowance) -> dict[str, Any]:
+    """One definition as an OpenAI function; ``allowance`` is what the schemas of all tools may grow by."""
+    tool = definition.data
+    name = upstream_tool_name(tool["name"], profile)
+    description = optional(tool, "description", str, definition)
+    schema = optional(tool, "input_schema", dict, definition)
+    if schema is None:
+        published = client_tool(tool)
+        if published is None:
+            kind = tool.get("type", "custom")
+            if kind == "custom":
+                raise invalid_request(f"{definition}.input_schema: Field required")
+            raise invalid_request(f"{definition}: tool type '{kind}' is not supported by this endpoint")
+        text, schema = published
+        description = description or text
+    parameters, note, _ = fit_tool(schema, profile.schema_dialect, allowance)
+    if note:
+        description = f"{description}\n\n{note}" if description else note
+    function: dict[str, Any] = {"name": name}
+    if description:
+        function["description"] = description
+    function["parameters"] = parameters
+    if tool.get("strict") is True and profile.strict_tools and is_strict(parameters):
+        function["strict"] = True
+    return {"type": "function", "function": function}
+
+
+def convert_tool_choice(choice: Any, names: Collection[str], profile: Profile) -> dict[str, Any]:
+    """``tool_choice`` and ``parallel_tool_calls`` of a request that has tools; both absent unless asked for."""
+    if choice is None:
+        return {}
+    expect(choice, dict, "tool_choice")
+    params: dict[str, Any] = {}
+    match required(choice, "type", str, "tool_choice"):
+        case "auto":
+            params["tool_choice"] = "auto"
+        case "none":
+            params["tool_choice"] = "none"
+        case "any":
+            params["tool_choice"] = "required" if profile.forced_tool_choice else "auto"
+        case "tool":
+            name = required(choice, "name", str, "tool_choice")
+            if name not in names:
+                raise invalid_request(f"tool_choice.name: Tool '{name}' not found in provided tools")
+            function = {"name": upstream_tool_name(name, profile)}
+            forced = {"type": "function", "function": function}
+            params["tool_choice"] = forced if profile.forced_tool_choice else "auto"
+        case other:
+            raise invalid_request(f"tool_choice.type: Input should be 'auto', 'any', 'tool' or 'none', not '{other}'")
+    disabled = optional(choice, "disable_parallel_tool_use", bool, "tool_choice")
+    if disabled and profile.parallel_flag and params["tool_choice"] != "none":
+        params["parallel_tool_calls"] = False
+    return params
+
+
+def _is_server_tool(kind: str, definition: Block, profile: Profile) -> bool:
+    """Whether to leave a tool out because Anthropic's servers would run it."""
+    if not kind.startswith(_SERVER_TOOLS):
+        return False
+    if profile.server_tools == "refuse":
+        raise invalid_request(f"{definition}: server tool '{kind}' is not supported by this endpoint")
+    return True
+
+
+def _tool_name(definition: Block) -> str:
+    name = required(definition.data, "name", str, definition)
+    if not name:
+        raise invalid_request(f"{definition}.name: String should have at least 1 character")
+    return name
+
+
+def _referenced(turns: Iterable[Turn]) -> set[str]:
+    """The names of all tools that a ``tool_reference`` in a result has made available."""
+    names: set[str] = set()
+    for turn in turns:
+        for block in turn.blocks:
+            content = block.data.get("content") if block.type == "tool_result" else None
+            for piece in content if isinstance(content, list) else ():
+                if isinstance(piece, dict) and piece.get("type") == "tool_reference":
+                    names.add(str(piece.get("tool_name")))
+    return names
+
+
+def _apply_change(
+    block: Block,
+    known: dict[str, Block],
+    offered: dict[str, Block],
+    hidden: set[str],
+    profile: Profile,
+) -> None:
+    change = required(block.data, "tool", dict, block)
+    path = f"{block}.tool"
+    kind = required(change, "type", str, path)
+    if kind == "tool_definition":
+        definition = Block(required(change, "definition", dict, path), f"{path}.definition")
+        if _is_server_tool(str(definition.type), definition, profile):
+            return
+        name = _tool_name(definition)
+        known[name] = definition
+    elif kind == "tool_reference":
+        name = required(change, "name", str, path)
+        if name not in known:
+            raise invalid_request(f"{path}.name: Tool '{name}' not found in provided tools")
+    else:
+        raise invalid_request(f"{path}: '{kind}' is not supported by this endpoint")
+    if block.type == "tool_addition":
+        offered[name] = known[name]
+        hidden.discard(name)
+    else:
+        offered.pop(name, None)
+
+
+def _callable_directly(tool: dict[str, Any]) -> bool:
+    callers = tool.get("allowed_callers")
+    return not isinstance(callers, list) or "direct" in callers

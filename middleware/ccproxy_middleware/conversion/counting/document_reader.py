@@ -1,0 +1,158 @@
+"""Reads documents in processes of their own, which can be stopped: a hostile PDF of a few bytes may take minutes."""
+
+import asyncio
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TypeVar
+from weakref import WeakKeyDictionary
+
+import anyio
+import anyio.to_thread
+
+from ...toolkit.errors import ApiError
+from ...toolkit.worker_threads import in_thread
+from .documents import Documents, Reading, Readings, Unreadable
+from .pdf_program import NO_TEXT, OUT_OF_MEMORY
+
+logger = logging.getLogger("ccproxy.conversion")
+
+T = TypeVar("T")
+
+_PROGRAM = str(Path(__file__).with_name("pdf_program.py"))
+_ENVIRONMENT = ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "TEMP")  # no keys among them
+_READ_AGAIN = "What was read is remembered: please try again."
+
+
+class DocumentReader:
+    """Converts requests with documents, and remembers what it has read.
+
+    A document takes at most ``seconds`` of the processor, ``patience`` seconds in all and ``memory`` bytes, or it
+    counts as unreadable; ``at_once`` processes read, one for each request. A request whose documents are not read
+    within ``limit`` seconds is refused, and finds the work done when it comes again.
+    """
+
+    seconds = 10
+    patience = 30.0
+    memory = 256 * 1024 * 1024
+    at_once = 2
+    limit = 45.0
+
+    def __init__(self) -> None:
+        self._readings = Readings()
+        # By event loop, since the layer may serve under one after another, and a limiter belongs to one.
+        self._limiters: WeakKeyDictionary[asyncio.AbstractEventLoop, anyio.CapacityLimiter] = WeakKeyDictionary()
+        self._told: set[str] = set()
+
+    async def convert(self, convert: Callable[[], T]) -> T:
+        """The result of ``convert``, which asks for documents. It is called in a thread, and again if one was unread.
+
+        Raises ApiError (529) if the documents can't be read now.
+        """
+        documents = Documents(self._readings)
+        converted = await in_thread(partial(documents.during, convert))
+        if documents.unread:
+            await self._read_all(documents)
+            converted = await in_thread(partial(documents.during, convert))
+        return converted
+
+    async def _read_all(self, documents: Documents) -> None:
+        try:
+            with anyio.fail_after(self.limit):
+                for digest, data in list(documents.unread.items()):
+                    documents.tell(digest, await self._read(digest, data))
+        except TimeoutError:
+            raise _busy(f"the request's documents were not read within {self.limit:g} s. {_READ_AGAIN}") from None
+        except OSError as error:
+            logger.warning("no process can be started to read a document: %s", error.strerror or error)
+            raise _busy("no process can be started to read the request's documents; please try again") from None
+
+    async def _read(self, digest: bytes, data: str) -> Reading:
+        process = _Process()
+        read = partial(self._read_in_thread, process, digest, data)
+        try:
+            return await anyio.to_thread.run_sync(read, abandon_on_cancel=True, limiter=self._limiter())
+        finally:
+            process.stop()
+
+    def _limiter(self) -> anyio.CapacityLimiter:
+        return self._limiters.setdefault(asyncio.get_running_loop(), anyio.CapacityLimiter(self.at_once))
+
+    def _read_in_thread(self, process: "_Process", digest: bytes, data: str) -> Reading:
+        reading = self._readings.get(digest)  # another request may have sent it too
+        if reading is None:
+            reading = self._ask(process, data)
+            if not process.stopped:
+                self._readings.put(digest, reading)
+        return reading
+
+    def _ask(self, process: "_Process", data: str) -> Reading:
+        if find_spec("pypdf") is None:
+            return Unreadable.NO_TEXT
+        if not sys.executable or getattr(sys, "frozen", False):  # it is no Python, but the host's own program
+            return self._tell("PDFs can't be read: there is no Python beside this program to read them")
+        arguments = [sys.executable, "-I", "-S", _PROGRAM, str(self.seconds), str(self.memory), *map(str, sys.path)]
+        ended = process.run(arguments, data.encode("ascii"), self.patience)
+        if ended is None or ended.returncode < 0 or ended.returncode == OUT_OF_MEMORY:  # below 0: by a signal
+            return Unreadable.TOO_COSTLY
+        if ended.returncode == 0:
+            return ended.stdout.decode()
+        if ended.returncode != NO_TEXT:
+            return self._tell(f"PDFs can't be read: the program that reads them ends with code {ended.returncode}")
+        return Unreadable.NO_TEXT
+
+    def _tell(self, warning: str) -> Unreadable:
+        """Log a warning once, and let the document go without its text."""
+        if warning not in self._told:
+            self._told.add(warning)
+            logger.warning(warning)
+        return Unreadable.NO_TEXT
+
+
+class _Process:
+    """A process that a thread waits for, and that another one may stop.
+
+    Not asyncio's own, which not every event loop has: that of a foreign host on Windows may have none.
+    """
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+
+    def run(self, arguments: list[str], data: bytes, seconds: float) -> subprocess.CompletedProcess[bytes] | None:
+        """Its end, and what it has written; None if it took too long or was stopped. Raises OSError if none starts."""
+        pipe, null = subprocess.PIPE, subprocess.DEVNULL
+        environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+        flags = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # of Windows
+        with self._lock:
+            if self.stopped:
+                return None
+            self._process = subprocess.Popen(  # noqa: S603  # our own program, by this Python
+                arguments, stdin=pipe, stdout=pipe, stderr=null, env=environment, creationflags=flags
+            )
+        with self._process as process:
+            try:
+                output, _ = process.communicate(data, seconds)
+            except subprocess.TimeoutExpired:
+                return None
+            finally:
+                process.kill()
+        return None if self.stopped else subprocess.CompletedProcess(arguments, process.returncode, output)
+
+    def stop(self) -> None:
+        """End it, if it still runs, or keep it from starting."""
+        with self._lock:
+            self.stopped = True
+            if self._process is not None:
+                self._process.kill()
+
+
+def _busy(message: str) -> ApiError:
+    return ApiError(529, "overloaded_error", message, headers=[("retry-after", "5")])

@@ -1,0 +1,28 @@
+"""How providers differ: profiles, corrections learned from refusals, errors, limits."""
+
+from .corrections import Correction, find_correction, what_helped
+from .effort import Reasoning, read_reasoning, reasoning_params
+from .errors import PromptRefused, error_from_payload, error_from_response, redact
+from .learned import LearnedProfiles
+from .profiles import PROFILES, Profile, detect_provider, profile_for_model, resolve_profile
+from .rate_limits import response_headers
+
+__all__ = [
+    "PROFILES",
+    "Correction",
+    "LearnedProfiles",
+    "Profile",
+    "PromptRefused",
+    "Reasoning",
+    "detect_provider",
+    "error_from_payload",
+    "error_from_response",
+    "find_correction",
+    "profile_for_model",
+    "read_reasoning",
+    "reasoning_params",
+    "redact",
+    "resolve_profile",
+    "response_headers",
+    "what_helped",
+]

@@ -1,0 +1,131 @@
+"""How hard to think: ``thinking`` and ``output_config.effort`` as each provider's reasoning parameters."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ...toolkit.errors import invalid_request
+from ...toolkit.field_checks import expect, optional, required
+from .profiles import EFFORTS, Profile
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoning:
+    """What the client asked for.
+
+    enabled: True, False, or None where it said nothing.
+    effort: a word of EFFORTS. budget: tokens, from the older form.
+    """
+
+    enabled: bool | None = None
+    effort: str | None = None
+    budget: int | None = None
+
+
+def read_reasoning(thinking: Any, effort: str | None, profile: Profile) -> Reasoning:
+    """``disabled`` beats an effort, an effort beats a budget, a budget beats the provider's own default."""
+    if thinking is None:
+        return Reasoning(effort=effort)
+    expect(thinking, dict, "thinking")
+    match required(thinking, "type", str, "thinking"):
+        case "disabled":
+            return Reasoning(enabled=False)
+        case "enabled":
+            budget = optional(thinking, "budget_tokens", int, "thinking")
+            if effort is None and budget is not None:
+                effort = "low" if budget <= 4096 else "medium" if budget <= 16384 else "high"
+            return Reasoning(True, effort, budget)
+        case "adaptive":
+            default = profile.adaptive_effort
+            return Reasoning(True, effort or (default if default != "omit" else None))
+        case "between_tools":
+            return Reasoning(True, effort or "low")
+        case other:
+            raise invalid_request(
+                f"thinking.type: Input should be 'enabled', 'disabled', 'adaptive' or 'between_tools', not '{other}'"
+            )
+
+
+def reasoning_params(asked: Reasoning, explicit_effort: bool, body: dict[str, Any], profile: Profile) -> dict[str, Any]:
+    """The parameters for ``body``, which already holds its tools and their choice. Never two forms at once."""
+    if body.get("tools"):
+        if profile.tools_with_effort == "none":  # gpt-5.4 and later refuse tools together with any other effort
+            return {"reasoning_effort": "none"}
+        if profile.tools_with_effort == "drop":
+            asked = Reasoning(asked.enabled)
+    forced = body.get("tool_choice") not in (None, "auto", "none")
+    if forced and profile.reasoning_style in ("deepseek", "thinking_object"):
+        asked = Reasoning(enabled=False)  # these refuse a forced choice while they think
+    effort = _off(profile) if asked.enabled is False else _clamp(asked.effort, profile)
+    match profile.reasoning_style:
+        case "openai":
+            return _effort(effort)
+        case "groq":
+            # A model whose only effort is "none" thinks unless it is told not to, and would write that into the text.
+            return {**_effort(effort), "reasoning_format": "parsed"} if effort or profile.efforts == ("none",) else {}
+        case "openrouter":
+            return _openrouter(asked, explicit_effort, effort)
+        case "deepseek":
+            return _thinking_object(asked) | (_effort(effort) if asked.enabled is not False else {})
+        case "thinking_object":
+            return _thinking_object(asked)
+        case "together":
+            return {} if asked.enabled is None else {"reasoning": {"enabled": asked.enabled}}
+        case "chat_template":
+            return _chat_template(asked, str(body.get("model")))
+        case "gemini":
+            return _gemini(asked, effort, str(body.get("model")))
+        case "none":
+            return {}
+
+
+def _clamp(effort: str | None, profile: Profile) -> str | None:
+    """The same word if the model knows it, else the nearest weaker one that it knows."""
+    if effort not in EFFORTS:
+        return None
+    known = [word for word in profile.efforts if word != "none" and EFFORTS.index(word) <= EFFORTS.index(effort)]
+    return known[-1] if known else None
+
+
+def _off(profile: Profile) -> str | None:
+    return profile.effort_off if profile.efforts and profile.effort_off != "omit" else None
+
+
+def _effort(effort: str | None) -> dict[str, Any]:
+    return {"reasoning_effort": effort} if effort else {}
+
+
+def _openrouter(asked: Reasoning, explicit_effort: bool, effort: str | None) -> dict[str, Any]:
+    if asked.enabled is False:
+        return {"reasoning": {"enabled": False}}
+    if asked.budget is not None and not explicit_effort:
+        return {"reasoning": {"max_tokens": asked.budget}}
+    return {"reasoning": {"effort": effort}} if effort else {}
+
+
+def _thinking_object(asked: Reasoning) -> dict[str, Any]:
+    if asked.enabled is None:
+        return {}
+    return {"thinking": {"type": "enabled" if asked.enabled else "disabled"}}
+
+
+def _chat_template(asked: Reasoning, model: str) -> dict[str, Any]:
+    """Qwen's template calls the switch ``enable_thinking``, DeepSeek's and Granite's ``thinking``."""
+    if asked.enabled is None:
+        return {}
+    other = any(family in model.lower() for family in ("deepseek", "granite"))
+    return {"chat_template_kwargs": {"thinking" if other else "enable_thinking": asked.enabled}}
+
+
+def _gemini(asked: Reasoning, effort: str | None, model: str) -> dict[str, Any]:
+    """Gemini's own form, which also returns the thoughts: a budget up to 2.5, a level from 3 on."""
+    if asked.enabled is None and asked.effort is None:
+        return {}
+    config: dict[str, Any] = {"include_thoughts": asked.enabled is not False}
+    if "gemini-2" in model:
+        if asked.enabled is False:
+            config["thinking_budget"] = 0
+        elif asked.budget is not None:
+            config["thinking_budget"] = asked.budget
+    elif effort:
+        config["thinking_level"] = effort
+    return {"extra_body": {"google": {"thinking_config": config}}}

@@ -1,0 +1,199 @@
+"""The metrics themselves, and how an exchange moves them. Imports prometheus-client, so only MetricsMiddleware does.
+
+Names and buckets are OpenTelemetry's for generative AI where it has them, in Prometheus' spelling: see
+https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics/
+"""
+
+import os
+from collections.abc import Callable, Collection
+from functools import cache
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from ..models import TIERS
+from ..toolkit.record import Record
+from .counter_files import allocate_counter_files
+
+MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
+CLIENT_LEFT = 499
+"""Stands for the status of an exchange whose client left before the answer began, as in nginx's log."""
+
+_DURATIONS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+_LONG = (163.84, 327.68, 655.36)  # beyond OpenTelemetry's: the long answers of coding agents
+_FIRST_TOKEN = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+_LATE = (20.0, 40.0, 80.0)  # beyond it too: models that think, or have to be loaded
+_TOKENS = tuple(float(4**n) for n in range(14))
+_MAX_COUNT = 2**53
+_CHAT = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "tier")
+_KINDS = {
+    "input": "input_tokens",
+    "output": "output_tokens",
+    "cache_read": "cache_read_input_tokens",
+    "cache_creation": "cache_creation_input_tokens",
+}
+_CHAT_ROUTES = frozenset(("messages", "chat_completions"))
+_ERRORS = frozenset(
+    (
+        *("invalid_request_error", "authentication_error", "billing_error", "permission_error", "not_found_error"),
+        *("conflict_error", "request_too_large", "rate_limit_error", "api_error", "timeout_error", "overloaded_error"),
+    )
+)
+
+
+class Instruments:
+    """The metrics of one layer. Every label has few values: what comes from a client is ``other`` unless known."""
+
+    def __init__(self, registry: CollectorRegistry | None) -> None:
+        self._registry = registry
+        requests = Counter(
+            "ccproxy_requests",
+            f"Exchanges that are over. Status {CLIENT_LEFT}: the client left before the answer began.",
+            ("route", "tier", "status", "outcome"),
+            registry=registry,
+        )
+        errors = Counter(
+            "ccproxy_errors",
+            "Errors that clients were told, in mid-stream too, by Anthropic's type.",
+            ("type", "tier"),
+            registry=registry,
+        )
+        duration = Histogram(
+            "gen_ai_server_request_duration_seconds",
+            "Time from the request to the end of the answer.",
+            (*_CHAT, "error_type"),
+            buckets=_DURATIONS + _LONG,
+            registry=registry,
+        )
+        first_token = Histogram(
+            "gen_ai_server_time_to_first_token_seconds",
+            "Time from the request to the first byte of a streamed answer.",
+            _CHAT,
+            buckets=_FIRST_TOKEN + _LATE,
+            registry=registry,
+        )
+        usage = Histogram(
+            "gen_ai_client_token_usage",
+            "Tokens of one exchange; input includes what was read from or written to a cache.",
+            (*_CHAT, "gen_ai_token_type"),
+            buckets=_TOKENS,
+            registry=registry,
+        )
+        tokens = Counter(
+            "ccproxy_tokens",
+            "Tokens by what they cost: input without the cached ones, output, cache_read, cache_creation.",
+            ("kind", "tier"),
+            registry=registry,
+        )
+        self._active = Gauge(
+            "ccproxy_active_streams", "Streams under way.", registry=registry, multiprocess_mode="livesum"
+        )
+        self._retries = Counter(
+            "ccproxy_retries", "Tries at the provider beyond the first of an exchange.", registry=registry
+        )
+        self._connections = Counter(
+            "ccproxy_upstream_connections", "Connections to the provider that were newly opened.", registry=registry
+        )
+        boosts = Counter(
+            "ccproxy_boosts", "Boosted exchanges by what came of them.", ("outcome", "tier"), registry=registry
+        )
+        loops = Counter("ccproxy_boost_loops", "Rounds of plan and execution.", ("tier",), registry=registry)
+        hits = Counter(
+            "ccproxy_boost_cache_hits", "Plans that the planner was not asked for.", ("tier",), registry=registry
+        )
+
+        self._count_request = _bound(requests, "inc")
+        self._count_error = _bound(errors, "inc")
+        self._count_tokens = _bound(tokens, "inc")
+        self._count_boost = _bound(boosts, "inc")
+        self._count_loops = _bound(loops, "inc")
+        self._count_hits = _bound(hits, "inc")
+        self._time_request = _bound(duration, "observe")
+        self._time_first_token = _bound(first_token, "observe")
+        self._add_usage = _bound(usage, "observe")
+
+    def begin_stream(self) -> None:
+        """A streamed answer has started."""
+        self._active.inc()
+
+    def end_stream(self) -> None:
+        """It is over."""
+        self._active.dec()
+
+    def end(self, route: str, models: Collection[str], record: Record) -> None:
+        """Count an exchange that is over. ``models``: the names that may become labels."""
+        tier = record.tier if record.tier in TIERS else "none"
+        error = "" if record.error is None else record.error if record.error in _ERRORS else "other"
+        status = record.status or (CLIENT_LEFT if record.outcome == "disconnected" else 500)
+        self._count_request(route, tier, status, record.outcome)(1)
+        if error:
+            self._count_error(error, tier)(1)
+        if route in _CHAT_ROUTES:
+            self._chat(tier, error, record.model if record.model in models else "other", record)
+        if record.retries:
+            self._retries.inc(record.retries)
+        if record.upstream_connections:
+            self._connections.inc(record.upstream_connections)
+        if record.boost_outcome is not None:
+            self._count_boost(record.boost_outcome, tier)(1)
+            self._count_loops(tier)(record.boost_loops or 0)
+            self._count_hits(tier)(record.boost_cache_hits)
+
+    def _chat(self, tier: str, error: str, model: str | None, record: Record) -> None:
+        labels = ("chat", record.provider or "unknown", model, tier)
+        self._time_request(*labels, error)(record.duration or 0.0)
+        if record.stream and record.status == 200 and record.first_byte is not None:
+            self._time_first_token(*labels)(record.first_byte)
+        if not record.usage:
+            return
+        counts = {kind: _count(record.usage.get(name)) for kind, name in _KINDS.items()}
+        for kind, count in counts.items():
+            if count:
+                self._count_tokens(kind, tier)(count)
+        output = counts.pop("output")
+        self._add_usage(*labels, "input")(sum(counts.values()))
+        self._add_usage(*labels, "output")(output)
+
+    def page(self, accept: str) -> tuple[bytes, str]:
+        """The exposition and its content type. Sums up all processes that share the directory of MULTIPROCESS."""
+        registry = self._registry
+        if registry is None:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        encode, content_type = choose_encoder(accept)
+        return encode(registry), content_type
+
+
+def _bound(metric: Counter | Histogram, method: str) -> Callable[..., Callable[[float], None]]:
+    """The metric's method by its labels' values. prometheus-client takes longer to find one than to count."""
+
+    @cache
+    def bound(*labels: str) -> Any:
+        return getattr(metric.labels(*labels), method)
+
+    return bound
+
+
+def make_instruments() -> Instruments:
+    """Metrics of a registry of their own; where processes share a directory, the one set of this process.
+
+    Raises OSError where there is no space for the files; so may every method of the set.
+    """
+    if not os.environ.get(MULTIPROCESS):
+        return Instruments(CollectorRegistry())
+    os.makedirs(os.environ[MULTIPROCESS], mode=0o700, exist_ok=True)
+    allocate_counter_files()
+    return _shared()
+
+
+@cache
+def _shared() -> Instruments:
+    """Two sets of one process would overwrite each other's values in its files."""
+    return Instruments(None)
+
+
+def _count(value: object) -> int:
+    """A number of tokens as a provider has told it: any that a float can't hold is none."""
+    return value if isinstance(value, int) and 0 < value < _MAX_COUNT else 0

@@ -1,0 +1,122 @@
+"""What has passed, in numbers."""
+
+import logging
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import anyio.to_thread
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ..auth import ClientKeys
+from ..toolkit.asgi import get_header, route_path
+from ..toolkit.errors import ApiError, send_error
+from ..toolkit.record import Record, observe
+
+if TYPE_CHECKING:
+    from .instruments import Instruments
+
+logger = logging.getLogger("ccproxy_middleware.metrics")
+
+_PAGE = "/metrics"
+_ROUTES = {
+    "/v1/messages": "messages",
+    "/v1/messages/count_tokens": "count_tokens",
+    "/v1/models": "models",
+    "/v1/chat/completions": "chat_completions",
+    "/chat/completions": "chat_completions",
+}
+
+
+class MetricsMiddleware:
+    """Count every exchange, and serve the counts to Prometheus at ``/metrics``.
+
+    With ``api_keys`` the page needs one of them, as any other request does; without, it is refused to web pages of
+    elsewhere as by AuthMiddleware, whose ``allowed_hosts`` these are. ``models`` are the names of the
+    provider's models that may become labels; all others are counted as ``other``, since a client can make names up.
+    Raises ValueError for keys that could never match, ImportError without prometheus-client.
+
+    With PROMETHEUS_MULTIPROC_DIR in the environment, set before prometheus-client is imported, all processes that
+    share the directory are summed up. Where the disk has no space for a new count, it is lost, and the first such
+    loss is logged.
+
+    Reads: ``GET`` and ``HEAD`` of ``/metrics``, which inner layers never see; what inner layers of ours note down
+    in ``ccproxy.record``.
+    Writes: ``ccproxy.record`` in the scope, where no outer layer has.
+    Needs: prometheus-client, and a place outside all that it shall count.
+    Alone: works in front of any ASGI app. Tokens, tiers, retries and boost are known where our layers stand inside.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        api_keys: Sequence[str] = (),
+        allowed_hosts: Collection[str] = (),
+        models: Collection[str] = (),
+    ) -> None:
+        from .instruments import make_instruments  # here, so that the other layers do without prometheus-client
+
+        self.app = app
+        self._keys = ClientKeys(api_keys, allowed_hosts)
+        self._models = frozenset(models)
+        self._told = False
+        self._instruments: Instruments | None = None
+        with self._lost_if_full():
+            self._instruments = make_instruments()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        path = route_path(scope)
+        if path == _PAGE:
+            return await self._page(scope, send)
+        route = _ROUTES.get(path) or ("models" if path.startswith("/v1/models/") else "other")
+        instruments = self._instruments
+        if instruments is None:
+            return await self.app(scope, receive, send)
+        streams = False
+
+        def start(record: Record) -> None:
+            nonlocal streams
+            if record.stream and record.status == 200 and not streams:
+                with self._lost_if_full():
+                    instruments.begin_stream()
+                    streams = True
+
+        def end(record: Record) -> None:
+            with self._lost_if_full():
+                if streams:
+                    instruments.end_stream()
+                instruments.end(route, self._models, record)
+
+        await observe(self.app, scope, receive, send, end, on_start=start)
+
+    @contextmanager
+    def _lost_if_full(self) -> Iterator[None]:
+        """Go on without a count for which the disk has no space, and log the first."""
+        try:
+            yield
+        except OSError as exc:
+            if not self._told:
+                self._told = True
+                logger.warning("metrics are incomplete, their files can't be written: %s", exc)
+
+    async def _page(self, scope: Scope, send: Send) -> None:
+        if scope["method"] not in ("GET", "HEAD"):
+            allow = [("allow", "GET, HEAD")]
+            return await send_error(
+                scope, send, ApiError(405, "invalid_request_error", f"{_PAGE} takes GET only", headers=allow)
+            )
+        if (refusal := self._keys.refusal(scope)) is not None:
+            return await send_error(scope, send, refusal)
+        accept = get_header(scope["headers"], b"accept") or ""
+        try:
+            if self._instruments is None:
+                raise OSError
+            body, content_type = await anyio.to_thread.run_sync(self._instruments.page, accept)  # it may read files
+        except OSError:
+            return await send_error(scope, send, ApiError(503, "api_error", "the metrics' files can't be used"))
+        headers = [(b"content-type", content_type.encode()), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

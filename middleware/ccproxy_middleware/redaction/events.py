@@ -1,0 +1,283 @@
+"""Secrets in an event stream, also where several events share one: a model that repeats a key writes it in pieces."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from ..toolkit.sse import MAX_EVENT_BYTES
+from .secrets import Secrets
+
+_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_EVENT = re.compile(rb".*?(?:\r\n\r\n|\n\n|\r\r)", re.DOTALL)
+_DATA = re.compile(rb"(?:\A|(?<=[\r\n]))data:[ ]?([^\r\n]*)")
+
+_START = 4  # characters of a secret; an event that ends with fewer of them isn't held back
+_MAX_HELD = 256  # events
+_MAX_HELD_BYTES = 1024 * 1024
+_MAX_PATHS = 256  # places of strings, which a provider may make up
+_LESSONS = 4  # without a use of one: an event with a random field is like no other
+_PROBE = "probe"
+
+# What says the same in every event, and nothing of a model's.
+_LABELS = frozenset(
+    (
+        *("id", "object", "model", "type", "role", "finish_reason", "native_finish_reason", "system_fingerprint"),
+        *("service_tier", "provider", "obfuscation", "usage"),
+    )
+)
+
+_Path = tuple[str | int, ...]
+
+
+class _Event:
+    """One event, and the places in its strings that are to be covered."""
+
+    __slots__ = ("_block", "_covered", "_document", "_span", "number", "size")
+
+    def __init__(self, number: int, block: bytes, span: tuple[int, int], document: Any) -> None:
+        self.number = number
+        self.size = len(block)
+        self._block = block
+        self._span = span
+        self._document = document
+        self._covered = False
+
+    def cover(self, path: _Path, start: int, end: int) -> None:
+        holder: Any = self._document
+        for step in path[:-1]:
+            holder = holder[step]
+        text = holder[path[-1]]
+        holder[path[-1]] = text[:start] + "*" * (end - start) + text[end:]
+        self._covered = True
+
+    def written(self) -> bytes:
+        if not self._covered:
+            return self._block
+        start, end = self._span
+        try:
+            data = orjson.dumps(self._document)
+        except orjson.JSONEncodeError:  # it has more levels than can be written
+            data = b"{}"
+        return self._block[:start] + data + self._block[end:]
+
+
+_Piece = tuple[_Event | None, _Path, int, int]
+"""A part of a text: the event that brought it, if it is still held, the place there, its start and its length."""
+
+
+class _Text:
+    """The end of what the strings at one place of the events make together, as far as it may begin a secret."""
+
+    __slots__ = ("pieces", "recent")
+
+    def __init__(self) -> None:
+        self.recent = ""
+        self.pieces: list[_Piece] = []  # of which it is made
+
+    def close(self, text: str) -> None:
+        """Nothing of the text need be held back; its last characters are too few to tell."""
+        self.recent = text[1 - _START :]
+        self.pieces = [(None, (), 0, len(self.recent))]
+
+
+class EventRedactor:
+    """Takes secrets out of an event stream as it comes in.
+
+    Whole events go out as they came, but for those with a secret or a piece of one. An event is held back while its
+    text ends with four or more characters of a secret, until others show whether it goes on.
+    """
+
+    def __init__(self, secrets: Secrets) -> None:
+        self._secrets = secrets
+        self._rest = bytearray()  # an event that isn't whole
+        self._scanned = 0
+        self._held: list[_Event] = []
+        self._number = 0
+        self._texts: dict[_Path, _Text] = {}
+        self._starts = tuple({form[:_START] for form in secrets.forms})
+        beginnings = {start[:size] for start in self._starts for size in range(1, _START)}
+        self._beginnings = tuple(beginnings)
+        ways = [re.escape(start) for start in self._starts] + [f'{re.escape(part)}"(?!\\s*:)' for part in beginnings]
+        ways += [r"\\[u/]", "%", "&"]
+        self._suspect = re.compile("|".join(ways).encode("latin-1"))  # where a string has, or ends as, a secret's start
+        self._begun: set[_Path] = set()  # the texts that may end with a secret's first characters
+        self._open: dict[_Path, _Text] = {}  # those that an event is held back for
+        self._before = self._after = b""  # what stands around the text of an event that brings nothing else
+        self._between = b""
+        self._place: _Path = ()
+        self._lessons = _LESSONS
+
+    def feed(self, chunk: bytes) -> bytes:
+        """What can be passed on."""
+        if not self._rest and not self._held and self._is_harmless(chunk):
+            return chunk
+        rest = self._rest
+        rest += chunk
+        end = 0
+        for found in _END.finditer(rest, max(0, self._scanned - 3)):
+            end = found.end()
+        out = []
+        if end:
+            whole = bytes(rest[:end])
+            del rest[:end]
+            for block in _EVENT.findall(whole):
+                if self._held or self._begun or self._suspect.search(block):
+                    self._take(block)
+                    out.append(self._release())
+                else:
+                    out.append(block)
+        self._scanned = len(rest)
+        if len(rest) > MAX_EVENT_BYTES:
+            out.append(self.finish())
+        return b"".join(out)
+
+    def finish(self) -> bytes:
+        """What was held back at the end of the body."""
+        rest, self._rest = self._secrets.redact(bytes(self._rest)), bytearray()
+        self._scanned = 0
+        return self._let_go(len(self._held)) + rest
+
+    def _is_harmless(self, chunk: bytes) -> bool:
+        """Whether a chunk is events like an earlier one but for their text, and that has nothing of a secret."""
+        before, after = self._before, self._after
+        if not (before and chunk.startswith(before) and chunk.endswith(after)):
+            return False
+        added = chunk[len(before) : len(chunk) - len(after)].replace(self._between, b"")
+        if b'"' in added or b"\n" in added or b"%" in added or b"&" in added:
+            return False
+        if b"\\" in added and (b"\\u" in added or b"\\/" in added):
+            return False
+        text = self._texts[self._place]
+        recent = text.recent + added.decode(errors="replace")
+        for start in self._starts:
+            if start in recent:
+                return False
+        text.close(recent)
+        self._begun.add(self._place)
+        self._lessons = _LESSONS
+        return True
+
+    def _take(self, block: bytes) -> None:
+        """Hold an event, with the secrets covered that it holds or ends."""
+        block = self._secrets.redact(block)
+        span = _data_span(block)
+        try:
+            document = orjson.loads(block[span[0] : span[1]])
+        except ValueError:
+            document = None
+        event = _Event(self._number, block, span, document)
+        self._number += 1
+        self._held.append(event)
+        places = [(path, key, text) for path, key, text in _strings(document) if text]
+        for path, key, text in places:
+            self._join(event, path, key, text)
+        if len(places) == 1 and self._lessons:
+            path, key, text = places[0]
+            self._learn(block, path, key, text)
+
+    def _join(self, event: _Event, path: _Path, key: _Path, text: str) -> None:
+        if key not in self._texts and len(self._texts) >= _MAX_PATHS:
+            self._texts.clear()
+            self._open.clear()
+            self._begun.clear()
+            self._before = b""
+        state = self._texts.setdefault(key, _Text())
+        joined = state.recent + text
+        size = 0
+        for start in self._starts:
+            if start in joined:
+                pieces = [*state.pieces, (event, path, 0, len(text))]
+                for found in self._secrets.pattern.finditer(joined):
+                    _cover(pieces, found.start(), found.end())
+                joined = self._secrets.pattern.sub(lambda found: "*" * len(found[0]), joined)
+                size = self._secrets.open_end(joined.encode(errors="replace"))
+                if size >= _START:
+                    state.pieces = _without(pieces, len(joined) - size)
+                break
+        if size >= _START:
+            state.recent = joined[-size:]
+            self._open[key] = state
+            self._begun.add(key)
+        else:
+            state.close(joined)
+            self._open.pop(key, None)
+            if state.recent.endswith(self._beginnings):
+                self._begun.add(key)
+            else:
+                self._begun.discard(key)
+
+    def _release(self) -> bytes:
+        """The held events that no open end needs."""
+        count = len(self._held)
+        if self._open and count <= _MAX_HELD and sum(event.size for event in self._held) <= _MAX_HELD_BYTES:
+            needed = [event.number for text in self._open.values() for event, *_ in text.pieces if event is not None]
+            first = min(needed, default=self._number)
+            count = max(0, count - (self._number - first))
+        return self._let_go(count)
+
+    def _let_go(self, count: int) -> bytes:
+        gone, self._held = self._held[:count], self._held[count:]
+        return b"".join(event.written() for event in gone)
+
+    def _learn(self, block: bytes, path: _Path, key: _Path, text: str) -> None:
+        """Remember what stands around the only text of an event."""
+        self._lessons -= 1
+        self._before = b""
+        before, found, after = block.partition(orjson.dumps(text))
+        probe = before + orjson.dumps(_PROBE) + after
+        start, end = _data_span(probe)
+        if not found or not after.endswith(b"\n\n"):
+            return
+        try:
+            probed = [(path, text) for path, _, text in _strings(orjson.loads(probe[start:end])) if text]
+        except ValueError:
+            return
+        if probed == [(path, _PROBE)]:
+            self._before, self._after, self._place = before + b'"', b'"' + after, key
+            self._between = self._after + self._before
+
+
+def _data_span(block: bytes) -> tuple[int, int]:
+    """Where the data of an event stands; nowhere, if it has several lines of it."""
+    if block.startswith(b"data: ") and block.endswith(b"\n\n") and block.count(b"\n") == 2:
+        return 6, len(block) - 2
+    datas = list(_DATA.finditer(block))
+    return datas[0].span(1) if len(datas) == 1 else (0, 0)
+
+
+def _cover(pieces: list[_Piece], start: int, end: int) -> None:
+    at = 0
+    for event, path, offset, length in pieces:
+        if event is not None and at < end and start < at + length:
+            event.cover(path, offset + max(0, start - at), offset + min(length, end - at))
+        at += length
+
+
+def _without(pieces: list[_Piece], drop: int) -> list[_Piece]:
+    """The pieces without so many characters of their beginning."""
+    kept = []
+    for event, path, offset, length in pieces:
+        gone = min(drop, length)
+        drop -= gone
+        if length > gone:
+            kept.append((event, path, offset + gone, length - gone))
+    return kept
+
+
+def _strings(document: Any) -> Iterator[tuple[_Path, _Path, str]]:
+    """The strings of a document but for labels: each with its place, and its name, which goes by ``index`` in lists."""
+    left: list[tuple[_Path, _Path, Any]] = [((), (), document)]
+    while left:
+        path, key, value = left.pop()
+        if isinstance(value, str):
+            yield path, key, value
+        elif isinstance(value, dict):
+            for name, item in value.items():
+                if isinstance(item, (str, dict, list)) and name not in _LABELS:
+                    left.append(((*path, name), (*key, name), item))
+        elif isinstance(value, list):
+            for n, item in enumerate(value):
+                index = item.get("index") if isinstance(item, dict) else None
+                left.append(((*path, n), (*key, index if isinstance(index, int) else n), item))

@@ -1,0 +1,55 @@
+"""The whole answer of an inner app, for a layer that asks it something itself."""
+
+from typing import NamedTuple
+
+from starlette.types import ASGIApp, Message, Receive, Scope
+
+from .asgi import Headers
+from .errors import ApiError, StreamAborted
+
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+"""The longest answer that is held."""
+
+
+class WholeAnswer(NamedTuple):
+    """``error``: the failure that it tells, if a layer or endpoint of ours has made it."""
+
+    status: int
+    headers: Headers
+    body: bytes
+    error: ApiError | None
+
+
+async def ask_inside(app: ASGIApp, scope: Scope, receive: Receive) -> WholeAnswer | None:
+    """Ask the app; None if it returns without an answer, as it does when the client has gone.
+
+    Raises ApiError for an answer that breaks off, or that is too long to be held.
+    """
+    start: Message | None = None
+    body = bytearray()
+    whole = False
+
+    async def collect(message: Message) -> None:
+        nonlocal start, whole
+        if message["type"] == "http.response.start":
+            start = message
+        elif message["type"] == "http.response.body":
+            if len(body) + len(message.get("body", b"")) > MAX_ANSWER_BYTES:
+                raise ApiError(502, "api_error", f"the provider's answer is over {MAX_ANSWER_BYTES} bytes")
+            body.extend(message.get("body", b""))
+            whole = not message.get("more_body", False)
+
+    try:
+        await app(scope, receive, collect)
+    except StreamAborted as abort:
+        raise _cut_off(abort) from abort
+    if start is None:
+        return None
+    if not whole:
+        raise _cut_off()
+    return WholeAnswer(start["status"], list(start.get("headers", ())), bytes(body), start.get("ccproxy.error"))
+
+
+def _cut_off(abort: StreamAborted | None = None) -> ApiError:
+    known = None if abort is None else abort.error
+    return known or ApiError(502, "api_error", "the provider's answer ended before it was complete")

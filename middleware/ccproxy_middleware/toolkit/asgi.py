@@ -1,0 +1,239 @@
+"""What every layer needs of ASGI: the path below a mount, header lists, and a body that is read and parsed once."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from orjson import Fragment, JSONEncodeError
+from starlette.types import Message, Receive, Scope
+
+from .body_memory import BodyShare
+from .encodings import make_decoder
+from .json import dumps
+from .json_size import MAX_NODES, nodes_and_size
+from .parse_cache import RequestParser
+from .worker_threads import in_thread
+
+T = TypeVar("T")
+
+Headers = list[tuple[bytes, bytes]]
+
+LARGE = 1024 * 1024
+"""Bytes of JSON that are read and written in a worker thread, so that the event loop serves others meanwhile."""
+
+_UNPARSED: Any = object()
+_COPIES = 2  # of a body: as it came, and as it is sent on
+_COUNTED = 256 * 1024  # bytes: the values of less are not counted
+_PARSED_SIZE = 4  # times its bytes, of a body whose values are not counted
+
+_parser = RequestParser()  # one for all layers, since the first that looks at a body parses it
+
+
+def route_path(scope: Scope) -> str:
+    """The request's path below the mount point: ``/v1/messages`` also for ``/claude/v1/messages`` under ``/claude``."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
+        return path[len(root) :] or "/"
+    return path
+
+
+def with_path(scope: Scope, path: str) -> Scope:
+    """A copy of the scope whose path below the mount point is another one."""
+    full = scope.get("root_path", "") + path
+    return {**scope, "path": full, "raw_path": full.encode("latin-1", "replace")}
+
+
+def get_header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
+    """The first value of a header (its name in lower case), or None."""
+    length = len(name)
+    for key, value in headers:
+        if len(key) == length and key.lower() == name:
+            return value.decode("latin-1")
+    return None
+
+
+def without_headers(headers: Iterable[tuple[bytes, bytes]], *names: bytes) -> Headers:
+    """A new header list that lacks the given names (in lower case)."""
+    return [(key, value) for key, value in headers if key.lower() not in names]
+
+
+class BodyTooLarge(Exception):
+    """The request's body is over the limit; nothing more of it was read."""
+
+
+class TooDeep(ValueError):
+    """The request's JSON has more levels than can be written again."""
+
+
+class TooManyNodes(ValueError):
+    """The request's JSON has more values than are read."""
+
+
+class ClientDisconnected(Exception):
+    """The client went away before its request was whole."""
+
+
+class BufferedBody:
+    """A request body in memory: the ``receive`` of the next layer, and the parsed JSON for a layer of ours.
+
+    The body is replayed exactly once; after it the original ``receive`` is asked, so a disconnect is told when it
+    happens and not before. A layer of ours that finds a BufferedBody as its ``receive`` takes ``data`` from it
+    instead of parsing again. That can't go stale: a foreign layer that edits the body puts its own ``receive`` in
+    front. ``data`` is shared and must not be changed; :meth:`replace` makes a new body.
+
+    The parsed JSON is let go when the bytes are replayed, also that of the body which this one replaces: a provider may
+    think for minutes, and objects take up to thirty times what their JSON does. Whoever asks afterwards has it parsed
+    again.
+    """
+
+    __slots__ = (
+        "_body", "_data", "_fields", "_json", "_outer", "_parsed_size", "_problem", "_receive", "_replayed", "_share",
+        "disconnected", "size",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        receive: Receive,
+        body: bytes | None = None,
+        data: Any = _UNPARSED,
+        json: Mapping[str, bytes] = {},
+        size: int | None = None,
+    ) -> None:
+        self._receive = receive
+        self._body = body
+        self._data = data
+        self._json = json
+        self._outer: BufferedBody | None = None  # that this one replaces
+        self._fields: Mapping[str, Any] | None = None  # in which it differs from that, if it does in these alone
+        self._problem: ValueError | None = None
+        self._share: BodyShare | None = None
+        self._parsed_size = 0
+        self._replayed = False
+        self.disconnected = False
+        self.size = size if size is not None else len(body or b"")  # bytes that the client has sent, uncompressed
+
+    @classmethod
+    async def read(cls, scope: Scope, receive: Receive, limit: int) -> "BufferedBody":
+        """Read the whole body and decode it, or take over the one that an outer layer has read.
+
+        Raises BodyTooLarge above ``limit`` bytes, by ``content-length`` if there is one, ClientDisconnected, and what
+        :func:`make_decoder`, its decoder and :meth:`BodyShare.take` raise. The headers in ``scope`` still tell of the
+        encoding.
+        """
+        if isinstance(receive, BufferedBody) and not receive._replayed:
+            return receive
+        length = get_header(scope["headers"], b"content-length")
+        if length is not None and length.isdecimal() and (len(length) > 15 or int(length) > limit):
+            raise BodyTooLarge
+        share: BodyShare | None = scope.get("ccproxy.body_memory")
+        decoder = make_decoder(scope["headers"])
+        chunks: list[bytes] = []
+        size = 0
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnected
+            chunk = decoder.decode(message.get("body", b""), limit - size + 1)
+            size += len(chunk)
+            if size > limit:
+                raise BodyTooLarge
+            if share is not None:
+                share.take(_COPIES * len(chunk))
+            chunks.append(chunk)
+            more = message.get("more_body", False)
+        decoder.finish()
+        body = cls(receive, b"".join(chunks))
+        del chunks
+        await body.work(body._measure)
+        body._take(share)
+        return body
+
+    async def work(self, function: Callable[[], T]) -> T:
+        """What a function returns that goes through all of the body; it is called in a thread if the body is large."""
+        return await in_thread(function) if self.size > LARGE else function()
+
+    def _measure(self) -> None:
+        """See how large the body is parsed, and whether that is too large."""
+        body = self._body or b""
+        self._parsed_size = len(body) * _PARSED_SIZE
+        if len(body) > _COUNTED:
+            nodes, self._parsed_size = nodes_and_size(body)
+            if nodes > MAX_NODES:
+                self._problem = TooManyNodes(f"The request has more than {MAX_NODES:,} JSON values, the most it may")
+
+    def _take(self, share: BodyShare | None) -> None:
+        """Have what it takes parsed counted."""
+        if share is not None and self._problem is None:
+            share.take(self._parsed_size)
+            self._share = share
+
+    @property
+    def body(self) -> bytes:
+        """The bytes; unchanged where no layer replaced the data. Raises TooDeep if that can't be written."""
+        if self._body is None:
+            written = {name: Fragment(json) for name, json in self._json.items()}
+            try:
+                dumped = dumps({**self.data, **written} if written else self.data)
+            except JSONEncodeError:  # orjson reads 1,024 levels and writes 254
+                raise TooDeep("the document is nested too deeply") from None
+            # orjson leaves what it has allocated to the bytes, up to sixteen times as much as they need.
+            self._body = dumped if len(dumped) < _COUNTED else bytes(memoryview(dumped))
+        return self._body
+
+    @property
+    def data(self) -> Any:
+        """The parsed JSON. Raises ValueError if the body isn't JSON, or TooManyNodes for too much of it."""
+        if self._data is _UNPARSED:
+            if self._problem is not None:
+                raise type(self._problem)(*self._problem.args)
+            if self._outer is not None and self._fields is not None:
+                self._data = {**self._outer.data, **self._fields}
+            else:
+                try:
+                    self._data = _parser.loads(self._body or b"")
+                except ValueError as error:
+                    self._problem = ValueError(str(error))  # the error itself would hold the text
+                    raise
+        return self._data
+
+    def replace(self, data: Any, json: Mapping[str, bytes] = {}) -> "BufferedBody":
+        """A body with other data, dumped only when somebody reads its bytes.
+
+        ``json``: of those fields of an object whose JSON is known already.
+        """
+        body = BufferedBody(self._receive, data=data, json=json, size=self.size)
+        body._outer = self
+        return body
+
+    def with_fields(self, fields: Mapping[str, Any]) -> "BufferedBody":
+        """A body with other values for these fields of its object."""
+        body = self.replace({**self.data, **fields})
+        body._fields = fields
+        return body
+
+    def skip(self) -> None:
+        """Replay nothing: whoever took ``data`` wants to hear only when the client leaves."""
+        self._replayed = True
+
+    def let_go(self) -> None:
+        """Forget the parsed JSON, here and in what this body replaces; it is parsed again if somebody asks."""
+        if self._body is not None or self._fields is not None:
+            self._data = _UNPARSED
+            self._json = {}
+        if self._share is not None:
+            self._share.give(self._parsed_size)
+            self._share = None
+        if self._outer is not None:
+            self._outer.let_go()
+
+    async def __call__(self) -> Message:
+        if not self._replayed:
+            self._replayed = True
+            body = self.body
+            self.let_go()
+            return {"type": "http.request", "body": body, "more_body": False}
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self.disconnected = True
+        return message

@@ -1,0 +1,169 @@
+"""What a request repeats of those before it, parsed once.
+
+An agent sends the whole conversation at every turn, and 70 KB of tools with it. So the JSON of a request mostly begins
+as the last one did, up to a few messages before its end, and the tools are the same from session to session.
+
+A comma between two members of an object, or two items of a list, divides the text in two that can be parsed one without
+the other; and bytes that are the same say the same. Whatever doesn't divide as expected is parsed as a whole.
+"""
+
+from secrets import token_hex
+from typing import Any
+
+from .json import loads
+
+_LEAST = 8 * 1024  # bytes: less is parsed in no time
+_MOST = 1024 * 1024  # that are remembered of one request
+_DIVIDED = 4 * _MOST  # bytes: what is remembered of more is little, and the parts would be copies of nearly all of it
+_REMEMBERED = 8  # requests: those of agents and their subagents
+_MOST_VALUES = 40_000  # that a remembered piece may hold: each takes some 60 bytes, however short its JSON is
+_TRIES = 3  # at what looks like a request's tools
+_KEPT_OPEN = 4  # messages at the end that may change: Claude Code moves its cache mark on
+
+_TOOLS = b',"tools":'
+_MESSAGE = b',{"role":'
+_MORE = token_hex(8)  # no client's name for anything
+_MORE_START = b'{"%b":[' % _MORE.encode()
+_MARK = b',"%b"]' % _MORE.encode()  # an item that shows which list it stands in
+
+_Object = dict[str, Any]
+_Piece = tuple[bytes, _Object]  # of JSON, and what it says
+
+
+class RequestParser:
+    """Parses requests, and remembers how the last few began, and their tools.
+
+    The values of a request may be shared with others, and must not be changed.
+    """
+
+    def __init__(self) -> None:
+        self._beginnings = _Memory()
+        self._tools = _Memory()
+
+    def loads(self, body: bytes) -> Any:
+        """Parse like :func:`ccproxy_middleware._json.loads`."""
+        if not _LEAST <= len(body) <= _DIVIDED:
+            return loads(body)
+        try:
+            return self._parts(body)
+        except ValueError:
+            return loads(body)
+
+    def _parts(self, body: bytes) -> _Object:
+        """The object, of what is known and what is parsed. Raises ValueError where it doesn't divide as expected."""
+        beginning = self._beginnings.find(body, 0)
+        place, (tools, end) = self._find_tools(body, len(beginning[0]) if beginning else 0)
+        rest = body[place + len(tools) :]
+        if rest != b"}":
+            if not rest.startswith(b","):
+                raise ValueError("no member")
+            end = _joined(end, _members(b"{" + rest[1:]))
+        if beginning is None or place - len(beginning[0]) > 2 * _LEAST:
+            beginning = self._learn_beginning(body, place, beginning)
+        if beginning is None:
+            return _joined(_members(body[:place] + b"}"), end)
+        start, members = beginning
+        return _joined(_continued(members, body[len(start) : place]), end)
+
+    def _find_tools(self, body: bytes, place: int) -> tuple[int, _Piece]:
+        """Where the tools stand, and they; the end of the object and nothing, if that can't be told."""
+        for _ in range(_TRIES):
+            place = body.find(_TOOLS, place)
+            if place < 0:
+                break
+            tools = self._tools.find(body, place) or self._learn_tools(body, place)
+            if tools is not None:
+                return place, tools
+            place += 1
+        return len(body) - 1, (b"", {})
+
+    def _learn_tools(self, body: bytes, place: int) -> _Piece | None:
+        """The tools that begin here; None if it is something else that does, or what is not worth it."""
+        if not _LEAST <= len(body) - place <= _MOST:
+            return None
+        try:
+            end = loads(b"{" + body[place + 1 :])
+            names = list(end)
+            stop = len(body) - 1 if len(names) == 1 else body.rfind(b',"%b":' % names[1].encode())
+            members = loads(b"{" + body[place + 1 : stop] + b"}")
+        except ValueError:
+            return None
+        if list(members) != ["tools"] or _values(body[place:stop]) > _MOST_VALUES:
+            return None
+        return self._tools.add(body[place:stop], members)
+
+    def _learn_beginning(self, body: bytes, stop: int, known: _Piece | None) -> _Piece | None:
+        """The beginning up to a message that is not among the last before ``stop``; ``known`` if that is no more."""
+        start, members = known or (b"", {})
+        place = stop
+        for _ in range(_KEPT_OPEN):
+            place = body.rfind(_MESSAGE, 0, max(place, 0))
+        if not max(_LEAST, len(start)) < place <= _MOST:
+            return known
+        if _values(body[:place]) > _MOST_VALUES:
+            return known
+        try:
+            if known is None:
+                members = _members(body[:place] + _MARK + b"}")
+            else:
+                members = _continued(members, body[len(start) : place] + _MARK)
+        except ValueError:  # that was no message of the request itself
+            return known
+        messages = members.get("messages")
+        if not isinstance(messages, list) or len(messages) < 2 or messages.pop() != _MORE:
+            return known  # another list, or one without an item in front of the comma
+        return self._beginnings.add(body[:place], members)
+
+
+class _Memory:
+    """The last few pieces of JSON, and what they say."""
+
+    def __init__(self) -> None:
+        self._known: tuple[_Piece, ...] = ()  # the last used first
+
+    def find(self, text: bytes, place: int) -> _Piece | None:
+        """The piece that stands at this place."""
+        for known in self._known:
+            if text.startswith(known[0], place):
+                if known is not self._known[0]:
+                    self._known = (known, *(other for other in self._known if other is not known))
+                return known
+        return None
+
+    def add(self, piece: bytes, members: _Object) -> _Piece:
+        """Remember a piece. One that it goes on from is of no more use."""
+        rest = [known for known in self._known if not piece.startswith(known[0])]
+        self._known = ((piece, members), *rest[: _REMEMBERED - 1])
+        return piece, members
+
+
+def _members(text: bytes) -> _Object:
+    """The object of a text. Raises ValueError if it is none, or an empty one, which a comma must not touch."""
+    members = loads(text)
+    if not isinstance(members, dict) or not members:
+        raise ValueError("no members")
+    return members
+
+
+def _values(piece: bytes) -> int:
+    """At most so many values a piece of JSON holds."""
+    return 1 + piece.count(b",") + piece.count(b"[") + piece.count(b"{") + piece.count(b":")
+
+
+def _continued(members: _Object, rest: bytes) -> _Object:
+    """The object that begins with these members, the last being ``messages``, and goes on with ``rest``.
+
+    Raises ValueError if it is none.
+    """
+    more = loads(_MORE_START + rest.removeprefix(b",") + b"}")
+    messages: list[Any] = more.pop(_MORE)
+    if bool(messages) != rest.startswith(b","):
+        raise ValueError("no list")
+    return _joined({**members, "messages": members["messages"] + messages}, more)
+
+
+def _joined(start: Any, end: _Object) -> _Object:
+    """The object with the members of both. Raises ValueError where one has a name of the other's."""
+    if not isinstance(start, dict) or not start.keys().isdisjoint(end):
+        raise ValueError("no two parts of one object")
+    return {**start, **end}

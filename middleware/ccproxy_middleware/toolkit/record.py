@@ -1,0 +1,167 @@
+"""What is known of one exchange: the layers write it down as they learn it, observers read it at the end.
+
+The record travels in the scope as ``ccproxy.record``. The outermost observer makes it (:func:`observe`) and takes the
+times; every other layer asks :func:`get_record` and writes its facts if somebody wants them.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from time import perf_counter, time
+from typing import Any, Literal
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .asgi import get_header
+from .errors import ApiError, StreamAborted, error_type, request_id
+
+logger = logging.getLogger("ccproxy")
+
+Outcome = Literal["complete", "aborted", "disconnected", "failed"]
+"""How an exchange ended: the answer went out whole, was broken off after its start, the client left, or a bug."""
+
+
+@dataclass(slots=True)
+class Record:
+    """The facts of one exchange. Times are seconds; what nobody has told is None or empty.
+
+    ``stream``: the client asked for a stream, or got one. ``usage`` is Anthropic's usage object. ``error`` is
+    Anthropic's type of the error that the client was told, also by an ``error`` event after a status of 200.
+    ``retries`` are tries at the provider beyond the first, ``upstream_connections`` those that were newly opened.
+    ``boost_cache_hits`` are plans that the planner was not asked for. ``explain`` makes ``decisions``.
+    """
+
+    request_id: str
+    method: str
+    path: str
+    time: float = field(default_factory=time)  # since the epoch, of the start
+    started: float = field(default_factory=perf_counter)
+    requested_model: str | None = None
+    model: str | None = None
+    tier: str | None = None
+    session_id: str | None = None
+    stream: bool = False
+    status: int | None = None
+    error: str | None = None
+    error_message: str | None = None
+    outcome: Outcome | None = None
+    first_byte: float | None = None  # seconds after the start until the first byte of the answer's body
+    duration: float | None = None
+    usage: Mapping[str, Any] = field(default_factory=dict)
+    stop_reason: str | None = None
+    provider: str | None = None  # the profile's name
+    upstream_status: int | None = None
+    upstream_request_id: str | None = None
+    upstream_connections: int = 0
+    retries: int = 0
+    boost_outcome: str | None = None
+    boost_loops: int | None = None
+    boost_cache_hits: int = 0
+    explain: Callable[[], list[str]] | None = None
+    start_observers: list[Callable[["Record"], None]] = field(default_factory=list)
+    observers: list[Callable[["Record"], None]] = field(default_factory=list)
+
+    @property
+    def decisions(self) -> list[str]:
+        """What a converter has left out or changed of the request, and why; made when somebody asks. Never raises."""
+        if self.explain is None:
+            return []
+        try:
+            return self.explain()
+        except Exception:
+            logger.exception("a bug in the proxy: the decisions of an exchange can't be told (%s)", self.request_id)
+            return ["the decisions can't be told: a bug, whose traceback is in the log"]
+
+    def fail(self, error: ApiError) -> None:
+        """Note what the client is told of a failure."""
+        self.error, self.error_message = error.type, error.message
+
+
+def get_record(scope: Scope) -> Record | None:
+    """The exchange's record, if an outer layer keeps one."""
+    record = scope.get("ccproxy.record")
+    return record if isinstance(record, Record) else None
+
+
+async def observe(
+    app: ASGIApp,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    observer: Callable[[Record], None],
+    *,
+    on_start: Callable[[Record], None] | None = None,
+) -> None:
+    """Call the app, and ``observer`` with the record when the exchange is over, however it ends.
+
+    ``on_start`` gets the record when the answer starts, if it ever does. An observer that fails is logged, and
+    neither changes the answer nor keeps another observer from being called.
+    """
+    starts = [] if on_start is None else [on_start]
+    record = get_record(scope)
+    if record is not None:  # an outer observer times this exchange
+        record.observers.append(observer)
+        record.start_observers += starts
+        return await app(scope, receive, send)
+    id_ = request_id(scope)
+    record = Record(id_, scope["method"], scope["path"], observers=[observer], start_observers=starts)
+
+    async def send_timed(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": list(message.get("headers", ()))}  # they may be there to be read once
+            _note_start(record, message)
+        elif message["type"] == "http.response.body":
+            if record.first_byte is None and message.get("body"):
+                record.first_byte = perf_counter() - record.started
+            if not message.get("more_body", False):
+                record.outcome = "complete"
+        await send(message)
+
+    try:
+        await app({**scope, "ccproxy.request_id": id_, "ccproxy.record": record}, receive, send_timed)
+    except StreamAborted as aborted:
+        record.outcome = "aborted"
+        if aborted.error is not None:
+            record.fail(aborted.error)
+        raise
+    except Exception:
+        record.outcome = "failed"
+        raise
+    finally:
+        record.duration = perf_counter() - record.started
+        record.outcome = record.outcome or "disconnected"
+        _settle_error(record)
+        observers = [*record.observers]
+        record.observers.clear()  # they may hold what holds the record: the exchange is to be freed without a collector
+        record.start_observers.clear()
+        _call_each(observers, record)
+
+
+def _call_each(observers: list[Callable[[Record], None]], record: Record) -> None:
+    for observer in observers:
+        try:
+            observer(record)
+        except Exception:
+            logger.exception("a bug in the proxy: an observer of exchanges has failed (%s)", record.request_id)
+
+
+def _note_start(record: Record, message: Message) -> None:
+    record.status = message["status"]
+    if (get_header(message["headers"], b"content-type") or "").startswith("text/event-stream"):
+        record.stream = True
+    error = message.get("ccproxy.error")
+    if error is not None:
+        record.fail(error)
+    _call_each(record.start_observers, record)
+
+
+def _settle_error(record: Record) -> None:
+    """Forget the error of a try that another one has made good, and name one that nobody has named."""
+    if record.outcome == "disconnected":
+        record.error = record.error_message = None
+    elif record.outcome in ("aborted", "failed"):
+        record.error = record.error or "api_error"
+    elif record.status is not None and record.status < 400:
+        record.error = record.error_message = None
+    elif record.status is not None:
+        record.error = record.error or error_type(record.status)
