@@ -1,6 +1,6 @@
 """Requests and answers that are made to fill a proxy's memory or to hold it up: ``python -m bench.soak --attack``.
 
-Each attack has its row: what the client got, how much memory the proxy took at its peak and how long ``/health`` took at
+Each attack has its row: what the client got, the memory of the proxy at its peak, and how long ``/health`` took at
 most. One that fails its limits makes the exit code 1. All of it is on loopback and bounded: a few hundred connections,
 some 2 GB over the wire, five minutes.
 """

@@ -14,6 +14,7 @@ from typing import Any
 
 from starlette.types import Message, Send
 
+from ..toolkit.answers import MAX_ANSWER_BYTES
 from ..toolkit.asgi import LARGE, Headers, get_header
 from ..toolkit.errors import ApiError, StreamAborted, header_value
 from ..toolkit.json import dumps, loads
@@ -42,10 +43,19 @@ class Exchange:
 
     :meth:`send` is the inner app's ``send``. :meth:`close` is called when the inner app has returned or raised.
     A refusal that ``correction`` can avoid is kept from the client: :meth:`restart` makes ready for the answer to a
-    corrected request, :meth:`close` tells it all the same.
+    corrected request, :meth:`close` tells it all the same. ``max_answer``: bytes of an answer that is no stream, which
+    is held until it is whole.
     """
 
-    def __init__(self, request: ConvertedRequest, request_id: str, send: Send, record: Record | None = None) -> None:
+    def __init__(
+        self,
+        request: ConvertedRequest,
+        request_id: str,
+        send: Send,
+        record: Record | None = None,
+        *,
+        max_answer: int = MAX_ANSWER_BYTES,
+    ) -> None:
         self.request = request
         self._record = record
         self._context = request.context
@@ -53,6 +63,7 @@ class Exchange:
         self._send = send
         self._status = 0
         self._headers: Headers = []  # the inner app's
+        self._max_answer = max_answer
         self._body = bytearray()  # of an answer that is not a stream
         self._own_error: ApiError | None = None  # an inner layer's of ours
         self._refusal: ApiError | None = None
@@ -75,9 +86,18 @@ class Exchange:
             await self._send(message)
 
     async def _on_body(self, data: bytes, *, more: bool) -> None:
-        self._body += data
+        await self._hold(data)
         if not more:
             await self._answer_whole()
+
+    async def _hold(self, data: bytes) -> None:
+        """Add to what is held of an answer until it is whole. Raises StreamAborted above the limit."""
+        if len(self._body) + len(data) > self._max_answer:
+            self._body = bytearray()
+            words = f"the provider's answer is over the limit of {self._max_answer} bytes (MAX_ANSWER)"
+            await self.fail(ApiError(502, "api_error", words))
+            raise StreamAborted(words)  # so that the inner app stops
+        self._body += data
 
     async def _answer_whole(self) -> None:
         """Answer from the complete body in ``_body``."""
@@ -192,12 +212,13 @@ class StreamExchange(Exchange):
         send: Send,
         record: Record | None = None,
         *,
+        max_answer: int = MAX_ANSWER_BYTES,
         grace: float,
         interval: float,
         usage_wait: float,
         idle_limit: float,
     ) -> None:
-        super().__init__(request, request_id, send, record)
+        super().__init__(request, request_id, send, record, max_answer=max_answer)
         self._converter = StreamConverter(request.context, request_id)
         self._grace = grace
         self._interval = interval
@@ -267,7 +288,7 @@ class StreamExchange(Exchange):
                 if self._whole is None and more:
                     return await self._check_idle()
             if self._whole:
-                self._body += data
+                await self._hold(data)
                 if not more:
                     await self._answer_whole()
             else:

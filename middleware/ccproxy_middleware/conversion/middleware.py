@@ -11,7 +11,7 @@ from orjson import JSONEncodeError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..auth import Admission
-from ..toolkit.answers import ask_inside
+from ..toolkit.answers import MAX_ANSWER_BYTES, ask_inside
 from ..toolkit.asgi import (
     BufferedBody,
     ClientDisconnected,
@@ -53,7 +53,7 @@ class FormatConversionMiddleware:
 
     ``provider`` names a profile and ``options`` sets switches of it; :mod:`.profiles` has both. Raises ValueError
     for one that does not exist. ``stream_idle_timeout``: seconds that a stream may go on with nothing but comments and
-    blanks before it is broken off.
+    blanks before it is broken off. ``max_answer``: bytes of an answer that is no stream.
 
     Reads: ``POST /v1/messages``, ``POST /v1/messages/count_tokens``, ``GET /v1/models`` and ``/v1/models/{id}``;
     everything else passes untouched. ``ccproxy.model`` and ``ccproxy.models`` in the scope, which an outer
@@ -77,9 +77,11 @@ class FormatConversionMiddleware:
         provider: str = "generic",
         options: Mapping[str, Any] = {},
         stream_idle_timeout: float = 600.0,
+        max_answer: int = MAX_ANSWER_BYTES,
     ) -> None:
         self.app = app
         self._idle_limit = stream_idle_timeout
+        self._max_answer = max_answer
         self._admission = Admission(app)
         self._profile = resolve_profile(provider, options)
         self._count_tokens = TokenCounter()
@@ -141,13 +143,14 @@ class FormatConversionMiddleware:
         }
         id_ = request_id(scope)
         if not request.stream:
-            exchange = Exchange(request, id_, send, record)
+            exchange = Exchange(request, id_, send, record, max_answer=self._max_answer)
             return await self._run(inner_scope, body, exchange)
         stream = StreamExchange(
             request,
             id_,
             send,
             record,
+            max_answer=self._max_answer,
             grace=self.first_event_grace,
             interval=self.ping_interval,
             usage_wait=self.usage_wait,
