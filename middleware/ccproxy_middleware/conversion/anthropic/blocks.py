@@ -44,8 +44,9 @@ class BlockStream:
         self._opened = 0  # so many of the calls had their turn
         self._call: StreamedCall | None = None  # the call whose block is open
         self._blank: list[str] = []  # whitespace that shows only if visible text follows
+        self._blank_size = 0  # bytes
         self._waiting: list[tuple[bool, str]] = []  # (is thinking, text) that came during an unfinished call
-        self._held = 0  # bytes of both
+        self._held = 0  # bytes of it
         self._output: list[str] = []  # what the model has written, until its tokens are estimated
         self._output_size = 0
         self._output_tokens = 0
@@ -199,8 +200,8 @@ class BlockStream:
 
     def _write_text(self, text: str) -> None:
         if self._writer.open != "text":
-            if text.isspace() and self._held < MAX_BLANK:
-                self._hold(text)
+            if text.isspace() and self._blank_size < MAX_BLANK:
+                self._blank_size += len(text) + PER_PIECE
                 self._blank.append(text)
                 return
             self._close()
@@ -212,7 +213,7 @@ class BlockStream:
 
     def _drop_blank(self) -> None:
         self._blank.clear()
-        self._held = 0
+        self._blank_size = 0
 
     def _close(self) -> None:
         """Close the open block: thinking with its signature, a call with what is left of its arguments."""
