@@ -127,7 +127,7 @@ class BufferedBody:
             raise BodyTooLarge
         share: BodyShare | None = scope.get("ccproxy.body_memory")
         decoder = make_decoder(scope["headers"])
-        chunks: list[bytes] = []
+        received = bytearray()  # not a list of pieces, whose memory would not go back to the system
         size = 0
         more = True
         while more:
@@ -140,11 +140,11 @@ class BufferedBody:
                 raise BodyTooLarge
             if share is not None:
                 share.take(_COPIES * len(chunk))
-            chunks.append(chunk)
+            received += chunk
             more = message.get("more_body", False)
         decoder.finish()
-        body = cls(receive, b"".join(chunks))
-        del chunks
+        body = cls(receive, bytes(received))
+        del received
         await body.work(body._measure)
         body._take(share)
         return body
