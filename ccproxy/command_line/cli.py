@@ -76,22 +76,22 @@ def serve(
     env_file: Annotated[str | None, typer.Option(help="A file to read instead of .env.")] = None,
 ) -> None:
     """Run the proxy until Ctrl-C."""
-    from ..serving import load_settings_or_exit, serve
+    from ..serving import Shutdown, load_settings_or_exit, local_url
+    from ..serving import serve as serve_app
 
     given = {"host": host, "port": port, "log_level": log_level}
     settings = load_settings_or_exit(env_file, **{name: value for name, value in given.items() if value is not None})
     from ..app import create_app
-    from ..serving import Shutdown
 
     url = local_url(settings.host, settings.port)
     app = create_app(settings, shutdown=Shutdown(settings.shutdown_timeout))
     if sys.stdout.isatty():
         from .banner import banner
 
-        serve(app, settings, announce=banner(settings, url), warn=not sys.stderr.isatty())
+        serve_app(app, settings, announce=banner(settings, url), warn=not sys.stderr.isatty())
     else:
         announce = f"cc-boost: {url} -> {settings.openai_base_url}. Use it: ANTHROPIC_BASE_URL={url} claude"
-        serve(app, settings, announce=announce)
+        serve_app(app, settings, announce=announce)
 
 
 @app.command()
@@ -170,11 +170,3 @@ def doctor(
     from ..doctor import run
 
     raise typer.Exit(run(env_file=env_file, as_json=json, write_env=write_env))
-
-
-def local_url(host: str, port: int) -> str:
-    """The URL under which this machine reaches a server that listens on ``host``."""
-    host = host.strip("[]")
-    if host in ("0.0.0.0", "::", "127.0.0.1", "::1"):  # noqa: S104 - not a bind
-        host = "localhost"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

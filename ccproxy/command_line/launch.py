@@ -25,7 +25,7 @@ import httpx
 
 from ..app import create_app
 from ..logs import file_formatter
-from ..serving import EXIT_CANT_START, EXIT_CONFIGURATION, fail, load_settings_or_exit, served
+from ..serving import EXIT_CANT_START, EXIT_CONFIGURATION, fail, load_settings_or_exit, local_url, served
 from ..settings import Settings
 from .claude_variables import Models, child_environment, claude_variables, foreign_names, listed_models, set_models
 
@@ -71,8 +71,6 @@ def run_claude(
 
 def exports(*, url: str | None = None, env_file: str | None = None) -> str:
     """The lines by which a POSIX shell's ``claude`` uses the proxy at ``url``, or where the settings put it."""
-    from .cli import local_url
-
     if url is not None:
         settings = load_settings_or_exit(env_file, openai_api_key="not used")
         models = Models()

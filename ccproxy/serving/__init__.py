@@ -1,7 +1,6 @@
 """Processes that serve: sockets, limits, signals, reload and shutdown."""
 
 from .background import served
-from .limits import limit_clients
 from .multiprocess import forget_worker, hand_over_metrics, prepare_metrics
 from .reloading import arbiters_settings, keep_workers_at_bad_reload, load_arbiters_settings
 from .running import (
@@ -9,7 +8,9 @@ from .running import (
     EXIT_CONFIGURATION,
     KEEP_ALIVE_SECONDS,
     fail,
+    limit_clients,
     load_settings_or_exit,
+    local_url,
     serve,
     server_grace,
     tune_memory,
@@ -33,6 +34,7 @@ __all__ = [
     "limit_clients",
     "load_arbiters_settings",
     "load_settings_or_exit",
+    "local_url",
     "prepare_metrics",
     "serve",
     "served",

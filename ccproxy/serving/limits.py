@@ -1,16 +1,7 @@
 """What a client may take of the server before its request is whole, and while it reads the answer."""
 
 import ipaddress
-import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import uvicorn
-
-    from ..settings import Settings
-
-logger = logging.getLogger("ccproxy")
 
 
 @dataclass(frozen=True)
@@ -40,25 +31,6 @@ class Limits:
     def shortest(self) -> float:
         """The shortest time that is limited."""
         return min(self.head_seconds, self.client_seconds, self.idle_seconds)
-
-
-def limit_clients(server: "uvicorn.Server", settings: "Settings") -> None:
-    """Let a server that is about to accept connections keep the limits, however it was started."""
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
-    from .protocol import limited_protocol  # here, like uvicorn itself: other hosts do without
-
-    config = server.config
-    if not issubclass(config.http_protocol_class, HttpToolsProtocol):
-        logger.warning("The server's HTTP protocol is not httptools: CLIENT_TIMEOUT and the like are not kept.")
-        return
-    config.http_protocol_class = limited_protocol(
-        Limits(
-            client_seconds=settings.client_timeout,
-            idle_seconds=config.timeout_keep_alive,
-            per_address=settings.max_connections_per_address,
-        )
-    )
 
 
 def address_of(host: str) -> str:

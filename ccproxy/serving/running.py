@@ -15,6 +15,7 @@ from ..logs import configure_logging
 from ..settings import ConfigurationError
 
 if TYPE_CHECKING:  # uvicorn and pydantic take a while to import, and --help and --version do without
+    import uvicorn
     from starlette.types import ASGIApp
 
     from ..settings import Settings
@@ -134,3 +135,31 @@ def listen(host: str, port: int) -> socket.socket:
         sock.close()
         fail(f"Can't listen on HOST {host}, PORT {port}: {exc.strerror or exc}.", EXIT_CANT_START)
     return sock
+
+
+def limit_clients(server: "uvicorn.Server", settings: "Settings") -> None:
+    """Let a server that is about to accept connections keep the limits, however it was started."""
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    from .limits import Limits
+    from .protocol import limited_protocol  # here, like uvicorn itself: other hosts do without
+
+    config = server.config
+    if not issubclass(config.http_protocol_class, HttpToolsProtocol):
+        logger.warning("The server's HTTP protocol is not httptools: CLIENT_TIMEOUT and the like are not kept.")
+        return
+    config.http_protocol_class = limited_protocol(
+        Limits(
+            client_seconds=settings.client_timeout,
+            idle_seconds=config.timeout_keep_alive,
+            per_address=settings.max_connections_per_address,
+        )
+    )
+
+
+def local_url(host: str, port: int) -> str:
+    """The URL under which this machine reaches a server that listens on ``host``."""
+    host = host.strip("[]")
+    if host in ("0.0.0.0", "::", "127.0.0.1", "::1"):  # noqa: S104 - not a bind
+        host = "localhost"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

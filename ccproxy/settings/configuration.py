@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from pydantic import SecretStr, ValidationError
@@ -55,3 +56,14 @@ def _shown(value: Any) -> str:
     text = re.sub(r"[^/\s]*@", f"{MASK}@", str(value))
     text = re.sub(r"\?.*", f"?{MASK}", text, flags=re.DOTALL)
     return repr(text if len(text) <= 80 else text[:77] + "...")
+
+
+def find_lookalikes(names: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
+    """A warning for each variable that is nearly one of ours, such as OPENAI_BASEURL."""
+    candidates = [name for name in known if len(name) > 4]
+    found = []
+    for name in dict.fromkeys(name.upper() for name in names):
+        close = get_close_matches(name, candidates, n=1, cutoff=0.93)
+        if close and name not in candidates:
+            found.append(f"{name} is set, but not a setting. Do you mean {close[0]}?")
+    return tuple(found)

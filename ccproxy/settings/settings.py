@@ -24,11 +24,10 @@ from pydantic_settings import (
 from ccproxy_middleware.boost import PLACEHOLDERS, Template
 from ccproxy_middleware.conversion.providers import PROFILES, detect_provider, resolve_profile
 
-from .configuration import ConfigurationError, describe
+from .configuration import ConfigurationError, describe, find_lookalikes
 from .custom_headers import HEADER_PREFIX, CustomHeadersSource, header_problems
 from .layer_names import LAYERS, check_layers
 from .setting_values import read_text, setting, split
-from .startup import find_lookalikes
 
 Tier = Literal["BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]

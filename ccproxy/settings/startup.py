@@ -1,8 +1,6 @@
 """What the operator should know before the first request."""
 
 import ipaddress
-from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,17 +23,6 @@ def startup_warnings(settings: "Settings", host: str | None = None) -> list[str]
     elif settings.log_bodies:
         warnings.append(f"LOG_BODIES is set, but LOG_LEVEL is {settings.log_level}: bodies are logged at DEBUG only.")
     return [*warnings, *_layer_warnings(settings), *settings.lookalikes]
-
-
-def find_lookalikes(names: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
-    """A warning for each variable that is nearly one of ours, such as OPENAI_BASEURL."""
-    candidates = [name for name in known if len(name) > 4]
-    found = []
-    for name in dict.fromkeys(name.upper() for name in names):
-        close = get_close_matches(name, candidates, n=1, cutoff=0.93)
-        if close and name not in candidates:
-            found.append(f"{name} is set, but not a setting. Do you mean {close[0]}?")
-    return tuple(found)
 
 
 def _layer_warnings(settings: "Settings") -> list[str]:

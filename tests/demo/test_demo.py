@@ -14,7 +14,7 @@ import anthropic
 import pytest
 
 from ccproxy import create_app
-from ccproxy.demo import CLIENT_KEY, demo_settings
+from ccproxy.demo.command import CLIENT_KEY, demo_settings
 from ccproxy.demo.conversation import converse
 from ccproxy.demo.provider import demo_provider
 from support.servers import serve

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ccproxy.doctor import _within_limit
+from ccproxy.doctor.command import _within_limit
 from ccproxy.doctor.examination import Check, Examination, Result, ok
 from doctor import disguises
 from support.provider import ScriptedProvider, Silence

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ccproxy.command_line.cli import local_url
+from ccproxy.serving import local_url
 from ccproxy.settings.settings import variables
 from support.paths import ROOT
 
