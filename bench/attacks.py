@@ -250,7 +250,7 @@ def attacks(share: float, tell: Callable[[str], None], *, timed: bool) -> list[R
     port = free_port()
     hostile = Command("provider", ["-m", "bench.hostile", str(port), str(max(10, int(200 * share)))], port, path="/")
     settings = proxy_settings(f"http://127.0.0.1:{port}/v1") | {"MAX_RETRIES": "0", "LOG_LEVEL": "CRITICAL"}
-    settings["STREAM_IDLE_TIMEOUT"] = "10"
+    settings["STREAM_IDLE_TIMEOUT"] = "3"
     rows = []
     with running(hostile, uvicorn("cc-boost", "asgi:app", **settings)) as (_, proxy):
         run(fetch(proxy.url + "/v1/messages", _message('"a"')))
