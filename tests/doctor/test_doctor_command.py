@@ -55,6 +55,7 @@ def test_ctrl_c_ends_it_at_a_terminal(tmp_path: Path) -> None:
     with serve(provider, lifespan="off") as server:
         pid, terminal = pty.fork()
         if pid == 0:  # in the child
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job ignores it, and hands that on
             os.chdir(tmp_path)
             os.execve(COMMAND[0], COMMAND, variables(tmp_path, f"{server.url}/v1"))  # noqa: S606
         shown = b""

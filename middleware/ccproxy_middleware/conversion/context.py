@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ..toolkit.asgi import LARGE
 from ..toolkit.json import loads
 from .counting import estimate_request
 from .providers import Profile
@@ -93,6 +94,6 @@ class ConvertedRequest:
 
     def keep_bytes(self, written: bytes) -> None:
         """Keep the body as it was written instead of its objects, which take many times as much."""
-        if self.stream:
-            self.upstream.tokens()  # told at its start
+        if self.stream or len(written) > LARGE:  # told at its start, or parsed again where the event loop would wait
+            self.upstream.tokens()
         self.upstream.keep_bytes(written)

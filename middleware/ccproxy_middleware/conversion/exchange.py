@@ -14,11 +14,12 @@ from typing import Any
 
 from starlette.types import Message, Send
 
-from ..toolkit.answers import MAX_ANSWER_BYTES
-from ..toolkit.asgi import Headers, get_header
+from ..toolkit.answers import MAX_ANSWER_BYTES, parse_answer
+from ..toolkit.asgi import LARGE, Headers, get_header
 from ..toolkit.errors import ApiError, StreamAborted, header_value
-from ..toolkit.json import dumps, loads
+from ..toolkit.json import dumps
 from ..toolkit.record import Record
+from ..toolkit.worker_threads import in_thread
 from ..toolkit.write_lock import WriteLock
 from .anthropic import collect_message, message_events, refusal_message
 from .chat import StreamConverter, convert_response
@@ -43,10 +44,19 @@ class Exchange:
 
     :meth:`send` is the inner app's ``send``. :meth:`close` is called when the inner app has returned or raised.
     A refusal that ``correction`` can avoid is kept from the client: :meth:`restart` makes ready for the answer to a
-    corrected request, :meth:`close` tells it all the same.
+    corrected request, :meth:`close` tells it all the same. ``max_answer``: bytes of an answer that is no stream, which
+    is held until it is whole.
     """
 
-    def __init__(self, request: ConvertedRequest, request_id: str, send: Send, record: Record | None = None) -> None:
+    def __init__(
+        self,
+        request: ConvertedRequest,
+        request_id: str,
+        send: Send,
+        record: Record | None = None,
+        *,
+        max_answer: int = MAX_ANSWER_BYTES,
+    ) -> None:
         self.request = request
         self._record = record
         self._context = request.context
@@ -54,6 +64,7 @@ class Exchange:
         self._send = send
         self._status = 0
         self._headers: Headers = []  # the inner app's
+        self._max_answer = max_answer
         self._body = bytearray()  # of an answer that is not a stream
         self._own_error: ApiError | None = None  # an inner layer's of ours
         self._refusal: ApiError | None = None
@@ -77,19 +88,26 @@ class Exchange:
             await self._send(message)
 
     async def _on_body(self, data: bytes, *, more: bool) -> None:
-        self._body += data
-        if len(self._body) > MAX_ANSWER_BYTES and self.request.asks_stream:  # nobody else limits what a stream brings
-            words = f"the provider's answer is over {MAX_ANSWER_BYTES} bytes"
-            await self.fail(ApiError(502, "api_error", words))
-            raise StreamAborted(words)  # so that the inner app stops
+        await self._hold(data)
         if not more:
             await self._answer_whole()
+
+    async def _hold(self, data: bytes) -> None:
+        """Add to what is held of an answer until it is whole. Raises StreamAborted above the limit."""
+        if len(self._body) + len(data) > self._max_answer:
+            self._body = bytearray()
+            words = f"the provider's answer is over the limit of {self._max_answer} bytes (MAX_ANSWER)"
+            await self.fail(ApiError(502, "api_error", words))
+            raise StreamAborted(words)  # so that the inner app stops
+        self._body += data
 
     async def _answer_whole(self) -> None:
         """Answer from the complete body in ``_body``."""
         try:
-            message = self._message()
+            large = len(self._body) > LARGE
+            message = await in_thread(self._message) if large else self._message()
         except ApiError as error:
+            error.without_frames()
             if not self._is_corrected(error):
                 await self.fail(error)
         else:
@@ -131,10 +149,7 @@ class Exchange:
                 )
             if self.request.asks_stream and not self._body.lstrip().startswith((b"{", b"[")):
                 return self._collected()
-            try:
-                payload = _parse(bytes(self._body))
-            except ValueError:
-                raise ApiError(502, "api_error", "the provider's answer is not JSON") from None
+            payload = parse_answer(self._body)
             if isinstance(payload, dict) and payload.get("error") and not payload.get("choices"):
                 raise error_from_payload(payload, None, profile, max_tokens=self._context.max_tokens)
             return convert_response(payload, self._context)
@@ -195,14 +210,6 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": body})
 
 
-def _parse(body: bytes) -> Any:
-    """The JSON of an answer, bytes that are no UTF-8 replaced as in a stream. Raises ValueError if it is none."""
-    try:
-        return loads(body)
-    except ValueError:
-        return loads(body.decode("utf-8", "replace"))
-
-
 class StreamExchange(Exchange):
     """An exchange whose client asked for a stream, to be entered while the inner app is at work.
 
@@ -218,12 +225,13 @@ class StreamExchange(Exchange):
         send: Send,
         record: Record | None = None,
         *,
+        max_answer: int = MAX_ANSWER_BYTES,
         grace: float,
         interval: float,
         usage_wait: float,
         idle_limit: float,
     ) -> None:
-        super().__init__(request, request_id, send, record)
+        super().__init__(request, request_id, send, record, max_answer=max_answer)
         self._converter = StreamConverter(request.context, request_id)
         self._grace = grace
         self._interval = interval
@@ -295,7 +303,7 @@ class StreamExchange(Exchange):
                 if self._whole is None and more:
                     return await self._check_idle()
             if self._whole:
-                self._body += data
+                await self._hold(data)
                 if not more:
                     await self._answer_whole()
             else:

@@ -6,12 +6,11 @@ from functools import partial
 from hashlib import sha256
 from typing import Any
 
-import anyio
 from orjson import JSONEncodeError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..auth import Admission
-from ..toolkit.answers import ask_inside
+from ..toolkit.answers import MAX_ANSWER_BYTES, ask_inside
 from ..toolkit.asgi import (
     BufferedBody,
     ClientDisconnected,
@@ -31,28 +30,19 @@ from ..toolkit.errors import (
 )
 from ..toolkit.json import dumps, loads
 from ..toolkit.record import Record, get_record
-from .anthropic import (
-    ModelInfo,
-    empty_message,
-    find_model,
-    for_claude_code,
-    message_events,
-    model_info,
-    models_from_openai,
-    models_page,
-    with_told_limits,
-)
+from ..toolkit.worker_threads import in_thread
+from .anthropic import empty_message, message_events
 from .chat import ToolConverter, convert_request
 from .context import ConvertedRequest
 from .counting import DocumentReader, DocumentToRead, TokenCounter
 from .decisions import explain
 from .exchange import Exchange, StreamExchange
 from .incoming import check_depth, check_json, session_id, takes_long
+from .model_list import ModelList
 from .providers import Correction, LearnedProfiles, error_from_response, resolve_profile, what_helped
 
 logger = logging.getLogger("ccproxy.conversion")
 
-_MODELS_LIMIT = 2.0  # seconds for the provider's own models; Claude Code waits three for the whole list
 
 _METHODS = {"/v1/messages": "POST", "/v1/messages/count_tokens": "POST", "/v1/models": "GET"}
 
@@ -62,7 +52,7 @@ class FormatConversionMiddleware:
 
     ``provider`` names a profile and ``options`` sets switches of it; :mod:`.profiles` has both. Raises ValueError
     for one that does not exist. ``stream_idle_timeout``: seconds that a stream may go on with nothing but comments and
-    blanks before it is broken off.
+    blanks before it is broken off. ``max_answer``: bytes of an answer that is no stream.
 
     Reads: ``POST /v1/messages``, ``POST /v1/messages/count_tokens``, ``GET /v1/models`` and ``/v1/models/{id}``;
     everything else passes untouched. ``ccproxy.model`` and ``ccproxy.models`` in the scope, which an outer
@@ -86,9 +76,11 @@ class FormatConversionMiddleware:
         provider: str = "generic",
         options: Mapping[str, Any] = {},
         stream_idle_timeout: float = 600.0,
+        max_answer: int = MAX_ANSWER_BYTES,
     ) -> None:
         self.app = app
         self._idle_limit = stream_idle_timeout
+        self._max_answer = max_answer
         self._admission = Admission(app)
         self._profile = resolve_profile(provider, options)
         self._count_tokens = TokenCounter()
@@ -118,12 +110,13 @@ class FormatConversionMiddleware:
                 raise ApiError(405, "invalid_request_error", f"{path} takes {method} only", headers=allow)
             if method == "GET":
                 id_ = path.removeprefix("/v1/models/") if is_model else None
-                return await self._models(scope, receive, send, id_)
+                listed = ModelList(self._profile, self._ask)
+                return await _send_json(scope, send, await listed.answer(scope, receive, id_))
             request = await read_request(scope, receive, send)
             if request is None:
                 return
             scope, body = request
-            check_json(body)
+            await check_json(body)
             if path == "/v1/messages":
                 await self._messages(scope, body, send)
             else:
@@ -149,13 +142,14 @@ class FormatConversionMiddleware:
         }
         id_ = request_id(scope)
         if not request.stream:
-            exchange = Exchange(request, id_, send, record)
+            exchange = Exchange(request, id_, send, record, max_answer=self._max_answer)
             return await self._run(inner_scope, body, exchange)
         stream = StreamExchange(
             request,
             id_,
             send,
             record,
+            max_answer=self._max_answer,
             grace=self.first_event_grace,
             interval=self.ping_interval,
             usage_wait=self.usage_wait,
@@ -185,8 +179,7 @@ class FormatConversionMiddleware:
 
         while True:
             inner_body = body.replace(request.body, request.json)
-            check_depth(inner_body)
-            request.keep_bytes(inner_body.body)
+            await body.work(partial(_write, inner_body, request))
             scope = {**scope, "headers": self._inner_headers(headers, request.asks_stream)}
             await self._call(scope, inner_body, send, exchange)
             if inner_body.disconnected:
@@ -198,7 +191,7 @@ class FormatConversionMiddleware:
             patch |= exchange.correction
             request = await self._convert(body, exchange.request.context.model, counting=False, patch=patch)
             corrected = body.replace(request.body, request.json)
-            check_depth(corrected)
+            await body.work(partial(check_depth, corrected))
             if sha256(corrected.body).digest() in asked:
                 break  # it would be refused again
             exchange.restart(request)
@@ -210,7 +203,9 @@ class FormatConversionMiddleware:
         try:
             await self.app(scope, body, send)
         except StreamAborted as abort:
-            exchange.cause = abort.error  # told below, also where an inner app kept it to itself
+            exchange.cause = (
+                abort.error and abort.error.without_frames()
+            )  # told below, if an inner app kept it to itself
         except Exception:
             await exchange.break_off()
             raise
@@ -220,7 +215,9 @@ class FormatConversionMiddleware:
     async def _convert(
         self, body: BufferedBody, model: str | None, *, counting: bool, patch: Mapping[str, Any] = {}
     ) -> ConvertedRequest:
-        name = body.data.get("model") if isinstance(body.data, dict) else None
+        data = await body.work(lambda: body.data)
+        name = data.get("model") if isinstance(data, dict) else None
+        del data  # the body lets go of it when it is replayed
         profile = self._profiles.get(name, patch)
 
         def convert() -> ConvertedRequest:
@@ -232,7 +229,7 @@ class FormatConversionMiddleware:
                 raise nested_too_deeply() from None
 
         try:
-            return await anyio.to_thread.run_sync(convert) if takes_long(body) else convert()
+            return await in_thread(convert) if takes_long(body) else convert()
         except DocumentToRead:
             return await self._documents.convert(convert)
 
@@ -288,62 +285,9 @@ class FormatConversionMiddleware:
 
         self._record(scope, body.data)
         request = await self._convert(body, None, counting=True)
-        check_depth(body.replace(request.body, request.json))
+        await body.work(lambda: check_depth(body.replace(request.body, request.json)))
         tokens = await self._count_tokens(request.body, request.context.profile, ask)
         await _send_json(scope, send, {"input_tokens": tokens})
-
-    async def _models(self, scope: Scope, receive: Receive, send: Send, id_: str | None) -> None:
-        aliases = scope.get("ccproxy.models")
-        if aliases:
-            models = [self._alias(alias) for alias in aliases]
-        else:  # an inner ModelMappingMiddleware lists its aliases
-            models = await self._listed({**scope, "ccproxy.lists_models": True}, receive)
-        others: list[ModelInfo] = []
-        if self._profile.list_models == "upstream":
-            told = {model["id"]: model for model in await self._upstream_models(scope, receive)}
-            known = {alias.id for alias in aliases or () if getattr(alias, "context", None)}
-            models = [m if m["id"] in known else with_told_limits(m, told.get(m["display_name"])) for m in models]
-            taken = {model["id"] for model in models}
-            others = [model for id_, model in told.items() if id_ not in taken]
-        if aliases and (get_header(scope["headers"], b"user-agent") or "").startswith("claude-code/"):
-            models = for_claude_code(models, others)
-        else:
-            models += others
-        if id_ is None:
-            answer = models_page(models, scope["query_string"])
-        else:
-            answer = await self._model(scope, receive, models, id_)
-        await _send_json(scope, send, answer)
-
-    def _alias(self, alias: Any) -> ModelInfo:
-        context = getattr(alias, "context", None)
-        return model_info(alias.id, alias.model, self._profile, {"context_length": context} if context else {})
-
-    async def _model(self, scope: Scope, receive: Receive, models: list[ModelInfo], id_: str) -> ModelInfo:
-        """The entry of one model: any that a request may name."""
-        if (known := find_model(models, id_)) is not None:
-            return known
-        try:
-            with anyio.fail_after(_MODELS_LIMIT):
-                models = await self._listed(scope, receive)
-        except (ApiError, StreamAborted, TimeoutError):  # it has no list, and takes any name
-            return model_info(id_, id_, self._profile)
-        if (known := find_model(models, id_)) is None:
-            raise ApiError(404, "not_found_error", f"model: {id_}")
-        return known
-
-    async def _upstream_models(self, scope: Scope, receive: Receive) -> list[ModelInfo]:
-        """The provider's own models; none where it fails, since the aliases are there all the same."""
-        try:
-            with anyio.fail_after(_MODELS_LIMIT):
-                return await self._listed(scope, receive)
-        except (ApiError, TimeoutError) as error:
-            logger.warning("the provider's own models are not listed: %s", str(error) or type(error).__name__)
-            return []
-
-    async def _listed(self, scope: Scope, receive: Receive) -> list[ModelInfo]:
-        answer = await self._ask(scope, BufferedBody(receive, b""), "/v1/models")
-        return models_from_openai(answer, self._profile)
 
     async def _ask(self, scope: Scope, body: BufferedBody, path: str) -> Any:
         """The JSON of the inner app's answer. Raises ApiError for an error, or for what is no JSON."""
@@ -362,6 +306,12 @@ class FormatConversionMiddleware:
             return loads(answer.body)
         except ValueError:
             raise ApiError(502, "api_error", f"the provider's answer to {path} is not JSON") from None
+
+
+def _write(body: BufferedBody, request: ConvertedRequest) -> None:
+    """Write the body of a request, and let its objects go."""
+    check_depth(body)
+    request.keep_bytes(body.body)
 
 
 def _explain(body: BufferedBody, request: ConvertedRequest, patch: Mapping[str, Any] = {}) -> list[str]:

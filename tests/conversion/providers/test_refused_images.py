@@ -195,7 +195,8 @@ FILES = [
 @pytest.mark.parametrize(
     "words",
     [
-        "Image URLs are only allowed for messages with role 'user', but this message with role 'tool' contains an image",
+        "Image URLs are only allowed for messages with role 'user', but this message with role 'tool' "
+        "contains an image",
         "tool messages do not support images",
     ],
 )

@@ -1,7 +1,7 @@
 """The client's side, whichever API is asked upstream: turns, content blocks, events, tool calls, models."""
 
 from .arguments import may_need_repair, repaired
-from .blocks import BlockStream
+from .blocks import MAX_BLANK, PER_PIECE, BlockStream
 from .catalogue import ModelInfo, find_model, model_info, models_from_openai, models_page, with_told_limits
 from .client_models import NEWEST, client_id, for_claude_code, needs_own_ids
 from .client_tools import client_tool
@@ -26,7 +26,9 @@ from .turns import (
 
 __all__ = [
     "BILLING_HEADER",
+    "MAX_BLANK",
     "NEWEST",
+    "PER_PIECE",
     "PING",
     "SERVER_BLOCKS",
     "Block",

@@ -8,6 +8,7 @@ from typing import Any
 from ...toolkit.errors import ApiError
 from ...toolkit.sse import EventTooLarge, SSEParser, sse_event
 from ..anthropic import (
+    PER_PIECE,
     PING,
     BlockStream,
     EventWriter,
@@ -33,6 +34,7 @@ from .usage import convert_usage, find_usage, has_counts, service_tier
 logger = logging.getLogger("ccproxy.conversion")
 
 _EVENT_INSIDE = re.compile(rb"data: ?\{")
+_MAX_EXPLANATION = 64 * 1024  # bytes of a refusal that are told at the end once more
 _MAX_MALFORMED = 3  # so many events in a row
 
 
@@ -69,7 +71,8 @@ class StreamConverter:
         self._malformed = 0
         self._lost = False  # an event that began as one could not be read
         self.choices_read = 0  # pieces of the answer, whether or not they show
-        self._refusal: list[str] = []
+        self._refusal: list[str] = []  # the beginning of it
+        self._refusal_size = 0
         self._usage: Mapping[str, Any] | None = None
         self._finish_reason: str | None = None
         self._matched: str | None = None  # the stop sequence that ended the answer
@@ -129,7 +132,7 @@ class StreamConverter:
         except EventTooLarge as failure:
             error = ApiError(502, "api_error", str(failure))
         except ApiError as failure:
-            error = failure
+            error = failure.without_frames()
         else:
             return self._writer.take()
         return self._writer.take() + self.fail(error)
@@ -299,7 +302,9 @@ class StreamConverter:
     def _on_refusal(self, refusal: str) -> None:
         self._end_text()
         if not self.finished:
-            self._refusal.append(refusal)
+            if self._refusal_size < _MAX_EXPLANATION:
+                self._refusal.append(refusal)
+                self._refusal_size += len(refusal) + PER_PIECE
             self._blocks.text(refusal)
 
     def _on_tool_calls(self, delta: dict[str, Any]) -> None:
