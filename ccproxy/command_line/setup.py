@@ -7,6 +7,7 @@ import difflib
 import getpass
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,10 @@ from .running_proxy import list_if_there
 from .settings_record import Record, digest, encoded, forget_record, load_record, save_record, taken_back
 
 _EXIT_REFUSED = 1
+_SECRET = re.compile(
+    r'("[^"]*(?:KEY|TOKEN(?!S)|SECRET|PASSWORD|HEADERS|CREDENTIAL)[^"]*"\s*:\s*)"((?:\\.|[^"\\])*)"', re.IGNORECASE
+)
+_NO_SECRETS = ("", "cc-boost")
 _USERS_HEADER = f"""\
 {HEADER}, for this user, in every folder. "cc-boost --help" lists all of them; "cc-boost config" shows what counts.
 """
@@ -223,8 +228,5 @@ def _confirmed() -> bool:
 
 
 def _masked(line: str) -> str:
-    """A line of the difference without the value of a key."""
-    name, colon, value = line.partition(":")
-    secret = any(word in name.upper() for word in ("_KEY", "_TOKEN", "SECRET", "PASSWORD"))
-    plain = value.strip().strip(",").strip('"') in ("", "cc-boost") or "_TOKENS" in name.upper()
-    return f'{name}: "****"' if colon and secret and not plain else line
+    """A line of the difference without the values of keys, of which there may be several in it."""
+    return _SECRET.sub(lambda found: found[0] if found[2] in _NO_SECRETS else f'{found[1]}"****"', line)

@@ -15,6 +15,7 @@ import pytest
 
 from support.claude_code import OFFLINE
 from support.model_lists import listing
+from support.process import started
 from support.provider import Answer, Endless, Failure, Reply, ScriptedProvider, ToolCall, error_body
 from support.servers import serve
 
@@ -188,6 +189,62 @@ def test_settings_of_another_gateway_are_overridden(launch: Launch, tmp_path: Pa
     assert (output, code) == ("Hello.\n", 0), errors
     assert "model glm-4.6 leads to another gateway" in errors
     assert provider.completions[0]["model"] == "big-model"
+
+
+def test_every_claude_goes_through_the_proxy_after_setup(claude_program: Path, launch: Launch, tmp_path: Path) -> None:
+    provider = ScriptedProvider(lambda body: Reply("Hello."), api_key=KEY)
+    settings = tmp_path / "home/.claude/settings.json"
+    settings.parent.mkdir()
+    settings.write_text('{"theme": "dark",   "model": "glm-4.6"}')
+    before = settings.read_bytes()
+    with (
+        serve(listing(provider, {"id": "big-model", "context_length": 131_072}), lifespan="off") as server,
+        started("cc-boost", tmp_path / "tmp", server.url, OPENAI_API_KEY=KEY, BIG_MODEL="big-model") as proxy,
+    ):
+        port = proxy.url.rpartition(":")[2]
+        known = environment_of(
+            tmp_path, server.url, PORT=port, MIDDLE_MODEL="big-model", NO_PROXY="127.0.0.1,localhost"
+        )
+        run: dict[str, Any] = {"cwd": tmp_path / "work", "capture_output": True, "text": True, "timeout": LIMIT}
+        subprocess.run([COMMAND, "setup", "--yes"], env=known, check=True, **run)
+        bare = {
+            name: value
+            for name, value in known.items()
+            if not name.startswith(("ANTHROPIC_", "CLAUDE_CODE_", "OPENAI"))
+        }
+        done = subprocess.run(["claude", "-p", "Say hello."], env=bare, check=False, **run)
+        context = subprocess.run(["claude", "-p", "/context"], env=bare, check=False, **run)
+        subprocess.run([COMMAND, "setup", "--undo", "--yes"], env=known, check=True, **run)
+    assert done.stdout == "Hello.\n", done.stderr
+    assert provider.completions[0]["model"] == "big-model"
+    assert "/ 131.1k " in context.stdout
+    assert settings.read_bytes() == before
+
+
+def test_background_session_lives_on_a_proxy_that_runs_by_itself(
+    claude_program: Path, launch: Launch, tmp_path: Path
+) -> None:
+    provider = ScriptedProvider(lambda body: Reply("Hello."), api_key=KEY)
+    trusted = {str(tmp_path / "work"): {"hasTrustDialogAccepted": True}}
+    (tmp_path / "home/.claude.json").write_text(json.dumps({"hasCompletedOnboarding": True, "projects": trusted}))
+    with (
+        serve(provider, lifespan="off") as server,
+        started("cc-boost", tmp_path / "tmp", server.url, OPENAI_API_KEY=KEY, BIG_MODEL="big-model") as proxy,
+    ):
+        output, errors, code = finish(launch(server.url, "--url", proxy.url, "--bg", "Say hello in the background."))
+        assert code == 0, errors
+        session = re.search(r"claude stop (\w+)", output)
+        try:
+            assert session, output
+            end = time.monotonic() + LIMIT
+            while not any("in the background" in str(body) for body in provider.completions):
+                assert time.monotonic() < end, output + errors
+                time.sleep(0.1)
+        finally:
+            known = environment_of(tmp_path, server.url)
+            for command in (["stop", session[1]] if session else [], ["daemon", "stop", "--any"]):
+                if command:
+                    subprocess.run(["claude", *command], env=known, cwd=tmp_path, capture_output=True, timeout=LIMIT)
 
 
 def test_sigterm_ends_claude_code_and_its_request(launch: Launch) -> None:

@@ -112,7 +112,9 @@ def test_undo_restores_exactly_what_was_there(tmp_path: Path, text: str | None, 
     path = settings_file(tmp_path, text)
     before = path.read_bytes() if path.exists() else None
     for n in range(times):
-        assert setup(tmp_path, "--yes", PORT=f"900{n}").returncode == 0
+        done = setup(tmp_path, "--yes", PORT=f"900{n}")
+        assert done.returncode == 0
+        assert SECRET not in done.stdout + done.stderr
     assert read(path)["env"]["ANTHROPIC_BASE_URL"] == f"http://localhost:900{times - 1}"
     done = setup(tmp_path, "--undo", "--yes")
     assert done.returncode == 0, done.stderr
