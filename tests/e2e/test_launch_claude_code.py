@@ -123,6 +123,7 @@ def test_model_of_the_command_line_and_exit_code_when_the_provider_refuses(launc
 WINDOWS = [(32_768, "32.8k"), (131_072, "131.1k"), (200_000, "200k"), (262_144, "262.1k"), (1_048_576, "1m")]
 
 
+@pytest.mark.seen("context size", "`/context` shows the true size of models with 32k, 128k, 200k, 262k and 1M")
 @pytest.mark.parametrize(("window", "shown"), WINDOWS)
 def test_context_command_shows_the_true_size(launch: Launch, window: int, shown: str) -> None:
     entry = {"id": "big-model", "context_length": window}
@@ -132,6 +133,7 @@ def test_context_command_shows_the_true_size(launch: Launch, window: int, shown:
     assert re.search(rf"Tokens:\*\* \S+ / {re.escape(shown)} ", output), output
 
 
+@pytest.mark.seen("context size", "the same when started by hand, with what `cc-boost env` prints")
 def test_context_command_shows_the_true_size_when_started_by_hand_with_the_printed_variables(
     claude_program: Path, launch: Launch, tmp_path: Path
 ) -> None:
@@ -150,6 +152,7 @@ def test_context_command_shows_the_true_size_when_started_by_hand_with_the_print
     assert "/ 131.1k " in done.stdout, done.stdout + done.stderr
 
 
+@pytest.mark.seen("context size", "a conversation is compacted before a provider with 32k, 64k or 128k overflows")
 @pytest.mark.parametrize("window", [32_768, 65_536, 131_072])
 def test_conversation_is_compacted_before_the_window_is_full(launch: Launch, window: int) -> None:
     """The provider counts a token for three bytes, and refuses what is beyond its window."""
@@ -179,6 +182,7 @@ def test_conversation_is_compacted_before_the_window_is_full(launch: Launch, win
     assert max(most) < window
 
 
+@pytest.mark.seen("settings", "variables and the model of another gateway in settings.json are named and overridden")
 def test_settings_of_another_gateway_are_overridden(launch: Launch, tmp_path: Path) -> None:
     (tmp_path / "home/.claude").mkdir()
     left = {"model": "glm-4.6", "env": {"ANTHROPIC_BASE_URL": "http://127.0.0.1:9", "ANTHROPIC_API_KEY": "sk-left"}}
@@ -191,6 +195,9 @@ def test_settings_of_another_gateway_are_overridden(launch: Launch, tmp_path: Pa
     assert provider.completions[0]["model"] == "big-model"
 
 
+@pytest.mark.seen(
+    "settings", "after `cc-boost setup` a plain `claude` goes through the proxy; `--undo` restores the file"
+)
 def test_every_claude_goes_through_the_proxy_after_setup(claude_program: Path, launch: Launch, tmp_path: Path) -> None:
     provider = ScriptedProvider(lambda body: Reply("Hello."), api_key=KEY)
     settings = tmp_path / "home/.claude/settings.json"
@@ -221,6 +228,7 @@ def test_every_claude_goes_through_the_proxy_after_setup(claude_program: Path, l
     assert settings.read_bytes() == before
 
 
+@pytest.mark.seen("background sessions", "`cc-boost claude --url ... --bg` goes on after the command has ended")
 def test_background_session_lives_on_a_proxy_that_runs_by_itself(
     claude_program: Path, launch: Launch, tmp_path: Path
 ) -> None:

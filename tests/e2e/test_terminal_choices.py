@@ -102,6 +102,7 @@ def end(shown: Terminal) -> str:
     return shown.wait_for(r"exit code 0")
 
 
+@pytest.mark.seen("first start", "a fresh home asks for no login with the line that the proxy prints")
 def test_fresh_home_asks_for_no_login_with_the_line_that_is_printed(home: Path) -> None:
     provider = ScriptedProvider(lambda body: Reply("Hello."))
     with (
@@ -116,6 +117,10 @@ def test_fresh_home_asks_for_no_login_with_the_line_that_is_printed(home: Path) 
     assert not re.search("log ?in|API key|subscription", seen, re.IGNORECASE)
 
 
+@pytest.mark.seen(
+    "models to choose",
+    "`/model` lists the tiers and the provider's own; a choice works in mid-session, and after a restart of the proxy",
+)
 def test_model_lists_the_tiers_and_the_providers_own_and_a_choice_survives(home: Path) -> None:
     provider = ScriptedProvider(lambda body: Reply(f"I am {body['model']}."))
     switch = '{"list_models": "upstream"}'
@@ -146,6 +151,7 @@ def test_model_lists_the_tiers_and_the_providers_own_and_a_choice_survives(home:
     assert "another gateway" not in screen
 
 
+@pytest.mark.seen("resuming", "the line that is printed at the end resumes the session through the proxy")
 def test_line_to_resume_goes_through_the_proxy(home: Path) -> None:
     provider = ScriptedProvider(lambda body: Reply(f"Answer {sum(m['role'] == 'user' for m in body['messages'])}."))
     with serve(listing(provider, *MODELS), lifespan="off") as server:
