@@ -31,6 +31,7 @@ _LIMITS = (
     ("CLAUDE_CODE_DISABLE_1M_CONTEXT",),
     ("CLAUDE_CODE_MAX_CONTEXT_TOKENS",),
     ("CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY",),
+    ("CLAUDE_CODE_ALWAYS_ENABLE_EFFORT",),
 )
 _LOOPBACK = ("127.0.0.1", "localhost")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
@@ -90,6 +91,7 @@ def claude_variables(url: str, key: str, models: Models) -> dict[str, str]:
             variables[f"{variable}_DESCRIPTION"] = f"{family}, by cc-boost"
     variables["ANTHROPIC_SMALL_FAST_MODEL"] = variables["ANTHROPIC_DEFAULT_HAIKU_MODEL"]
     variables["CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY"] = "1"
+    variables["CLAUDE_CODE_ALWAYS_ENABLE_EFFORT"] = "1"  # for names of the provider's own too
     return variables | _limits(models)
 
 

@@ -5,7 +5,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
@@ -62,7 +61,14 @@ async def _add_sizes(settings: Settings, models: Entries) -> None:
                     size = loaded.get(name) or loaded.get(f"{name}:latest") or _ollama_size(shown)
                     if size:
                         models.setdefault(name, {"id": name})["context_length"] = size
-            elif urlsplit(root).port == 1234:  # LM Studio
+            elif settings.provider == "llama.cpp":  # its list tells what the models were trained for
+                served = await _json(client, "GET", "/props")
+                generation = served.get("default_generation_settings") if isinstance(served, dict) else None
+                size = generation.get("n_ctx") if isinstance(generation, dict) else None
+                if type(size) is int and size > 0:
+                    for name in names:
+                        models.setdefault(name, {"id": name})["meta"] = {"n_ctx": size}
+            elif settings.provider == "lmstudio":
                 for name, size in _context_lengths(await _json(client, "GET", "/api/v0/models"), "data", "id").items():
                     models.setdefault(name, {"id": name})["context_length"] = size
         except (httpx.HTTPError, httpx.InvalidURL, ValueError):

@@ -232,6 +232,23 @@ def test_limits_are_those_that_the_provider_tells(
 
 
 @pytest.mark.parametrize(
+    ("served", "window"),
+    [
+        ({"default_generation_settings": {"n_ctx": 16_384}}, "16384"),
+        ({}, "262144"),
+        (["odd"], "262144"),
+        (None, "262144"),
+    ],
+)
+def test_window_of_llama_cpp_is_the_one_that_it_serves(run: Run, served: Any, window: str) -> None:
+    pages = {"/v1/models": {"data": [{"id": "local", "meta": {"n_ctx_train": 262_144}}]}}
+    with serve(json_answers(pages | ({} if served is None else {"/props": served})), lifespan="off") as server:
+        known = {"PROVIDER": "llama.cpp", "OPENAI_BASE_URL": f"{server.url}/v1"}
+        variables = told(run("claude", **known, BIG_MODEL="local", SMALL_MODEL="local"))["environment"]
+    assert variables["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] == window
+
+
+@pytest.mark.parametrize(
     ("answers", "window"),
     [
         ({"/api/ps": {"models": [{"name": "local", "context_length": 65_536}]}, "/api/show": {}}, "65536"),
@@ -245,6 +262,23 @@ def test_window_is_the_one_that_ollama_tells_by_its_own_api(
 ) -> None:
     with serve(json_answers(answers), lifespan="off") as server:
         known = {"PROVIDER": "ollama", "OPENAI_BASE_URL": f"{server.url}/v1"}
+        variables = told(run("claude", **known, BIG_MODEL="local", SMALL_MODEL="local"))["environment"]
+    assert variables.get("CLAUDE_CODE_MAX_CONTEXT_TOKENS") == window
+
+
+@pytest.mark.parametrize(
+    ("entry", "window"),
+    [
+        ({"loaded_context_length": 16_384, "max_context_length": 262_144}, "16384"),
+        ({"max_context_length": 262_144}, "262144"),
+        ({"max_context_length": "much"}, None),
+    ],
+)
+def test_window_is_the_one_that_lm_studio_tells_by_its_own_api(
+    run: Run, entry: dict[str, Any], window: str | None
+) -> None:
+    with serve(json_answers({"/api/v0/models": {"data": [{"id": "local", **entry}]}}), lifespan="off") as server:
+        known = {"PROVIDER": "lmstudio", "OPENAI_BASE_URL": f"{server.url}/v1"}
         variables = told(run("claude", **known, BIG_MODEL="local", SMALL_MODEL="local"))["environment"]
     assert variables.get("CLAUDE_CODE_MAX_CONTEXT_TOKENS") == window
 
@@ -609,7 +643,8 @@ def test_names_and_limits_by_the_window_of_the_models(
     window: int | None, output: int | None, opus: str, variables: dict[str, str]
 ) -> None:
     limits = claude_variables(URL, "key", Models(KNOWN.names, True, window, output))
-    expected = {"CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY": "1", **variables}
+    names = ("CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY", "CLAUDE_CODE_ALWAYS_ENABLE_EFFORT")
+    expected = {**dict.fromkeys(names, "1"), **variables}
     if output is not None:
         expected["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] = str(output)
     assert {name: value for name, value in limits.items() if name.startswith("CLAUDE_")} == expected
