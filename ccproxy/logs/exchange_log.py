@@ -7,7 +7,7 @@ from ccproxy_middleware.toolkit.record import Record
 
 logger = logging.getLogger("ccproxy.exchange")
 
-_PAGES = ("/", "/health", "/metrics", "/ui")
+_PAGES = ("/", "/health", "/api/hello", "/metrics", "/ui")
 _MAX_VALUE = 200  # characters of what a client has sent
 
 

@@ -19,7 +19,7 @@ from ..toolkit.errors import ApiError, StreamAborted, header_value
 from ..toolkit.json import dumps, loads
 from ..toolkit.record import Record
 from ..toolkit.write_lock import WriteLock
-from .anthropic import message_events, refusal_message
+from .anthropic import message_events, refusal_message, told_once
 from .chat import StreamConverter, convert_response
 from .context import ConvertedRequest
 from .providers import (
@@ -41,12 +41,21 @@ class Exchange:
 
     :meth:`send` is the inner app's ``send``. :meth:`close` is called when the inner app has returned or raised.
     A refusal that ``correction`` can avoid is kept from the client: :meth:`restart` makes ready for the answer to a
-    corrected request, :meth:`close` tells it all the same.
+    corrected request, :meth:`close` tells it all the same. ``for_claude_code``: see :func:`told_once`.
     """
 
-    def __init__(self, request: ConvertedRequest, request_id: str, send: Send, record: Record | None = None) -> None:
+    def __init__(
+        self,
+        request: ConvertedRequest,
+        request_id: str,
+        send: Send,
+        record: Record | None = None,
+        *,
+        for_claude_code: bool = False,
+    ) -> None:
         self.request = request
         self._record = record
+        self._for_claude_code = for_claude_code
         self._context = request.context
         self._id = request_id
         self._send = send
@@ -129,6 +138,8 @@ class Exchange:
 
     async def fail(self, error: ApiError) -> None:
         """Tell the client of a failure. Raises StreamAborted if its answer has begun."""
+        if self._for_claude_code:
+            error = told_once(error)
         body = dumps(error.body(self._id))
         self._note_error(error)
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
@@ -190,12 +201,13 @@ class StreamExchange(Exchange):
         send: Send,
         record: Record | None = None,
         *,
+        for_claude_code: bool = False,
         grace: float,
         interval: float,
         usage_wait: float,
         idle_limit: float,
     ) -> None:
-        super().__init__(request, request_id, send, record)
+        super().__init__(request, request_id, send, record, for_claude_code=for_claude_code)
         self._converter = StreamConverter(request.context, request_id)
         self._grace = grace
         self._interval = interval

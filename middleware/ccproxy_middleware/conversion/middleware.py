@@ -31,7 +31,17 @@ from ..toolkit.errors import (
 )
 from ..toolkit.json import dumps, loads
 from ..toolkit.record import Record, get_record
-from .anthropic import ModelInfo, empty_message, find_model, message_events, model_info, models_from_openai, models_page
+from .anthropic import (
+    ModelInfo,
+    empty_message,
+    find_model,
+    is_claude_code,
+    message_events,
+    model_info,
+    models_from_openai,
+    models_page,
+    told_once,
+)
 from .chat import ToolConverter, convert_request
 from .context import ConvertedRequest
 from .counting import DocumentReader, DocumentToRead, TokenCounter
@@ -43,6 +53,9 @@ from .providers import Correction, LearnedProfiles, error_from_response, resolve
 logger = logging.getLogger("ccproxy.conversion")
 
 _MODELS_LIMIT = 2.0  # seconds for the provider's own models; Claude Code waits three for the whole list
+
+# Headers that only concern Anthropic; Claude Code's own tell of its sessions, prompts and agents.
+_OF_ANTHROPIC = (b"anthropic-", b"x-stainless-", b"x-claude-")
 
 _METHODS = {"/v1/messages": "POST", "/v1/messages/count_tokens": "POST", "/v1/models": "GET"}
 
@@ -119,7 +132,7 @@ class FormatConversionMiddleware:
             else:
                 await self._count(scope, body, send)
         except ApiError as error:
-            await send_error(scope, send, error)
+            await send_error(scope, send, told_once(error) if is_claude_code(scope["headers"]) else error)
         except ClientDisconnected:
             return
 
@@ -139,14 +152,16 @@ class FormatConversionMiddleware:
             "ccproxy.model": {"tier": None, **known, "requested": request.context.model},
         }
         id_ = request_id(scope)
+        for_claude_code = is_claude_code(scope["headers"])
         if not request.stream:
-            exchange = Exchange(request, id_, send, record)
+            exchange = Exchange(request, id_, send, record, for_claude_code=for_claude_code)
             return await self._run(inner_scope, body, exchange)
         stream = StreamExchange(
             request,
             id_,
             send,
             record,
+            for_claude_code=for_claude_code,
             grace=self.first_event_grace,
             interval=self.ping_interval,
             usage_wait=self.usage_wait,
@@ -260,7 +275,7 @@ class FormatConversionMiddleware:
         if key is not None:
             replaced += [b"x-api-key", b"authorization"]
         kept = without_headers(headers, *replaced)
-        inner = [(k, v) for k, v in kept if not k.lower().startswith((b"anthropic-", b"x-stainless-"))]
+        inner = [(k, v) for k, v in kept if not k.lower().startswith(_OF_ANTHROPIC)]
         inner += [
             (b"content-type", b"application/json"),
             (b"accept", b"text/event-stream" if stream else b"application/json"),

@@ -399,6 +399,37 @@ def test_server_tool_is_left_out_where_the_profile_says_so() -> None:
     assert body["tools"] == [FUNCTION]
 
 
+WEB_SEARCH = {"type": "web_search_20250305", "name": "web_search"}
+ADVISOR = {"type": "advisor_20260301", "name": "advisor"}
+
+
+@pytest.mark.parametrize("choice", [None, {"type": "auto"}, {"type": "any"}, {"type": "tool", "name": "f"}])
+def test_server_tool_beside_others_is_left_out_if_nothing_forces_it(choice: Any) -> None:
+    more = {} if choice is None else {"tool_choice": choice}
+    assert convert(tools=[WEB_SEARCH, TOOL], **more).body["tools"] == [FUNCTION]
+
+
+@pytest.mark.parametrize(
+    ("tools", "more", "where"),
+    [
+        ([WEB_SEARCH], {}, "tools.0"),
+        ([WEB_SEARCH, {"type": "web_fetch_20250910", "name": "web_fetch"}], {}, "tools.0"),
+        ([TOOL, WEB_SEARCH], {"tool_choice": {"type": "tool", "name": "web_search"}}, "tools.1"),
+    ],
+    ids=["alone", "two", "forced"],
+)
+def test_server_tool_that_is_alone_or_forced_is_refused_with_the_remedy(tools: Any, more: Any, where: str) -> None:
+    message = refusal(tools=tools, **more)
+    assert message.startswith(f"{where}: server tool 'web_search_20250305' is not supported by this endpoint: ")
+    assert """PROVIDER_OPTIONS='{"server_tools": "drop"}'""" in message
+
+
+@pytest.mark.parametrize("server_tools", ["refuse", "drop"])
+def test_advisor_is_refused_in_the_words_on_which_claude_code_goes_on(server_tools: str) -> None:
+    message = refusal(options={"server_tools": server_tools}, tools=[TOOL, ADVISOR])
+    assert message.startswith("tools.1: Input tag 'advisor_20260301' found using 'type' does not match any of the")
+
+
 def test_search_for_tools_by_the_server_sends_every_deferred_tool() -> None:
     search = {"type": "tool_search_tool_bm25_20251119", "name": "search"}
     assert convert(tools=[search, {**TOOL, "defer_loading": True}]).body["tools"] == [FUNCTION]

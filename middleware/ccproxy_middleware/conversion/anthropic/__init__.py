@@ -3,6 +3,7 @@
 from .arguments import may_need_repair, repaired
 from .blocks import BlockStream
 from .catalogue import ModelInfo, find_model, model_info, models_from_openai, models_page
+from .claude_code import is_claude_code, told_once
 from .client_tools import client_tool
 from .events import PING, EventWriter
 from .message import empty_message, message_events, new_message, refusal_message, start_usage
@@ -47,6 +48,7 @@ __all__ = [
     "find_model",
     "held_suffix",
     "is_blank",
+    "is_claude_code",
     "is_whole",
     "may_need_repair",
     "message_events",
@@ -62,6 +64,7 @@ __all__ = [
     "repaired",
     "start_usage",
     "stop_outcome",
+    "told_once",
     "upstream_tool_id",
     "upstream_tool_name",
     "without_billing_header",

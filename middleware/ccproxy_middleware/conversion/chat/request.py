@@ -63,7 +63,7 @@ def convert_request(
     json: dict[str, bytes] = {}
     if tools.tools:
         body["tools"], json["tools"] = tools.tools, tools.json
-        body |= convert_tool_choice(data.get("tool_choice"), tools.names, profile)
+        body |= convert_tool_choice(data.get("tool_choice"), tools.names, profile, offered)
     effort = history.effort or optional(config, "effort", str, "output_config")
     asked = read_reasoning(data.get("thinking"), effort, profile)
     body |= reasoning_params(asked, effort is not None, body, profile)

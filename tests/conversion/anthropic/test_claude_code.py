@@ -1,0 +1,101 @@
+"""Refusals in the form that Claude Code shows at once, unless it acts on their words."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from ccproxy_middleware import FormatConversionMiddleware
+from ccproxy_middleware.conversion.anthropic import told_once
+from ccproxy_middleware.toolkit.errors import ApiError
+from support.asgi import Inner, call, http_scope
+from support.client_words import WORDS
+
+pytestmark = pytest.mark.anyio
+
+CLAUDE_CODE = {"user-agent": "claude-cli/2.1.332 (external, sdk-cli)"}
+REQUEST = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello"}]}
+REFUSED = "Field 'frobnicate' of tool 3 was refused."
+
+
+ACTED_ON = [
+    *(row.words for row in WORDS),
+    "prompt is too long: 210000 tokens > 200000 maximum",
+    "This model's maximum context length is 128000 tokens.",
+    "Input is too long.",
+    "capability_rejected: media_budget",
+    "tools.3: Input tag 'advisor_20260301' found using 'type' does not match any of the expected tags: 'custom'",
+    "tools.0.cache_control: Extra inputs are not permitted",
+    "safeguards: Extra inputs are not permitted",
+    "messages.4.content.2.document.source: not a document",
+    "messages.2: `tool_use` ids were found without `tool_result` blocks immediately after",
+    "The PDF specified is password protected.",
+]
+
+
+@pytest.mark.parametrize("message", ACTED_ON)
+def test_refusal_on_which_the_client_acts_is_left_as_it_is(message: str) -> None:
+    error = ApiError(400, "invalid_request_error", message)
+    assert told_once(error) is error
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        REFUSED,
+        "Invalid 'tools': array too long. Expected an array with maximum length 128, but got an array with length 150.",
+        "tools.0: server tool 'web_search_20250305' is not supported by this endpoint",
+        "Unsupported value: 'temperature' does not support 0.2 with this model.",
+        "",
+    ],
+)
+def test_any_other_refusal_becomes_one_that_is_told_once(message: str) -> None:
+    told = told_once(ApiError(400, "invalid_request_error", message, headers=[("x", "y")]))
+    assert (told.status, told.type, told.message) == (424, "invalid_request_error", message)
+    assert told.headers == (("x", "y"),)
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 404, 413, 429, 500, 502, 529])
+def test_error_of_another_status_is_left_as_it_is(status: int) -> None:
+    error = ApiError(status, "api_error", REFUSED)
+    assert told_once(error) is error
+
+
+def test_refusal_with_a_code_for_the_client_is_left_as_it_is() -> None:
+    error = ApiError(400, "invalid_request_error", "thread: not supported", details={"error_code": "thread"})
+    assert told_once(error) is error
+
+
+@pytest.mark.parametrize("agent", ["claude-cli/2.1.332 (external, cli)", "claude-cli/2.1.330 (external, sdk-py)"])
+@pytest.mark.parametrize("stream", [True, False])
+async def test_refusal_of_the_provider_is_final_for_claude_code(agent: str, stream: bool) -> None:
+    answer = await refused({**REQUEST, "stream": stream}, {"user-agent": agent})
+    assert answer == (424, "invalid_request_error", REFUSED)
+
+
+@pytest.mark.parametrize("headers", [{}, {"user-agent": "Anthropic/Python 0.70"}, {"user-agent": "x claude-cli/2"}])
+async def test_other_clients_get_the_plain_form(headers: dict[str, str]) -> None:
+    assert await refused(REQUEST, headers) == (400, "invalid_request_error", REFUSED)
+
+
+async def test_refusal_of_the_conversion_is_final_for_claude_code() -> None:
+    request = {**REQUEST, "tools": [{"type": "web_search_20250305", "name": "web_search"}]}
+    status, type_, message = await refused(request, CLAUDE_CODE)
+    assert (status, type_) == (424, "invalid_request_error")
+    assert "server_tools" in message
+
+
+async def refused(request: dict[str, Any], headers: dict[str, str]) -> tuple[int, str, str]:
+    inner = Inner(orjson.dumps({"error": {"message": REFUSED, "type": "invalid_request_error"}}), 400)
+    answer = await call(FormatConversionMiddleware(inner), http_scope("POST", "/v1/messages", headers), request)
+    error = answer.json()["error"]
+    return answer.status, error["type"], error["message"]
+
+
+async def test_claude_codes_own_headers_stay_here() -> None:
+    inner = Inner(b'{"choices":[{"index":0,"message":{"content":"ok"},"finish_reason":"stop"}]}')
+    headers = {"x-claude-code-request-class": "main", "x-claude-1p-request-class": "main", "x-kept": "1"}
+    await call(FormatConversionMiddleware(inner), http_scope("POST", "/v1/messages", headers), REQUEST)
+    names = [name.decode() for name, _ in inner.scopes[0]["headers"]]
+    assert "x-kept" in names
+    assert [name for name in names if name.startswith("x-claude-")] == []
