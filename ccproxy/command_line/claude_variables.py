@@ -89,7 +89,7 @@ def claude_variables(url: str, key: str, models: Models) -> dict[str, str]:
 
     The key goes into ANTHROPIC_AUTH_TOKEN, which it uses without asking; ANTHROPIC_API_KEY needs the user's approval.
     """
-    variables = {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_AUTH_TOKEN": key}
+    variables = {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_AUTH_TOKEN": key, "CLAUDE_CODE_GATEWAY_HINT_HEADERS": "1"}
     for alias, claude_name in _CLAUDE_NAMES.items():
         name = models.names.get(alias)
         variables[f"ANTHROPIC_DEFAULT_{alias}_MODEL"] = claude_name if models.mapped or name is None else name

@@ -11,11 +11,11 @@ _SHOWN = frozenset(
     (
         *("accept", "accept-encoding", "cache-control", "content-encoding", "content-length", "content-type", "date"),
         *("anthropic-beta", "anthropic-version", "openai-processing-ms", "openai-version", "retry-after", "server"),
-        *("cf-ray", "host", "request-id", "transfer-encoding", "user-agent", "x-app", "x-claude-code-session-id"),
+        *("cf-ray", "host", "request-id", "transfer-encoding", "user-agent", "x-app"),
         *("x-request-id", "x-should-retry", "x-upstream-model", "anthropic-dangerous-direct-browser-access"),
     )
 )
-_SHOWN_PREFIXES = ("anthropic-ratelimit-", "x-boost-", "x-ratelimit-", "x-stainless-")
+_SHOWN_PREFIXES = ("anthropic-ratelimit-", "x-boost-", "x-claude-code-", "x-ratelimit-", "x-stainless-")
 _MAX_VALUE = 500  # characters
 
 MASK = b"[redacted]"
