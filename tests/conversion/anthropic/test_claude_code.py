@@ -6,8 +6,8 @@ import orjson
 import pytest
 
 from ccproxy_middleware import FormatConversionMiddleware
-from ccproxy_middleware.conversion.anthropic import told_once
-from ccproxy_middleware.toolkit.errors import ApiError
+from ccproxy_middleware.conversion.anthropic import is_final
+from ccproxy_middleware.conversion.final import told_at_once
 from support.asgi import Inner, call, http_scope
 from support.client_words import WORDS
 
@@ -34,9 +34,8 @@ ACTED_ON = [
 
 
 @pytest.mark.parametrize("message", ACTED_ON)
-def test_refusal_on_which_the_client_acts_is_left_as_it_is(message: str) -> None:
-    error = ApiError(400, "invalid_request_error", message)
-    assert told_once(error) is error
+def test_words_on_which_the_client_acts_are_not_final(message: str) -> None:
+    assert not is_final(message)
 
 
 @pytest.mark.parametrize(
@@ -49,21 +48,35 @@ def test_refusal_on_which_the_client_acts_is_left_as_it_is(message: str) -> None
         "",
     ],
 )
-def test_any_other_refusal_becomes_one_that_is_told_once(message: str) -> None:
-    told = told_once(ApiError(400, "invalid_request_error", message, headers=[("x", "y")]))
-    assert (told.status, told.type, told.message) == (424, "invalid_request_error", message)
-    assert told.headers == (("x", "y"),)
+def test_any_other_words_are_final(message: str) -> None:
+    assert is_final(message)
 
 
-@pytest.mark.parametrize("status", [401, 402, 403, 404, 413, 429, 500, 502, 529])
-def test_error_of_another_status_is_left_as_it_is(status: int) -> None:
-    error = ApiError(status, "api_error", REFUSED)
-    assert told_once(error) is error
+ERROR = {"message": REFUSED, "type": "invalid_request_error"}
 
 
-def test_refusal_with_a_code_for_the_client_is_left_as_it_is() -> None:
-    error = ApiError(400, "invalid_request_error", "thread: not supported", details={"error_code": "thread"})
-    assert told_once(error) is error
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        *((status, orjson.dumps({"error": ERROR})) for status in (200, 401, 402, 403, 404, 413, 429, 500, 529)),
+        (400, orjson.dumps({"error": {**ERROR, "details": {"error_code": "thread"}}})),
+        *((400, body) for body in (b"", b"<html>", b"[]", b"{}", b'{"error":"no"}', b'{"error":{"message":7}}')),
+    ],
+)
+async def test_answer_of_another_kind_passes_as_it_is(status: int, body: bytes) -> None:
+    sent: list[Any] = []
+
+    async def keep(message: Any) -> None:
+        sent.append(message)
+
+    send = told_at_once({"headers": [(b"user-agent", b"claude-cli/2.1.332")]}, keep)
+    messages: list[Any] = [
+        {"type": "http.response.start", "status": status, "headers": []},
+        {"type": "http.response.body", "body": body},
+    ]
+    for message in messages:
+        await send(message)
+    assert sent == messages
 
 
 @pytest.mark.parametrize("agent", ["claude-cli/2.1.332 (external, cli)", "claude-cli/2.1.330 (external, sdk-py)"])

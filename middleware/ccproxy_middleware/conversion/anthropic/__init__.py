@@ -1,12 +1,12 @@
 """The client's side, whichever API is asked upstream: turns, content blocks, events, tool calls, models."""
 
 from .arguments import may_need_repair, repaired
-from .blocks import BlockStream
+from .blocks import MAX_BLANK, PER_PIECE, BlockStream
 from .catalogue import ModelInfo, find_model, model_info, models_from_openai, models_page
-from .claude_code import is_claude_code, told_once
+from .claude_code import FINAL_STATUS, is_claude_code, is_final
 from .client_tools import client_tool
 from .events import PING, EventWriter
-from .message import empty_message, message_events, new_message, refusal_message, start_usage
+from .message import collect_message, empty_message, message_events, new_message, refusal_message, start_usage
 from .names import upstream_tool_id, upstream_tool_name
 from .signatures import decode_signature, detail_text, encode_signature
 from .stops import StopMatcher, StopReason, held_suffix, stop_outcome
@@ -26,6 +26,9 @@ from .turns import (
 
 __all__ = [
     "BILLING_HEADER",
+    "FINAL_STATUS",
+    "MAX_BLANK",
+    "PER_PIECE",
     "PING",
     "SERVER_BLOCKS",
     "Block",
@@ -41,6 +44,7 @@ __all__ = [
     "arguments_text",
     "client_tool",
     "client_tool_name",
+    "collect_message",
     "decode_signature",
     "detail_text",
     "empty_message",
@@ -49,6 +53,7 @@ __all__ = [
     "held_suffix",
     "is_blank",
     "is_claude_code",
+    "is_final",
     "is_whole",
     "may_need_repair",
     "message_events",
@@ -64,7 +69,6 @@ __all__ = [
     "repaired",
     "start_usage",
     "stop_outcome",
-    "told_once",
     "upstream_tool_id",
     "upstream_tool_name",
     "without_billing_header",

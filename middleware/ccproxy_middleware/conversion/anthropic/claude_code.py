@@ -8,7 +8,6 @@ and costs the provider's prompt cache. A 424 with the same type and words it sho
 import re
 
 from ...toolkit.asgi import Headers, get_header
-from ...toolkit.errors import ApiError
 
 _USER_AGENTS = ("claude-cli/", "claude-code/")
 
@@ -51,8 +50,6 @@ def is_claude_code(headers: Headers) -> bool:
     return (get_header(headers, b"user-agent") or "").startswith(_USER_AGENTS)
 
 
-def told_once(error: ApiError) -> ApiError:
-    """A refusal as Claude Code shows it at once, if no repetition can cure it; any other error as it is."""
-    if error.status != 400 or error.details is not None or _ACTED_ON.search(error.message):
-        return error
-    return ApiError(FINAL_STATUS, error.type, error.message, headers=error.headers)
+def is_final(message: str) -> bool:
+    """Whether nothing that the client can do cures a 400 of these words."""
+    return _ACTED_ON.search(message) is None
