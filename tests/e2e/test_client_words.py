@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,11 @@ FIRST_TURN: dict[str, Content] = {
         call("Bash", command="echo three"),
     ],
 }
+
+
+def test_words_stand_in_the_clients_program(claude_program: Path) -> None:
+    with claude_program.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as program:
+        assert [row.found for row in WORDS if program.find(row.found.encode()) < 0] == []
 
 
 @pytest.mark.seen("words of refusals", "each of the words above makes it ask once more, as the table tells")
@@ -117,3 +123,13 @@ def test_web_search_is_refused_once_and_the_turn_goes_on(start: Callable[..., Cl
     assert (run.code, run.result["result"]) == (0, "I can't search."), run.errors
     assert len(provider.completions) == 2
     assert "server_tools" in str(provider.completions[1]["messages"])
+
+
+@pytest.mark.seen("advisor", "refused in the words on which the client goes on without it, in the same turn")
+def test_advisor_is_given_up_and_the_turn_goes_on(start: Callable[..., ClaudeCode]) -> None:
+    provider = ScriptedProvider([Reply("Hello.")])
+    with proxied(provider) as url:
+        client = start(url, CLAUDE_CODE_ENABLE_EXPERIMENTAL_ADVISOR_TOOL="1")
+        run = client.run("Say hello.", "--advisor", "opus")
+    assert (run.code, run.result["result"]) == (0, "Hello."), run.errors
+    assert len(provider.completions) == 1

@@ -10,12 +10,14 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True)
 class Words:
-    """``shown``: whether its next request shows the reaction, of the one before and of itself.
+    """``found``: what of them stands in the client's program.
 
-    ``after``: what has to be in the conversation: a picture that was read, or a turn with thinking.
+    ``shown``: whether its next request shows the reaction, of the one before and of itself. ``after``: what has to be
+    in the conversation: a picture that was read, or a turn with thinking.
     """
 
     words: str
+    found: str
     reaction: str
     shown: Callable[[Body, Body], bool]
     after: Literal["picture", "thinking"] | None = None
@@ -60,63 +62,79 @@ def _with_all_tools(before: Body, after: Body) -> bool:
 
 EFFORT = "asks without effort, for the rest of the session"
 WORDS = (
-    Words("output_config.effort: Extra inputs are not permitted", EFFORT, _without_effort),
-    Words("This model does not support the effort parameter.", EFFORT, _without_effort),
-    Words("capability_rejected: effort_unsupported", EFFORT, _without_effort),
+    Words(
+        "output_config.effort: Extra inputs are not permitted",
+        "extra inputs are not permitted",
+        EFFORT,
+        _without_effort,
+    ),
+    Words("This model does not support the effort parameter.", "effort parameter", EFFORT, _without_effort),
+    Words("capability_rejected: effort_unsupported", "capability_rejected: ", EFFORT, _without_effort),
     Words(
         "adaptive thinking is not supported on this model",
+        "adaptive) thinking is not supported",
         "asks with a budget instead of adaptive thinking",
         _other_thinking,
     ),
     Words(
+        "context_management: Extra inputs are not permitted",
         "context_management: Extra inputs are not permitted",
         "asks without `context_management`",
         _without_context_management,
     ),
     Words(
         "Unexpected value(s) `context-management-2025-06-27` for the `anthropic-beta` header.",
+        "Unexpected value(s) ",
         "asks without this beta and its field",
         _without_context_management,
     ),
     Words(
         "thinking.adaptive.display: Input should be 'summarized' or 'omitted'",
+        ".display: Input should be ",
         "asks without `thinking.display`",
         lambda before, after: "display" in before["thinking"] and "display" not in after["thinking"],
     ),
     Words(
         "messages.1: role 'system' is not supported on this model",
+        "role .{0,2}system",
         "puts its notes into messages of the user",
         _without_system_messages,
     ),
     Words(
         "max_tokens: 128000 > 32000, which is the maximum allowed number of output tokens for claude-opus-5-5",
+        "maximum allowed number of output tokens",
         "asks for at most that many",
         lambda before, after: after["max_tokens"] == 32000,
     ),
     Words(
         "input length and `max_tokens` exceed context limit: 190000 + 64000 > 200000",
+        "input length and `max_tokens` exceed context limit",
         "asks for as many tokens as are left",
         lambda before, after: after["max_tokens"] < 10000,
     ),
     Words(
         "messages.2.content.0: Input tag 'tool_reference' found using 'type' does not match any of the expected tags",
+        "Input tag '",
         "gives up tool search and sends all tools",
         _with_all_tools,
     ),
     Words(
         "messages.1.content.0: Invalid `signature` in `thinking` block",
+        "signature in thinking block",
         "takes the thinking out of the conversation",
         _without_thinking,
         "thinking",
     ),
     Words(
         "messages.1.content.0: thinking is bound to a different conversation",
+        "bound to a different conversation",
         "takes the thinking out of the conversation",
         _without_thinking,
         "thinking",
     ),
     Words(
         "messages.2.content.0.tool_result.content.0.image: Could not process image",
+        "could not process image",
         "takes the pictures out of the conversation",
         _without_pictures,
         "picture",
