@@ -2,6 +2,7 @@
 
 from starlette.types import Message, Scope, Send
 
+from ..toolkit.errors import ApiError
 from ..toolkit.json import loads
 from .anthropic import FINAL_STATUS, is_claude_code, is_final
 
@@ -19,16 +20,20 @@ def told_at_once(scope: Scope, send: Send) -> Send:
             return
         if held is not None:
             start, held = held, None
-            await send({**start, "status": FINAL_STATUS} if _is_final(message.get("body", b"")) else start)
+            error = _final_error(message.get("body", b""))
+            # With the error itself, so that an outer layer need not guess what the status means.
+            await send(start if error is None else {**start, "status": error.status, "ccproxy.error": error})
         await send(message)
 
     return send_final
 
 
-def _is_final(body: bytes) -> bool:
-    """By the whole body of an error. Where ``details`` tell the client what to do, it is not."""
+def _final_error(body: bytes) -> ApiError | None:
+    """The error of this body, if it is final: where ``details`` tell the client what to do, it is not."""
     try:
         error = loads(body)["error"]
-        return "details" not in error and is_final(error["message"])
+        if "details" in error or not is_final(error["message"]):
+            return None
+        return ApiError(FINAL_STATUS, error["type"], error["message"])
     except (ValueError, KeyError, TypeError):  # a foreign layer's
-        return False
+        return None

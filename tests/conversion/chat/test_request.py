@@ -806,3 +806,15 @@ def test_kimi_gets_its_own_ids_back(provider: str, model: str) -> None:
     assert [c["id"] for c in messages[1]["tool_calls"]] == ["functions.f:0", "functions.f:1"]
     assert [m["tool_call_id"] for m in messages[2:]] == ["functions.f:1", "functions.f:0"]
     assert messages_of(history, "openai")[1]["tool_calls"][0]["id"] == first
+
+
+def test_structured_output_is_refused_in_the_words_on_which_claude_code_goes_on() -> None:
+    schema = {"type": "json_schema", "schema": {"type": "object"}}
+    message = refusal(options={"structured_output": "refuse"}, output_config={"format": schema})
+    assert message.startswith("output_config.format: Extra inputs are not permitted")
+
+
+def test_unknown_tool_change_is_refused_in_anthropics_words() -> None:
+    added = {"type": "tool_addition", "tool": {"type": "tool_rumour", "name": "f"}}
+    message = refusal(messages=[user("x"), {"role": "system", "content": [added]}], tools=[TOOL])
+    assert message.startswith("messages.1.content.0.tool: Input tag 'tool_rumour' found using 'type' does not match")

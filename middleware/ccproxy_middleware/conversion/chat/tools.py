@@ -284,7 +284,9 @@ def _apply_change(
         if name not in known:
             raise invalid_request(f"{path}.name: Tool '{name}' not found in provided tools")
     else:
-        raise invalid_request(f"{path}: '{kind}' is not supported by this endpoint")
+        expected = "'tool_definition', 'tool_reference'"
+        words = f"Input tag '{kind}' found using 'type' does not match any of the expected tags: {expected}"
+        raise invalid_request(f"{path}: {words}")
     if block.type == "tool_addition":
         offered[name] = known[name]
         hidden.discard(name)
