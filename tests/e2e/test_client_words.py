@@ -101,6 +101,17 @@ def test_refusal_in_the_plain_form_is_asked_six_times(start: Callable[..., Claud
     assert tools[5] > tools[0]
 
 
+@pytest.mark.seen(
+    "refusals", "a model that the provider's key may not use: asked once, no word of the client's own login"
+)
+def test_forbidden_model_is_told_in_the_providers_words(start: Callable[..., ClaudeCode]) -> None:
+    provider = refusing("Your key has no access to this model.", 403)
+    with proxied(provider) as url:
+        run = start(url).run("Say hello.")
+    assert run.result["result"] == "API Error: 424 Your key has no access to this model."
+    assert len(provider.completions) == 1
+
+
 @pytest.mark.seen("refusals", "a provider's account without money: asked once, shown in the provider's words")
 def test_spent_budget_is_told_at_once(start: Callable[..., ClaudeCode]) -> None:
     provider = refusing("You exceeded your current quota.", 429, code="insufficient_quota")

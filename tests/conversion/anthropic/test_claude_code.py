@@ -58,7 +58,7 @@ ERROR = {"message": REFUSED, "type": "invalid_request_error"}
 @pytest.mark.parametrize(
     ("status", "body"),
     [
-        *((status, orjson.dumps({"error": ERROR})) for status in (200, 401, 402, 403, 404, 413, 429, 500, 529)),
+        *((status, orjson.dumps({"error": ERROR})) for status in (200, 401, 402, 404, 413, 429, 500, 529)),
         (400, orjson.dumps({"error": {**ERROR, "details": {"error_code": "thread"}}})),
         *((400, body) for body in (b"", b"<html>", b"[]", b"{}", b'{"error":"no"}', b'{"error":{"message":7}}')),
     ],
@@ -91,6 +91,12 @@ async def test_other_clients_get_the_plain_form(headers: dict[str, str]) -> None
     assert await refused(REQUEST, headers) == (400, "invalid_request_error", REFUSED)
 
 
+async def test_forbidden_model_is_final_for_claude_code_whatever_the_words() -> None:
+    words = "Your key has no access to this model: its context window is for others"
+    assert await refused(REQUEST, CLAUDE_CODE, words, 403) == (424, "permission_error", words)
+    assert await refused(REQUEST, {}, words, 403) == (403, "permission_error", words)
+
+
 async def test_refusal_of_the_conversion_is_final_for_claude_code() -> None:
     request = {**REQUEST, "tools": [{"type": "web_search_20250305", "name": "web_search"}]}
     status, type_, message = await refused(request, CLAUDE_CODE)
@@ -98,8 +104,10 @@ async def test_refusal_of_the_conversion_is_final_for_claude_code() -> None:
     assert "server_tools" in message
 
 
-async def refused(request: dict[str, Any], headers: dict[str, str]) -> tuple[int, str, str]:
-    inner = Inner(orjson.dumps({"error": {"message": REFUSED, "type": "invalid_request_error"}}), 400)
+async def refused(
+    request: dict[str, Any], headers: dict[str, str], words: str = REFUSED, status: int = 400
+) -> tuple[int, str, str]:
+    inner = Inner(orjson.dumps({"error": {"message": words}}), status)
     answer = await call(FormatConversionMiddleware(inner), http_scope("POST", "/v1/messages", headers), request)
     error = answer.json()["error"]
     return answer.status, error["type"], error["message"]

@@ -2,7 +2,8 @@
 
 A 400 whose words it knows it acts on: it leaves out what they name and asks again, or makes the conversation shorter.
 Any other it asks for six times, each time with one more of its features turned off, which lengthens its list of tools
-and costs the provider's prompt cache. A 424 with the same type and words it shows at once. (Observed on 2.1.332.)
+and costs the provider's prompt cache. Before the words of a 403 it says "Failed to authenticate". A 424 with the same
+type and words it shows at once. (Observed on 2.1.332.)
 """
 
 import re
