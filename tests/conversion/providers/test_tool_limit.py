@@ -14,11 +14,14 @@ TOO_MANY = [
     "Too many tools: 150",
     "The maximum number of 64 tools is exceeded",
     "functions: maximum 128 items",
+    "The number of tools (150) exceeds the limit 128",
+    "工具数量超过上限 128",
 ]
 OTHERS = [
     "Invalid 'messages[3].tool_calls': array too long. Expected an array with maximum length 128, but got 129.",
     "Invalid 'stop': array too long. Expected an array with maximum length 4, but got an array with length 5 instead.",
     "tools[3].function.name: string too long",
+    "string too long: tools[3].function.description exceeds 1024 characters",
     "This model does not support tools.",
 ]
 

@@ -10,6 +10,8 @@ _TOO_MANY = re.compile(
     | (?:more\ than|maximum\ (?:number\ )?of|maximum\ is|limit\ of|at\ most|exceeds?)\ [^\n.]{0,20}?
       \d+\ (?:tools|functions)\b                                            # GitHub Copilot in an editor, others
     | too\ many\ (?:tools|functions)\b
+    | number\ of\ (?:tools|functions)\b[^\n.]{0,30}(?:exceed|limit|max)
+    | 工具数量(?:超|不能)
     """,
     re.VERBOSE | re.IGNORECASE,
 )
