@@ -79,7 +79,7 @@ def claude_variables(url: str, key: str, models: Models) -> dict[str, str]:
 
     The key goes into ANTHROPIC_AUTH_TOKEN, which it uses without asking; ANTHROPIC_API_KEY needs the user's approval.
     """
-    variables = {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_AUTH_TOKEN": key}
+    variables = {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_AUTH_TOKEN": key, "CLAUDE_CODE_GATEWAY_HINT_HEADERS": "1"}
     names = {**models.names, "FABLE": models.names["OPUS"]} if "OPUS" in models.names else models.names
     for alias, family in _FAMILIES.items():
         name = names.get(alias)

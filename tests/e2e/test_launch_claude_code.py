@@ -133,7 +133,10 @@ def test_context_command_shows_the_true_size(launch: Launch, window: int, shown:
     assert re.search(rf"Tokens:\*\* \S+ / {re.escape(shown)} ", output), output
 
 
-@pytest.mark.seen("context size", "the same when started by hand, with what `cc-boost env` prints")
+@pytest.mark.seen(
+    "context size",
+    "`/context` shows the true size of a client that was started by hand, with what `cc-boost env` prints",
+)
 def test_context_command_shows_the_true_size_when_started_by_hand_with_the_printed_variables(
     claude_program: Path, launch: Launch, tmp_path: Path
 ) -> None:

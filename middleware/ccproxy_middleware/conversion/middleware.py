@@ -37,12 +37,16 @@ from .context import ConvertedRequest
 from .counting import DocumentReader, DocumentToRead, TokenCounter
 from .decisions import explain
 from .exchange import Exchange, StreamExchange
+from .final import told_at_once
 from .incoming import check_depth, check_json, session_id, takes_long
 from .model_list import ModelList
 from .providers import Correction, LearnedProfiles, error_from_response, resolve_profile, what_helped
 
 logger = logging.getLogger("ccproxy.conversion")
 
+
+# Headers that only concern Anthropic; Claude Code's own tell of its sessions, prompts and agents.
+_OF_ANTHROPIC = (b"anthropic-", b"x-stainless-", b"x-claude-")
 
 _METHODS = {"/v1/messages": "POST", "/v1/messages/count_tokens": "POST", "/v1/models": "GET"}
 
@@ -100,6 +104,7 @@ class FormatConversionMiddleware:
         if method is None and not path.startswith("/v1/messages/"):
             return await self.app(scope, receive, send)
         scope = {**scope, "ccproxy.request_id": request_id(scope)}
+        send = told_at_once(scope, send)
         if await self._admission.refuses(scope, send):
             return
         try:
@@ -269,7 +274,7 @@ class FormatConversionMiddleware:
         if key is not None:
             replaced += [b"x-api-key", b"authorization"]
         kept = without_headers(headers, *replaced)
-        inner = [(k, v) for k, v in kept if not k.lower().startswith((b"anthropic-", b"x-stainless-"))]
+        inner = [(k, v) for k, v in kept if not k.lower().startswith(_OF_ANTHROPIC)]
         inner += [
             (b"content-type", b"application/json"),
             (b"accept", b"text/event-stream" if stream else b"application/json"),

@@ -643,11 +643,11 @@ def test_names_and_limits_by_the_window_of_the_models(
     window: int | None, output: int | None, opus: str, variables: dict[str, str]
 ) -> None:
     limits = claude_variables(URL, "key", Models(KNOWN.names, True, window, output))
-    names = ("CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY", "CLAUDE_CODE_ALWAYS_ENABLE_EFFORT")
-    expected = {**dict.fromkeys(names, "1"), **variables}
+    expected = dict(variables)
     if output is not None:
         expected["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] = str(output)
-    assert {name: value for name, value in limits.items() if name.startswith("CLAUDE_")} == expected
+    of_sizes = ("CLAUDE_CODE_MAX_", "CLAUDE_CODE_DISABLE_1M_CONTEXT", "CLAUDE_CODE_AUTO_COMPACT", "CLAUDE_AUTOCOMPACT")
+    assert {name: value for name, value in limits.items() if name.startswith(of_sizes)} == expected
     assert limits["ANTHROPIC_DEFAULT_OPUS_MODEL"] == opus
     assert limits["ANTHROPIC_DEFAULT_OPUS_MODEL_NAME"] == limits["ANTHROPIC_DEFAULT_FABLE_MODEL_NAME"] == "big"
 

@@ -3,6 +3,7 @@
 from .arguments import may_need_repair, repaired
 from .blocks import MAX_BLANK, PER_PIECE, BlockStream
 from .catalogue import ModelInfo, find_model, model_info, models_from_openai, models_page, with_told_limits
+from .claude_code import FINAL_STATUS, is_claude_code, is_final
 from .client_models import NEWEST, client_id, for_claude_code, needs_own_ids
 from .client_tools import client_tool
 from .events import PING, EventWriter
@@ -26,6 +27,7 @@ from .turns import (
 
 __all__ = [
     "BILLING_HEADER",
+    "FINAL_STATUS",
     "MAX_BLANK",
     "NEWEST",
     "PER_PIECE",
@@ -54,6 +56,8 @@ __all__ = [
     "for_claude_code",
     "held_suffix",
     "is_blank",
+    "is_claude_code",
+    "is_final",
     "is_whole",
     "may_need_repair",
     "message_events",

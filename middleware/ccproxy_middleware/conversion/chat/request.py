@@ -71,7 +71,7 @@ def convert_request(
     json: dict[str, bytes] = {}
     if tools.tools:
         body["tools"], json["tools"] = tools.tools, tools.json
-        body |= convert_tool_choice(data.get("tool_choice"), tools.names, profile)
+        body |= convert_tool_choice(data.get("tool_choice"), tools.names, profile, offered)
         if body.get("tool_choice") == "required" and data["tool_choice"]["type"] == "tool":
             _offer_alone(upstream_tool_name(data["tool_choice"]["name"], profile), body, json)
     effort = history.effort or optional(config, "effort", str, "output_config")
@@ -197,7 +197,8 @@ def _set_response_format(
         raise invalid_request(f"{path}.type: Input should be 'json_schema', not '{kind}'")
     schema = required(wanted, "schema", dict, path)
     if profile.structured_output == "refuse":
-        raise invalid_request(f"{path}: structured output is not supported by this endpoint")
+        # In Anthropic's words, by which Claude Code goes on without it.
+        raise invalid_request(f"{path}: Extra inputs are not permitted (structured_output is refuse)")
     if profile.structured_output == "json_schema":
         fitted = fit_format(schema, profile.schema_dialect).schema
         json_schema: dict[str, Any] = {"name": "response", "schema": fitted}
