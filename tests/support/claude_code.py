@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-VERSION = "2.1.330"
+VERSION = "2.1.332"
 ALLOWED_TOOLS = "Agent Bash Edit Read Write"
 OFFLINE = {
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",

@@ -7,9 +7,10 @@ from typing import Any, Literal
 from ...toolkit.errors import ApiError, invalid_request
 from ...toolkit.field_checks import expect, in_range, optional, required
 from ...toolkit.json import dumps
+from ...toolkit.safety_checks import is_safety_check
 from ..anthropic import BILLING_HEADER, is_blank, read_blocks, read_history, without_billing_header
 from ..context import Context, ConvertedRequest, UpstreamBody
-from ..providers import Profile, profile_for_model, read_reasoning, reasoning_params
+from ..providers import Profile, Reasoning, for_safety_check, profile_for_model, read_reasoning, reasoning_params
 from ..schemas import fit_format, is_strict
 from .content import mark_cached, text_part
 from .messages import Message, convert_turns, join_texts
@@ -43,6 +44,9 @@ def convert_request(
     if len(name) > _MODEL_MAX:
         raise invalid_request(f"model: String should have at most {_MODEL_MAX} characters")
     profile = profile_for_model(provider, name)
+    checks_safety = is_safety_check(data)
+    if checks_safety:
+        profile = for_safety_check(profile)
     messages = required(data, "messages", list)
     _refuse_unsupported(data)
     stream = optional(data, "stream", bool) or False
@@ -65,7 +69,7 @@ def convert_request(
         body["tools"], json["tools"] = tools.tools, tools.json
         body |= convert_tool_choice(data.get("tool_choice"), tools.names, profile)
     effort = history.effort or optional(config, "effort", str, "output_config")
-    asked = read_reasoning(data.get("thinking"), effort, profile)
+    asked = Reasoning(False) if checks_safety else read_reasoning(data.get("thinking"), effort, profile)
     body |= reasoning_params(asked, effort is not None, body, profile)
     stops, local_stops = _set_stops(body, data, profile)
     _set_sampling(body, data, profile)

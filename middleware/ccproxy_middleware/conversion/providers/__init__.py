@@ -1,7 +1,7 @@
 """How providers differ: profiles, corrections learned from refusals, errors, limits."""
 
 from .corrections import Correction, find_correction, what_helped
-from .effort import Reasoning, read_reasoning, reasoning_params
+from .effort import Reasoning, for_safety_check, read_reasoning, reasoning_params
 from .errors import PromptRefused, error_from_payload, error_from_response, redact
 from .learned import LearnedProfiles
 from .profiles import PROFILES, Profile, detect_provider, profile_for_model, resolve_profile
@@ -18,6 +18,7 @@ __all__ = [
     "error_from_payload",
     "error_from_response",
     "find_correction",
+    "for_safety_check",
     "profile_for_model",
     "read_reasoning",
     "reasoning_params",

@@ -227,6 +227,9 @@ _RULES = (
         _top("reasoning_effort"),
         {"efforts": ()},
     ),
+    _Rule(  # OpenRouter, of which all the models know this effort
+        _Words(r"reasoning is mandatory for this endpoint"), _top("reasoning"), {"effort_off": "low"}
+    ),
     _Rule(_unsupported("reasoning_format"), _top("reasoning_format"), {"reasoning_style": "openai"}),
     _Rule(
         _unsupported("reasoning", "reasoning.effort", "thinking", "chat_template_kwargs", "extra_body"),
