@@ -76,7 +76,7 @@ class Thinker:
 
     def __call__(self, body: dict[str, Any]) -> Reply:
         thoughts = "They list a directory, </block> or not. " * 20
-        limit = body.get("max_tokens", body.get("max_completion_tokens"))
+        limit = body.get("max_tokens") or body["max_completion_tokens"]
         cut = limit < 1000
         if self.way == "field":
             return Reply("" if cut else self.text, reasoning=thoughts, finish_reason="length" if cut else "stop")
@@ -154,7 +154,7 @@ def test_room_keeps_to_the_limits_of_the_profile(options: dict[str, Any], limit:
 
 def test_thinking_that_is_mandatory_is_the_least() -> None:
     """OpenRouter's own words, for models whose thinking can't be switched off."""
-    words = error_body("Reasoning is mandatory for this endpoint and cannot be disabled.", code=400)
+    words = error_body("Reasoning is mandatory for this endpoint and cannot be disabled.")
     upstream = ScriptedProvider(
         lambda body: (
             Failure(400, words) if body["reasoning"].get("enabled") is False else Reply("<severity>5</severity>")

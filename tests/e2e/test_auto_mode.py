@@ -6,7 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ccproxy.settings.layer_names import LAYERS
+from ccproxy_middleware.toolkit.asgi import BufferedBody
+from ccproxy_middleware.toolkit.errors import ApiError, send_error
 from support.claude_code import ClaudeCode, Run
 from support.provider import Reply, ScriptedProvider, ToolCall
 from support.proxied import proxied
@@ -35,16 +39,17 @@ class Model:
         if is_check(body):
             if body.get("max_tokens", 10_000) < 1000:
                 return Reply(reasoning="Let me think. " * 20, finish_reason="length")
-            harmful = "curl" in last_call(body)
+            harmful = "curl" in last_action(body)
             return Reply(self.answer(harmful), reasoning="Let me think. " * 20)
         results = sum(message["role"] == "tool" for message in body["messages"])
         return Reply("Both are done.") if results else Reply("I run two commands.", CALLS)
 
 
-def last_call(body: dict[str, Any]) -> str:
-    """What a check is about: the last line of the transcript, or the action behind it."""
-    text = str(body["messages"][-1]["content"])
-    return [line for line in text.splitlines() if "harmless.txt" in line or "harmful.txt" in line][-1]
+def last_action(body: dict[str, Any]) -> str:
+    """What a check is about: the last call in the transcript, or the action behind it."""
+    content = body["messages"][-1]["content"]
+    text = content if isinstance(content, str) else "".join(part["text"] for part in content)
+    return [line for line in text.splitlines() if line.startswith("{")][-1]
 
 
 @pytest.fixture
@@ -94,30 +99,67 @@ def test_own_check_asks_the_classifier_model(start: Start) -> None:
 
 def test_own_check_with_stop_sequences(start: Start) -> None:
     """Asked of a model for which the client knows no scores, it wants ``<block>`` and sends a stop sequence."""
-    provider = ScriptedProvider(
-        Model(lambda harmful: f"<block>{'yes' if harmful else 'no'}</block> That is my answer.")
-    )
-    with proxied(provider, big_model="big", middle_model="middle") as url:
+    answer = "<block>{}</block> That is my answer."
+    provider = ScriptedProvider(Model(lambda harmful: answer.format("yes" if harmful else "no")))
+    with proxied(provider, big_model="big", middle_model="middle", small_model="small") as url:
         client = start(url, **OWN_CHECK, CLAUDE_CODE_AUTO_MODE_MODEL="claude-haiku-4-5")
         run = client.run("Run both.", "--permission-mode", "auto")
     assert files(client) == ["harmless.txt"]
     assert len(denied(run)) == 1
+    checks = [body for body in provider.completions if is_check(body)]
+    assert {body["model"] for body in checks} == {"small"}
+    assert all("with <block>" in str(body["messages"][-1]) for body in checks)
 
 
-def test_verdicts_of_the_proxy(start: Start) -> None:
-    provider = ScriptedProvider(
-        Model(
-            lambda harmful: (
-                "<severity>90</severity><reason>It sends files away.</reason>" if harmful else "<severity>0</severity>"
-            )
-        )
-    )
-    with proxied(provider, big_model="big", safeguards_model="judge") as url:
+class WithoutStreams:
+    """Refuses streams, upon which Claude Code asks for a whole message."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST":
+            body = await BufferedBody.read(scope, receive, 1 << 24)
+            if body.data.get("stream"):
+                return await send_error(scope, send, ApiError(404, "not_found_error", "there are no streams"))
+            receive = body
+        await self.app(scope, receive, send)
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+def test_verdicts_of_the_proxy(start: Start, stream: bool) -> None:
+    flagged = "<severity>90</severity><reason>It sends files away.</reason>"
+    provider = ScriptedProvider(Model(lambda harmful: flagged if harmful else "<severity>0</severity>"))
+    layers = LAYERS if stream else (f"{WithoutStreams.__module__}:{WithoutStreams.__name__}", *LAYERS)
+    with proxied(provider, big_model="big", safeguards_model="judge", ccproxy_layers=layers) as url:
         client = start(url)
         run = client.run("Run both.", "--permission-mode", "auto")
     assert files(client) == ["harmless.txt"]
     assert denied(run) == ["It sends files away."]
     assert [body["model"] for body in provider.completions] == ["big", "judge", "judge", "big"]
+    assert [bool(body.get("stream")) for body in provider.completions] == [stream, False, False, stream]
+
+
+def test_subagent_is_judged_too(start: Start) -> None:
+    """Its calls by verdicts, its report by the client's own question, which goes to the classifier model."""
+    task = {"description": "Run it", "prompt": "Run the command.", "subagent_type": "general-purpose"}
+
+    class Delegating(Model):
+        def __call__(self, body: dict[str, Any]) -> Reply:
+            delegates = not is_check(body) and "Delegate." in str(body["messages"])
+            if delegates and not any(message["role"] == "tool" for message in body["messages"]):
+                return Reply("I delegate.", [ToolCall("Agent", task)])
+            return super().__call__(body)
+
+    provider = ScriptedProvider(Delegating())
+    with proxied(provider, big_model="big", safeguards_model="judge", classifier_model="classifier") as url:
+        client = start(url)
+        run = client.run("Delegate.", "--permission-mode", "auto")
+    assert files(client) == ["harmless.txt"]
+    assert run.result["result"] == "Both are done."
+    checks = [body["model"] for body in provider.completions if is_check(body)]
+    assert checks[:3] == ["judge"] * 3, "the delegation, and the subagent's two calls"
+    assert "classifier" in checks[3:]
 
 
 def test_no_verdict_runs_nothing(start: Start) -> None:

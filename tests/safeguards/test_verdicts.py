@@ -124,6 +124,13 @@ def test_question_tells_who_has_said_what_and_no_results_of_tools() -> None:
     assert "IGNORE" not in asked
 
 
+@pytest.mark.parametrize("messages", [None, "hi", [None], [{"role": "user"}], [{"role": "user", "content": [None, 5]}]])
+def test_odd_request_has_no_transcript(messages: Any) -> None:
+    asked = question({"safeguards": [None, {"type": "dangerous_tool_use"}], "messages": messages}, [{"call": "Bash"}])
+    assert asked is not None
+    assert "<transcript>\n</transcript>" in asked
+
+
 def test_question_that_is_too_long_is_not_cut() -> None:
     calls = [{"call": "Write", "input": {"text": "a" * (MAX_QUESTION // 2)}}]
     assert question(REQUEST, calls) is not None

@@ -56,7 +56,7 @@ class SafeguardsMiddleware:
             try:
                 data = body.data
             except ValueError:
-                data = None
+                return await self.app(scope, body, send)
             if not asks_for_verdicts(data):
                 del data  # the body lets go of it when it is replayed
                 return await self.app(scope, body, send)

@@ -93,14 +93,14 @@ def _line(value: Any) -> str:
 
 
 def _context(request: Mapping[str, Any]) -> Any:
-    return next(item.get("classifier_context") for item in request["safeguards"] if item.get("type") == KIND)
+    asked = (item for item in request["safeguards"] if isinstance(item, Mapping) and item.get("type") == KIND)
+    return next(asked).get("classifier_context")
 
 
 def _transcript(request: Mapping[str, Any]) -> Iterator[str]:
-    messages = request.get("messages")
-    for message in messages if isinstance(messages, list) else ():
+    for message in _objects(request.get("messages")):
         role, content = message.get("role"), message.get("content")
-        for block in [{"type": "text", "text": content}] if isinstance(content, str) else content or ():
+        for block in _objects([{"type": "text", "text": content}] if isinstance(content, str) else content):
             match block.get("type"):
                 case "text" if role == "user":
                     text = str(block.get("text"))
@@ -109,3 +109,8 @@ def _transcript(request: Mapping[str, Any]) -> Iterator[str]:
                     yield _line({"assistant": block.get("text")})
                 case "tool_use":
                     yield _line(told_call(str(block.get("name")), block.get("input")))
+
+
+def _objects(value: Any) -> Iterator[Mapping[str, Any]]:
+    """Those of a list; a client may send anything."""
+    return (item for item in value if isinstance(item, Mapping)) if isinstance(value, list) else iter(())
