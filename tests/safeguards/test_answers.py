@@ -1,12 +1,16 @@
 """SafeguardsMiddleware in front of an Anthropic app: what goes through it, however it is cut, and what is added."""
 
+import gc
 import json
 from typing import Any
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from ccproxy_middleware import SafeguardsMiddleware
+import ccproxy_middleware.safeguards.answer as safeguards_answer
+from ccproxy_middleware import FormatConversionMiddleware, SafeguardsMiddleware
+from ccproxy_middleware.safeguards import SafeguardedAnswer
+from ccproxy_middleware.toolkit.asgi import BufferedBody
 from ccproxy_middleware.toolkit.errors import ApiError, StreamAborted
 from support.asgi import Answer, Inner, call, http_scope
 from support.grammar import parse_frames
@@ -202,6 +206,46 @@ async def test_stream_that_breaks_off_has_no_results() -> None:
         await call(SafeguardsMiddleware(app, model="j"), http_scope("POST", "/v1/messages"), REQUEST, answer=answer)
     assert b"safeguard_results" not in answer.body
     assert not answer.complete
+
+
+async def test_message_that_is_too_long_to_be_held_goes_through_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(safeguards_answer, "MAX_ANSWER_BYTES", 100)
+    message = {"type": "message", "content": [{"type": "text", "text": "long " * 50}], "stop_reason": "end_turn"}
+    answer = await ask(App(json.dumps(message), 9, headers=JSON))
+    assert answer.json() == message
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["outside", "inside"])
+@pytest.mark.parametrize("verdict", ["<severity>9</severity>", "no verdict"])
+async def test_exchange_leaves_nothing_to_the_garbage_collector(inside: bool, verdict: str) -> None:
+    async def provider(scope: Scope, receive: Receive, send: Send) -> None:
+        body = json.loads((await receive())["body"])
+        function = {"name": "Bash", "arguments": "{}"}
+        calls = [{"id": "call_1", "type": "function", "function": function}]
+        asked = "<action>" in str(body["messages"])
+        message = {"content": verdict} if asked else {"content": None, "tool_calls": calls}
+        answer = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
+
+    def held() -> int:
+        return sum(type(thing) in (BufferedBody, SafeguardedAnswer) for thing in gc.get_objects())
+
+    if inside:
+        app: Any = FormatConversionMiddleware(SafeguardsMiddleware(provider, model="judge"))
+    else:
+        app = SafeguardsMiddleware(FormatConversionMiddleware(provider), model="judge")
+    tool = {"name": "Bash", "input_schema": {"type": "object", "properties": {}}}
+    gc.collect()
+    gc.disable()
+    try:
+        before = held()
+        answer = await call(app, http_scope("POST", "/v1/messages"), {**REQUEST, "tools": [tool]})
+        assert list(results_in(answer)) == ["call_1"]
+        del answer
+        assert held() == before
+    finally:
+        gc.enable()
 
 
 class Failing(App):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ccproxy_middleware.safeguards.question import MAX_QUESTION, SYSTEM, question
+from ccproxy_middleware.safeguards.question import MAX_QUESTION, SYSTEM, background, question
 from ccproxy_middleware.safeguards.verdicts import read_verdict
 from ccproxy_middleware.toolkit.answers import WholeAnswer
 from ccproxy_middleware.toolkit.safety_checks import is_safety_check
@@ -88,7 +88,12 @@ def test_failure_is_no_verdict(status: int, body: bytes, reason: str) -> None:
     assert read_verdict(WholeAnswer(status, [], body, None)) == {"type": "unavailable", "reason": reason}
 
 
-REQUEST = {
+def asked_of(request: Any, calls: list[dict[str, Any]]) -> str | None:
+    told = background(request)
+    return None if told is None else question(told, calls)
+
+
+REQUEST: dict[str, Any] = {
     "safeguards": [{"type": "other"}, {"type": "dangerous_tool_use", "classifier_context": {"live_cwd": "/work"}}],
     "messages": [
         {"role": "user", "content": [{"type": "text", "text": "<system-reminder>Be kind.</system-reminder>"},
@@ -106,7 +111,7 @@ REQUEST = {
 
 def test_question_tells_who_has_said_what_and_no_results_of_tools() -> None:
     earlier, action = {"call": "Write", "input": {"path": "y"}}, {"call": "Bash", "input": {"command": "sh y"}}
-    asked = question(REQUEST, [earlier, action])
+    asked = asked_of(REQUEST, [earlier, action])
     assert asked is not None
     assert [json.loads(line) for line in asked.splitlines() if line.startswith("{")] == [
         {"live_cwd": "/work"},
@@ -126,15 +131,26 @@ def test_question_tells_who_has_said_what_and_no_results_of_tools() -> None:
 
 @pytest.mark.parametrize("messages", [None, "hi", [None], [{"role": "user"}], [{"role": "user", "content": [None, 5]}]])
 def test_odd_request_has_no_transcript(messages: Any) -> None:
-    asked = question({"safeguards": [None, {"type": "dangerous_tool_use"}], "messages": messages}, [{"call": "Bash"}])
+    asked = asked_of({"safeguards": [None, {"type": "dangerous_tool_use"}], "messages": messages}, [{"call": "Bash"}])
     assert asked is not None
     assert "<transcript>\n</transcript>" in asked
 
 
 def test_question_that_is_too_long_is_not_cut() -> None:
     calls = [{"call": "Write", "input": {"text": "a" * (MAX_QUESTION // 2)}}]
-    assert question(REQUEST, calls) is not None
-    assert question(REQUEST, calls * 2) is None
+    assert asked_of(REQUEST, calls) is not None
+    assert asked_of(REQUEST, calls * 2) is None
+    said = [{"role": "user", "content": "a" * 1000}] * (MAX_QUESTION // 1000)
+    assert asked_of({**REQUEST, "messages": said}, [{"call": "Bash"}]) is None
+
+
+def test_what_is_nested_too_deeply_is_not_asked_about() -> None:
+    nested: Any = None
+    for _ in range(400):
+        nested = [nested]
+    assert asked_of(REQUEST, [{"call": "Bash", "input": nested}]) is None
+    block = {"type": "tool_use", "name": "Bash", "input": nested}
+    assert asked_of({**REQUEST, "messages": [{"role": "assistant", "content": [block]}]}, [{"call": "Bash"}]) is None
 
 
 def test_question_is_known_for_a_safety_check() -> None:

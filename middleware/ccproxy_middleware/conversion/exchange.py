@@ -14,12 +14,14 @@ from typing import Any
 
 from starlette.types import Message, Send
 
-from ..toolkit.asgi import Headers, get_header
+from ..toolkit.answers import MAX_ANSWER_BYTES, parse_answer
+from ..toolkit.asgi import LARGE, Headers, get_header
 from ..toolkit.errors import ApiError, StreamAborted, header_value
-from ..toolkit.json import dumps, loads
+from ..toolkit.json import dumps
 from ..toolkit.record import Record
+from ..toolkit.worker_threads import in_thread
 from ..toolkit.write_lock import WriteLock
-from .anthropic import message_events, refusal_message
+from .anthropic import collect_message, message_events, refusal_message
 from .chat import StreamConverter, convert_response
 from .context import ConvertedRequest
 from .providers import (
@@ -33,6 +35,7 @@ from .providers import (
 
 logger = logging.getLogger("ccproxy.conversion")
 
+_OF_REFUSALS = ("invalid_request_error", "not_found_error", "api_error")
 _CUT_OFF = "the provider's answer ended before it was complete"
 
 
@@ -41,10 +44,19 @@ class Exchange:
 
     :meth:`send` is the inner app's ``send``. :meth:`close` is called when the inner app has returned or raised.
     A refusal that ``correction`` can avoid is kept from the client: :meth:`restart` makes ready for the answer to a
-    corrected request, :meth:`close` tells it all the same.
+    corrected request, :meth:`close` tells it all the same. ``max_answer``: bytes of an answer that is no stream, which
+    is held until it is whole.
     """
 
-    def __init__(self, request: ConvertedRequest, request_id: str, send: Send, record: Record | None = None) -> None:
+    def __init__(
+        self,
+        request: ConvertedRequest,
+        request_id: str,
+        send: Send,
+        record: Record | None = None,
+        *,
+        max_answer: int = MAX_ANSWER_BYTES,
+    ) -> None:
         self.request = request
         self._record = record
         self._context = request.context
@@ -52,11 +64,13 @@ class Exchange:
         self._send = send
         self._status = 0
         self._headers: Headers = []  # the inner app's
+        self._max_answer = max_answer
         self._body = bytearray()  # of an answer that is not a stream
         self._own_error: ApiError | None = None  # an inner layer's of ours
         self._refusal: ApiError | None = None
         self.cause: ApiError | None = None  # why the inner app's answer broke off, as far as it tells
         self.correction: Correction | None = None  # the profile switches that the refusal asks for
+        self.answered = False  # upstream has given an answer, and no error, so far as it has come
         self.done = False  # the client has the whole answer, or an aborted one
         self.aborted = False
 
@@ -74,23 +88,45 @@ class Exchange:
             await self._send(message)
 
     async def _on_body(self, data: bytes, *, more: bool) -> None:
-        self._body += data
+        await self._hold(data)
         if not more:
             await self._answer_whole()
+
+    async def _hold(self, data: bytes) -> None:
+        """Add to what is held of an answer until it is whole. Raises StreamAborted above the limit."""
+        if len(self._body) + len(data) > self._max_answer:
+            self._body = bytearray()
+            words = f"the provider's answer is over the limit of {self._max_answer} bytes (MAX_ANSWER)"
+            await self.fail(ApiError(502, "api_error", words))
+            raise StreamAborted(words)  # so that the inner app stops
+        self._body += data
 
     async def _answer_whole(self) -> None:
         """Answer from the complete body in ``_body``."""
         try:
-            message = self._message()
+            large = len(self._body) > LARGE
+            message = await in_thread(self._message) if large else self._message()
         except ApiError as error:
-            profile = self._context.profile
-            self.correction = find_correction(self._status, bytes(self._body), self.request.body, profile)
-            if self.correction is None:
+            error.without_frames()
+            if not self._is_corrected(error):
                 await self.fail(error)
-            else:
-                self._refusal = error
         else:
+            self.answered = True
             await self._send_message(message)
+
+    def _is_corrected(self, error: ApiError) -> bool:
+        """Whether the failure is a refusal that can be avoided; then it is kept for later."""
+        status, body = self._status, bytes(self._body)
+        if self._own_error is not None:
+            return False
+        if 200 <= status < 300:  # the refusal stands where an answer should be
+            if error.type not in _OF_REFUSALS:
+                return False
+            status, body = 400, dumps({"error": {"message": error.message}})
+        self.correction = find_correction(status, body, self.request.body, self._context.profile)
+        if self.correction is not None:
+            self._refusal = error
+        return self.correction is not None
 
     def restart(self, request: ConvertedRequest) -> None:
         """Forget a refused request and its answer, and expect the answer to this one."""
@@ -111,15 +147,22 @@ class Exchange:
                 raise error_from_response(
                     self._status, self._headers, bytes(self._body), profile, max_tokens=self._context.max_tokens
                 )
-            try:
-                payload = _parse(bytes(self._body))
-            except ValueError:
-                raise ApiError(502, "api_error", "the provider's answer is not JSON") from None
+            if self.request.asks_stream and not self._body.lstrip().startswith((b"{", b"[")):
+                return self._collected()
+            payload = parse_answer(self._body)
             if isinstance(payload, dict) and payload.get("error") and not payload.get("choices"):
                 raise error_from_payload(payload, None, profile, max_tokens=self._context.max_tokens)
             return convert_response(payload, self._context)
         except PromptRefused as refusal:
             return refusal_message(refusal.message, self._context)
+
+    def _collected(self) -> dict[str, Any]:
+        """The message of a stream, for a client that has asked for none."""
+        converter = StreamConverter(self._context, self._id)
+        frames = converter.feed(bytes(self._body)) + converter.finish()
+        if converter.error is not None:
+            raise converter.error
+        return collect_message(frames)
 
     async def _send_message(self, message: dict[str, Any]) -> None:
         body = dumps(message)
@@ -167,14 +210,6 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": body})
 
 
-def _parse(body: bytes) -> Any:
-    """The JSON of an answer, bytes that are no UTF-8 replaced as in a stream. Raises ValueError if it is none."""
-    try:
-        return loads(body)
-    except ValueError:
-        return loads(body.decode("utf-8", "replace"))
-
-
 class StreamExchange(Exchange):
     """An exchange whose client asked for a stream, to be entered while the inner app is at work.
 
@@ -190,12 +225,13 @@ class StreamExchange(Exchange):
         send: Send,
         record: Record | None = None,
         *,
+        max_answer: int = MAX_ANSWER_BYTES,
         grace: float,
         interval: float,
         usage_wait: float,
         idle_limit: float,
     ) -> None:
-        super().__init__(request, request_id, send, record)
+        super().__init__(request, request_id, send, record, max_answer=max_answer)
         self._converter = StreamConverter(request.context, request_id)
         self._grace = grace
         self._interval = interval
@@ -259,13 +295,15 @@ class StreamExchange(Exchange):
 
     async def _on_body(self, data: bytes, *, more: bool) -> None:
         async with self._lock:
+            if self.correction is not None:  # what follows a refusal in a stream
+                return
             if self._whole is None:
                 data = data.lstrip()  # blanks that keep the connection alive while nothing is said yet
                 self._whole = self._is_whole(data)
                 if self._whole is None and more:
                     return await self._check_idle()
             if self._whole:
-                self._body += data
+                await self._hold(data)
                 if not more:
                     await self._answer_whole()
             else:
@@ -291,14 +329,17 @@ class StreamExchange(Exchange):
         if not more and not converter.finished and converter.error is None:
             frames += converter.finish()
         if converter.error is not None:
+            if not converter.has_content and self._is_corrected(converter.error):
+                return
             await self._emit(frames[:-1] if converter.started else [])
             await self.fail(converter.error)
         elif converter.finished:
-            self.done = True
+            self.done = self.answered = True
             self._note_end(converter.final_usage, converter.stop_reason)
             await self._emit(frames, more=False)
         elif frames:
             self._moved_at = monotonic()
+            self.answered = converter.has_content
             await self._emit(frames)
         else:
             await self._check_idle()

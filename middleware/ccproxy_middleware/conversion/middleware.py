@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..auth import Admission
 from ..safeguards import SafeguardedAnswer, asks_for_verdicts
-from ..toolkit.answers import ask_inside
+from ..toolkit.answers import MAX_ANSWER_BYTES, ask_inside
 from ..toolkit.asgi import (
     BufferedBody,
     ClientDisconnected,
@@ -33,6 +33,7 @@ from ..toolkit.errors import (
 from ..toolkit.json import dumps, loads
 from ..toolkit.record import Record, get_record
 from ..toolkit.safety_checks import is_safety_check
+from ..toolkit.worker_threads import in_thread
 from .anthropic import ModelInfo, empty_message, find_model, message_events, model_info, models_from_openai, models_page
 from .chat import ToolConverter, convert_request
 from .context import ConvertedRequest
@@ -54,7 +55,7 @@ class FormatConversionMiddleware:
 
     ``provider`` names a profile and ``options`` sets switches of it; :mod:`.profiles` has both. Raises ValueError
     for one that does not exist. ``stream_idle_timeout``: seconds that a stream may go on with nothing but comments and
-    blanks before it is broken off.
+    blanks before it is broken off. ``max_answer``: bytes of an answer that is no stream.
 
     Reads: ``POST /v1/messages``, ``POST /v1/messages/count_tokens``, ``GET /v1/models`` and ``/v1/models/{id}``;
     everything else passes untouched. ``ccproxy.model`` and ``ccproxy.models`` in the scope, which an outer
@@ -81,9 +82,11 @@ class FormatConversionMiddleware:
         provider: str = "generic",
         options: Mapping[str, Any] = {},
         stream_idle_timeout: float = 600.0,
+        max_answer: int = MAX_ANSWER_BYTES,
     ) -> None:
         self.app = app
         self._idle_limit = stream_idle_timeout
+        self._max_answer = max_answer
         self._admission = Admission(app)
         self._profile = resolve_profile(provider, options)
         self._count_tokens = TokenCounter()
@@ -118,7 +121,7 @@ class FormatConversionMiddleware:
             if request is None:
                 return
             scope, body = request
-            check_json(body)
+            await check_json(body)
             if path == "/v1/messages":
                 await self._messages(scope, body, send)
             else:
@@ -140,22 +143,22 @@ class FormatConversionMiddleware:
         inner_scope = {
             **with_path(scope, "/v1/chat/completions"),
             "query_string": b"",
-            "headers": self._inner_headers(scope["headers"], request.stream),
             "ccproxy.model": {"tier": None, **known, "requested": request.context.model},
             "ccproxy.safety_check": is_safety_check(body.data),
         }
         if asks_for_verdicts(body.data):
-            answer = inner_scope["ccproxy.safeguards"] = SafeguardedAnswer(send, lambda: body.data)
+            answer = inner_scope["ccproxy.safeguards"] = SafeguardedAnswer(send, body)
             send = answer.send
         id_ = request_id(scope)
         if not request.stream:
-            exchange = Exchange(request, id_, send, record)
+            exchange = Exchange(request, id_, send, record, max_answer=self._max_answer)
             return await self._run(inner_scope, body, exchange)
         stream = StreamExchange(
             request,
             id_,
             send,
             record,
+            max_answer=self._max_answer,
             grace=self.first_event_grace,
             interval=self.ping_interval,
             usage_wait=self.usage_wait,
@@ -168,23 +171,25 @@ class FormatConversionMiddleware:
         """Call the inner app, and see to it that the client's answer comes to an end.
 
         A refusal that names a parameter is answered by a corrected request. What has helped is remembered once the
-        provider has taken it.
+        provider has answered it.
         """
         applied: list[Correction] = []
+        headers = scope["headers"]  # the client's
         patch: dict[str, Any] = {}
         request = exchange.request
         asked: list[bytes] = []  # digests of the bodies
 
         async def send(message: Message) -> None:
-            taken = message["type"] == "http.response.start" and 200 <= message["status"] < 300
-            if applied and taken and (helped := what_helped(applied)):
-                self._profiles.remember(request.upstream_model, helped)
             await exchange.send(message)
+            if applied and exchange.answered:
+                if helped := what_helped(applied):
+                    self._profiles.remember(request.upstream_model, helped)
+                applied.clear()
 
         while True:
             inner_body = body.replace(request.body, request.json)
-            check_depth(inner_body)
-            request.keep_bytes(inner_body.body)
+            await body.work(partial(_write, inner_body, request))
+            scope = {**scope, "headers": self._inner_headers(headers, request.asks_stream)}
             await self._call(scope, inner_body, send, exchange)
             if inner_body.disconnected:
                 return
@@ -195,7 +200,7 @@ class FormatConversionMiddleware:
             patch |= exchange.correction
             request = await self._convert(body, exchange.request.context.model, counting=False, patch=patch)
             corrected = body.replace(request.body, request.json)
-            check_depth(corrected)
+            await body.work(partial(check_depth, corrected))
             if sha256(corrected.body).digest() in asked:
                 break  # it would be refused again
             exchange.restart(request)
@@ -207,7 +212,9 @@ class FormatConversionMiddleware:
         try:
             await self.app(scope, body, send)
         except StreamAborted as abort:
-            exchange.cause = abort.error  # told below, also where an inner app kept it to itself
+            exchange.cause = (
+                abort.error and abort.error.without_frames()
+            )  # told below, if an inner app kept it to itself
         except Exception:
             await exchange.break_off()
             raise
@@ -217,7 +224,9 @@ class FormatConversionMiddleware:
     async def _convert(
         self, body: BufferedBody, model: str | None, *, counting: bool, patch: Mapping[str, Any] = {}
     ) -> ConvertedRequest:
-        name = body.data.get("model") if isinstance(body.data, dict) else None
+        data = await body.work(lambda: body.data)
+        name = data.get("model") if isinstance(data, dict) else None
+        del data  # the body lets go of it when it is replayed
         profile = self._profiles.get(name, patch)
 
         def convert() -> ConvertedRequest:
@@ -229,7 +238,7 @@ class FormatConversionMiddleware:
                 raise nested_too_deeply() from None
 
         try:
-            return await anyio.to_thread.run_sync(convert) if takes_long(body) else convert()
+            return await in_thread(convert) if takes_long(body) else convert()
         except DocumentToRead:
             return await self._documents.convert(convert)
 
@@ -285,7 +294,7 @@ class FormatConversionMiddleware:
 
         self._record(scope, body.data)
         request = await self._convert(body, None, counting=True)
-        check_depth(body.replace(request.body, request.json))
+        await body.work(lambda: check_depth(body.replace(request.body, request.json)))
         tokens = await self._count_tokens(request.body, request.context.profile, ask)
         await _send_json(scope, send, {"input_tokens": tokens})
 
@@ -347,6 +356,12 @@ class FormatConversionMiddleware:
             return loads(answer.body)
         except ValueError:
             raise ApiError(502, "api_error", f"the provider's answer to {path} is not JSON") from None
+
+
+def _write(body: BufferedBody, request: ConvertedRequest) -> None:
+    """Write the body of a request, and let its objects go."""
+    check_depth(body)
+    request.keep_bytes(body.body)
 
 
 def _explain(body: BufferedBody, request: ConvertedRequest, patch: Mapping[str, Any] = {}) -> list[str]:

@@ -7,14 +7,16 @@ from typing import Any
 
 from starlette.types import Message, Send
 
-from ..toolkit.asgi import Headers, get_header, without_headers
+from ..toolkit.answers import MAX_ANSWER_BYTES
+from ..toolkit.asgi import BufferedBody, Headers, get_header, without_headers
 from ..toolkit.errors import ApiError, StreamAborted
 from ..toolkit.json import dumps, loads
 from ..toolkit.sse import MAX_EVENT_BYTES, SSEParser, sse_event
+from .question import background
 from .tool_calls import Call, ToolCalls
 from .verdicts import KIND, UNSUPPORTED, Verdict, results
 
-Ask = Callable[[Mapping[str, Any], Sequence[Call]], Awaitable[dict[str, Verdict]]]
+Ask = Callable[[str | None, Sequence[Call]], Awaitable[dict[str, Verdict]]]
 
 _PING_INTERVAL = 10.0  # seconds
 _PING = sse_event("ping", {"type": "ping"})
@@ -31,14 +33,15 @@ def asks_for_verdicts(request: Any) -> bool:
 class SafeguardedAnswer:
     """The ``send`` for one answer: passes it on, and holds its end until the calls are judged.
 
-    judge: asked for the verdicts, with the request and the calls; None: nobody judges, which the client is told.
-    ``request`` makes the client's request, when it is needed.
+    judge: asked for the verdicts, with the background of the question and the calls; None: nobody judges, which the
+        client is told.
+    ``body`` is the client's request.
     """
 
-    def __init__(self, send: Send, request: Callable[[], Mapping[str, Any]]) -> None:
+    def __init__(self, send: Send, body: BufferedBody) -> None:
         self.judge: Ask | None = None
         self._send = send
-        self._request = request
+        self._body = body
         self._calls = ToolCalls()
         self._start: Message | None = None  # held until a JSON body is whole
         self._passes = False  # an error, or what is no answer
@@ -73,6 +76,11 @@ class SafeguardedAnswer:
 
     async def _on_json(self, message: Message) -> None:
         self._rest += message.get("body", b"")
+        assert self._start is not None  # noqa: S101
+        if len(self._rest) > MAX_ANSWER_BYTES:  # it goes on as it is
+            self._passes = True
+            await self._send(self._start)
+            return await self._send({**message, "body": bytes(self._rest)})
         if message.get("more_body", False):
             return
         body = bytes(self._rest)
@@ -84,7 +92,6 @@ class SafeguardedAnswer:
             self._calls.take_message(answer)
             found = await self._results(answer.get("stop_reason"))
             body = dumps({**answer, "safeguard_results": found})
-        assert self._start is not None  # noqa: S101
         headers = [*self._start["headers"], (b"content-length", str(len(body)).encode())]
         await self._send({**self._start, "headers": headers})
         await self._send({**message, "body": body})
@@ -152,7 +159,9 @@ class SafeguardedAnswer:
         calls = self._calls.ended(stop_reason)
         if not calls:
             return results({})
-        judging = asyncio.ensure_future(self.judge(self._request(), calls))
+        told = await self._body.work(lambda: background(self._body.data))
+        self._body.let_go()
+        judging = asyncio.ensure_future(self.judge(told, calls))
         try:
             while not (await asyncio.wait((judging,), timeout=_PING_INTERVAL))[0]:
                 if self._stream:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope
@@ -44,16 +44,17 @@ class Judge:
             "ccproxy.model": {"requested": model, "tier": None, "fixed": True},
             "ccproxy.safety_check": True,
         }
+        self._scope.pop("ccproxy.safeguards", None)  # it may hold this judge
 
-    async def __call__(self, request: Mapping[str, Any], calls: Sequence[Call]) -> dict[str, Verdict]:
-        """The verdicts on the calls, by their ids; ``request`` is the client's."""
+    async def __call__(self, background: str | None, calls: Sequence[Call]) -> dict[str, Verdict]:
+        """The verdicts on the calls, by their ids. ``background`` is None where it is too long to be asked about."""
         deadline = asyncio.get_running_loop().time() + self._timeout
         free = asyncio.Semaphore(_AT_ONCE)
 
         async def judged(n: int) -> Verdict:
             try:
                 async with asyncio.timeout_at(deadline), free:
-                    return await self._verdict(request, calls[: n + 1])
+                    return await self._verdict(background, calls[: n + 1])
             except TimeoutError:
                 return unavailable("timeout")
             except ApiError as error:
@@ -69,12 +70,12 @@ class Judge:
                 logger.warning("no verdict on a call of %s: %s (%s)", call.name, verdict["reason"], self._id)
         return {call.id: verdict for call, verdict in zip(calls, verdicts, strict=True)}
 
-    async def _verdict(self, request: Mapping[str, Any], calls: Sequence[Call]) -> Verdict:
+    async def _verdict(self, background: str | None, calls: Sequence[Call]) -> Verdict:
         """The verdict on the last call; those before it are part of the same answer."""
         if (problem := calls[-1].problem) is not None:
             return unavailable(problem)
         told = [told_call(call.name, call.input) for call in calls if call.problem is None]
-        asked = question(request, told)
+        asked = None if background is None else question(background, told)
         if asked is None:
             return unavailable("input_too_long")
         answer = await ask_inside(self._app, self._scope, BufferedBody(self._receive, data=self._body(asked)))

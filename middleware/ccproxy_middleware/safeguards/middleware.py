@@ -54,13 +54,13 @@ class SafeguardsMiddleware:
         scope, body = request
         if answer is None:
             try:
-                data = body.data
+                data = await body.work(lambda: body.data)
             except ValueError:
                 return await self.app(scope, body, send)
             if not asks_for_verdicts(data):
                 del data  # the body lets go of it when it is replayed
                 return await self.app(scope, body, send)
-            answer = SafeguardedAnswer(send, lambda: body.data)
+            answer = SafeguardedAnswer(send, body)
             send = answer.send
             leaving = _Leaving(body)
             rest = {name: value for name, value in data.items() if name != "safeguards"}

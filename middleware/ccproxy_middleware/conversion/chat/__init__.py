@@ -1,7 +1,7 @@
 """OpenAI Chat Completions: requests, answers, streams."""
 
 from .finish_reasons import check_finish_reason
-from .messages import NO_RESULT
+from .messages import FIRST_USER, NO_RESULT
 from .reasoning import chunks_text
 from .request import convert_request
 from .response import convert_response, upstream_error
@@ -11,6 +11,7 @@ from .tools import ToolConverter
 from .usage import convert_usage, find_usage
 
 __all__ = [
+    "FIRST_USER",
     "NO_RESULT",
     "StreamConverter",
     "ToolConverter",

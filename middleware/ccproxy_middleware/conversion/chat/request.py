@@ -8,7 +8,14 @@ from ...toolkit.errors import ApiError, invalid_request
 from ...toolkit.field_checks import expect, in_range, optional, required
 from ...toolkit.json import dumps
 from ...toolkit.safety_checks import is_safety_check
-from ..anthropic import BILLING_HEADER, is_blank, read_blocks, read_history, without_billing_header
+from ..anthropic import (
+    BILLING_HEADER,
+    is_blank,
+    read_blocks,
+    read_history,
+    upstream_tool_name,
+    without_billing_header,
+)
 from ..context import Context, ConvertedRequest, UpstreamBody
 from ..providers import Profile, Reasoning, for_safety_check, profile_for_model, read_reasoning, reasoning_params
 from ..schemas import fit_format, is_strict
@@ -58,7 +65,8 @@ def convert_request(
     clamped_from = None if counting else _set_max_tokens(body, data, profile)
     system = _system_parts(data, profile)
     system += _without_billing(history.system, profile)
-    chat, used_ids = convert_turns(history.turns, profile)
+    system += map(text_part, tools.told)
+    chat, used_ids = convert_turns(history.turns, profile, tools.names)
     config = optional(data, "output_config", dict) or {}
     system += _set_response_format(body, data, config, profile)
     body["messages"] = _with_system(system, chat, profile)
@@ -68,13 +76,16 @@ def convert_request(
     if tools.tools:
         body["tools"], json["tools"] = tools.tools, tools.json
         body |= convert_tool_choice(data.get("tool_choice"), tools.names, profile)
+        if body.get("tool_choice") == "required" and data["tool_choice"]["type"] == "tool":
+            _offer_alone(upstream_tool_name(data["tool_choice"]["name"], profile), body, json)
     effort = history.effort or optional(config, "effort", str, "output_config")
     asked = Reasoning(False) if checks_safety else read_reasoning(data.get("thinking"), effort, profile)
     body |= reasoning_params(asked, effort is not None, body, profile)
     stops, local_stops = _set_stops(body, data, profile)
     _set_sampling(body, data, profile)
     _set_identity(body, data, profile)
-    if stream:
+    asks_stream = stream if profile.streaming == "asked" else profile.streaming == "always"
+    if asks_stream:
         body["stream"] = True
         if profile.stream_usage:
             body["stream_options"] = {"include_usage": True}
@@ -97,7 +108,13 @@ def convert_request(
         max_tokens=body.get(profile.max_tokens_field),
         estimate_input=upstream.tokens,
     )
-    return ConvertedRequest(upstream, context, stream, str(body.get("model")), clamped_from, json)
+    return ConvertedRequest(upstream, context, stream, asks_stream, str(body.get("model")), clamped_from, json)
+
+
+def _offer_alone(name: str, body: dict[str, Any], json: dict[str, bytes]) -> None:
+    """Offer the tool that must be called and no other, where the provider takes no name beside ``required``."""
+    body["tools"] = [tool for tool in body["tools"] if tool["function"]["name"] == name]
+    del json["tools"]
 
 
 def _refuse_unsupported(data: Mapping[str, Any]) -> None:

@@ -2,7 +2,9 @@
 
 from .corrections import Correction, find_correction, what_helped
 from .effort import Reasoning, for_safety_check, read_reasoning, reasoning_params
-from .errors import PromptRefused, error_from_payload, error_from_response, redact
+from .error_fields import is_failure
+from .error_words import says_no_model
+from .errors import PromptRefused, error_from_payload, error_from_response, may_pass, redact
 from .learned import LearnedProfiles
 from .profiles import PROFILES, Profile, detect_provider, profile_for_model, resolve_profile
 from .rate_limits import response_headers
@@ -19,11 +21,14 @@ __all__ = [
     "error_from_response",
     "find_correction",
     "for_safety_check",
+    "is_failure",
+    "may_pass",
     "profile_for_model",
     "read_reasoning",
     "reasoning_params",
     "redact",
     "resolve_profile",
     "response_headers",
+    "says_no_model",
     "what_helped",
 ]
