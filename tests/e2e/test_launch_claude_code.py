@@ -146,7 +146,7 @@ def test_sigterm_ends_claude_code_and_its_request(launch: Launch) -> None:
     with serve(provider, lifespan="off") as server:
         process = launch(server.url, "-p", "Say hello.")
         end = time.monotonic() + LIMIT
-        while not provider.active and time.monotonic() < end:
+        while not (provider.completions and provider.active) and time.monotonic() < end:
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
         _, errors, code = finish(process)
