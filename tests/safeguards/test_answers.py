@@ -51,6 +51,7 @@ class App:
         self.verdict = verdict
         self.start: dict[str, Any] = {"status": 200, "headers": SSE, **start}
         self.requests: list[dict[str, Any]] = []
+        self.verdicts: dict[str, str] = {}  # by what the call has
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         inner = Inner(b"")
@@ -58,7 +59,9 @@ class App:
         body = json.loads((await receive())["body"])
         self.requests.append(body)
         if "<action>" in str(body["messages"]):
-            answer = {"type": "message", "content": [{"type": "text", "text": self.verdict}], "stop_reason": "end_turn"}
+            action = body["messages"][0]["content"].partition("<action>")[2]
+            text = next((verdict for call, verdict in self.verdicts.items() if call in action), self.verdict)
+            answer = {"type": "message", "content": [{"type": "text", "text": text}], "stop_reason": "end_turn"}
             inner.headers, pieces = JSON, [json.dumps(answer).encode()]
             inner.status = 200
         else:
@@ -131,6 +134,21 @@ async def test_call_that_cannot_be_read_is_unavailable_and_the_others_are_judged
     found = results_in(await ask(app))
     assert found["toolu_1"] == {"type": "unavailable", "reason": reason}
     assert found["toolu_2"]["type"] == ("evaluated" if len(arguments) != 399_995 else "unavailable")
+
+
+@pytest.mark.parametrize("ids", [("a", "a", "b"), ("b", "a", "a")])
+async def test_of_an_id_that_stands_there_twice_the_worse_verdict_counts(ids: tuple[str, ...]) -> None:
+    app = App(stream(*((id_, json.dumps({"n": n})) for n, id_ in enumerate(ids))))
+    app.verdicts = {'{"n":1}': "<severity>90</severity>"}
+    found = results_in(await ask(app))
+    assert {id_: verdict["outcome"] for id_, verdict in found.items()} == {"a": "flagged", "b": "not_flagged"}
+
+
+async def test_delta_that_is_not_the_end_has_no_results() -> None:
+    first = event("message_delta", delta={"stop_reason": None}, usage={})
+    answer = await ask(App(stream(("toolu_1", "{}")).replace("event: message_delta", first + "event: message_delta")))
+    deltas = [found["delta"] for found in events_in(answer.body) if found["type"] == "message_delta"]
+    assert ["safeguard_results" in delta for delta in deltas] == [False, True]
 
 
 async def test_answer_without_calls_asks_nobody() -> None:

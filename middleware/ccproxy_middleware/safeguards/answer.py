@@ -145,9 +145,9 @@ class SafeguardedAnswer:
         return payloads
 
     async def _with_results(self, payload: dict[str, Any], event: bytes) -> bytes:
-        """The frame of a ``message_delta`` with the results; the event's own bytes where it can't have any."""
+        """The frame of a ``message_delta`` with the results; its own bytes where it is not the end, or has some."""
         delta = payload.get("delta")
-        if not isinstance(delta, dict) or "safeguard_results" in delta:
+        if not isinstance(delta, dict) or delta.get("stop_reason") is None or "safeguard_results" in delta:
             return event
         found = await self._results(delta.get("stop_reason"))
         return sse_event("message_delta", {**payload, "delta": {**delta, "safeguard_results": found}})

@@ -12,7 +12,7 @@ from ..toolkit.asgi import BufferedBody, without_headers
 from ..toolkit.errors import ApiError, request_id, speaks_openai
 from .question import SYSTEM, question, told_call
 from .tool_calls import Call
-from .verdicts import Verdict, read_verdict, unavailable
+from .verdicts import NOT_FLAGGED, Verdict, read_verdict, unavailable
 
 logger = logging.getLogger("ccproxy.safeguards")
 
@@ -65,10 +65,13 @@ class Judge:
                 return unavailable("error")
 
         verdicts = await asyncio.gather(*map(judged, range(len(calls))))
+        found: dict[str, Verdict] = {}
         for call, verdict in zip(calls, verdicts, strict=True):
             if verdict["type"] == "unavailable":
                 logger.warning("no verdict on a call of %s: %s (%s)", call.name, verdict["reason"], self._id)
-        return {call.id: verdict for call, verdict in zip(calls, verdicts, strict=True)}
+            if found.get(call.id, NOT_FLAGGED) == NOT_FLAGGED:  # of an id that stands there twice the worse counts
+                found[call.id] = verdict
+        return found
 
     async def _verdict(self, background: str | None, calls: Sequence[Call]) -> Verdict:
         """The verdict on the last call; those before it are part of the same answer."""

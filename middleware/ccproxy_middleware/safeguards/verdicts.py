@@ -16,6 +16,8 @@ Verdict = dict[str, Any]
 UNSUPPORTED = [{"type": KIND, "status": {"type": "unsupported"}}]
 """The results where nobody judges."""
 
+NOT_FLAGGED: Verdict = {"type": "evaluated", "outcome": "not_flagged"}
+
 _BOUNDARY = 50  # what is above is flagged
 _MAX_REASON = 300  # characters
 # As the client's own check reads it: one score, nothing but the thoughts before it and the named parts behind it.
@@ -59,7 +61,7 @@ def read_verdict(answer: WholeAnswer) -> Verdict:
     if found is None:
         return unavailable("error")
     if int(found[1]) <= _BOUNDARY:
-        return {"type": "evaluated", "outcome": "not_flagged"}
+        return NOT_FLAGGED
     why = " ".join((found["reason"] or found["category"] or "").split())[:_MAX_REASON]
     return {"type": "evaluated", "outcome": "flagged", "explanation": why or f"severity {found[1]} of 100"}
 
