@@ -156,6 +156,7 @@ def _image(block: Block, profile: Profile) -> Part:
     kind = required(source, "type", str, f"{block}.source")
     if kind == "file":
         raise unsupported(block, "an image with a file source")
+    media_type = ""
     if kind == "base64":
         media_type = required(source, "media_type", str, f"{block}.source")
         data = required(source, "data", str, f"{block}.source")
@@ -170,7 +171,7 @@ def _image(block: Block, profile: Profile) -> Part:
         if profile.image_urls == "refuse":
             raise unsupported(block, "an image by URL")
         return text_part(_OMITTED.format("images by URL"))
-    if kind == "base64" and profile.image_formats and not _is_one_of(media_type, profile.image_formats):
+    if media_type and profile.image_formats and not _is_one_of(media_type, profile.image_formats):
         return text_part(_OMITTED.format(f"images of type {media_type[:_MAX_TYPE]}"))
     return {"type": "image_url", "image_url": {"url": url}}
 
