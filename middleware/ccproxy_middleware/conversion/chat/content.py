@@ -171,7 +171,7 @@ def _image(block: Block, profile: Profile) -> Part:
         if profile.image_urls == "refuse":
             raise unsupported(block, "an image by URL")
         return text_part(_OMITTED.format("images by URL"))
-    if media_type and profile.image_formats and not _is_one_of(media_type, profile.image_formats):
+    if kind == "base64" and profile.image_formats and not _is_one_of(media_type, profile.image_formats):
         return text_part(_OMITTED.format(f"images of type {media_type[:_MAX_TYPE]}"))
     return {"type": "image_url", "image_url": {"url": url}}
 
