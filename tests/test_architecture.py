@@ -25,6 +25,7 @@ ORDER = (
     "ccproxy_middleware.models",
     "ccproxy_middleware.metrics",
     "ccproxy_middleware.inspector",
+    "ccproxy_middleware.safeguards",
     "ccproxy_middleware.conversion.schemas",
     "ccproxy_middleware.conversion.providers",
     "ccproxy_middleware.conversion.counting",

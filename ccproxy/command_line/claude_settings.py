@@ -14,7 +14,7 @@ from typing import Any
 
 from ccproxy_middleware.models import PROVIDERS_OWN, tier_of
 
-from .claude_variables import is_foreign, user_limits
+from .claude_variables import is_foreign, own_choices
 
 _LEADING = ("ANTHROPIC_BASE_URL", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_SMALL_FAST_MODEL")
 _ADMINISTRATORS = {
@@ -97,7 +97,7 @@ def merged(own: Mapping[str, Any], variables: Mapping[str, str], found: Sequence
     env = dict(env) if isinstance(env, dict) else {}
     names = {name for left in found for name in left.names} | {name for name in env if _leads(name, env[name])}
     cleared = dict.fromkeys(names, "")  # Claude Code takes an empty one for unset
-    users = {name for names in user_limits(env) for name in names}
+    users = {name for names in own_choices(env) for name in names}
     handed = {name: value for name, value in variables.items() if name not in users}
     settings = {**own, "env": {**env, **cleared, **handed}}
     if any(left.model for left in found) and not own.get("model"):

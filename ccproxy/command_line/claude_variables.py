@@ -26,7 +26,8 @@ _NOT_FOR_CLAUDE_PREFIXES = ("CLAUDE_CODE_USE_", "ANTHROPIC_DEFAULT_", "CUSTOM_HE
 _CHOICES = ("ANTHROPIC_MODEL", "CLAUDE_CODE_SUBAGENT_MODEL")  # kept where the proxy maps them
 
 # What a user may set otherwise; variables that belong together stand together.
-_LIMITS = (
+_OWN_CHOICE = (
+    ("CLAUDE_CODE_AUTO_MODE_SERVER",),
     ("CLAUDE_CODE_MAX_OUTPUT_TOKENS",),
     ("CLAUDE_CODE_DISABLE_1M_CONTEXT",),
     ("CLAUDE_CODE_MAX_CONTEXT_TOKENS",),
@@ -44,19 +45,27 @@ class Models:
     names: the provider's model for each of OPUS, SONNET and HAIKU, where it is known.
     mapped: whether the proxy maps Claude's names; else the provider is asked for the names that clients send.
     window: tokens that a conversation may have. output: tokens that an answer may have.
+    safeguards: whether the proxy judges the tool calls of auto mode; else Claude Code does it with its own questions.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
     mapped: bool = True
     window: int | None = None
     output: int | None = None
+    safeguards: bool = False
 
 
 def set_models(settings: Settings, limits: ModelLimits) -> Models:
     """The models of a proxy with these settings, and what is known of them."""
     names = {"OPUS": settings.big_model, "SONNET": settings.middle_model, "HAIKU": settings.small_model}
     output = None if limits.output is None else min(limits.output, settings.max_tokens_limit)
-    return Models(names, "model_mapping" in settings.ccproxy_layers, limits.window, output or settings.max_tokens_limit)
+    return Models(
+        names,
+        "model_mapping" in settings.ccproxy_layers,
+        limits.window,
+        output or settings.max_tokens_limit,
+        settings.safeguards_model is not None and "safeguards" in settings.ccproxy_layers,
+    )
 
 
 def listed_models(listed: Iterable[Mapping[str, Any]], known: Models = Models()) -> Models:
@@ -71,6 +80,7 @@ def listed_models(listed: Iterable[Mapping[str, Any]], known: Models = Models())
         known.mapped,
         least(entry.get("max_input_tokens") for entry in told),
         known.output or least(entry.get("max_tokens") for entry in told),
+        known.safeguards,
     )
 
 
@@ -92,13 +102,15 @@ def claude_variables(url: str, key: str, models: Models) -> dict[str, str]:
     variables["ANTHROPIC_SMALL_FAST_MODEL"] = variables["ANTHROPIC_DEFAULT_HAIKU_MODEL"]
     variables["CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY"] = "1"
     variables["CLAUDE_CODE_ALWAYS_ENABLE_EFFORT"] = "1"  # for names of the provider's own too
+    if not models.safeguards:
+        variables["CLAUDE_CODE_AUTO_MODE_SERVER"] = "0"
     return variables | _limits(models)
 
 
 def child_environment(parent: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
     """A user's environment with these variables, and without what would lead to another provider or model."""
     kept = {name: value for name, value in parent.items() if not is_foreign(name, value)}
-    users = {name for names in user_limits(kept) for name in names}
+    users = {name for names in own_choices(kept) for name in names}
     ours = {name: value for name, value in variables.items() if name not in users}
     return {**kept, **ours, **no_proxy(kept, variables["ANTHROPIC_BASE_URL"])}
 
@@ -116,9 +128,9 @@ def foreign_names(parent: Mapping[str, str]) -> list[str]:
     return [name for name, value in parent.items() if is_foreign(name, value)]
 
 
-def user_limits(environment: Mapping[str, object]) -> list[tuple[str, ...]]:
+def own_choices(environment: Mapping[str, object]) -> list[tuple[str, ...]]:
     """The groups of variables of which the user has set one: all of the group is the user's then."""
-    return [names for names in _LIMITS if not environment.keys().isdisjoint(names)]
+    return [names for names in _OWN_CHOICE if not environment.keys().isdisjoint(names)]
 
 
 def is_foreign(name: str, value: str) -> bool:

@@ -83,10 +83,8 @@ def go_through_the_first_start(shown: Terminal) -> str:
     while _UP not in (screen := shown.wait_for(rf"text style|Press Enter|trust this folder|{_UP}")):
         seen += screen
         if "trust this folder" in screen:
-            shown.press("Down")
-            shown.wait_for("❯ Yes")
-        shown.press("Enter")
-        shown.wait_for(rf"\A(?!{re.escape(screen)})")
+            screen = shown.press_until("❯ Yes", "Down")
+        shown.press_until(rf"\A(?!{re.escape(screen)})", "Enter")
     return seen + screen
 
 

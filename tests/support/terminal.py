@@ -34,6 +34,17 @@ class Terminal:
         """Press keys by tmux's names, such as ``Enter`` and ``C-c``."""
         self.tmux("send-keys", "-t", "0", *keys)
 
+    def press_until(self, pattern: str, key: str) -> str:
+        """Press a key until the screen shows this: a program may draw a dialog before it listens to keys."""
+        end = time.monotonic() + LIMIT
+        while True:
+            self.press(key)
+            try:
+                return self.wait_for(pattern, 3)
+            except AssertionError:
+                if time.monotonic() > end:
+                    raise
+
     def type(self, text: str) -> None:
         """Type a text, and wait until it stands there."""
         self.tmux("send-keys", "-t", "0", "-l", text)

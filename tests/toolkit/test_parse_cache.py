@@ -15,7 +15,7 @@ from starlette.types import Message, Receive, Scope, Send
 from ccproxy_middleware import BoostMiddleware, FormatConversionMiddleware, ModelMappingMiddleware
 from ccproxy_middleware.toolkit.asgi import BufferedBody
 from ccproxy_middleware.toolkit.json import loads
-from ccproxy_middleware.toolkit.parse_cache import RequestParser
+from ccproxy_middleware.toolkit.json.parse_cache import RequestParser
 from support.asgi import http_scope
 from support.conversation import REQUESTS, turns
 

@@ -10,6 +10,7 @@ from orjson import JSONEncodeError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..auth import Admission
+from ..safeguards import SafeguardedAnswer, asks_for_verdicts
 from ..toolkit.answers import MAX_ANSWER_BYTES, ask_inside
 from ..toolkit.asgi import (
     BufferedBody,
@@ -30,6 +31,7 @@ from ..toolkit.errors import (
 )
 from ..toolkit.json import dumps, loads
 from ..toolkit.record import Record, get_record
+from ..toolkit.safety_checks import is_safety_check
 from ..toolkit.worker_threads import in_thread
 from .anthropic import empty_message, message_events
 from .chat import ToolConverter, convert_request
@@ -62,7 +64,10 @@ class FormatConversionMiddleware:
     everything else passes untouched. ``ccproxy.model`` and ``ccproxy.models`` in the scope, which an outer
     ModelMappingMiddleware leaves.
     Writes: ``POST /v1/chat/completions`` to the inner app, with the headers that only concern Anthropic removed;
-    the answer, with the model's name as the client sent it. Counting asks the inner app only by the switch
+    the answer, with the model's name as the client sent it. ``ccproxy.safety_check`` in the scope: whether Claude
+    Code's auto mode asks whether an action is safe, which is sent without thinking as far as the model can;
+    ``ccproxy.safeguards``, where a client asks for verdicts on tool calls, for an inner SafeguardsMiddleware: without
+    one the answer says that they are unsupported. Counting asks the inner app only by the switch
     ``count_tokens``, for ``POST /tokenize`` and ``/apply-template``; a list of models by ``GET /v1/models``.
     Needs: asyncio, and an inner app that speaks OpenAI's API.
     Alone: complete. Models are asked for by the names that the client sends, and listed as the inner app lists them.
@@ -144,7 +149,11 @@ class FormatConversionMiddleware:
             **with_path(scope, "/v1/chat/completions"),
             "query_string": b"",
             "ccproxy.model": {"tier": None, **known, "requested": request.context.model},
+            "ccproxy.safety_check": is_safety_check(body.data),
         }
+        if asks_for_verdicts(body.data):
+            answer = inner_scope["ccproxy.safeguards"] = SafeguardedAnswer(send, body)
+            send = answer.send
         id_ = request_id(scope)
         if not request.stream:
             exchange = Exchange(request, id_, send, record, max_answer=self._max_answer)

@@ -8,7 +8,7 @@ from orjson import JSONEncodeError
 from ...toolkit.errors import ApiError, invalid_request
 from ...toolkit.field_checks import expect, optional, required
 from ...toolkit.json import dumps
-from ...toolkit.json_size import parsed_size
+from ...toolkit.json.size import parsed_size
 from ..anthropic import Block, History, Turn, client_tool, may_need_repair, upstream_tool_name
 from ..providers import Profile
 from ..schemas import DIALECTS, Allowance, fit_tool, is_strict

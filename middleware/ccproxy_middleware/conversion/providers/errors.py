@@ -54,7 +54,7 @@ _REFUSING = (400, 403, 422, 451, None)  # a provider's statuses by which its fil
 _NO_MODEL_CODES = frozenset(("model_not_found", "modelnotfound", "model_not_exist", "deploymentnotfound"))
 
 _GENERIC = Profile()
-_NO_RETRY = ("x-should-retry", "false")
+_NO_RETRY: tuple[str, str] = ("x-should-retry", "false")
 
 
 def error_from_response(
@@ -123,7 +123,9 @@ def error_from_payload(
     if found == 401 and profile.key_mode == "server":
         message = f"the provider refused the proxy's API key: {message}"
         return ApiError(502, "api_error", _cap(message), headers=[_NO_RETRY])
-    headers = [_NO_RETRY] if found == 402 or (meaning is not None and not meaning.passing) else []
+    headers: list[tuple[str, str]] = (
+        [_NO_RETRY] if found == 402 or (meaning is not None and not meaning.passing) else []
+    )
     if found != 402 and may_pass(found) and (seconds := whole_seconds(wait)) is not None:
         headers.append(("retry-after", seconds))
     return ApiError(found, type, _cap(message), headers=headers)
