@@ -207,7 +207,7 @@ LIMITS = [
     ),
     Case("effort-alone", "", "Invalid value: 'high'. Supported values are: 'low', and 'medium'.",
          {"efforts": ("low", "medium")}, {"output_config": {"effort": "high"}},
-         options={"efforts": ["low", "medium", "high"]}),
+         options={"efforts": ["low", "medium", "high"], "effort_off": "omit"}),
 ]  # fmt: skip
 
 

@@ -71,7 +71,8 @@ PARAMETERS = (
             r"max_(?:completion_)?tokens@ [^\n]{0,60}above maximum value, expected a value <= (\d{1,9})",  # Volcengine
             # pydantic, vLLM, and others in their own words
             r"max_(?:completion_)?tokens@?[^\n.;]{0,60}(?:less than or equal to|<=|at most|exceeds?(?: the)?"
-            r"|no more than|up to|(?:not|n't) be (?:greater|larger|higher|more) than|\bmaximum|\bmax\b)[^\d\n]{0,40}(\d{3,9})\b",
+            r"|no more than|up to|(?:not|n't) be (?:greater|larger|higher|more) than|\bmaximum|\bmax\b)[^\d\n]{0,40}"
+            r"(\d{3,9})\b",
             r"max_(?:completion_)?tokens@?[^\n.;]{0,30}(?:between|range(?: of)?|取值范围)[^\d\n]{0,6}[01]"
             r"[^\d\n]{1,6}(\d{3,9})\b",
             r"max_(?:completion_)?tokens@?[^\n。；]{0,30}(?:不能|不得|超过|超出|最大)[^\d\n]{0,12}(\d{3,9})\b",
