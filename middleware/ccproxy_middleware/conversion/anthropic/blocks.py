@@ -170,8 +170,8 @@ class BlockStream:
         self._write_arguments(call)
 
     def _write_arguments(self, call: StreamedCall) -> None:
-        if client_tool_name(call.name, self._context) in self._context.tool_schemas:
-            return  # it waits until it is whole and can be compared with the schema
+        if call.quoted or client_tool_name(call.name, self._context) in self._context.tool_schemas:
+            return  # it waits until it is whole and can be decoded, or compared with the schema
         if fragment := call.take():
             self._writer.input_json(fragment)
 
@@ -228,13 +228,14 @@ class BlockStream:
     def _last_arguments(self, call: StreamedCall) -> str:
         rest = call.take_last()
         name = client_tool_name(call.name, self._context)
-        if call.custom or name not in self._context.tool_schemas:
+        schema = self._context.tool_schemas.get(name)
+        if call.custom or not (call.quoted or name in self._context.tool_schemas):
             return rest
         input_ = parse_arguments(rest, cut_off=False)
         if "_raw_arguments" in input_:  # cut off, or no object
             return rest
-        fitted = repaired(input_, self._context.tool_schemas[name], self._context.profile)
-        return rest if fitted is input_ else dumps(fitted).decode()
+        fitted = repaired(input_, schema, self._context.profile)
+        return rest if fitted is input_ and not call.quoted else dumps(fitted).decode()
 
     def _write_state(self, *, for_call: bool) -> None:
         """A thinking block without text, if provider state is left over that the client has to send back.
