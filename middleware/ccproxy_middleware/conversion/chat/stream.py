@@ -1,13 +1,12 @@
 """A stream of chat completion chunks as an Anthropic stream of events."""
 
 import logging
-import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
 from ...toolkit.errors import ApiError
-from ...toolkit.sse import EventTooLarge, SSEParser, sse_event
+from ...toolkit.sse import EventTooLarge, SSEParser, behind, divided, sse_event
 from ..anthropic import (
     PER_PIECE,
     PING,
@@ -21,7 +20,6 @@ from ..anthropic import (
 )
 from ..context import Context
 from ..providers import error_from_payload
-from .broken_events import behind, divided
 from .choices import ChoicePicker
 from .finish_reasons import check_finish_reason, cut_off, ends_well, stop_reason, upstream_stop
 from .reasoning import chunks_text, reasoning_details, reasoning_text
