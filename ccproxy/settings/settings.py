@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from dotenv import dotenv_values
 from pydantic import PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -273,6 +273,8 @@ class Settings(BaseSettings):
         if not parts.hostname or re.search(r"[\s\x00-\x1f]", value) or parts.port == 0:  # port: may raise
             raise ValueError("it is no URL")
         if parts.username is not None or parts.query or parts.fragment:
+            if parse_qs(parts.query).keys() == {"api-version"}:
+                raise ValueError("its api-version belongs into AZURE_API_VERSION")
             raise ValueError("a key in the URL would be shown where URLs are")
         return value.rstrip("/")
 
