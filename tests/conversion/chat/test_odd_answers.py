@@ -7,6 +7,7 @@ import pytest
 
 from ccproxy_middleware.conversion.chat.response import convert_response
 from ccproxy_middleware.conversion.context import Context
+from ccproxy_middleware.conversion.providers.profiles import resolve_profile
 from ccproxy_middleware.toolkit.errors import ApiError
 from support.chunks import blocks, call, calls, chunk, convert, ending, sse, text
 
@@ -136,3 +137,22 @@ def test_error_comes_out_of_its_envelope(body: Any, status: int, words: str) -> 
     with pytest.raises(ApiError) as caught:
         convert_response(body, PLAIN)
     assert (caught.value.status, caught.value.message) == (status, words)
+
+
+@pytest.mark.parametrize("field", ["content", "reasoning_content"])
+def test_calls_at_the_end_of_thoughts_that_were_never_closed_are_calls(field: str) -> None:
+    written = 'I look.\n<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>'
+    profile = resolve_profile("generic", {"think_tags": "on"})
+    context = Context(model="m", thinking="off", tools=frozenset({"f"}), profile=profile)
+    given = f"<think>{written}" if field == "content" else written
+    message = convert_response(
+        {"choices": [{"message": {"content": None, field: given}, "finish_reason": "stop"}]}, context
+    )
+    assert [block["type"] for block in message["content"]] == ["text", "tool_use"]
+    assert message["stop_reason"] == "tool_use"
+    events = convert(context, sse(chunk({field: given[:20]}), chunk({field: given[20:]}), STOP))
+    (shown, called) = blocks(events)
+    assert (shown, called[2], json.loads(called[3])) == (["text", "I look.\n"], "f", {"a": 1})
+    assert ending(events)["stop_reason"] == "tool_use"
+    cut = convert(context, sse(chunk({field: given}), chunk(finish="length")))
+    assert blocks(cut) == []

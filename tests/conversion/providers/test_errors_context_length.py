@@ -151,6 +151,15 @@ from ccproxy_middleware.conversion.providers.errors import error_from_payload
             "Total tokens (prompt 100000 + completion 32000 = 132000) exceed model context length 131072",
             (100000, 32000, 131072),
         ),
+        ("Requested tokens (40285) exceed context window of 32768", (40285, 32768)),  # llama-cpp-python
+        ("Number of tokens (75700) exceeded maximum context length (51200).", (75700, 51200)),
+        ("error code 400: n_tokens 140000 >= n_ctx 131072", (140000, 131072)),
+        ("Cannot process 140000 tokens: model window is 131072 tokens", (140000, 131072)),
+        (
+            "requested 152000 tokens (prompt: 120000, max_tokens: 32000), model context is 131072",
+            (120000, 32000, 131072),
+        ),
+        ("文本长度超过限制，最大 131072 tokens，实际 140000 tokens", (140000, 131072)),
         ("模型最大支持 131072 tokens，您的输入为 150233 tokens，请缩短输入", (150233, 131072)),
     ],
 )
@@ -192,6 +201,9 @@ def test_overflow_has_claudes_wording_when_a_provider_tells_the_numbers(
         {"message": "上下文长度超过限制"},
         {"message": "对话长度超出模型限制，请新建对话"},
         {"message": "tokens 总数超过 32768 限制"},
+        {"message": "上下文窗口不足"},
+        {"message": "您的提问内容太长了，请缩短后再试"},
+        {"message": "token超限"},
         {"message": "Please reduce the length of the messages or completion."},  # Groq
         {"message": "Total tokens of image and text exceed max message tokens"},  # Volcengine
         {"message": "Error 40015: the conversation is longer than the context window"},
@@ -271,6 +283,9 @@ def test_a_request_over_the_minutes_tokens_is_too_long_when_the_status_is_413() 
         "The input image's width of 8000 exceeds the maximum length of 7680 pixels",
         "输入的图片长度超过 8000 像素",
         "请求体长度超过限制 10485760",
+        "Max retries exceeded with url: /v1/context window",
+        "top_logprobs must be less than 20 for prompt tokens",
+        "token 超过限额",
     ],
 )
 def test_other_errors_stay_themselves(message: str) -> None:
@@ -295,6 +310,11 @@ def test_a_refused_token_is_no_overflow_when_its_limit_is_exceeded(status: int) 
             "max_total_tokens (33802) must be less than or equal to max_seq_len (32768)",
             32000,
             "input length and `max_tokens` exceed context limit: 1802 + 32000 > 32768, ",
+        ),
+        (
+            "Total input + output tokens (142000) exceed 131072",
+            32000,
+            "input length and `max_tokens` exceed context limit: 110000 + 32000 > 131072, ",
         ),
         (
             "prompt token count of 93854 exceeds the limit of 90000",

@@ -120,8 +120,7 @@ class BlockStream:
 
         ``ends_well``: the model has ended the answer by itself; then thoughts that are all there is are the answer.
         """
-        if ends_well and self._only_thoughts and self._thoughts and not self._calls:
-            thoughts = "".join(self._thoughts)
+        if ends_well and (thoughts := self.lone_thoughts):
             self._drop_blank()
             self._wait_or_write(thinking=False, text=thoughts)
         self._open_calls(last=True)
@@ -133,6 +132,11 @@ class BlockStream:
             self._writer.text("".join(self._blank))
             self._writer.stop_block()
         self._write_state(for_call=self.has_tool_use)
+
+    @property
+    def lone_thoughts(self) -> str:
+        """The thoughts, as long as they are all that there is."""
+        return "".join(self._thoughts) if self._only_thoughts and not self._calls else ""
 
     def _note(self, text: str) -> None:
         """Keep what the model has written as long as it takes to estimate its tokens."""

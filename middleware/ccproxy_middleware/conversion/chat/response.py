@@ -54,6 +54,9 @@ def convert_response(data: Any, context: Context) -> dict[str, Any]:
     matcher = StopMatcher(context.local_stops)
     text = matcher.feed(text) + matcher.finish()
     calls = _calls(message) if matcher.matched is None else []
+    shown = text + (refusal or "")
+    if thinking and not (shown.strip() or calls) and ends_well(finish_reason) and matcher.matched is None:
+        text = thinking  # all there is, so it is the answer
     if not calls and "<" in text and context.tools and context.profile.text_calls and matcher.matched is None:
         splitter = TextCalls(context.tools)
         text = splitter.feed(text)
@@ -69,8 +72,6 @@ def convert_response(data: Any, context: Context) -> dict[str, Any]:
         shown = thinking if context.thinking == "show" else ""
         blocks.append({"type": "thinking", "thinking": shown, "signature": encode_signature(envelope)})
     text += refusal or ""
-    if thinking and not (text.strip() or tool_uses or calls) and ends_well(finish_reason) and matcher.matched is None:
-        text = thinking  # all there is, so it is the answer
     if text.strip() or (text and not blocks and not tool_uses):
         blocks.append({"type": "text", "text": text})
     blocks += tool_uses

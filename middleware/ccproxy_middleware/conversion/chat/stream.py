@@ -357,9 +357,22 @@ class StreamConverter:
         if not self.finished:
             self._end_message()
 
+    def _take_thought_calls(self) -> None:
+        """The calls at the end of thoughts that were never closed: these are all the answer."""
+        if "<" in (thoughts := self._blocks.lone_thoughts):
+            splitter = TextCalls(self._context.tools)
+            text = splitter.feed(thoughts)
+            rest, calls = splitter.finish()
+            if calls and (text := text + rest).strip():
+                self._blocks.text(text)
+            for call in calls:
+                self._on_call(self._calls.add(call))
+
     def _end_message(self) -> None:
         """The good end: close everything, tell why it is one and how much was used."""
         cut = cut_off(self._finish_reason) or self._matched is not None
+        if not cut and ends_well(self._finish_reason) and self._context.profile.text_calls:
+            self._take_thought_calls()
         self._calls.finish(cut_off=cut)
         self._blocks.finish(ends_well=not cut and ends_well(self._finish_reason))
         outcome = stop_outcome(

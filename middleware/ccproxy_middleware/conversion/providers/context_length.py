@@ -80,7 +80,8 @@ _TOKENS_PER_MINUTE = _pattern(r"tokens per minute(?:...limit <limit>, requested 
 # something else are other errors.
 _TOO_LONG = re.compile(
     r"exceed|too (?:long|large|many|big)|longer than|larger than|greater than|more than|less than|at most|overflow"
-    r"|\bover\b|beyond|not enough|doesn't fit|does not fit|must be <=|超过|超出|超长|超限|过长|大于|不能超|最长|缩短",
+    r"|\bover\b|beyond|not enough|doesn't fit|does not fit|must be <=|超过|超出|超长|超限|过长|大于|不能超"
+    r"|最长|缩短|太长|过多|不足",
     re.IGNORECASE,
 )
 _PROMPT = re.compile(
@@ -91,14 +92,14 @@ _PROMPT = re.compile(
     r"|(?:conversation|messages?|history)\b.{0,24}tokens|total tokens"
     r"|input (?:is )?(?:too long|too large)|token limit|max_seq_len|max_prompt_tokens|max_input_tokens|sequence length"
     r"|上下文|提示词|输入.{0,16}(?:长度|过长|超长|token)|请求.{0,8}(?:长度|token)|(?:对话|会话|消息|文本).{0,6}(?:长度|过长|超长)"
-    r"|token.{0,3}(?:总数|数量|总量|总长)",
+    r"|token.{0,3}(?:总数|数量|总量|总长|超)|内容.{0,4}(?:太长|过长)|\bn_tokens\b|\bwindow\b.{0,20}tokens?\b",
     re.IGNORECASE | re.DOTALL,
 )
 _RATE = re.compile(
     r"\bper[ -](?:min|minute|hour|day|second|month)\b|/ ?min\b|\b(?:tpm|rpm|tpd|rpd)\b|rate.?limit|quota"
-    r"|\b(?:seconds?|minutes?|hours?|today)\b|\boverload|\bqueue|time.?(?:limit|out)|\bdaily\b|\bmonthly\b"
+    r"|\b(?:seconds?|minutes?|hours?|today)\b|\boverload|\bqueue|time.?(?:limit|out)|\bretries\b|\bdaily\b|\bmonthly\b"
     r"|\b(?:your|subscription|free) plan\b|\b(?:this|your|api)[ _-](?:api[ _-])?key\b"
-    r"|每分钟|每天|每日|每月|今日|套餐|频率|速率|限流",
+    r"|每分钟|每天|每日|每月|今日|套餐|额度|限额|余额|配额|频率|速率|限流",
     re.IGNORECASE,
 )
 _OTHER_COUNT = re.compile(
@@ -106,7 +107,7 @@ _OTHER_COUNT = re.compile(
     r"|(?:too many|at most \S{1,9}|more than \S{1,9}|maximum of \S{1,9}|limit of \S{1,9}) "
     r"(?:tools?|functions?|images?|image_url|messages|stop sequences|files|documents|requests|characters)"
     r"|description|image (?:size|dimensions?|width|height)|(?:tool|function) (?:name|calls?)|file size"
-    r"|\btools?[\[.]\d|\bfunctions?\.|\bpixels?\b|resolution|\bembedding|\bschema\b|user_id|safety_identifier|prompt_cache_key|logit_bias|\bmetadata\b"
+    r"|\btools?[\[.]\d|\bfunctions?\.|\bpixels?\b|resolution|\bembedding|\bschema\b|user_id|safety_identifier|prompt_cache_key|logit_bias|logprobs|\bmetadata\b"
     r"|(?:工具|图片|图像).{0,6}(?:数量|个数|大小)|描述|像素|请求体",
     re.IGNORECASE,
 )
@@ -122,8 +123,8 @@ _INPUT_WORD = re.compile(
 _INPUT_BESIDE = re.compile(r"\b(?:inputs?|prompt|messages?|request contains)\b|prompt_tokens|输入|提示", re.IGNORECASE)
 _QUOTES = " \"'`"
 _LIMIT_WORD = re.compile(
-    r"limit|max|context (?:length|window|size)|n_ctx|only|allow|support|at most|up to|less than|larger than|longer than"
-    r"|greater than|more than|exceed(?!ed by)s?|budget|上限|最大|最长|限制|超过|超出|不能|大于",
+    r"limit|max|window|context (?:length|size)|n_ctx|only|allow|support|at most|up to|less than|larger than"
+    r"|longer than|greater than|more than|exceed(?!ed by)s?|budget|上限|最大|最长|限制|超过|超出|不能|大于",
     re.IGNORECASE,
 )
 _OUTPUT_WORD = re.compile(rf"{_OUTPUT_ALONE.pattern}|\b(?:completion|output|new|generated)\b|输出|生成", re.IGNORECASE)
@@ -169,7 +170,7 @@ def _is_overflow(text: str, status: int | None, numbers: Mapping[str, int], aske
         return True
     if status in (401, 403, 429) or not _PROMPT.search(text) or _RATE.search(text) or _OTHER_COUNT.search(text):
         return False
-    if _OUTPUT_ALONE.search(text) is not None and ("limit" not in numbers or "prompt" not in numbers):
+    if _OUTPUT_ALONE.search(text) is not None and "limit" not in numbers:
         of_both = _INPUT_WORD if _OUTPUT_ALONE.match(text.lstrip(_QUOTES)) is None else _INPUT_BESIDE
         return "output" not in numbers and _TOO_LONG.search(text) is not None and of_both.search(text) is not None
     return _TOO_LONG.search(text) is not None or _from_numbers(**numbers, asked=asked) is not None
@@ -206,7 +207,11 @@ def _numbers_in(text: str, asked: int | None) -> dict[str, int]:
     outputs = [value for value in words if value == asked or _OUTPUT_WORD.search(words[value].rpartition(",")[2])]
     if len(words) == 2:
         numbers = _pair(words, over)
-        return {"output": numbers["prompt"]} if numbers["prompt"] in outputs else numbers
+        before = words[numbers["prompt"]]
+        if numbers["prompt"] not in outputs:
+            return numbers
+        of_both = _TOTAL_WORD.search(before) and _INPUT_WORD.search(before)
+        return {"sum": numbers["prompt"], "limit": numbers["limit"]} if of_both else {"output": numbers["prompt"]}
     if len(outputs) != 1:
         return {}
     output = outputs[0]
