@@ -25,6 +25,7 @@ ORDER = (
     "ccproxy_middleware.models",
     "ccproxy_middleware.metrics",
     "ccproxy_middleware.inspector",
+    "ccproxy_middleware.safeguards",
     "ccproxy_middleware.conversion.schemas",
     "ccproxy_middleware.conversion.providers",
     "ccproxy_middleware.conversion.counting",
@@ -53,7 +54,7 @@ TOOLKIT = ORDER[0]  # each of its modules is a face of its own
 MAX_MODULES = 15  # side by side in a folder
 
 # Of the conversion.
-ASGI_MODULES = {"count_tokens.py", "document_reader.py", "exchange.py", "incoming.py", "middleware.py"}
+ASGI_MODULES = {"count_tokens.py", "document_reader.py", "exchange.py", "final.py", "incoming.py", "middleware.py"}
 PROGRAMS = {"pdf_program.py"}  # run in processes of their own; all the rest of the conversion does no I/O
 
 

@@ -11,6 +11,7 @@ from orjson import JSONEncodeError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..auth import Admission
+from ..safeguards import SafeguardedAnswer, asks_for_verdicts
 from ..toolkit.answers import MAX_ANSWER_BYTES, ask_inside
 from ..toolkit.asgi import (
     BufferedBody,
@@ -31,6 +32,7 @@ from ..toolkit.errors import (
 )
 from ..toolkit.json import dumps, loads
 from ..toolkit.record import Record, get_record
+from ..toolkit.safety_checks import is_safety_check
 from ..toolkit.worker_threads import in_thread
 from .anthropic import ModelInfo, empty_message, find_model, message_events, model_info, models_from_openai, models_page
 from .chat import ToolConverter, convert_request
@@ -38,12 +40,16 @@ from .context import ConvertedRequest
 from .counting import DocumentReader, DocumentToRead, TokenCounter
 from .decisions import explain
 from .exchange import Exchange, StreamExchange
+from .final import told_at_once
 from .incoming import check_depth, check_json, session_id, takes_long
 from .providers import Correction, LearnedProfiles, error_from_response, resolve_profile, what_helped
 
 logger = logging.getLogger("ccproxy.conversion")
 
 _MODELS_LIMIT = 2.0  # seconds for the provider's own models; Claude Code waits three for the whole list
+
+# Headers that only concern Anthropic; Claude Code's own tell of its sessions, prompts and agents.
+_OF_ANTHROPIC = (b"anthropic-", b"x-stainless-", b"x-claude-")
 
 _METHODS = {"/v1/messages": "POST", "/v1/messages/count_tokens": "POST", "/v1/models": "GET"}
 
@@ -59,7 +65,10 @@ class FormatConversionMiddleware:
     everything else passes untouched. ``ccproxy.model`` and ``ccproxy.models`` in the scope, which an outer
     ModelMappingMiddleware leaves.
     Writes: ``POST /v1/chat/completions`` to the inner app, with the headers that only concern Anthropic removed;
-    the answer, with the model's name as the client sent it. Counting asks the inner app only by the switch
+    the answer, with the model's name as the client sent it. ``ccproxy.safety_check`` in the scope: whether Claude
+    Code's auto mode asks whether an action is safe, which is sent without thinking as far as the model can;
+    ``ccproxy.safeguards``, where a client asks for verdicts on tool calls, for an inner SafeguardsMiddleware: without
+    one the answer says that they are unsupported. Counting asks the inner app only by the switch
     ``count_tokens``, for ``POST /tokenize`` and ``/apply-template``; a list of models by ``GET /v1/models``.
     Needs: asyncio, and an inner app that speaks OpenAI's API.
     Alone: complete. Models are asked for by the names that the client sends, and listed as the inner app lists them.
@@ -101,6 +110,7 @@ class FormatConversionMiddleware:
         if method is None and not path.startswith("/v1/messages/"):
             return await self.app(scope, receive, send)
         scope = {**scope, "ccproxy.request_id": request_id(scope)}
+        send = told_at_once(scope, send)
         if await self._admission.refuses(scope, send):
             return
         try:
@@ -139,7 +149,11 @@ class FormatConversionMiddleware:
             **with_path(scope, "/v1/chat/completions"),
             "query_string": b"",
             "ccproxy.model": {"tier": None, **known, "requested": request.context.model},
+            "ccproxy.safety_check": is_safety_check(body.data),
         }
+        if asks_for_verdicts(body.data):
+            answer = inner_scope["ccproxy.safeguards"] = SafeguardedAnswer(send, body)
+            send = answer.send
         id_ = request_id(scope)
         if not request.stream:
             exchange = Exchange(request, id_, send, record, max_answer=self._max_answer)
@@ -269,7 +283,7 @@ class FormatConversionMiddleware:
         if key is not None:
             replaced += [b"x-api-key", b"authorization"]
         kept = without_headers(headers, *replaced)
-        inner = [(k, v) for k, v in kept if not k.lower().startswith((b"anthropic-", b"x-stainless-"))]
+        inner = [(k, v) for k, v in kept if not k.lower().startswith(_OF_ANTHROPIC)]
         inner += [
             (b"content-type", b"application/json"),
             (b"accept", b"text/event-stream" if stream else b"application/json"),

@@ -3,6 +3,7 @@
 from .arguments import may_need_repair, repaired
 from .blocks import MAX_BLANK, PER_PIECE, BlockStream
 from .catalogue import ModelInfo, find_model, model_info, models_from_openai, models_page
+from .claude_code import FINAL_STATUS, is_claude_code, is_final
 from .client_tools import client_tool
 from .events import PING, EventWriter
 from .message import collect_message, empty_message, message_events, new_message, refusal_message, start_usage
@@ -25,6 +26,7 @@ from .turns import (
 
 __all__ = [
     "BILLING_HEADER",
+    "FINAL_STATUS",
     "MAX_BLANK",
     "PER_PIECE",
     "PING",
@@ -50,6 +52,8 @@ __all__ = [
     "find_model",
     "held_suffix",
     "is_blank",
+    "is_claude_code",
+    "is_final",
     "is_whole",
     "may_need_repair",
     "message_events",

@@ -70,7 +70,10 @@ def message_events(message: dict[str, Any]) -> list[bytes]:
                 writer.start_tool_use(block["id"], block["name"])
                 writer.input_json(dumps(block["input"]).decode())
         writer.stop_block()
-    writer.message_end({name: message[name] for name in ("stop_reason", "stop_sequence", "stop_details")}, counts)
+    outcome = {name: message[name] for name in ("stop_reason", "stop_sequence", "stop_details")}
+    if "safeguard_results" in message:
+        outcome["safeguard_results"] = message["safeguard_results"]
+    writer.message_end(outcome, counts)
     return writer.take()
 
 

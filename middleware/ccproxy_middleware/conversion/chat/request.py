@@ -7,6 +7,7 @@ from typing import Any, Literal
 from ...toolkit.errors import ApiError, invalid_request
 from ...toolkit.field_checks import expect, in_range, optional, required
 from ...toolkit.json import dumps
+from ...toolkit.safety_checks import is_safety_check
 from ..anthropic import (
     BILLING_HEADER,
     is_blank,
@@ -16,7 +17,7 @@ from ..anthropic import (
     without_billing_header,
 )
 from ..context import Context, ConvertedRequest, UpstreamBody
-from ..providers import Profile, profile_for_model, read_reasoning, reasoning_params
+from ..providers import Profile, Reasoning, for_safety_check, profile_for_model, read_reasoning, reasoning_params
 from ..schemas import fit_format, is_strict
 from .content import mark_cached, text_part
 from .messages import Message, convert_turns, join_texts
@@ -50,6 +51,9 @@ def convert_request(
     if len(name) > _MODEL_MAX:
         raise invalid_request(f"model: String should have at most {_MODEL_MAX} characters")
     profile = profile_for_model(provider, name)
+    checks_safety = is_safety_check(data)
+    if checks_safety:
+        profile = for_safety_check(profile)
     messages = required(data, "messages", list)
     _refuse_unsupported(data)
     stream = optional(data, "stream", bool) or False
@@ -71,11 +75,11 @@ def convert_request(
     json: dict[str, bytes] = {}
     if tools.tools:
         body["tools"], json["tools"] = tools.tools, tools.json
-        body |= convert_tool_choice(data.get("tool_choice"), tools.names, profile)
+        body |= convert_tool_choice(data.get("tool_choice"), tools.names, profile, offered)
         if body.get("tool_choice") == "required" and data["tool_choice"]["type"] == "tool":
             _offer_alone(upstream_tool_name(data["tool_choice"]["name"], profile), body, json)
     effort = history.effort or optional(config, "effort", str, "output_config")
-    asked = read_reasoning(data.get("thinking"), effort, profile)
+    asked = Reasoning(False) if checks_safety else read_reasoning(data.get("thinking"), effort, profile)
     body |= reasoning_params(asked, effort is not None, body, profile)
     stops, local_stops = _set_stops(body, data, profile)
     _set_sampling(body, data, profile)
@@ -197,7 +201,8 @@ def _set_response_format(
         raise invalid_request(f"{path}.type: Input should be 'json_schema', not '{kind}'")
     schema = required(wanted, "schema", dict, path)
     if profile.structured_output == "refuse":
-        raise invalid_request(f"{path}: structured output is not supported by this endpoint")
+        # In Anthropic's words, by which Claude Code goes on without it.
+        raise invalid_request(f"{path}: Extra inputs are not permitted (structured_output is refuse)")
     if profile.structured_output == "json_schema":
         fitted = fit_format(schema, profile.schema_dialect).schema
         json_schema: dict[str, Any] = {"name": "response", "schema": fitted}

@@ -1,7 +1,7 @@
 """How providers differ: profiles, corrections learned from refusals, errors, limits."""
 
 from .corrections import Correction, find_correction, what_helped
-from .effort import Reasoning, read_reasoning, reasoning_params
+from .effort import Reasoning, for_safety_check, read_reasoning, reasoning_params
 from .error_fields import is_failure
 from .error_words import says_no_model
 from .errors import PromptRefused, error_from_payload, error_from_response, may_pass, redact
@@ -20,6 +20,7 @@ __all__ = [
     "error_from_payload",
     "error_from_response",
     "find_correction",
+    "for_safety_check",
     "is_failure",
     "may_pass",
     "profile_for_model",
