@@ -10,7 +10,7 @@ from typing import Any
 
 from .anthropic.turns import SERVER_BLOCKS
 from .chat.messages import NO_RESULT
-from .chat.request import ConvertedRequest
+from .converted import ConvertedRequest
 from .providers.profiles import Profile
 from .schemas import fit_tool
 

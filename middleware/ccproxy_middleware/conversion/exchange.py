@@ -19,9 +19,9 @@ from ..toolkit.errors import ApiError, StreamAborted, header_value
 from ..toolkit.json import dumps, loads
 from ..toolkit.record import Record
 from ..toolkit.write_lock import WriteLock
-from .chat.request import ConvertedRequest
 from .chat.response import convert_response, message_events, refusal_message
 from .chat.stream import StreamConverter
+from .converted import ConvertedRequest
 from .providers.corrections import Correction, find_correction
 from .providers.errors import PromptRefused, error_from_payload, error_from_response
 from .providers.rate_limits import response_headers
@@ -306,8 +306,8 @@ class StreamExchange(Exchange):
     async def _check_idle(self) -> None:
         """Break off a stream that says nothing of its answer, however lively its connection is."""
         now = monotonic()
-        if self._converter.choices_read != self._choices:  # such as thoughts that the client doesn't see
-            self._choices = self._converter.choices_read
+        if self._converter.events_read != self._choices:  # such as thoughts that the client doesn't see
+            self._choices = self._converter.events_read
             self._moved_at = now
         elif now - self._moved_at > self._idle_limit:
             words = f"the provider timed out in its answer: nothing with content came for {self._idle_limit:g} seconds"

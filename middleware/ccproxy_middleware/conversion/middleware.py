@@ -32,9 +32,10 @@ from ..toolkit.errors import (
 from ..toolkit.json import dumps, loads
 from ..toolkit.record import Record, get_record
 from .anthropic import catalogue
-from .chat.request import ConvertedRequest, convert_request
+from .chat.request import convert_request
 from .chat.response import empty_message, message_events
 from .chat.tools import ToolConverter
+from .converted import ConvertedRequest
 from .counting.count_tokens import TokenCounter
 from .counting.document_reader import DocumentReader
 from .counting.documents import DocumentToRead

@@ -8,7 +8,7 @@ import anyio
 import anyio.to_thread
 
 from ...toolkit.errors import ApiError, StreamAborted
-from ..chat.request import ConvertedRequest
+from ..converted import ConvertedRequest
 from .tokens import count_request, part_tokens
 
 logger = logging.getLogger("ccproxy.conversion")
