@@ -15,7 +15,10 @@ LAYERS = ROOT / "middleware/ccproxy_middleware"
 PROXY = ROOT / "ccproxy"
 MODULES = sorted([*LAYERS.rglob("*.py"), *PROXY.rglob("*.py")])
 # Of the conversion.
-ASGI_MODULES = {"count_tokens.py", "document_reader.py", "exchange.py", "incoming.py", "middleware.py"}
+ASGI_MODULES = {
+    "count_tokens.py", "document_reader.py", "exchange.py", "incoming.py", "middleware.py", "model_lists.py",
+    "stream_exchange.py",
+}  # fmt: skip
 PROGRAMS = {"pdf_program.py"}  # run in processes of their own; all the rest of the conversion does no I/O
 
 

@@ -15,7 +15,8 @@ from prometheus_client import CollectorRegistry
 
 from ccproxy.exchange_log import _fields
 from ccproxy.settings import Settings, variables
-from ccproxy_middleware.conversion.providers.profiles import EFFORTS, PROFILES, SWITCHES, Profile
+from ccproxy_middleware.conversion.providers.profiles import PROFILES, SWITCHES, Profile
+from ccproxy_middleware.conversion.providers.switches import EFFORTS
 from ccproxy_middleware.metrics.instruments import Instruments
 from ccproxy_middleware.toolkit.json import dumps
 from ccproxy_middleware.toolkit.record import Record

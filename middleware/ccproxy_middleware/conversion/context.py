@@ -12,6 +12,7 @@ class Context:
     """One request's memory.
 
     model: the client's own name for the model, echoed in the answer.
+    upstream_model: the name that upstream was asked for.
     thinking: whether reasoning becomes thinking blocks: ``show``; ``omit`` (block with a signature, no text, as
         ``display: omitted`` asks); ``off``.
     tool_names: upstream's name of a tool -> the client's, for names that had to be shortened.
@@ -26,6 +27,7 @@ class Context:
 
     model: str
     profile: Profile = field(default_factory=Profile)
+    upstream_model: str = ""
     thinking: Literal["show", "omit", "off"] = "off"
     tool_names: Mapping[str, str] = field(default_factory=dict)
     tools: frozenset[str] = frozenset()

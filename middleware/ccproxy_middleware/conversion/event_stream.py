@@ -22,6 +22,8 @@ class EventStream:
     finished: message_stop or an ``error`` event was handed out; what comes later is ignored.
     error: the failure that upstream reported or caused. One that comes before the start is only noted here: the
         client can still get a real HTTP status.
+    failed: the error object by which upstream has told of a failure, before it has begun its answer.
+    notes: what of the answer was left out.
     events_read: how many pieces of the answer have come, whether or not they show.
     """
 
@@ -29,6 +31,8 @@ class EventStream:
         self.started = False
         self.finished = False
         self.error: ApiError | None = None
+        self.failed: Any = None
+        self.notes: list[str] = []
         self.events_read = 0
         self.stop_reason: str | None = None
         self.final_usage: Mapping[str, Any] = {}
@@ -77,7 +81,10 @@ class EventStream:
         if not self.started:
             return []
         self.finished = True
-        return [sse_event("error", self.error.event())]
+        return [sse_event("error", self._error_event(self.error))]
+
+    def _error_event(self, error: ApiError) -> dict[str, Any]:
+        return error.event()
 
     def _read(self, data: bytes | None) -> list[bytes]:
         """Convert the next bytes, or with None the rest."""

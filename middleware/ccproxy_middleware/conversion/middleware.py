@@ -31,31 +31,31 @@ from ..toolkit.errors import (
 )
 from ..toolkit.json import dumps, loads
 from ..toolkit.record import Record, get_record
-from .anthropic import catalogue
-from .chat.request import convert_request
+from .apis import APIS, convert_request
 from .chat.response import empty_message, message_events
 from .chat.tools import ToolConverter
-from .converted import ConvertedRequest
+from .converted import Api, ConvertedRequest
 from .counting.count_tokens import TokenCounter
 from .counting.document_reader import DocumentReader
 from .counting.documents import DocumentToRead
 from .decisions import explain
-from .exchange import Exchange, StreamExchange
+from .exchange import Exchange
 from .incoming import check_depth, check_json, session_id, takes_long
-from .providers.corrections import Correction, what_helped
+from .model_lists import ModelLists
 from .providers.errors import error_from_response
 from .providers.learned import LearnedProfiles
 from .providers.profiles import resolve_profile
+from .providers.rules import Correction, what_helped
+from .refused_reasoning import RefusedReasoning
+from .stream_exchange import StreamExchange
 
 logger = logging.getLogger("ccproxy.conversion")
-
-_MODELS_LIMIT = 2.0  # seconds for the provider's own models; Claude Code waits three for the whole list
 
 _METHODS = {"/v1/messages": "POST", "/v1/messages/count_tokens": "POST", "/v1/models": "GET"}
 
 
 class FormatConversionMiddleware:
-    """Answer Anthropic clients from an inner app that speaks OpenAI's Chat Completions.
+    """Answer Anthropic clients from an inner app that speaks OpenAI's Chat Completions or Responses.
 
     ``provider`` names a profile and ``options`` sets switches of it; :mod:`.profiles` has both. Raises ValueError
     for one that does not exist. ``stream_idle_timeout``: seconds that a stream may go on with nothing but comments and
@@ -64,9 +64,10 @@ class FormatConversionMiddleware:
     Reads: ``POST /v1/messages``, ``POST /v1/messages/count_tokens``, ``GET /v1/models`` and ``/v1/models/{id}``;
     everything else passes untouched. ``ccproxy.model`` and ``ccproxy.models`` in the scope, which an outer
     ModelMappingMiddleware leaves.
-    Writes: ``POST /v1/chat/completions`` to the inner app, with the headers that only concern Anthropic removed;
-    the answer, with the model's name as the client sent it. Counting asks the inner app only by the switch
-    ``count_tokens``, for ``POST /tokenize`` and ``/apply-template``; a list of models by ``GET /v1/models``.
+    Writes: ``POST /v1/chat/completions`` or, by the switch ``api``, ``POST /v1/responses`` to the inner app, with the
+    headers that only concern Anthropic removed; the answer, with the model's name as the client sent it. Counting asks
+    the inner app only by the switch ``count_tokens``, for ``POST /tokenize`` and ``/apply-template`` or
+    ``/v1/responses/input_tokens``; a list of models by ``GET /v1/models``.
     Needs: asyncio, and an inner app that speaks OpenAI's API.
     Alone: complete. Models are asked for by the names that the client sends, and listed as the inner app lists them.
     """
@@ -91,7 +92,9 @@ class FormatConversionMiddleware:
         self._count_tokens = TokenCounter()
         self._profiles = LearnedProfiles(self._profile)
         self._tool_converter = ToolConverter()
+        self._refused = RefusedReasoning()
         self._documents = DocumentReader()
+        self._models = ModelLists(self._profile, self._ask)
         self._told_of_clamp = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -115,7 +118,7 @@ class FormatConversionMiddleware:
                 raise ApiError(405, "invalid_request_error", f"{path} takes {method} only", headers=allow)
             if method == "GET":
                 id_ = path.removeprefix("/v1/models/") if is_model else None
-                return await self._models(scope, receive, send, id_)
+                return await _send_json(scope, send, await self._models.answer(scope, receive, id_))
             request = await read_request(scope, receive, send)
             if request is None:
                 return
@@ -136,11 +139,11 @@ class FormatConversionMiddleware:
         request = await self._convert(body, known.get("requested"), counting=False)
         self._tell_of_clamp(request)
         if record is not None:
-            record.explain = partial(_explain, body, request)
+            record.explain = partial(_explain, body, request, [])
         if body.data["max_tokens"] == 0:
             return await _send_prewarmed(scope, request, send)
         inner_scope = {
-            **with_path(scope, "/v1/chat/completions"),
+            **scope,
             "query_string": b"",
             "headers": self._inner_headers(scope["headers"], request.stream),
             "ccproxy.model": {"tier": None, **known, "requested": request.context.model},
@@ -148,6 +151,8 @@ class FormatConversionMiddleware:
         id_ = request_id(scope)
         if not request.stream:
             exchange = Exchange(request, id_, send, record)
+            if record is not None:
+                record.explain = partial(_explain, body, request, exchange.notes)
             return await self._run(inner_scope, body, exchange)
         stream = StreamExchange(
             request,
@@ -159,6 +164,8 @@ class FormatConversionMiddleware:
             usage_wait=self.usage_wait,
             idle_limit=self._idle_limit,
         )
+        if record is not None:
+            record.explain = partial(_explain, body, request, stream.notes)
         async with stream:
             await self._run(inner_scope, body, stream)
 
@@ -172,34 +179,45 @@ class FormatConversionMiddleware:
         patch: dict[str, Any] = {}
         request = exchange.request
         asked: list[bytes] = []  # digests of the bodies
+        remembered = False
 
         async def send(message: Message) -> None:
-            taken = message["type"] == "http.response.start" and 200 <= message["status"] < 300
-            if applied and taken and (helped := what_helped(applied)):
-                self._profiles.remember(request.upstream_model, helped)
+            nonlocal remembered
             await exchange.send(message)
+            if applied and exchange.answered and not remembered:
+                remembered = True
+                self._remember(request.upstream_model, applied)
 
         while True:
+            api = request.api
             inner_body = body.replace(request.body, request.json)
             check_depth(inner_body)
             request.keep_bytes(inner_body.body)
-            await self._call(scope, inner_body, send, exchange)
+            await self._call(with_path(scope, APIS[api].path), inner_body, send, exchange)
             if inner_body.disconnected:
                 return
             if exchange.correction is None or len(asked) >= self.max_corrections:
                 break
             applied.append(exchange.correction)
-            asked.append(sha256(inner_body.body).digest())
+            asked.append(sha256(api.encode() + inner_body.body).digest())
             patch |= exchange.correction
             request = await self._convert(body, exchange.request.context.model, counting=False, patch=patch)
             corrected = body.replace(request.body, request.json)
             check_depth(corrected)
-            if sha256(corrected.body).digest() in asked:
+            if sha256(request.api.encode() + corrected.body).digest() in asked:
                 break  # it would be refused again
             exchange.restart(request)
             if (record := get_record(scope)) is not None:
-                record.explain = partial(_explain, body, request, patch)
+                record.explain = partial(_explain, body, request, exchange.notes, patch)
         await exchange.close()
+
+    def _remember(self, model: str, applied: list[Correction]) -> None:
+        """Keep what has helped for the next requests."""
+        if helped := what_helped(applied):
+            self._profiles.remember(model, helped)
+        for correction in applied:
+            if correction.reasoning:
+                self._refused.add(correction.reasoning)
 
     async def _call(self, scope: Scope, body: BufferedBody, send: Send, exchange: Exchange) -> None:
         try:
@@ -213,7 +231,13 @@ class FormatConversionMiddleware:
             raise StreamAborted
 
     async def _convert(
-        self, body: BufferedBody, model: str | None, *, counting: bool, patch: Mapping[str, Any] = {}
+        self,
+        body: BufferedBody,
+        model: str | None,
+        *,
+        counting: bool,
+        patch: Mapping[str, Any] = {},
+        api: Api | None = None,
     ) -> ConvertedRequest:
         name = body.data.get("model") if isinstance(body.data, dict) else None
         profile = self._profiles.get(name, patch)
@@ -221,7 +245,13 @@ class FormatConversionMiddleware:
         def convert() -> ConvertedRequest:
             try:
                 return convert_request(
-                    body.data, profile, model=model, counting=counting, tool_converter=self._tool_converter
+                    body.data,
+                    profile,
+                    model=model,
+                    counting=counting,
+                    tool_converter=self._tool_converter,
+                    refused=self._refused.__contains__,
+                    api=api,
                 )
             except (JSONEncodeError, RecursionError):
                 raise nested_too_deeply() from None
@@ -282,53 +312,11 @@ class FormatConversionMiddleware:
             return await self._ask({**scope, "method": "POST"}, body.replace(question), path)
 
         self._record(scope, body.data)
-        request = await self._convert(body, None, counting=True)
+        by_chat = self._profile.count_tokens in ("vllm", "llama.cpp")  # these count no other body
+        request = await self._convert(body, None, counting=True, api="chat" if by_chat else None)
         check_depth(body.replace(request.body, request.json))
-        tokens = await self._count_tokens(request, ask)
+        tokens = await self._count_tokens(request, ask, APIS[request.api].count)
         await _send_json(scope, send, {"input_tokens": tokens})
-
-    async def _models(self, scope: Scope, receive: Receive, send: Send, id_: str | None) -> None:
-        aliases = scope.get("ccproxy.models")
-        if aliases:
-            models = [catalogue.model_info(alias.id, alias.model, self._profile) for alias in aliases]
-        else:  # an inner ModelMappingMiddleware lists its aliases
-            models = await self._listed({**scope, "ccproxy.lists_models": True}, receive)
-        if self._profile.list_models == "upstream":
-            taken = {model["id"] for model in models}
-            models += [model for model in await self._upstream_models(scope, receive) if model["id"] not in taken]
-        if id_ is None:
-            answer = catalogue.page(models, scope["query_string"])
-        else:
-            answer = await self._model(scope, receive, models, id_)
-        await _send_json(scope, send, answer)
-
-    async def _model(
-        self, scope: Scope, receive: Receive, models: list[catalogue.ModelInfo], id_: str
-    ) -> catalogue.ModelInfo:
-        """The entry of one model: any that a request may name."""
-        if (known := catalogue.find(models, id_)) is not None:
-            return known
-        try:
-            with anyio.fail_after(_MODELS_LIMIT):
-                models = await self._listed(scope, receive)
-        except (ApiError, StreamAborted, TimeoutError):  # it has no list, and takes any name
-            return catalogue.model_info(id_, id_, self._profile)
-        if (known := catalogue.find(models, id_)) is None:
-            raise ApiError(404, "not_found_error", f"model: {id_}")
-        return known
-
-    async def _upstream_models(self, scope: Scope, receive: Receive) -> list[catalogue.ModelInfo]:
-        """The provider's own models; none where it fails, since the aliases are there all the same."""
-        try:
-            with anyio.fail_after(_MODELS_LIMIT):
-                return await self._listed(scope, receive)
-        except (ApiError, TimeoutError) as error:
-            logger.warning("the provider's own models are not listed: %s", str(error) or type(error).__name__)
-            return []
-
-    async def _listed(self, scope: Scope, receive: Receive) -> list[catalogue.ModelInfo]:
-        answer = await self._ask(scope, BufferedBody(receive, b""), "/v1/models")
-        return catalogue.from_openai(answer, self._profile)
 
     async def _ask(self, scope: Scope, body: BufferedBody, path: str) -> Any:
         """The JSON of the inner app's answer. Raises ApiError for an error, or for what is no JSON."""
@@ -349,8 +337,10 @@ class FormatConversionMiddleware:
             raise ApiError(502, "api_error", f"the provider's answer to {path} is not JSON") from None
 
 
-def _explain(body: BufferedBody, request: ConvertedRequest, patch: Mapping[str, Any] = {}) -> list[str]:
-    return explain(body.data, request, patch)
+def _explain(
+    body: BufferedBody, request: ConvertedRequest, notes: list[str], patch: Mapping[str, Any] = {}
+) -> list[str]:
+    return [*explain(body.data, request, patch), *notes]
 
 
 async def _send_prewarmed(scope: Scope, request: ConvertedRequest, send: Send) -> None:

@@ -10,6 +10,7 @@ from ..schemas import DIALECTS
 _ILLEGAL = re.compile(r"[^A-Za-z0-9_-]")
 _LEGAL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")  # for all of them
 _LEGAL_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
+_LEGAL_CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MISTRAL_ID = re.compile(r"[A-Za-z0-9]{9}")
 _KIMI_ID = re.compile(r"functions\.[^:]{1,1000}:(\d{1,6})")
 _KIMI_CLIENT_ID = re.compile(r"functions_(\d{1,6})_[0-9a-f]{16}")
@@ -33,7 +34,7 @@ def upstream_tool_name(name: str, profile: Profile) -> str:
 
 
 def upstream_tool_id(id_: str, name: str, profile: Profile) -> str:
-    """A call's id as upstream takes it: OpenAI allows 40 characters, Mistral wants nine alphanumerics.
+    """A call's id as upstream takes it: 40 characters at OpenAI (64 in Responses), nine alphanumerics at Mistral.
 
     Kimi gets its own form back, which clients can't have: ``functions.NAME:0``. ``name`` is the tool's, as upstream
     knows it.
@@ -43,7 +44,8 @@ def upstream_tool_id(id_: str, name: str, profile: Profile) -> str:
     if profile.tool_id == "kimi" and (found := _KIMI_CLIENT_ID.fullmatch(id_)):
         return f"functions.{name}:{found[1]}"
     mistral = profile.tool_id == "mistral9"
-    if (_MISTRAL_ID if mistral else _LEGAL_ID).fullmatch(id_):
+    openai = _LEGAL_CALL_ID if profile.api == "responses" else _LEGAL_ID
+    if (_MISTRAL_ID if mistral else openai).fullmatch(id_):
         return id_
     digest = sha256(id_.encode()).hexdigest()
     return digest[:9] if mistral else f"call_{digest[:32]}"

@@ -48,7 +48,7 @@ def convert_request(
     Raises ApiError (400) for what can't be converted; fields that are only hints are dropped.
     """
     name = read_model(data)
-    profile = profile_for_model(provider, name)
+    profile = profile_for_model(provider, name, "chat")
     messages = required(data, "messages", list)
     refuse_unsupported(data)
     stream = optional(data, "stream", bool) or False

@@ -61,7 +61,7 @@ def offered_tools(
 
 
 class ConvertedTools(NamedTuple):
-    """The tools of a request as the chat body has them, and their JSON; the client's names, all and by upstream's.
+    """The tools of a request as upstream's API has them, and their JSON; the client's names, all and by upstream's.
 
     ``schemas``: the client's, by its names, of the tools whose arguments may have to be put right.
 
@@ -120,6 +120,8 @@ def _converted(definitions: Sequence[Block], profile: Profile) -> ConvertedTools
     tools = [convert_tool(definition, profile, allowance) for definition in definitions]
     if profile.schema_dialect != "full" and DIALECTS[profile.schema_dialect].uniform_strict:
         _make_strict_uniform(tools)
+    if profile.api == "responses":
+        tools = [_flat(tool["function"]) for tool in tools]
     names = [definition.data["name"] for definition in definitions]
     by_upstream = {upstream_tool_name(name, profile): name for name in names}
     schemas: dict[str, Any] = {}
@@ -129,6 +131,11 @@ def _converted(definitions: Sequence[Block], profile: Profile) -> ConvertedTools
             if profile.unescape_arguments or may_need_repair(schema):
                 schemas[definition.data["name"]] = schema
     return ConvertedTools(tools, dumps(tools), frozenset(names), by_upstream, schemas)
+
+
+def _flat(function: dict[str, Any]) -> dict[str, Any]:
+    """A function as Responses has it; where nothing is said it is strict there."""
+    return {"type": "function", **function, "strict": function.get("strict", False)}
 
 
 def _make_strict_uniform(tools: Sequence[dict[str, Any]]) -> None:
@@ -183,7 +190,8 @@ def convert_tool_choice(choice: Any, names: Collection[str], profile: Profile) -
             if name not in names:
                 raise invalid_request(f"tool_choice.name: Tool '{name}' not found in provided tools")
             function = {"name": upstream_tool_name(name, profile)}
-            forced = {"type": "function", "function": function}
+            flat = profile.api == "responses"
+            forced = {"type": "function", **function} if flat else {"type": "function", "function": function}
             params["tool_choice"] = forced if profile.forced_tool_choice else "auto"
         case other:
             raise invalid_request(f"tool_choice.type: Input should be 'auto', 'any', 'tool' or 'none', not '{other}'")

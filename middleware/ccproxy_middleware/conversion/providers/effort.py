@@ -5,7 +5,8 @@ from typing import Any
 
 from ...toolkit.errors import invalid_request
 from ...toolkit.field_checks import expect, optional, required
-from .profiles import EFFORTS, Profile
+from .profiles import Profile
+from .switches import EFFORTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def reasoning_params(asked: Reasoning, explicit_effort: bool, body: dict[str, An
     forced = body.get("tool_choice") not in (None, "auto", "none")
     if forced and profile.reasoning_style in ("deepseek", "thinking_object"):
         asked = Reasoning(enabled=False)  # these refuse a forced choice while they think
-    effort = _off(profile) if asked.enabled is False else _clamp(asked.effort, profile)
+    effort = effort_word(asked, profile)
     match profile.reasoning_style:
         case "openai":
             return _effort(effort)
@@ -76,6 +77,11 @@ def reasoning_params(asked: Reasoning, explicit_effort: bool, body: dict[str, An
             return _gemini(asked, effort, str(body.get("model")))
         case "none":
             return {}
+
+
+def effort_word(asked: Reasoning, profile: Profile) -> str | None:
+    """The effort that the model takes for what was asked for, if it takes one."""
+    return _off(profile) if asked.enabled is False else _clamp(asked.effort, profile)
 
 
 def _clamp(effort: str | None, profile: Profile) -> str | None:

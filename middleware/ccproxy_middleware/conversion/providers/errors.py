@@ -60,6 +60,12 @@ _BILLING = frozenset(
     }
 )  # fmt: skip
 
+# The provider's filter or its policy has refused the prompt; Responses has a code for each policy.
+_REFUSED = frozenset({"content_filter", "responsibleaipolicyviolation"})
+_POLICIES = frozenset(
+    {"bio_policy", "cyber_policy", "misalignment_policy_violation", "image_content_policy_violation"}
+)  # fmt: skip
+
 # Codes that say more than the status they come with.
 _STRONG_CODES: Mapping[str, int] = {
     **dict.fromkeys(("rate_limit_exceeded", "rate_limit_error", "resource_exhausted"), 429),
@@ -67,10 +73,15 @@ _STRONG_CODES: Mapping[str, int] = {
         (
             "overloaded", "overloaded_error", "engine_overloaded", "engine_overloaded_error",
             "server_overloaded", "unavailable", "service_unavailable", "insufficient_system_resource",
+            "server_is_overloaded", "slow_down", "service_unavailable_error",
         ),
         529,
     ),
 }  # fmt: skip
+
+# Codes of faults in the request, whatever the status says.
+_FAULTS = frozenset({"invalid_prompt", "data_residency_mismatch"})
+_IMAGE = re.compile(r"(?:\b|_)images?(?:\b|_)")
 
 # Codes that stand for a status where there is none: in the events of a stream, and in the body of a 200.
 _WEAK_CODES: Mapping[str, int] = {
@@ -130,7 +141,8 @@ def error_from_payload(
     )
     if overflow is not None:
         return ApiError(400, "invalid_request_error", _cap(overflow))
-    if upstream in (400, None) and not codes.isdisjoint({"content_filter", "responsibleaipolicyviolation"}):
+    refused = upstream in (400, None) and not codes.isdisjoint(_REFUSED)
+    if refused or not codes.isdisjoint(_POLICIES):
         return PromptRefused(400, "invalid_request_error", _cap(message or "The provider refused the prompt."))
 
     found, type = _classify(upstream, codes, message)
@@ -142,6 +154,12 @@ def error_from_payload(
         message = f"the provider refused the proxy's API key: {message}"
         return ApiError(502, "api_error", _cap(message), headers=[_NO_RETRY])
     return ApiError(found, type, _cap(message), headers=[_NO_RETRY] if found == 402 else [])
+
+
+def error_words(body: bytes) -> str:
+    """The message of an error's body, without keys, and its codes behind it."""
+    failure = _read(_payload(body))
+    return " ".join([redact(failure.message[:_MAX_READ]), *sorted(failure.codes)])
 
 
 def _payload(body: bytes) -> Any:
@@ -193,6 +211,8 @@ def _classify(status: int | None, codes: frozenset[str], message: str) -> tuple[
         for code, strong in _STRONG_CODES.items():
             if code in codes:
                 return _BY_STATUS[strong]
+    if any(code in _FAULTS or _IMAGE.search(code) for code in codes):
+        return _BY_STATUS[400]
     if status == 400 and "model_not_found" in codes:
         return _BY_STATUS[404]
     if status is None:

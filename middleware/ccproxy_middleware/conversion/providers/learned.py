@@ -5,9 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 from ...toolkit.json import dumps
-from .corrections import Patch
 from .errors import redact
 from .profiles import Profile
+from .rules import Patch
 
 logger = logging.getLogger("ccproxy.conversion")
 

@@ -8,11 +8,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_type_hints
 from urllib.parse import urlsplit
 
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-"""Every ``reasoning_effort`` that OpenAI knows, weakest first."""
+from .switches import EFFORTS, check_switch
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +19,9 @@ class Profile:
     """One provider's switches. See docs of each; ``PROVIDER_OPTIONS`` may set any of them."""
 
     name: str = "generic"
+
+    # The API
+    api: Literal["auto", "chat", "responses"] = "auto"  # auto: by ``responses_models`` and the provider's refusals
 
     # Parameters
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
@@ -29,6 +31,7 @@ class Profile:
     top_k: Literal["pass", "drop"] = "drop"
     stop_limit: int | None = 4  # more stop sequences than this are found by the proxy; none: no limit
     stream_usage: bool = True  # ask for usage with stream_options
+    obfuscation: Literal["default", "off"] = "default"  # Responses: off asks for streams without padding
     user_field: Literal["none", "user", "safety_identifier"] = "none"  # where metadata.user_id goes
     prompt_cache_key: bool = False  # send one, derived from the session
     service_tier: Literal["pass", "drop"] = "drop"
@@ -44,6 +47,7 @@ class Profile:
     image_urls: Literal["pass", "refuse"] = "pass"
     pdf: Literal["text", "file", "refuse"] = "text"
     tool_images: Literal["user_message", "tool_content", "drop"] = "user_message"
+    tool_output_parts: bool = True  # Responses: images and files inside a tool's result; off: in the message after it
     bridge_after_tool: bool = False  # an assistant message between tool results and a user message
     tool_result_name: bool = False  # the tool's name on its result message
     prefill: Literal["refuse", "vllm", "prefix", "pass"] = "refuse"
@@ -77,14 +81,24 @@ class Profile:
         "none",
     ] = "openai"
     tools_with_effort: Literal["ok", "none", "drop"] = "ok"
-    reasoning_roundtrip: Literal["drop", "reasoning_content", "reasoning", "reasoning_details", "gemini"] = "drop"
+    reasoning_roundtrip: Literal[
+        "drop",
+        "reasoning_content",
+        "reasoning",
+        "reasoning_details",
+        "gemini",
+        "reasoning_text",
+        "off",
+    ] = "drop"  # Responses returns encrypted reasoning by all of them but off
+    encrypted_reasoning: bool = True  # Responses: ask for it where the model reasons
+    reasoning_summary: Literal["auto", "drop"] = "auto"  # Responses: ask for one where thinking is shown
     reasoning_turns: Literal["all", "loop"] = "all"  # loop: only while the tool calls of one user message go on
     think_tags: Literal["off", "on", "auto"] = "off"
     emit_thinking: Literal["auto", "on", "off"] = "auto"
 
     # Counting
     tokenizer: Literal["o200k", "estimate"] = "estimate"
-    count_tokens: Literal["local", "vllm", "llama.cpp"] = "local"  # by the provider's own /tokenize, in this form
+    count_tokens: Literal["local", "vllm", "llama.cpp", "upstream"] = "local"  # by the provider, in this form
 
     # Models
     list_models: Literal["aliases", "upstream"] = "aliases"  # upstream: the provider's own models behind the aliases
@@ -95,6 +109,7 @@ class Profile:
 
     # Matched in order against the upstream model's name; the first match's switches replace those above.
     models: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    responses_models: str = ""  # a pattern of the upstream models that ``api: auto`` asks by Responses; empty: none
     options: Mapping[str, Any] = field(default_factory=dict)  # set by the user: they beat the models' switches
     # Hosts (a leading dot: and all below) and ports by which a base URL shows its provider.
     hosts: tuple[str, ...] = ()
@@ -106,6 +121,13 @@ class Profile:
             if re.match(pattern, model.rpartition("/")[2], re.IGNORECASE):
                 return replace(self, **{**switches, **self.options})
         return self
+
+    def api_for(self, model: str) -> Literal["chat", "responses"]:
+        """The API by which to ask for an upstream model."""
+        if self.api != "auto":
+            return self.api
+        wanted = self.responses_models and re.match(self.responses_models, model.rpartition("/")[2], re.IGNORECASE)
+        return "responses" if wanted else "chat"
 
     def __hash__(self) -> int:
         return id(self)
@@ -145,8 +167,15 @@ _OPENAI_MODELS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ),
 )  # fmt: skip
 
+# gpt-5.4 and later refuse tools with an effort on chat completions; codex and pro models are on Responses alone.
+_RESPONSES_MODELS = (
+    r"(?!.*(?:search-preview|audio|realtime|transcribe|o1-mini))(?:gpt-(?:[5-9]|[12]\d)|o\d|codex|computer-use)"
+)
+
 _OPENAI = Profile(
     name="openai",
+    obfuscation="off",
+    responses_models=_RESPONSES_MODELS,
     hosts=("api.openai.com",),
     max_tokens_field="max_completion_tokens",
     efforts=EFFORTS,
@@ -255,6 +284,7 @@ _TABLE = (
     ),
     Profile(
         name="xai",
+        responses_models=r"grok-(?:[4-9]|[1-9]\d)",  # docs.x.ai calls chat completions deprecated
         unescape_arguments=True,  # github.com/anomalyco/opencode, issues on grok-4.1 and "&amp;&amp;"
         hosts=("api.x.ai",),
         max_tokens_field="max_completion_tokens",
@@ -314,7 +344,7 @@ PROFILES: Mapping[str, Profile] = {profile.name: profile for profile in _TABLE}
 
 _HINTS = get_type_hints(Profile)
 SWITCHES: tuple[str, ...] = tuple(
-    f.name for f in fields(Profile) if f.name not in ("name", "models", "options", "hosts", "port")
+    f.name for f in fields(Profile) if f.name not in ("name", "models", "options", "hosts", "port", "responses_models")
 )
 """The names of all switches."""
 
@@ -329,7 +359,10 @@ def resolve_profile(provider: str, options: Mapping[str, Any]) -> Profile:
         raise ValueError(f"unknown provider {provider!r}; there are {', '.join(PROFILES)}")
     if not options:
         return profile
-    checked = {name: _check_switch(name, value) for name, value in options.items()}
+    for name in options:
+        if name not in SWITCHES:
+            raise ValueError(f"unknown switch {name!r}; there are {', '.join(SWITCHES)}")
+    checked = {name: check_switch(name, value, _HINTS[name]) for name, value in options.items()}
     return replace(profile, **checked, options=checked)
 
 
@@ -348,45 +381,8 @@ def detect_provider(base_url: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def profile_for_model(profile: Profile, model: str) -> Profile:
-    """``profile.for_model(model)``, remembered."""
-    return profile.for_model(model)
-
-
-def _check_switch(name: str, value: Any) -> Any:
-    """A switch's value in its own type; ``on``/``off`` and true/false mean the same, ``"none"`` is null."""
-    if name not in SWITCHES:
-        raise ValueError(f"unknown switch {name!r}; there are {', '.join(SWITCHES)}")
-    hint = _HINTS[name]
-    if hint is bool:
-        truth = {"on": True, "off": False, "true": True, "false": False}
-        if isinstance(value, bool):
-            return value
-        if isinstance(value, str) and value.lower() in truth:
-            return truth[value.lower()]
-        raise ValueError(f"switch {name!r} can't be {value!r}; it is true or false")
-    if get_origin(hint) is Literal:
-        choices = get_args(hint)
-        if isinstance(value, bool):
-            value = "on" if value else "off"
-        if value in choices:
-            return value
-        raise ValueError(f"switch {name!r} can't be {value!r}; there are {', '.join(choices)}")
-    if name == "efforts":
-        if isinstance(value, (list, tuple)) and all(item in EFFORTS for item in value):
-            return tuple(sorted(value, key=EFFORTS.index))
-        raise ValueError(f"switch {name!r} can't be {value!r}; it is a list out of {', '.join(EFFORTS)}")
-    if name in ("effort_off", "adaptive_effort"):
-        if value in (*EFFORTS, "omit"):
-            return value
-        raise ValueError(f"switch {name!r} can't be {value!r}; there are {', '.join(EFFORTS)}, omit")
-    if name == "extra_body":
-        if isinstance(value, Mapping):
-            return value
-        raise ValueError(f"switch {name!r} can't be {value!r}; it is a JSON object")
-    if value is None or value == "none":
-        if type(None) in get_args(hint):
-            return None
-    elif isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    raise ValueError(f"switch {name!r} can't be {value!r}; it is a whole number")
+def profile_for_model(profile: Profile, model: str, api: Literal["chat", "responses"] | None = None) -> Profile:
+    """``profile.for_model(model)``, remembered, with the API to ask by: ``api``, or the one that the profile takes."""
+    switches = profile.for_model(model)
+    api = api or switches.api_for(model)
+    return switches if switches.api == api else replace(switches, api=api)

@@ -1,0 +1,71 @@
+"""The content of messages and of tool results as input parts."""
+
+from typing import Any
+
+from ..anthropic.turns import Block, read_blocks
+from ..chat.content import OMITTED, Attachments, Part, marked_error, result_parts, result_text, text_part
+from ..chat.messages import EARLIER_RESULT
+from ..providers.profiles import Profile
+
+_BREAKPOINT = "prompt_cache_breakpoint"
+
+
+def input_parts(parts: list[Part]) -> list[dict[str, Any]]:
+    """The parts of a chat message as those of an input message."""
+    return [_input_part(part) for part in parts]
+
+
+def tool_output(block: Block, profile: Profile, attachments: Attachments) -> str | list[dict[str, Any]]:
+    """A tool result: one text, or the list of its parts where an image or a file is among them.
+
+    Where the host takes text only, they go to the attachments and leave a label.
+    """
+    content = block.data.get("content")
+    if not isinstance(content, list) or not profile.tool_output_parts or not profile.content_parts:
+        return result_text(block, profile, attachments)
+    if all(isinstance(piece, dict) and piece.get("type") == "text" for piece in content):
+        return result_text(block, profile, attachments)
+    parts = _result(block, profile)
+    if all(part["type"] == "text" for part in parts):
+        return result_text(block, profile, attachments)
+    if block.data.get("is_error") is True:
+        first = next((n for n, part in enumerate(parts) if part["type"] == "text"), None)
+        if first is None:
+            parts.insert(0, text_part("Error:"))
+        else:
+            parts[first] = text_part(marked_error(parts[first]["text"]))
+    return input_parts(parts)
+
+
+def earlier_result(block: Block, profile: Profile) -> list[Part]:
+    """A result whose call is not there any more, as what the user says: its texts, then its images and files."""
+    content = block.data.get("content")
+    if not isinstance(content, list):
+        return [text_part(EARLIER_RESULT + result_text(block, profile, Attachments()))]
+    parts = _result(block, profile)
+    attached = [part for part in parts if part["type"] != "text"]
+    if not attached:
+        return [text_part(EARLIER_RESULT + result_text(block, profile, Attachments()))]
+    text = "\n\n".join(part["text"] for part in parts if part["type"] == "text")
+    if block.data.get("is_error") is True:
+        text = marked_error(text) if text else "Error:"
+    return [text_part((EARLIER_RESULT + text).rstrip("\n")), *attached]
+
+
+def _result(block: Block, profile: Profile) -> list[Part]:
+    pieces = read_blocks(block.data["content"], f"{block}.content")
+    parts = [part for piece in pieces for part in result_parts(piece, profile)]
+    if profile.tool_images == "drop":
+        parts = [text_part(OMITTED) if part["type"] == "image_url" else part for part in parts]
+    return parts
+
+
+def _input_part(part: Part) -> dict[str, Any]:
+    match part["type"]:
+        case "text":
+            text = {"type": "input_text", "text": part["text"]}
+            return {**text, _BREAKPOINT: part[_BREAKPOINT]} if _BREAKPOINT in part else text
+        case "image_url":
+            return {"type": "input_image", "image_url": part["image_url"]["url"], "detail": "auto"}
+        case _:
+            return {"type": "input_file", **part["file"]}

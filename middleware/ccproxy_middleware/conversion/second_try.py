@@ -1,0 +1,76 @@
+"""A refused request is asked once more, in another way, where the refusal says in which.
+
+That may be with other switches, without the provider's own reasoning, or by the other API.
+"""
+
+import re
+from typing import Any
+
+from ..toolkit.json import dumps
+from .converted import Api, ConvertedRequest
+from .providers import corrections as chat_corrections
+from .providers.errors import error_words
+from .providers.profiles import Profile
+from .providers.rules import Correction, Words
+from .responses import corrections as responses_corrections
+
+_ASK_RESPONSES = Words(  # OpenAI
+    r"only supported in v1/responses",
+    r"not a chat model and thus not supported in the v1/chat/completions endpoint",
+    r"/v1/chat/completions is not supported",
+    r"please use /v1/responses",
+)
+_ASK_CHAT = Words(r"not supported by the responses api")
+
+
+def second_try(status: int, body: bytes, request: ConvertedRequest) -> Correction | None:
+    """What to do about a refusal, or None if there is nothing. ``status`` and ``body`` are the provider's answer."""
+    if 200 <= status < 300:
+        return None
+    sent, profile = request.body, request.context.profile
+    if request.api == "chat":
+        correction = chat_corrections.find_correction(status, body, sent, profile)
+    else:
+        words = error_words(body)
+        correction = responses_corrections.reasoning_refused(words, sent, profile)
+        if correction is not None and status < 500:
+            return correction
+        correction = responses_corrections.find_correction(status, body, sent, profile)
+    other = _other_api(status, body, request)
+    if other is None or not _may_switch(profile):
+        return correction
+    otherwise = None
+    if correction is not None:
+        switches = {**correction, "api": request.api}
+        otherwise = Correction(switches, lasting=correction.lasting, refusal=correction.refusal)
+    return Correction({"api": other}, lasting=True, refusal=error_words(body), otherwise=otherwise)
+
+
+def second_try_after(error: Any, request: ConvertedRequest) -> Correction | None:
+    """The same for the error of a response that has failed, or of an ``error`` event."""
+    return second_try(400, dumps({"error": error}), request)
+
+
+def fixed_api(status: int, body: bytes, request: ConvertedRequest) -> str:
+    """What an error has to say where the other API is meant, and the one that was asked is set by hand."""
+    if 200 <= status < 300 or _may_switch(request.context.profile):
+        return ""
+    other = _other_api(status, body, request)
+    return "" if other is None else f" (api is {request.api} here; with api {other}, or auto, it is asked otherwise)"
+
+
+def _may_switch(profile: Profile) -> bool:
+    return bool(profile.options.get("api", "auto") == "auto")
+
+
+def _other_api(status: int, body: bytes, request: ConvertedRequest) -> Api | None:
+    """The API that a refusal asks for."""
+    words = error_words(body)
+    if request.api == "chat":
+        return "responses" if 400 <= status < 500 and _ASK_RESPONSES.search(words) else None
+    if status == 501 or (status == 400 and _ASK_CHAT.search(words)):
+        return "chat"
+    if status not in (404, 405):
+        return None
+    named = re.search(rf"(?<![\w-]){re.escape(request.upstream_model)}(?![\w-])", words)
+    return None if named or "model_not_found" in words else "chat"
