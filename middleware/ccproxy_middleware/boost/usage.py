@@ -70,6 +70,22 @@ def add_to_openai(usage: Mapping[str, Any], more: Usage) -> dict[str, Any]:
     return added
 
 
+def add_to_responses(usage: Mapping[str, Any], more: Usage) -> dict[str, Any]:
+    """A response's usage with those of other calls."""
+    chat = {chat: usage[name] for name, chat in _RESPONSES_NAMES.items() if name in usage}
+    added = add_to_openai(chat, more)
+    return {**usage, **{name: added[chat] for name, chat in _RESPONSES_NAMES.items() if chat in added}}
+
+
+_RESPONSES_NAMES = {
+    "input_tokens": "prompt_tokens",
+    "output_tokens": "completion_tokens",
+    "total_tokens": "total_tokens",
+    "input_tokens_details": "prompt_tokens_details",
+    "output_tokens_details": "completion_tokens_details",
+}
+
+
 def as_cached(usage: Usage) -> Usage:
     """What a stored answer costs: its input counts as read from a cache, since clients measure the context by it."""
     read = sum(usage.get(name, 0) for name in _COUNTS if name != "output_tokens")
