@@ -34,9 +34,9 @@ class BoostMiddleware:
     Raises ValueError for a tier, template or number that can't be used.
 
     Reads: ``POST /v1/messages``, ``*/chat/completions`` and ``*/responses`` that carry tools, so it may stand on
-    either side of FormatConversionMiddleware; ``ccproxy.model`` in the scope, without which the tier
-    follows from the model's name. Everything else passes untouched, and so does a request for an answer by a JSON schema, or with ``tool_choice``
-    none.
+    either side of FormatConversionMiddleware; ``ccproxy.model`` in the scope, without which the tier follows from the
+    model's name. Everything else passes untouched, and so does a request for an answer by a JSON schema, or with
+    ``tool_choice`` none.
     Writes: the guidance, as one more system message; ``x-boost-loops`` and ``x-boost-outcome`` on the answer, whose
     usage is the sum over all calls.
     Needs: asyncio, a planner, and an inner app whose model calls tools.
