@@ -3,18 +3,26 @@
 ``python asgi.py`` serves it.
 """
 
-from ccproxy import create_app, logs, reloading, running
-from ccproxy.shutdown import Shutdown
+from ccproxy import create_app
+from ccproxy.logs import configure_logging
+from ccproxy.serving import (
+    Shutdown,
+    arbiters_settings,
+    load_settings_or_exit,
+    serve,
+    tune_garbage_collector,
+    warn_under_server_command,
+)
 from ccproxy.standard_streams import open_standard_streams
 
 open_standard_streams()
 
-settings = reloading.arbiters_settings() or running.load_settings_or_exit()
-logs.configure_logging(settings.log_level, settings.log_format)
+settings = arbiters_settings() or load_settings_or_exit()
+configure_logging(settings.log_level, settings.log_format)
 app = create_app(settings, shutdown=Shutdown(settings.shutdown_timeout))
 
 if __name__ == "__main__":
-    running.serve(app, settings)
+    serve(app, settings)
 else:
-    running.warn_under_server_command(settings)
-    running.tune_garbage_collector()
+    warn_under_server_command(settings)
+    tune_garbage_collector()

@@ -17,8 +17,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from ccproxy.client import make_client
-from ccproxy.transport import AiohttpTransport
+from ccproxy.forwarding.client import make_client
+from ccproxy.forwarding.transport import AiohttpTransport
 
 base_url = os.environ["FLOOR_BASE_URL"]
 READS_JSON = bool(os.environ.get("FLOOR_JSON"))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .app import create_app
-    from .forward import Forward
+    from .forwarding import Forward
     from .settings import Settings
 
 __all__ = ["Forward", "Settings", "create_app"]
@@ -14,7 +14,7 @@ __all__ = ["Forward", "Settings", "create_app"]
 # httpx imports its own command, and with it rich and pygments, where they are installed: 5 MB in every worker.
 sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # "can't be imported", which httpx expects
 
-_MODULES = {"create_app": ".app", "Forward": ".forward", "Settings": ".settings"}
+_MODULES = {"create_app": ".app", "Forward": ".forwarding", "Settings": ".settings"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,6 @@
 """``python -m ccproxy`` is ``cc-boost``."""
 
-from .cli import main
+from .command_line import main
 
 if __name__ == "__main__":
     main()

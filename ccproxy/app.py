@@ -13,15 +13,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ccproxy_middleware import BodyMemoryMiddleware, FormatConversionMiddleware, InspectorMiddleware
 
-from .body_log import logged
 from .boundary import Boundary
-from .forward import Forward
+from .forwarding import Forward
 from .layers import conversion_options, make_layers
-from .limits import limit_clients
+from .logs import logged
 from .pages import ConnectionTest, Root, health, no_such_page
+from .serving import Shutdown, ShutdownMiddleware, limit_clients, uvicorn_server, watched_loop
 from .settings import Settings
-from .shutdown import Shutdown, ShutdownMiddleware, uvicorn_server
-from .watchdog import watched_loop
 
 
 def create_app(

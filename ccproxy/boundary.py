@@ -11,7 +11,7 @@ from ccproxy_middleware.toolkit.asgi import get_header
 from ccproxy_middleware.toolkit.errors import ApiError, StreamAborted, new_request_id, send_error
 from ccproxy_middleware.toolkit.record import observe
 
-from .exchange_log import log_exchange
+from .logs import log_exchange
 
 logger = logging.getLogger("ccproxy")
 

@@ -11,7 +11,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from ccproxy import Settings, create_app
-from ccproxy.running import server_grace
+from ccproxy.serving.running import server_grace
 from support.paths import ROOT
 
 SETTINGS = Settings.explicit(openai_api_key="none")

@@ -10,8 +10,8 @@ import pytest
 
 import ccproxy_middleware
 from ccproxy import Settings
-from ccproxy.configuration import ConfigurationError
-from ccproxy.custom_headers import HEADER_PREFIX
+from ccproxy.settings.configuration import ConfigurationError
+from ccproxy.settings.custom_headers import HEADER_PREFIX
 from ccproxy_middleware import FormatConversionMiddleware
 from ccproxy_middleware.conversion.providers.profiles import PROFILES
 from support.asgi import Inner, call, http_scope

@@ -7,9 +7,8 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from ccproxy_middleware.conversion.counting.tokens import estimate_request
-from ccproxy_middleware.conversion.providers.effort import Reasoning, reasoning_params
-from ccproxy_middleware.conversion.providers.profiles import Profile
+from ccproxy_middleware.conversion.counting import estimate_request
+from ccproxy_middleware.conversion.providers import Profile, Reasoning, reasoning_params
 
 from .connection import is_near
 from .examination import Examination, Result, ok, problem, say, skipped, warning

@@ -5,7 +5,7 @@ import re
 from difflib import get_close_matches
 from urllib.parse import urlsplit
 
-from ccproxy_middleware.conversion.anthropic.catalogue import model_info
+from ccproxy_middleware.conversion.anthropic import model_info
 
 from .examination import Examination, Result, counted, ok, problem, say, skipped, warning
 from .probe import Answer

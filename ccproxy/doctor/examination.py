@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from ccproxy.settings import Settings
-from ccproxy_middleware.conversion.providers.corrections import find_correction
-from ccproxy_middleware.conversion.providers.profiles import Profile, profile_for_model, resolve_profile
+from ccproxy_middleware.conversion.providers import Profile, find_correction, profile_for_model, resolve_profile
 
 from .probe import Answer, Probe
 

@@ -14,8 +14,8 @@ from starlette.types import ASGIApp, Message
 from ccproxy.app import make_forward
 from ccproxy.settings import Settings
 from ccproxy_middleware import CustomHeadersMiddleware
-from ccproxy_middleware.conversion.chat.think_tags import split_think_tags
-from ccproxy_middleware.conversion.providers.errors import error_from_payload
+from ccproxy_middleware.conversion.chat import split_think_tags
+from ccproxy_middleware.conversion.providers import error_from_payload
 from ccproxy_middleware.toolkit.errors import StreamAborted
 from ccproxy_middleware.toolkit.sse import SSEParser
 

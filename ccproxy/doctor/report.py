@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ccproxy.settings import Settings
-from ccproxy_middleware.conversion.providers.errors import redact
+from ccproxy_middleware.conversion.providers import redact
 
 from .checks import CHECKS
 from .env_file import quote

@@ -5,7 +5,7 @@ from typing import Any
 
 from ccproxy.layers import conversion_options
 from ccproxy_middleware import FormatConversionMiddleware
-from ccproxy_middleware.conversion.providers.profiles import Profile
+from ccproxy_middleware.conversion.providers import Profile
 
 from .examination import Examination, Result, ok, problem, say, skipped, warning
 from .probe import Answer, exchange

@@ -9,9 +9,9 @@ import pytest
 from starlette.middleware import Middleware
 
 from ccproxy import Settings, create_app
-from ccproxy.configuration import ConfigurationError
-from ccproxy.layers import LAYERS
-from ccproxy.startup import startup_warnings
+from ccproxy.settings.configuration import ConfigurationError
+from ccproxy.settings.layer_names import LAYERS
+from ccproxy.settings.startup import startup_warnings
 from ccproxy_middleware import FormatConversionMiddleware, ModelMappingMiddleware
 from support.provider import ScriptedProvider
 from support.proxied import proxied

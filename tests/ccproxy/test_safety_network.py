@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from ccproxy import Settings
-from ccproxy.configuration import ConfigurationError
+from ccproxy.settings.configuration import ConfigurationError
 from support.provider import ScriptedProvider
 from support.proxied import proxied
 

@@ -16,8 +16,8 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from ccproxy import Forward, Settings, create_app
+from ccproxy.forwarding.upstream import Redactor
 from ccproxy.layers import make_layers
-from ccproxy.upstream import Redactor
 from ccproxy_middleware.toolkit.record import Record
 from support.echo import EchoProvider
 from support.process import started

@@ -1,7 +1,6 @@
 """The official ``anthropic`` SDK through the running proxy: everything that succeeds."""
 
 import base64
-from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -19,12 +18,13 @@ from anthropic.types import (
 )
 from pydantic import BaseModel
 
+from support.paths import DATA
 from support.provider import Endless, Reply, ScriptedProvider, ToolCall
 from support.proxied import PROVIDER_KEY, proxied
 from support.servers import eventually
 
 MODEL = "claude-opus-4-8"
-GRADIENT = Path(__file__).parent.parent / "data" / "files" / "gradient.png"
+GRADIENT = DATA / "files" / "gradient.png"
 
 USAGE = {
     "prompt_tokens": 50,

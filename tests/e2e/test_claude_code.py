@@ -15,6 +15,7 @@ import pytest
 
 from support.claude_code import ClaudeCode
 from support.faulty import answers_always, faulty, resets_mid_event, sized
+from support.paths import DATA
 from support.provider import (
     Answer,
     Chunks,
@@ -31,7 +32,7 @@ from support.servers import eventually
 
 pytestmark = [pytest.mark.claude_code, pytest.mark.timeout(600)]
 
-FILES = Path(__file__).parent.parent / "data" / "files"
+FILES = DATA / "files"
 Start: TypeAlias = Callable[..., ClaudeCode]
 BIG, SMALL = "big-model", "small-model"
 

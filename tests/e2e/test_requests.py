@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
@@ -15,11 +14,12 @@ from openai.types.chat.completion_create_params import (
 from pydantic import TypeAdapter
 
 from support.grammar import check_stream
+from support.paths import DATA
 from support.provider import Answer, Reply, ScriptedProvider, ToolCall
 from support.proxied import proxied
 from support.sdk import accumulate
 
-REQUESTS = Path(__file__).parent.parent / "data" / "requests"
+REQUESTS = DATA / "requests"
 THREADS = sorted(path.stem for path in REQUESTS.glob("sdk-*-thread-*.json"))
 COUNTS = ["count-tokens", "count-tokens-tools", "sdk-python-tools"]
 MESSAGES = sorted({path.stem for path in REQUESTS.glob("*.json")} - {"websearch", *THREADS, *COUNTS})

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from ccproxy import Settings, create_app
-from ccproxy.startup import startup_warnings
+from ccproxy.settings.startup import startup_warnings
 from ccproxy_middleware.inspector.pages import Pages
 from support.boosted import boosted, question
 from support.inspected import KEY, MESSAGE, STREAM, Inspected, client, inspected

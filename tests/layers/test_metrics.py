@@ -18,7 +18,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ccproxy.settings import Settings
+from ccproxy.settings.settings import Settings
 from ccproxy_middleware import MetricsMiddleware, ModelMappingMiddleware
 from ccproxy_middleware.toolkit.errors import ApiError, StreamAborted
 from ccproxy_middleware.toolkit.record import get_record

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from ccproxy.limits import Limits, address_of
-from ccproxy.protocol import limited_protocol
+from ccproxy.serving.limits import Limits, address_of
+from ccproxy.serving.protocol import limited_protocol
 from support.process import WAYS, request_body, started
 from support.provider import ScriptedProvider
 from support.raw_client import RawClient, connected, head, whole

@@ -13,8 +13,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from prometheus_client import CollectorRegistry
 
-from ccproxy.exchange_log import _fields
-from ccproxy.settings import Settings, variables
+from ccproxy.logs.exchange_log import _fields
+from ccproxy.settings.settings import Settings, variables
 from ccproxy_middleware.conversion.providers.profiles import PROFILES, SWITCHES, Profile
 from ccproxy_middleware.conversion.providers.switches import EFFORTS
 from ccproxy_middleware.metrics.instruments import Instruments

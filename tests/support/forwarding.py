@@ -8,8 +8,8 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.types import Receive, Scope, Send
 
-from ccproxy.client import make_client
-from ccproxy.forward import Forward
+from ccproxy.forwarding.client import make_client
+from ccproxy.forwarding.forward import Forward
 from ccproxy_middleware.toolkit.asgi import Headers
 from ccproxy_middleware.toolkit.errors import StreamAborted
 

@@ -72,9 +72,17 @@ def base64_of(pdf: bytes) -> str:
 def children(pid: int | str = "self") -> set[str]:
     """The processes that a process has started and that still run. Linux only."""
     found = set()
-    for file in Path(f"/proc/{pid}/task").glob("*/children"):
-        for number in file.read_text().split():
-            status = Path(f"/proc/{number}/stat")
-            if status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z":
+    for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+        for number in _text(thread).split():
+            status = _text(Path(f"/proc/{number}/stat"))
+            if status and status.rpartition(")")[2].split()[0] != "Z":
                 found.add(number)
     return found
+
+
+def _text(file: Path) -> str:
+    """Threads and processes may end while their files are read."""
+    try:
+        return file.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from ccproxy import Settings, create_app
-from ccproxy.limits import Limits
-from ccproxy.protocol import limited_protocol
+from ccproxy.serving.limits import Limits
+from ccproxy.serving.protocol import limited_protocol
 
 from .provider import ScriptedProvider
 from .servers import serve

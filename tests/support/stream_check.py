@@ -6,9 +6,9 @@ from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
+from ccproxy_middleware.conversion.anthropic import EventStream
 from ccproxy_middleware.conversion.chat.stream import StreamConverter
 from ccproxy_middleware.conversion.context import Context
-from ccproxy_middleware.conversion.event_stream import EventStream
 from ccproxy_middleware.conversion.providers.profiles import PROFILES, resolve_profile
 from ccproxy_middleware.toolkit.errors import ApiError
 from ccproxy_middleware.toolkit.sse import SSEParser

@@ -2,5 +2,6 @@
 
 from .cache import BoostCache, MemoryBoostCache
 from .middleware import BoostMiddleware
+from .prompt import PLACEHOLDERS, Template
 
-__all__ = ["BoostCache", "BoostMiddleware", "MemoryBoostCache"]
+__all__ = ["PLACEHOLDERS", "BoostCache", "BoostMiddleware", "MemoryBoostCache", "Template"]

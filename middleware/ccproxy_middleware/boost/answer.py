@@ -4,16 +4,14 @@ from typing import Literal
 
 from starlette.types import Message
 
-from ..conversion.providers.errors import error_from_response
-from ..conversion.providers.profiles import Profile
+from ..conversion.providers import Profile, error_from_response
 from ..toolkit.asgi import Headers, get_header, without_headers
 from ..toolkit.errors import ApiError, StreamAborted
 from ..toolkit.json import dumps, loads
 from ..toolkit.sse import SSEParser
 from .dialect import DONE, Dialect, Payload
 from .reply import Reply
-from .seen import Seen
-from .usage import Usage
+from .usage import Seen, Usage
 
 WaitFor = Literal["call", "content", "nothing"]
 

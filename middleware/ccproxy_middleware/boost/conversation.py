@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..conversion.counting.tokens import estimate_tokens
+from ..conversion.counting import estimate_tokens
 from ..toolkit.json import dumps, loads
 from .cut import cut_middle
 

@@ -6,16 +6,14 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from ..conversion.chat.reasoning import chunks_text
-from ..conversion.chat.response import message_events
-from ..conversion.chat.usage import find_usage
-from ..conversion.providers.errors import error_from_payload
+from ..conversion.anthropic import message_events
+from ..conversion.chat import chunks_text, find_usage
+from ..conversion.providers import error_from_payload
 from ..toolkit.errors import ApiError
 from ..toolkit.json import dumps
 from ..toolkit.sse import sse_event
 from .responses import ResponsesDialect
-from .seen import Seen
-from .usage import Usage, add_to_anthropic, add_to_openai, from_anthropic, from_openai
+from .usage import Seen, Usage, add_to_anthropic, add_to_openai, from_anthropic, from_openai
 
 Payload = dict[str, Any]
 

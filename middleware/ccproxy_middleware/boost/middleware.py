@@ -6,7 +6,7 @@ import anyio
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..auth import Admission
-from ..conversion.counting.tokens import estimate_tokens
+from ..conversion.counting import estimate_tokens
 from ..models import TIERS, tier_of
 from ..toolkit.asgi import BufferedBody, ClientDisconnected, route_path
 from ..toolkit.errors import read_request, request_id

@@ -8,10 +8,7 @@ from typing import Any
 import anyio
 from starlette.types import ASGIApp, Message, Scope
 
-from ..conversion.anthropic.stops import check_finish_reason
-from ..conversion.chat.reasoning import chunks_text
-from ..conversion.chat.response import upstream_error
-from ..conversion.chat.usage import find_usage
+from ..conversion.chat import check_finish_reason, chunks_text, find_usage, upstream_error
 from ..conversion.context import Context
 from ..toolkit.asgi import BufferedBody
 from ..toolkit.errors import ApiError, StreamAborted

@@ -14,8 +14,7 @@ from typing import Any
 import anyio
 from starlette.types import Message, Scope, Send
 
-from ..conversion.chat.response import convert_response
-from ..conversion.chat.stream import StreamConverter
+from ..conversion.chat import StreamConverter, convert_response
 from ..conversion.context import Context
 from ..toolkit.asgi import Headers
 from ..toolkit.errors import ApiError, StreamAborted, header_value, request_id, send_error

@@ -6,13 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..conversion.context import Context
-from ..conversion.responses.failures import error_of_response
-from ..conversion.responses.response import CALLS, message_parts
-from ..conversion.responses.usage import answer_usage
+from ..conversion.responses import CALLS, answer_usage, error_of_response, message_parts
 from ..toolkit.errors import ApiError
 from ..toolkit.sse import sse_event
-from .seen import Seen
-from .usage import Usage, add_to_responses, from_anthropic
+from .usage import Seen, Usage, add_to_responses, from_anthropic
 
 Payload = dict[str, Any]
 

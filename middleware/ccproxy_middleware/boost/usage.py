@@ -1,15 +1,29 @@
-"""Token counts of several calls, added up. They are kept in Anthropic's terms, as the conversion makes them."""
+"""What calls have said and cost. Token counts are added up in Anthropic's terms, as the conversion makes them."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from ..conversion.chat.usage import convert_usage
+from ..conversion.chat import convert_usage
 from ..conversion.context import Context
-from ..conversion.counting.tokens import estimate_tokens
+from ..conversion.counting import estimate_tokens
+from ..toolkit.errors import ApiError
 
 Usage = Mapping[str, int]
 """``input_tokens`` (without cached ones), ``cache_creation_input_tokens``, ``cache_read_input_tokens``,
 ``output_tokens``, and ``thinking_tokens``, which are part of the output."""
+
+
+@dataclass(slots=True)
+class Seen:
+    """What an answer, or one event of it, tells."""
+
+    text: str = ""
+    calls_tool: bool = False
+    usage: Usage | None = None
+    complete: bool = False
+    error: ApiError | None = None
+
 
 _COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
 

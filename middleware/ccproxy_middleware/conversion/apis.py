@@ -5,22 +5,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..toolkit.errors import ApiError
-from .anthropic.parameters import read_model
-from .chat import request as chat_request
-from .chat.response import convert_response as convert_completion
-from .chat.stream import StreamConverter as ChunkConverter
-from .chat.tools import ToolConverter
-from .context import Context
-from .converted import Api, ConvertedRequest
-from .counting.tokens import count_request as count_chat
-from .event_stream import EventStream
-from .providers.errors import error_from_response
-from .providers.profiles import Profile, profile_for_model
-from .responses import request as responses_request
-from .responses.counting import count_request as count_responses
-from .responses.failures import error_of_http
-from .responses.response import convert_response
-from .responses.stream import StreamConverter
+from .anthropic import EventStream, read_model
+from .chat import StreamConverter, ToolConverter, convert_response
+from .chat import convert_request as convert_chat_request
+from .context import Api, Context, ConvertedRequest
+from .counting import count_request
+from .providers import Profile, error_from_response, profile_for_model
+from .responses import (
+    ResponsesConverter,
+    convert_responses_answer,
+    convert_responses_request,
+    count_responses,
+    error_of_http,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +35,10 @@ class UpstreamApi:
 
 
 APIS: Mapping[Api, UpstreamApi] = {
-    "chat": UpstreamApi("/v1/chat/completions", convert_completion, ChunkConverter, error_from_response, count_chat),
-    "responses": UpstreamApi("/v1/responses", convert_response, StreamConverter, error_of_http, count_responses),
+    "chat": UpstreamApi("/v1/chat/completions", convert_response, StreamConverter, error_from_response, count_request),
+    "responses": UpstreamApi(
+        "/v1/responses", convert_responses_answer, ResponsesConverter, error_of_http, count_responses
+    ),
 }
 
 
@@ -58,7 +57,7 @@ def convert_request(
     The other parameters are those of the converters.
     """
     if (api or profile_for_model(provider, read_model(data)).api) == "responses":
-        return responses_request.convert_request(
+        return convert_responses_request(
             data, provider, model=model, counting=counting, tool_converter=tool_converter, refused=refused
         )
-    return chat_request.convert_request(data, provider, model=model, counting=counting, tool_converter=tool_converter)
+    return convert_chat_request(data, provider, model=model, counting=counting, tool_converter=tool_converter)

@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .anthropic.turns import SERVER_BLOCKS
-from .chat.messages import NO_RESULT
-from .converted import ConvertedRequest
-from .providers.profiles import Profile
+from .anthropic import SERVER_BLOCKS
+from .chat import NO_RESULT
+from .context import ConvertedRequest
+from .providers import Profile
 from .schemas import fit_tool
 
 _MAX_NAME = 64

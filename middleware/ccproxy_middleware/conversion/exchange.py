@@ -15,13 +15,11 @@ from ..toolkit.asgi import Headers, get_header
 from ..toolkit.errors import ApiError, header_value
 from ..toolkit.json import dumps, loads
 from ..toolkit.record import Record
+from .anthropic import refusal_message
 from .apis import APIS
-from .chat.response import refusal_message
-from .converted import ConvertedRequest
-from .providers.errors import PromptRefused, error_from_payload
-from .providers.rate_limits import response_headers
-from .providers.rules import Correction
-from .responses.notes import answer_notes
+from .context import ConvertedRequest
+from .providers import Correction, PromptRefused, error_from_payload, response_headers
+from .responses import answer_notes
 from .second_try import fixed_api, second_try, second_try_after
 
 logger = logging.getLogger("ccproxy.conversion")

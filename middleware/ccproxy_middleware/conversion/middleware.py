@@ -31,21 +31,16 @@ from ..toolkit.errors import (
 )
 from ..toolkit.json import dumps, loads
 from ..toolkit.record import Record, get_record
+from .anthropic import empty_message, message_events
 from .apis import APIS, convert_request
-from .chat.response import empty_message, message_events
-from .chat.tools import ToolConverter
-from .converted import Api, ConvertedRequest
-from .counting.count_tokens import TokenCounter
-from .counting.document_reader import DocumentReader
-from .counting.documents import DocumentToRead
+from .chat import ToolConverter
+from .context import Api, ConvertedRequest
+from .counting import DocumentReader, DocumentToRead, TokenCounter
 from .decisions import explain
 from .exchange import Exchange
 from .incoming import check_depth, check_json, session_id, takes_long
 from .model_lists import ModelLists
-from .providers.errors import error_from_response
-from .providers.learned import LearnedProfiles
-from .providers.profiles import resolve_profile
-from .providers.rules import Correction, what_helped
+from .providers import Correction, LearnedProfiles, error_from_response, resolve_profile, what_helped
 from .refused_reasoning import RefusedReasoning
 from .stream_exchange import StreamExchange
 
@@ -315,7 +310,7 @@ class FormatConversionMiddleware:
         by_chat = self._profile.count_tokens in ("vllm", "llama.cpp")  # these count no other body
         request = await self._convert(body, None, counting=True, api="chat" if by_chat else None)
         check_depth(body.replace(request.body, request.json))
-        tokens = await self._count_tokens(request, ask, APIS[request.api].count)
+        tokens = await self._count_tokens(request.body, request.context.profile, ask, APIS[request.api].count)
         await _send_json(scope, send, {"input_tokens": tokens})
 
     async def _ask(self, scope: Scope, body: BufferedBody, path: str) -> Any:

@@ -9,8 +9,8 @@ from starlette.types import Receive, Scope
 
 from ..toolkit.asgi import BufferedBody
 from ..toolkit.errors import ApiError, StreamAborted
-from .anthropic import catalogue
-from .providers.profiles import Profile
+from .anthropic import ModelInfo, find_model, model_info, models_from_openai, models_page
+from .providers import Profile
 
 logger = logging.getLogger("ccproxy.conversion")
 
@@ -28,32 +28,30 @@ class ModelLists:
         """The answer to ``GET /v1/models``, or to one for the model ``id_``. Raises ApiError."""
         aliases = scope.get("ccproxy.models")
         if aliases:
-            models = [catalogue.model_info(alias.id, alias.model, self._profile) for alias in aliases]
+            models = [model_info(alias.id, alias.model, self._profile) for alias in aliases]
         else:  # an inner ModelMappingMiddleware lists its aliases
             models = await self._listed({**scope, "ccproxy.lists_models": True}, receive)
         if self._profile.list_models == "upstream":
             taken = {model["id"] for model in models}
             models += [model for model in await self._upstream_models(scope, receive) if model["id"] not in taken]
         if id_ is None:
-            return catalogue.page(models, scope["query_string"])
+            return models_page(models, scope["query_string"])
         return await self._model(scope, receive, models, id_)
 
-    async def _model(
-        self, scope: Scope, receive: Receive, models: list[catalogue.ModelInfo], id_: str
-    ) -> catalogue.ModelInfo:
+    async def _model(self, scope: Scope, receive: Receive, models: list[ModelInfo], id_: str) -> ModelInfo:
         """The entry of one model: any that a request may name."""
-        if (known := catalogue.find(models, id_)) is not None:
+        if (known := find_model(models, id_)) is not None:
             return known
         try:
             with anyio.fail_after(_MODELS_LIMIT):
                 models = await self._listed(scope, receive)
         except (ApiError, StreamAborted, TimeoutError):  # it has no list, and takes any name
-            return catalogue.model_info(id_, id_, self._profile)
-        if (known := catalogue.find(models, id_)) is None:
+            return model_info(id_, id_, self._profile)
+        if (known := find_model(models, id_)) is None:
             raise ApiError(404, "not_found_error", f"model: {id_}")
         return known
 
-    async def _upstream_models(self, scope: Scope, receive: Receive) -> list[catalogue.ModelInfo]:
+    async def _upstream_models(self, scope: Scope, receive: Receive) -> list[ModelInfo]:
         """The provider's own models; none where it fails, since the aliases are there all the same."""
         try:
             with anyio.fail_after(_MODELS_LIMIT):
@@ -62,6 +60,6 @@ class ModelLists:
             logger.warning("the provider's own models are not listed: %s", str(error) or type(error).__name__)
             return []
 
-    async def _listed(self, scope: Scope, receive: Receive) -> list[catalogue.ModelInfo]:
+    async def _listed(self, scope: Scope, receive: Receive) -> list[ModelInfo]:
         answer = await self._ask(scope, BufferedBody(receive, b""), "/v1/models")
-        return catalogue.from_openai(answer, self._profile)
+        return models_from_openai(answer, self._profile)

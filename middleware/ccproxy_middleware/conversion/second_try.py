@@ -7,12 +7,9 @@ import re
 from typing import Any
 
 from ..toolkit.json import dumps
-from .converted import Api, ConvertedRequest
-from .providers import corrections as chat_corrections
-from .providers.errors import error_words
-from .providers.profiles import Profile
-from .providers.rules import Correction, Words
-from .responses import corrections as responses_corrections
+from .context import Api, ConvertedRequest
+from .providers import Correction, Profile, Words, error_words, find_correction
+from .responses import find_responses_correction, reasoning_refused
 
 _ASK_RESPONSES = Words(  # OpenAI
     r"only supported in v1/responses",
@@ -29,13 +26,13 @@ def second_try(status: int, body: bytes, request: ConvertedRequest) -> Correctio
         return None
     sent, profile = request.body, request.context.profile
     if request.api == "chat":
-        correction = chat_corrections.find_correction(status, body, sent, profile)
+        correction = find_correction(status, body, sent, profile)
     else:
         words = error_words(body)
-        correction = responses_corrections.reasoning_refused(words, sent, profile)
+        correction = reasoning_refused(words, sent, profile)
         if correction is not None and status < 500:
             return correction
-        correction = responses_corrections.find_correction(status, body, sent, profile)
+        correction = find_responses_correction(status, body, sent, profile)
     other = _other_api(status, body, request)
     if other is None or not _may_switch(profile):
         return correction

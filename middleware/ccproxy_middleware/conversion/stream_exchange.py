@@ -13,11 +13,11 @@ from ..toolkit.asgi import Headers
 from ..toolkit.errors import ApiError, StreamAborted
 from ..toolkit.record import Record
 from ..toolkit.write_lock import WriteLock
+from .anthropic import message_events, refusal_message
 from .apis import APIS
-from .chat.response import message_events, refusal_message
-from .converted import ConvertedRequest
+from .context import ConvertedRequest
 from .exchange import Exchange
-from .providers.errors import PromptRefused
+from .providers import PromptRefused
 from .second_try import second_try_after
 
 logger = logging.getLogger("ccproxy.conversion")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from ..redaction.secrets import Secrets
+from ..redaction import Secrets
 
 ShownHeaders = list[tuple[str, str | None]]
 """Names in lower case, and the value of a header that is known to hold no secret."""

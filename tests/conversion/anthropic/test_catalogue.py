@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from ccproxy_middleware import FormatConversionMiddleware, ModelMappingMiddleware
 from ccproxy_middleware.conversion import model_lists
-from ccproxy_middleware.conversion.anthropic.catalogue import from_openai, model_info
+from ccproxy_middleware.conversion.anthropic.catalogue import model_info, models_from_openai
 from ccproxy_middleware.conversion.providers.profiles import resolve_profile
 from support.asgi import Inner, call, http_scope
 
@@ -67,7 +67,7 @@ def test_limits_are_what_is_known_of_the_model(model: str, window: int | None, o
 def test_limits_are_what_the_provider_says_when_it_lists_the_model(
     entry: dict[str, Any], window: int | None, output: int | None
 ) -> None:
-    (info,) = from_openai({"data": [{"id": "m", **entry}]}, GENERIC)
+    (info,) = models_from_openai({"data": [{"id": "m", **entry}]}, GENERIC)
     assert (info["max_input_tokens"], info["max_tokens"]) == (window, output)
 
 

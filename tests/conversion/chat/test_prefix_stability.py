@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from ccproxy_middleware.conversion.chat.request import ConvertedRequest, convert_request
+from ccproxy_middleware.conversion.chat.request import convert_request
+from ccproxy_middleware.conversion.context import ConvertedRequest
 from ccproxy_middleware.conversion.counting.document_reader import DocumentReader
 from ccproxy_middleware.conversion.providers.profiles import PROFILES, Profile, resolve_profile
 from ccproxy_middleware.toolkit.json import dumps

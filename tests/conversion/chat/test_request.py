@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from ccproxy_middleware.conversion.anthropic.signatures import encode_signature
 from ccproxy_middleware.conversion.anthropic.tool_calls import ToolIds
-from ccproxy_middleware.conversion.chat.reasoning import encode_signature
-from ccproxy_middleware.conversion.chat.request import ConvertedRequest, convert_request
+from ccproxy_middleware.conversion.chat.request import convert_request
+from ccproxy_middleware.conversion.context import ConvertedRequest
 from ccproxy_middleware.conversion.providers.profiles import resolve_profile
 from ccproxy_middleware.toolkit.errors import ApiError
 from support.steps import count_steps

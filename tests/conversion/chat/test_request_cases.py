@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ccproxy_middleware.conversion.chat.reasoning import encode_signature
+from ccproxy_middleware.conversion.anthropic.signatures import encode_signature
 from ccproxy_middleware.conversion.chat.request import convert_request
 from ccproxy_middleware.conversion.providers.profiles import resolve_profile
 from ccproxy_middleware.toolkit.errors import ApiError

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from anthropic.types import Message
 
-from ccproxy_middleware.conversion.chat.reasoning import decode_signature
-from ccproxy_middleware.conversion.chat.response import convert_response, empty_message, message_events
+from ccproxy_middleware.conversion.anthropic.message import empty_message, message_events
+from ccproxy_middleware.conversion.anthropic.signatures import decode_signature
+from ccproxy_middleware.conversion.chat.response import convert_response
 from ccproxy_middleware.conversion.context import Context
 from ccproxy_middleware.conversion.providers.profiles import PROFILES, resolve_profile
 from ccproxy_middleware.toolkit.errors import ApiError

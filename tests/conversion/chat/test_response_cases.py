@@ -9,8 +9,9 @@ from anthropic.types import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ccproxy_middleware.conversion.anthropic.message import message_events, refusal_message
 from ccproxy_middleware.conversion.chat.request import convert_request
-from ccproxy_middleware.conversion.chat.response import convert_response, message_events, refusal_message
+from ccproxy_middleware.conversion.chat.response import convert_response
 from ccproxy_middleware.conversion.chat.stream import StreamConverter
 from ccproxy_middleware.conversion.context import Context
 from ccproxy_middleware.conversion.providers.errors import PromptRefused, error_from_payload

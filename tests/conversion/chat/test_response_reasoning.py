@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccproxy_middleware.conversion.chat.reasoning import (
+from ccproxy_middleware.conversion.anthropic.signatures import (
     MAX_SIGNATURE_CHARS,
     add_details,
     decode_signature,
     encode_signature,
-    thought_signature,
 )
+from ccproxy_middleware.conversion.chat.reasoning import thought_signature
 
 
 def packed(text: str | bytes) -> str:

@@ -8,7 +8,8 @@ from anthropic.types import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ccproxy_middleware.conversion.chat.response import convert_response, message_events
+from ccproxy_middleware.conversion.anthropic.message import message_events
+from ccproxy_middleware.conversion.chat.response import convert_response
 from ccproxy_middleware.conversion.context import Context
 from ccproxy_middleware.toolkit.errors import ApiError
 from ccproxy_middleware.toolkit.json import dumps

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ccproxy_middleware.conversion.chat.reasoning import decode_signature
+from ccproxy_middleware.conversion.anthropic.signatures import decode_signature
 from ccproxy_middleware.conversion.chat.stream import StreamConverter
 from ccproxy_middleware.conversion.context import Context
 from ccproxy_middleware.conversion.providers.profiles import PROFILES

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from anthropic.types import Message
 
-from ccproxy_middleware.conversion.chat.response import convert_response, message_events
+from ccproxy_middleware.conversion.anthropic.message import message_events
+from ccproxy_middleware.conversion.chat.response import convert_response
 from ccproxy_middleware.conversion.chat.stream import StreamConverter
 from ccproxy_middleware.conversion.context import Context
 from ccproxy_middleware.toolkit.json import loads

@@ -11,7 +11,7 @@ from anthropic import Anthropic
 from starlette.types import Receive, Scope, Send
 
 from ccproxy import Settings, create_app
-from ccproxy.upstream import Upstream
+from ccproxy.forwarding.upstream import Upstream
 from ccproxy_middleware import FormatConversionMiddleware, ModelMappingMiddleware
 from ccproxy_middleware.conversion.counting.count_tokens import TokenCounter
 from ccproxy_middleware.conversion.counting.tokens import count_request

@@ -1,7 +1,6 @@
 import base64
 import json
 import timeit
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,8 +17,9 @@ from ccproxy_middleware.conversion.providers.errors import (
 from ccproxy_middleware.conversion.providers.profiles import Profile, resolve_profile
 from ccproxy_middleware.toolkit.errors import ApiError, new_request_id
 from support.match import match
+from support.paths import DATA
 
-CASES = Path(__file__).parent.parent / "data" / "cases"
+CASES = DATA / "cases"
 
 FIELDS = (
     *("error", "errors", "detail", "message", "code", "type", "status", "statusCode", "metadata", "raw"),

@@ -8,7 +8,7 @@ from anthropic.types import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ccproxy_middleware.conversion.chat.response import message_events
+from ccproxy_middleware.conversion.anthropic import message_events
 from ccproxy_middleware.conversion.context import Context
 from ccproxy_middleware.conversion.providers.profiles import PROFILES
 from ccproxy_middleware.conversion.responses.response import convert_response

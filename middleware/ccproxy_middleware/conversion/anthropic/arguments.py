@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...toolkit.json import loads
-from ..providers.profiles import Profile
+from ..providers import Profile
 
 _MOST_LEVELS = 20
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,15})(?:\.\d{1,15})?")

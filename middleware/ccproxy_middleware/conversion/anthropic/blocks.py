@@ -5,17 +5,17 @@ Thinking and text can be closed whenever something else comes. A tool call's blo
 arguments are whole, so meanwhile text waits, and further calls wait in the order in which they appeared.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from ...toolkit.errors import ApiError
 from ...toolkit.json import dumps
-from ..chat.reasoning import MAX_SIGNATURE_CHARS, add_details, details_size, encode_signature
-from ..chat.streamed_calls import StreamedCall, ToolCallAssembler
 from ..context import Context
+from ..counting import OutputEstimate
 from .arguments import repaired
 from .events import EventWriter
-from .output_estimate import OutputEstimate
+from .signatures import MAX_SIGNATURE_CHARS, add_details, details_size, encode_signature
+from .streamed_call import StreamedCall
 from .tool_calls import ToolIds, client_tool_name, parse_arguments
 
 _MAX_THOUGHTS = 256 * 1024  # characters
@@ -23,14 +23,18 @@ _MAX_HELD = 32 * 1024 * 1024  # characters that wait for their turn
 
 
 class BlockStream:
-    """Write one answer's blocks. ``text``, ``thinking`` and ``tool_call`` take fragments in upstream's order."""
+    """Write one answer's blocks. ``text``, ``thinking`` and ``tool_call`` take fragments in upstream's order.
 
-    def __init__(self, context: Context, writer: EventWriter) -> None:
+    ``calls`` are the answer's tool calls in the order in which they appeared; whoever reads upstream's stream adds to
+    them.
+    """
+
+    def __init__(self, context: Context, writer: EventWriter, calls: Sequence[StreamedCall]) -> None:
         self._context = context
         self._writer = writer
-        self._assembler = ToolCallAssembler(context)
+        self._calls = calls
         self._ids = ToolIds(context)
-        self._opened = 0  # so many of the assembler's calls had their turn
+        self._opened = 0  # so many of the calls had their turn
         self._call: StreamedCall | None = None  # the call whose block is open
         self._blank: list[str] = []  # whitespace that shows only if visible text follows
         self._waiting: list[tuple[bool, str]] = []  # (is thinking, text) that came during an unfinished call
@@ -47,21 +51,21 @@ class BlockStream:
 
     @property
     def has_tool_use(self) -> bool:
-        return any(call.client_id for call in self._assembler.calls)
+        return any(call.client_id for call in self._calls)
 
     @property
     def has_whole_calls(self) -> bool:
         """Whether there are calls, and all of them are complete."""
-        return self.has_tool_use and all(call.whole for call in self._assembler.calls)
+        return self.has_tool_use and all(call.whole for call in self._calls)
 
     @property
     def empty(self) -> bool:
         """Whether the model has said nothing so far."""
-        return self._output.empty and not self._assembler.calls
+        return self._output.empty and not self._calls
 
     def estimate_tokens(self) -> int:
         """An estimate of the tokens of all that the model has written."""
-        calls = [call.name + call.arguments for call in self._assembler.calls]
+        calls = [call.name + call.arguments for call in self._calls]
         return self._output.tokens("".join(calls))
 
     def text(self, text: str) -> None:
@@ -93,25 +97,20 @@ class BlockStream:
         else:
             self._details.clear()
 
-    def tool_call(self, delta: Mapping[str, Any]) -> None:
-        """One item of ``delta.tool_calls``."""
-        if (call := self._assembler.add(delta)) is not None:
-            self._continue(call)
+    def tool_call(self, call: StreamedCall) -> None:
+        """One of the calls is new, or has come further."""
+        if call is self._call:
+            self._write_arguments(call)
+        if call.client_id:  # a signature that comes after the block has begun
+            self._signatures.update(self._signature_of(call))
+        self._open_calls(last=False)
 
-    def function_call(self, function: Mapping[str, Any]) -> None:
-        """The older ``delta.function_call``."""
-        call = self._assembler.add_legacy(function)
-        if call is not None:
-            self._continue(call)
+    def finish(self, *, ends_well: bool) -> None:
+        """Close what is open and write what waits: calls first, then text.
 
-    def finish(self, *, cut_off: bool, ends_well: bool) -> None:
-        """Close what is open and write what waits: calls first, then text. ``cut_off``: the answer hit a limit.
-
-        ``ends_well``: the model has ended it by itself; then thoughts that are all there is are its answer. Raises
-        ApiError for a call that can't be told to the client.
+        ``ends_well``: the model has ended the answer by itself; then thoughts that are all there is are the answer.
         """
-        self._assembler.finish(cut_off=cut_off)
-        if ends_well and self._only_thoughts and self._thoughts and not self._assembler.calls:
+        if ends_well and self._only_thoughts and self._thoughts and not self._calls:
             thoughts = "".join(self._thoughts)
             self._drop_blank()
             self._wait_or_write(thinking=False, text=thoughts)
@@ -130,18 +129,10 @@ class BlockStream:
         if self._held > _MAX_HELD:
             raise ApiError(502, "api_error", f"upstream sent over {_MAX_HELD} characters that have to wait")
 
-    def _continue(self, call: StreamedCall) -> None:
-        if call is self._call:
-            self._write_arguments(call)
-        if call.client_id:  # a signature that comes after the block has begun
-            self._signatures.update(self._signature_of(call))
-        self._open_calls(last=False)
-
     def _open_calls(self, *, last: bool) -> None:
         """Open the calls whose turn it is; with ``last`` those too that are not known completely."""
-        calls = self._assembler.calls
-        while self._opened < len(calls):
-            call = calls[self._opened]
+        while self._opened < len(self._calls):
+            call = self._calls[self._opened]
             unfinished = self._call is not None and not self._call.whole
             if not last and (unfinished or not call.name_settled):
                 return

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 
 from ...models import tier_of
 from ...toolkit.errors import ApiError, invalid_request
-from ..providers.profiles import Profile, profile_for_model
+from ..providers import Profile, profile_for_model
 
 ModelInfo = dict[str, Any]
 
@@ -64,7 +64,7 @@ def model_info(id_: str, model: str, profile: Profile, told: Mapping[str, Any] =
     }
 
 
-def from_openai(payload: Any, profile: Profile) -> list[ModelInfo]:
+def models_from_openai(payload: Any, profile: Profile) -> list[ModelInfo]:
     """The entries of an OpenAI ``GET /models`` answer, newest first. Raises a 502 if it is none."""
     data = payload.get("data") if isinstance(payload, Mapping) else None
     if not isinstance(data, list):
@@ -74,7 +74,7 @@ def from_openai(payload: Any, profile: Profile) -> list[ModelInfo]:
     return [model_info(item["id"], str(item.get("display_name") or item["id"]), profile, item) for item in entries]
 
 
-def page(models: Sequence[ModelInfo], query: bytes) -> dict[str, Any]:
+def models_page(models: Sequence[ModelInfo], query: bytes) -> dict[str, Any]:
     """One page of the list by ``limit`` (1 to 1000, default 20), ``before_id`` and ``after_id``."""
     params = {name: values[-1] for name, values in parse_qs(query.decode("latin-1"), keep_blank_values=True).items()}
     limit = _limit(params.get("limit", "20"))
@@ -99,7 +99,7 @@ def page(models: Sequence[ModelInfo], query: bytes) -> dict[str, Any]:
     }
 
 
-def find(models: Sequence[ModelInfo], id_: str) -> ModelInfo | None:
+def find_model(models: Sequence[ModelInfo], id_: str) -> ModelInfo | None:
     """The entry of one id, or of the tier that a name of Claude's belongs to, or of the model behind an alias."""
     for model in models:
         if model["id"] == id_:

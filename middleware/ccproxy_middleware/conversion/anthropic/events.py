@@ -3,7 +3,6 @@
 ``message_start``, then blocks one after the other with indices from 0, then ``message_delta`` and ``message_stop``.
 """
 
-import secrets
 from typing import Any, Literal
 
 from ...toolkit.json import dumps
@@ -14,21 +13,6 @@ _TEXT_DELTA = (
 )
 
 PING = sse_event("ping", {"type": "ping"})
-
-
-def new_message(model: str, usage: dict[str, Any]) -> dict[str, Any]:
-    """A Message without content that hasn't ended yet."""
-    return {
-        "id": "msg_" + secrets.token_hex(12),
-        "type": "message",
-        "role": "assistant",
-        "model": model,
-        "content": [],
-        "stop_reason": None,
-        "stop_sequence": None,
-        "stop_details": None,
-        "usage": usage,
-    }
 
 
 class EventWriter:

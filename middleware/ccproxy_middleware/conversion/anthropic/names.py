@@ -4,7 +4,7 @@ import re
 import secrets
 from hashlib import sha256
 
-from ..providers.profiles import Profile
+from ..providers import Profile
 from ..schemas import DIALECTS
 
 _ILLEGAL = re.compile(r"[^A-Za-z0-9_-]")

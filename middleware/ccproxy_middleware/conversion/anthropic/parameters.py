@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 from ...toolkit.errors import ApiError, invalid_request
 from ...toolkit.field_checks import expect, in_range, optional, required
 from ...toolkit.json import dumps
-from ..providers.profiles import Profile
+from ..providers import Profile
 from .turns import BILLING_HEADER, is_blank, read_blocks, without_billing_header
 
 _NO_PREFILL = "This model does not support assistant message prefill. The conversation must end with a user message."

@@ -1,52 +1,13 @@
 """Why an answer ended, and stop sequences that the proxy has to find itself."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
-
-from ...toolkit.errors import ApiError
-from ..context import Context
 
 StopReason = Literal["end_turn", "max_tokens", "model_context_window_exceeded", "refusal", "stop_sequence", "tool_use"]
 
-_LIMITS: dict[str, StopReason] = {
-    "length": "max_tokens",
-    "max_tokens": "max_tokens",
-    "model_length": "model_context_window_exceeded",
-}
-_REFUSALS = ("content_filter", "safety", "sensitive", "recitation")
-_FAILURES = ("error", "network_error", "abort", "malformed", "function_call_filter")
-
-
-def check_finish_reason(finish_reason: str | None) -> None:
-    """Raise ApiError if the finish reason says that the answer failed: 529 or 502."""
-    reason = (finish_reason or "").lower()
-    if reason == "insufficient_system_resource":
-        raise ApiError(529, "overloaded_error", "upstream ran out of resources")
-    if reason.startswith(_FAILURES) or "malformed" in reason:
-        raise ApiError(502, "api_error", f"upstream failed while answering: {finish_reason}"[:200])
-
-
-def cut_off(finish_reason: str | None) -> bool:
-    """Whether the answer hit a limit, so that its last value may be incomplete."""
-    return (finish_reason or "").lower() in _LIMITS
-
-
-def ends_well(finish_reason: str | None) -> bool:
-    """Whether the model has ended its answer by itself."""
-    word = (finish_reason or "stop").lower()
-    return word not in _LIMITS and not word.startswith(_REFUSALS)
-
-
-def upstream_stop(choice: Mapping[str, Any], context: Context) -> str | None:
-    """The stop sequence that upstream says it met (vLLM, SGLang); a number there is the id of an end token."""
-    for word in (choice.get("stop_reason"), choice.get("matched_stop")):
-        if isinstance(word, str) and word in context.stop_sequences:
-            return word
-    return None
-
 
 def stop_outcome(
-    finish_reason: str | None,
+    reason: StopReason | None,
     *,
     matched: str | None,
     refusal: str | None,
@@ -55,22 +16,19 @@ def stop_outcome(
 ) -> dict[str, Any]:
     """The ``stop_reason``, ``stop_sequence`` and ``stop_details`` of a message.
 
-    ``matched`` is the stop sequence that was found, by upstream or here; ``refusal`` the text of OpenAI's refusal
-    field. Several providers finish with ``stop`` after tool calls, so the content decides, not the word. Calls that
-    are whole have to be run, also where upstream says that it met a stop sequence behind them.
+    ``reason`` is what upstream tells of a limit or a refusal; ``matched`` the stop sequence that was found, by
+    upstream or here; ``refusal`` the text of a refusal. Several providers finish as usual after tool calls, so the
+    content decides, not the word. Calls that are whole have to be run, also where upstream says that it met a stop
+    sequence behind them.
     """
     if has_whole_calls:
         matched = None
-    word = (finish_reason or "").lower()
-    reason: StopReason = "end_turn"
     if matched is not None:
         reason = "stop_sequence"
-    elif word in _LIMITS:
-        reason = _LIMITS[word]
-    elif refusal or word.startswith(_REFUSALS):
+    elif reason is None and refusal:
         reason = "refusal"
-    elif has_tool_use:
-        reason = "tool_use"
+    elif reason is None:
+        reason = "tool_use" if has_tool_use else "end_turn"
     details = {"type": "refusal", "category": None, "explanation": refusal or None} if reason == "refusal" else None
     return {"stop_reason": reason, "stop_sequence": matched, "stop_details": details}
 

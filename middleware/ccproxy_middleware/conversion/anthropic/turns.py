@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from ...toolkit.errors import invalid_request
 from ...toolkit.field_checks import expect, optional, required
-from ..providers.profiles import Profile
+from ..providers import Profile
 
 Role = Literal["user", "assistant", "system"]
 

@@ -9,9 +9,9 @@ from typing import Any
 from ...toolkit.errors import ApiError, invalid_request
 from ...toolkit.field_checks import expect, optional, required
 from ...toolkit.json import dumps
-from ..anthropic.turns import Block, is_blank, read_blocks
-from ..counting.documents import Unreadable, pdf_text
-from ..providers.profiles import Profile
+from ..anthropic import Block, is_blank, read_blocks
+from ..counting import Unreadable, pdf_text
+from ..providers import Profile
 
 Part = dict[str, Any]
 

@@ -6,9 +6,8 @@ from typing import Any
 from ...toolkit.errors import ApiError, invalid_request
 from ...toolkit.field_checks import required
 from ...toolkit.json import dumps, loads
-from ..anthropic.names import upstream_tool_id, upstream_tool_name
-from ..anthropic.turns import SERVER_BLOCKS, Block, Turn
-from ..providers.profiles import Profile
+from ..anthropic import SERVER_BLOCKS, Block, Turn, decode_signature, upstream_tool_id, upstream_tool_name
+from ..providers import Profile
 from .content import (
     Attachments,
     Part,
@@ -20,7 +19,6 @@ from .content import (
     unsupported,
     user_parts,
 )
-from .reasoning import decode_signature
 
 Message = dict[str, Any]
 

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...toolkit.field_checks import optional, required
-from ..anthropic.parameters import (
+from ..anthropic import (
     add_extra,
     no_prefill,
     read_format,
+    read_history,
     read_max_tokens,
     read_model,
     read_stops,
@@ -20,12 +21,9 @@ from ..anthropic.parameters import (
     thinking_emission,
     without_billing,
 )
-from ..anthropic.turns import read_history
-from ..context import Context
-from ..converted import ConvertedRequest, RequestBody
-from ..counting.tokens import estimate_request
-from ..providers.effort import read_reasoning, reasoning_params
-from ..providers.profiles import Profile, profile_for_model
+from ..context import Context, ConvertedRequest, UpstreamBody
+from ..counting import estimate_request
+from ..providers import Profile, profile_for_model, read_reasoning, reasoning_params
 from ..schemas import fit_format, is_strict
 from .content import Part, mark_cached, text_part
 from .messages import Message, convert_turns, join_texts
@@ -91,7 +89,7 @@ def convert_request(
             body["stream_options"] = {"include_usage": True}
     add_extra(body, json, profile)
 
-    upstream = RequestBody(body, estimate_request)
+    upstream = UpstreamBody(body, estimate_request)
     context = Context(
         model=model or name,
         profile=profile,

@@ -5,26 +5,26 @@ from typing import Any
 
 from ...toolkit.errors import ApiError
 from ...toolkit.json import dumps
-from ..anthropic.arguments import repaired
-from ..anthropic.events import EventWriter, new_message
-from ..anthropic.stops import (
+from ..anthropic import (
     StopMatcher,
-    StopReason,
-    check_finish_reason,
-    cut_off,
-    ends_well,
+    ToolIds,
+    client_tool_name,
+    encode_signature,
+    is_whole,
+    nameless,
+    new_message,
+    parse_arguments,
+    repaired,
     stop_outcome,
-    upstream_stop,
 )
-from ..anthropic.tool_calls import ToolIds, client_tool_name, is_whole, parse_arguments
 from ..context import Context
-from ..counting.tokens import estimate_tokens
-from ..providers.errors import error_from_payload
+from ..counting import estimate_tokens
+from ..providers import error_from_payload
 from .choices import chosen
-from .reasoning import chunks_text, encode_signature, reasoning_details, reasoning_text, thought_signature
-from .streamed_calls import nameless
+from .finish_reasons import check_finish_reason, cut_off, ends_well, stop_reason, upstream_stop
+from .reasoning import chunks_text, reasoning_details, reasoning_text, thought_signature
 from .think_tags import split_think_tags
-from .usage import convert_usage, find_usage, service_tier, start_usage
+from .usage import convert_usage, find_usage, service_tier
 
 Block = dict[str, Any]
 
@@ -67,7 +67,7 @@ def convert_response(data: Any, context: Context) -> dict[str, Any]:
     blocks += tool_uses
 
     outcome = stop_outcome(
-        finish_reason,
+        stop_reason(finish_reason),
         matched=matcher.matched or stopped,
         refusal=refusal,
         has_tool_use=bool(tool_uses),
@@ -88,45 +88,6 @@ def unwrapped(data: Any) -> Any:
         if isinstance(inner, dict) and "choices" in inner:
             return inner
     return data
-
-
-def empty_message(context: Context, *, stop_reason: StopReason = "end_turn") -> dict[str, Any]:
-    """A Message without content, answered without asking upstream."""
-    return {**new_message(context.model, start_usage(context)), "stop_reason": stop_reason}
-
-
-def refusal_message(explanation: str, context: Context) -> dict[str, Any]:
-    """The Message by which Claude tells that a prompt was refused."""
-    details = {"type": "refusal", "category": None, "explanation": explanation}
-    return {**empty_message(context, stop_reason="refusal"), "stop_details": details}
-
-
-def message_events(message: dict[str, Any]) -> list[bytes]:
-    """A complete Message as the frames of a stream, for an upstream that answers a stream request with JSON.
-
-    The first frame is ``message_start``.
-    """
-    usage = message["usage"]
-    counts = {name: n for name, n in usage.items() if name != "service_tier"}
-    start = {name: n for name, n in usage.items() if name != "output_tokens_details"}
-    writer = EventWriter()
-    writer.message_start({**new_message(message["model"], {**start, "output_tokens": 0}), "id": message["id"]})
-    for block in message["content"]:
-        match block["type"]:
-            case "thinking":
-                writer.start_thinking()
-                if block["thinking"]:
-                    writer.thinking(block["thinking"])
-                writer.signature(block["signature"])
-            case "text":
-                writer.start_text()
-                writer.text(block["text"])
-            case _:
-                writer.start_tool_use(block["id"], block["name"])
-                writer.input_json(dumps(block["input"]).decode())
-        writer.stop_block()
-    writer.message_end({name: message[name] for name in ("stop_reason", "stop_sequence", "stop_details")}, counts)
-    return writer.take()
 
 
 def upstream_error(data: Any, context: Context) -> ApiError | None:

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...toolkit.errors import ApiError
-from ..anthropic.blocks import BlockStream
-from ..anthropic.stops import StopMatcher, check_finish_reason, cut_off, ends_well, stop_outcome, upstream_stop
+from ..anthropic import BlockStream, EventStream, StopMatcher, StreamedCall, stop_outcome
 from ..context import Context
-from ..event_stream import EventStream
-from ..providers.errors import error_from_payload
+from ..providers import error_from_payload
 from .choices import ChoicePicker
+from .finish_reasons import check_finish_reason, cut_off, ends_well, stop_reason, upstream_stop
 from .reasoning import chunks_text, reasoning_details, reasoning_text
 from .response import unwrapped, upstream_error
+from .streamed_calls import ToolCallAssembler
 from .surrogates import ChunkReader
 from .text_events import TextEvents, text_alone
 from .think_tags import Piece, ThinkTagSplitter
@@ -28,7 +28,8 @@ class StreamConverter(EventStream):
         super().__init__(context, request_id)
         self._reader = ChunkReader()
         self._text_events = TextEvents()
-        self._blocks = BlockStream(context, self._writer)
+        self._calls = ToolCallAssembler(context)
+        self._blocks = BlockStream(context, self._writer, self._calls.calls)
         self._choices = ChoicePicker()
         think_tags = context.profile.think_tags
         self._splitter = ThinkTagSplitter(inside=think_tags == "on") if think_tags != "off" else None
@@ -196,10 +197,14 @@ class StreamConverter(EventStream):
             self._end_text()
         if self.finished:
             return
-        for call in calls:
-            self._blocks.tool_call(call)
+        for delta_call in calls:
+            self._on_call(self._calls.add(delta_call))
         if not calls and isinstance(legacy, dict):
-            self._blocks.function_call(legacy)
+            self._on_call(self._calls.add_legacy(legacy))
+
+    def _on_call(self, call: StreamedCall | None) -> None:
+        if call is not None:
+            self._blocks.tool_call(call)
 
     def _end_text(self) -> None:
         """Hand on what was held back of the text as the possible beginning of a tag or a stop sequence."""
@@ -221,9 +226,10 @@ class StreamConverter(EventStream):
     def _end_message(self) -> None:
         """The good end: close everything, tell why it is one and how much was used."""
         cut = cut_off(self._finish_reason) or self._matched is not None
-        self._blocks.finish(cut_off=cut, ends_well=not cut and ends_well(self._finish_reason))
+        self._calls.finish(cut_off=cut)
+        self._blocks.finish(ends_well=not cut and ends_well(self._finish_reason))
         outcome = stop_outcome(
-            self._finish_reason,
+            stop_reason(self._finish_reason),
             matched=self._matched,
             refusal="".join(self._refusal),
             has_tool_use=self._blocks.has_tool_use,

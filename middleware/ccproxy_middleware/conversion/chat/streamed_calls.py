@@ -1,4 +1,4 @@
-"""Tool calls that come in fragments: which call a fragment belongs to, and how far each call has come.
+"""Tool calls that come in fragments: which call a fragment belongs to.
 
 A fragment that fits nowhere is an error that the client sees: a call with missing arguments would be run as it is.
 """
@@ -7,148 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...toolkit.errors import ApiError
-from ...toolkit.json import dumps, loads
-from ..anthropic.tool_calls import arguments_text
+from ..anthropic import StreamedCall, arguments_text, nameless
 from ..context import Context
-from .json_progress import JsonProgress
 from .reasoning import thought_signature
 
-MAX_NAME = 1000  # characters of a tool's name
 MAX_ARGUMENTS = 32 * 1024 * 1024  # characters of all arguments of an answer
-
-
-class StreamedCall:
-    """One call as far as it has come."""
-
-    __slots__ = (
-        "_again", "_fragments", "_progress", "_read", "blank", "client_id", "custom", "id", "index", "name",
-        "name_settled", "sent", "signature", "signature_sent",
-    )  # fmt: skip
-
-    def __init__(self, *, custom: bool = False) -> None:
-        self.id = ""  # upstream's, if it sends one
-        self.index: int | None = None  # the one that it was announced with
-        self.client_id = ""  # as soon as the block is open
-        self.name = ""
-        self.name_settled = False
-        self.custom = custom
-        self.signature: str | None = None
-        self.signature_sent = False
-        self.sent = 0  # so many fragments of the arguments are with the client
-        self.blank = True  # no arguments yet, or whitespace alone
-        self._fragments: list[str] = []
-        self._progress = JsonProgress()
-        self._read = 0  # so many fragments the progress has seen
-        self._again: Repetition | None = None
-
-    @property
-    def arguments(self) -> str:
-        return "".join(self._fragments)
-
-    @property
-    def whole(self) -> bool:
-        """Whether the arguments are complete. Free text (a custom tool's input) shows no end and always counts."""
-        while self._read < len(self._fragments):
-            self._progress.feed(self._fragments[self._read])
-            self._read += 1
-        return self._progress.whole or self.custom
-
-    @property
-    def takes_more(self) -> bool:
-        """Whether a further fragment of arguments may continue it: it is not whole, or only a placeholder."""
-        return self.custom or not self.whole or self._is_placeholder
-
-    @property
-    def repetition(self) -> "Repetition | None":
-        """What came behind the whole arguments and is no end of them."""
-        return self._again
-
-    @property
-    def _is_placeholder(self) -> bool:
-        """Whether all there is says nothing: ``{}``, behind which some servers send the real arguments, or null."""
-        if self.sent or len(self._fragments) > 4:
-            return False
-        text = "".join(self._fragments).strip()
-        return self._fragments == ["{}"] or (text != "" and "null".startswith(text))
-
-    def add_name(self, name: Any) -> None:
-        if isinstance(name, str) and name and not self.name_settled and name != self.name:
-            if len(self.name) + len(name) > MAX_NAME:
-                raise ApiError(502, "api_error", f"upstream sent the name of a tool with over {MAX_NAME} characters")
-            self.name += name
-            self.name_settled = bool(self._fragments)
-
-    def add_arguments(self, fragment: str) -> None:
-        """Take in the next fragment. What comes behind whole arguments is kept apart in ``repetition``."""
-        if not fragment:
-            return
-        if self._is_placeholder and not "null".startswith(self.arguments.strip() + fragment.strip()):
-            if not fragment.strip():
-                return
-            if self.whole:
-                self._fragments.clear()
-                self._progress, self._read = JsonProgress(), 0
-        elif not self.custom and fragment.strip() and (self._again is not None or self.whole):
-            self._again = self._again or Repetition()
-            self._again.add(fragment)
-            if self._again.equals(self.arguments):
-                self._again = None  # the same once more
-            return
-        self._fragments.append(fragment)
-        self.blank = self.blank and not fragment.strip()
-        self.name_settled = bool(self.name)
-
-    def take_repetition(self) -> "Repetition":
-        """What came behind the whole arguments, for another call."""
-        again, self._again = self._again, None
-        return again or Repetition()
-
-    def take(self) -> str:
-        """The arguments that came since the last time; a lone ``{}`` waits, for it may be a placeholder."""
-        if self.custom or self._is_placeholder:
-            return ""
-        new = "".join(self._fragments[self.sent :])
-        self.sent = len(self._fragments)
-        return new
-
-    def take_last(self) -> str:
-        """What is still to be sent when the call ends: at least an empty object."""
-        if self.custom:
-            return dumps({"input": self.arguments}).decode()
-        rest = "".join(self._fragments[self.sent :])
-        empty = not self.sent and rest.strip() in ("", "null")
-        self.sent = len(self._fragments)
-        return "{}" if empty or (not rest.strip() and self.blank) else rest
-
-
-class Repetition:
-    """Arguments behind those of a whole call: the same once more, or those of another call."""
-
-    __slots__ = ("_fragments", "_progress")
-
-    def __init__(self) -> None:
-        self._fragments: list[str] = []
-        self._progress = JsonProgress()
-
-    @property
-    def fragments(self) -> list[str]:
-        return self._fragments
-
-    @property
-    def could_be_whole(self) -> bool:
-        """Whether it is, or begins like, an object of its own."""
-        return "".join(self._fragments[:1]).lstrip().startswith("{")
-
-    @property
-    def whole(self) -> bool:
-        return self._progress.whole
-
-    def add(self, fragment: str) -> None:
-        self._fragments.append(fragment)
-        self._progress.feed(fragment)
-
-    def equals(self, arguments: str) -> bool:
-        return self.whole and bool(loads("".join(self._fragments)) == loads(arguments))
 
 
 class ToolCallAssembler:
@@ -284,11 +147,6 @@ class ToolCallAssembler:
         if call.id and name not in self._tools:
             return True  # the rest of a name
         return any(tool.startswith(call.name + name) for tool in self._tools)
-
-
-def nameless() -> ApiError:
-    """The error for a call that says no tool."""
-    return ApiError(502, "api_error", "upstream sent a tool call without a name")
 
 
 def _unassigned() -> ApiError:

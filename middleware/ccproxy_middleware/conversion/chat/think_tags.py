@@ -6,7 +6,7 @@ opening tag into the prompt send the closing one alone. The tags go, and with th
 
 from typing import Literal
 
-from ..anthropic.stops import held_suffix
+from ..anthropic import held_suffix
 
 OPENING = "<think>"
 CLOSING = "</think>"

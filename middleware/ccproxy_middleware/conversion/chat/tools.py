@@ -9,11 +9,8 @@ from ...toolkit.errors import invalid_request
 from ...toolkit.field_checks import expect, optional, required
 from ...toolkit.json import dumps
 from ...toolkit.json_size import parsed_size
-from ..anthropic.arguments import may_need_repair
-from ..anthropic.client_tools import client_tool
-from ..anthropic.names import upstream_tool_name
-from ..anthropic.turns import Block, History, Turn
-from ..providers.profiles import Profile
+from ..anthropic import Block, History, Turn, client_tool, may_need_repair, upstream_tool_name
+from ..providers import Profile
 from ..schemas import DIALECTS, Allowance, fit_tool, is_strict
 
 # Tools that Anthropic's servers run. Only the beginning of the type is fixed; a date follows.

@@ -36,16 +36,6 @@ def find_usage(body: dict[str, Any], choice: dict[str, Any]) -> dict[str, Any] |
     return None
 
 
-def start_usage(context: Context) -> dict[str, Any]:
-    """The usage of ``message_start``: an estimate of the input, and nothing yet."""
-    return {
-        "input_tokens": context.estimate_input(),
-        "cache_creation_input_tokens": 0,
-        "cache_read_input_tokens": 0,
-        "output_tokens": 0,
-    }
-
-
 def convert_usage(
     usage: Mapping[str, Any] | None, context: Context, estimate_output: Callable[[], int]
 ) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import anyio
 import anyio.to_thread
 
 from ...toolkit.errors import ApiError, StreamAborted
-from ..converted import ConvertedRequest
+from ..providers import Profile
 from .tokens import part_tokens
 
 logger = logging.getLogger("ccproxy.conversion")
@@ -26,7 +26,7 @@ _COUNTED = ("model", "input", "instructions", "tools", "tool_choice", "parallel_
 
 
 class TokenCounter:
-    """Counts converted requests, by the profile's switch ``count_tokens``.
+    """Counts the tokens of requests to upstream, by the profile's switch ``count_tokens``.
 
     Where the provider fails to count the request is counted here, and a warning says so once.
     """
@@ -36,17 +36,17 @@ class TokenCounter:
     def __init__(self) -> None:
         self._warned = False
 
-    async def __call__(self, request: ConvertedRequest, ask: Ask, count: Count) -> int:
-        """The tokens of a request; ``count`` counts its body here, by the profile's tokenizer."""
-        profile = request.context.profile
-        if profile.count_tokens != "local" and (profile.count_tokens != "upstream" or request.api == "responses"):
+    async def __call__(self, body: Mapping[str, Any], profile: Profile, ask: Ask, count: Count) -> int:
+        """The tokens of a body for upstream; ``count`` counts it here, by the profile's tokenizer."""
+        by_provider = profile.api == "responses" if profile.count_tokens == "upstream" else True
+        if profile.count_tokens != "local" and by_provider:
             try:
                 with anyio.fail_after(self.limit):
-                    return await count_by_provider(request.body, profile.count_tokens, ask)
+                    return await count_by_provider(body, profile.count_tokens, ask)
             except (ApiError, StreamAborted, TimeoutError) as error:
                 self._warn(profile.count_tokens, error)
         # In a thread: the first count by o200k loads the tokenizer, and a long request takes a while.
-        return await anyio.to_thread.run_sync(count, request.body, profile.tokenizer)
+        return await anyio.to_thread.run_sync(count, body, profile.tokenizer)
 
     def _warn(self, counter: str, error: Exception) -> None:
         if self._warned:

@@ -9,13 +9,19 @@ from typing import Any
 
 from ...toolkit.errors import ApiError
 from ...toolkit.json import dumps
-from ..anthropic.arguments import repaired
-from ..anthropic.events import EventWriter
-from ..anthropic.output_estimate import OutputEstimate
-from ..anthropic.stops import StopMatcher
-from ..anthropic.tool_calls import ToolIds, client_tool_name, is_whole, parse_arguments
-from ..chat.streamed_calls import MAX_ARGUMENTS, nameless
+from ..anthropic import (
+    EventWriter,
+    StopMatcher,
+    ToolIds,
+    client_tool_name,
+    is_whole,
+    nameless,
+    parse_arguments,
+    repaired,
+)
+from ..chat import MAX_ARGUMENTS
 from ..context import Context
+from ..counting import OutputEstimate
 from .response import held_signature
 from .state import Following, encode_state
 from .streamed_items import StreamedCall, StreamedItem, StreamedMessage, StreamedReasoning

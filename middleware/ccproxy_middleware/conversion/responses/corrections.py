@@ -4,9 +4,19 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..providers.profiles import Profile
-from ..providers.rules import Correction, Patch, Rule, Sent, Words, first_correction, forced_choice, top, unsupported
-from ..providers.switches import EFFORTS
+from ..providers import (
+    EFFORTS,
+    Correction,
+    Patch,
+    Profile,
+    Rule,
+    Sent,
+    Words,
+    first_correction,
+    forced_choice,
+    top,
+    unsupported,
+)
 from .returned import item_digest
 
 _EFFORT_WORD = re.compile(rf"\b(?:{'|'.join(EFFORTS)})\b", re.IGNORECASE)

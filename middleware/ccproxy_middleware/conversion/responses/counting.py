@@ -4,15 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from ...toolkit.json import dumps
-from ..counting.tokens import (
-    PER_MESSAGE,
-    PER_REQUEST,
-    PER_TOOL,
-    WITH_TOOLS,
-    estimate_tokens,
-    part_tokens,
-    tokenizer_count,
-)
+from ..counting import PER_MESSAGE, PER_REQUEST, PER_TOOL, WITH_TOOLS, estimate_tokens, part_tokens, tokenizer_count
 from .state import part_texts, summary_text
 
 Count = Callable[[str], int]

@@ -10,19 +10,23 @@ from typing import Any
 
 from ...toolkit.errors import invalid_request
 from ...toolkit.field_checks import required
-from ..anthropic.names import upstream_tool_id, upstream_tool_name
-from ..anthropic.turns import SERVER_BLOCKS, Block, Turn
-from ..chat.content import Attachments, Part, mark_cached, text_part, unsupported, user_parts
-from ..chat.messages import (
+from ..anthropic import SERVER_BLOCKS, Block, Turn, upstream_tool_id, upstream_tool_name
+from ..chat import (
     BRIDGE,
     NO_RESULT,
+    Attachments,
+    Part,
     arguments_json,
     loop_start,
+    mark_cached,
     repeated_id,
+    text_part,
+    unsupported,
+    user_parts,
     without_call,
     without_results,
 )
-from ..providers.profiles import Profile
+from ..providers import Profile
 from .input_parts import earlier_result, input_parts, tool_output
 from .returned import Entry, Returned, output_message, place_reasoning
 

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from ..anthropic.turns import Block, read_blocks
-from ..chat.content import OMITTED, Attachments, Part, marked_error, result_parts, result_text, text_part
-from ..chat.messages import EARLIER_RESULT
-from ..providers.profiles import Profile
+from ..anthropic import Block, read_blocks
+from ..chat import EARLIER_RESULT, OMITTED, Attachments, Part, marked_error, result_parts, result_text, text_part
+from ..providers import Profile
 
 _BREAKPOINT = "prompt_cache_breakpoint"
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .streamed_items import Kind, StreamedItem, kind_of, new_item
+from .output_items import Kind, kind_of
+from .streamed_items import StreamedItem, new_item
 
 
 class KnownItems:

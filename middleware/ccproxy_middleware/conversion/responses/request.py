@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...toolkit.field_checks import optional, required
-from ..anthropic.parameters import (
+from ..anthropic import (
     add_extra,
     no_prefill,
     read_format,
+    read_history,
     read_max_tokens,
     read_model,
     read_stops,
@@ -20,12 +21,9 @@ from ..anthropic.parameters import (
     thinking_emission,
     without_billing,
 )
-from ..anthropic.turns import read_history
-from ..chat.tools import ToolConverter, convert_tool_choice
-from ..context import Context
-from ..converted import ConvertedRequest, RequestBody
-from ..providers.effort import effort_word, read_reasoning
-from ..providers.profiles import Profile, profile_for_model
+from ..chat import ToolConverter, convert_tool_choice
+from ..context import Context, ConvertedRequest, UpstreamBody
+from ..providers import Profile, effort_word, profile_for_model, read_reasoning
 from ..schemas import fit_format, is_strict
 from .counting import estimate_request
 from .input_items import convert_turns
@@ -107,7 +105,7 @@ def convert_request(
             body["stream_options"] = {"include_obfuscation": False}
     add_extra(body, json, profile)
 
-    upstream = RequestBody(body, estimate_request)
+    upstream = UpstreamBody(body, estimate_request)
     context = Context(
         model=model or name,
         profile=profile,

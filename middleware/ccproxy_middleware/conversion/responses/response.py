@@ -5,21 +5,25 @@ from typing import Any
 
 from ...toolkit.errors import ApiError
 from ...toolkit.json import dumps
-from ..anthropic.arguments import repaired
-from ..anthropic.events import new_message
-from ..anthropic.stops import StopMatcher, cut_off, stop_outcome
-from ..anthropic.tool_calls import ToolIds, client_tool_name, is_whole, parse_arguments
-from ..chat.streamed_calls import nameless
-from ..chat.usage import service_tier
+from ..anthropic import (
+    StopMatcher,
+    ToolIds,
+    client_tool_name,
+    is_whole,
+    nameless,
+    new_message,
+    parse_arguments,
+    repaired,
+    stop_outcome,
+)
+from ..chat import service_tier
 from ..context import Context
-from ..counting.tokens import estimate_tokens
-from .failures import error_of_response
+from ..counting import estimate_tokens
+from .ends import answer_usage, error_of_response, limit_or_refusal
+from .output_items import CALLS, function_name, message_parts, upstream_id
 from .state import Following, encode_state, part_texts, summary_text
-from .usage import answer_usage, finish_reason
 
 Block = dict[str, Any]
-
-CALLS = ("function_call", "custom_tool_call")
 
 
 def convert_response(data: Any, context: Context) -> dict[str, Any]:
@@ -34,8 +38,8 @@ def convert_response(data: Any, context: Context) -> dict[str, Any]:
     output = data.get("output")
     if not isinstance(output, list) or data.get("status", "completed") not in ("completed", "incomplete"):
         raise _not_a_response("it is not complete" if isinstance(output, list) else "it has no output")
-    reason = finish_reason(data)
-    answer = _Answer(context, cut_off=cut_off(reason))
+    reason = limit_or_refusal(data)
+    answer = _Answer(context, cut_off=reason == "max_tokens")
     for item in output:
         if isinstance(item, dict) and answer.matched is None:
             answer.add(item)
@@ -53,28 +57,6 @@ def convert_response(data: Any, context: Context) -> dict[str, Any]:
         "content": blocks,
         **outcome,
     }
-
-
-def function_name(item: Mapping[str, Any]) -> str:
-    """The name in a call; empty where there is none."""
-    name = item.get("name")
-    return name if isinstance(name, str) else ""
-
-
-def upstream_id(item: Mapping[str, Any]) -> Any:
-    """The id of a call."""
-    return item.get("call_id") or item.get("id")
-
-
-def message_parts(item: Mapping[str, Any]) -> list[tuple[str, bool]]:
-    """The text of each part of a message, and whether it is a refusal."""
-    content = item.get("content")
-    parts: list[tuple[str, bool]] = []
-    for part in content if isinstance(content, list) else ():
-        is_refusal = isinstance(part, dict) and part.get("type") == "refusal"
-        text = part.get("refusal" if is_refusal else "text") if isinstance(part, dict) else None
-        parts.append((text if isinstance(text, str) else "", is_refusal))
-    return parts
 
 
 class _Answer:

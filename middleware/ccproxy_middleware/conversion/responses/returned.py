@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import Any, Literal
 
 from ...toolkit.json import dumps
-from ..providers.profiles import Profile
+from ..providers import Profile
 from .state import State, decode_state, summary_text
 
 NOT_OURS = "it is another provider's, or its signature was changed"

@@ -5,19 +5,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...toolkit.errors import ApiError
-from ..anthropic.stops import cut_off, stop_outcome
-from ..anthropic.tool_calls import arguments_text
-from ..chat.usage import service_tier
+from ..anthropic import EventStream, StopReason, arguments_text, stop_outcome
+from ..chat import service_tier
 from ..context import Context
-from ..event_stream import EventStream
-from ..providers.errors import PromptRefused
+from ..providers import PromptRefused
 from .blocks import ItemBlocks
+from .ends import answer_notes, answer_usage, error_of_response, limit_or_refusal
 from .event_reader import EventReader
-from .failures import error_of_response
 from .known_items import KnownItems
-from .notes import answer_notes
-from .streamed_items import Kind, Source, StreamedItem, StreamedReasoning, kind_of
-from .usage import answer_usage, finish_reason
+from .output_items import Kind, kind_of
+from .streamed_items import Source, StreamedItem, StreamedReasoning
 
 Event = Mapping[str, Any]
 
@@ -55,7 +52,7 @@ class StreamConverter(EventStream):
             return
         handle(self, event)
         if self._blocks.matched is not None and not self.finished:
-            self._end_message({}, "stop")
+            self._end_message({}, None)
 
     def _on_end(self) -> None:
         raise ApiError(502, "api_error", "upstream stream ended before completion")
@@ -73,8 +70,8 @@ class StreamConverter(EventStream):
         if response.get("status") == "failed":
             return self._on_failure(response.get("error"))
         self._begin()
-        reason = finish_reason(response)
-        if cut_off(reason):
+        reason = limit_or_refusal(response)
+        if reason == "max_tokens":
             self._blocks.cut_off()
         output = response.get("output")
         items = [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
@@ -100,7 +97,7 @@ class StreamConverter(EventStream):
         self._refusals = [failure.message]
         for known in self._items.unfinished():
             self._finish_item(known, None)
-        self._end_message({}, "content_filter")
+        self._end_message({}, "refusal")
 
     # Items
 
@@ -211,7 +208,7 @@ class StreamConverter(EventStream):
         if not self.started:
             self._start(self._tier)
 
-    def _end_message(self, response: Mapping[str, Any], reason: str) -> None:
+    def _end_message(self, response: Mapping[str, Any], reason: StopReason | None) -> None:
         """The good end: close everything, tell why it is one and how much was used."""
         self._blocks.finish()
         outcome = stop_outcome(

@@ -3,20 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from ..anthropic.tool_calls import arguments_text
-from .response import CALLS, function_name, message_parts, upstream_id
+from ..anthropic import arguments_text
+from .output_items import Kind, function_name, message_parts, upstream_id
 from .state import kept_item
 
-Kind = Literal["message", "reasoning", "call"]
 Source = Literal["summary", "content"]
-
-
-def kind_of(item: Mapping[str, Any]) -> Kind | None:
-    """What an item becomes for the client; None for one that means nothing to it."""
-    kind = item.get("type")
-    if kind in ("message", "reasoning"):
-        return "message" if kind == "message" else "reasoning"
-    return "call" if kind in CALLS else None
 
 
 class StreamedItem:

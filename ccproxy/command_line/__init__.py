@@ -1,0 +1,7 @@
+"""The command ``cc-boost``."""
+
+from .cli import main
+
+__all__ = [
+    "main",
+]

@@ -1,0 +1,51 @@
+"""What a terminal is shown at the start: what runs here, and what to type next."""
+
+from importlib.metadata import version
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..layers import layers_in_use
+from ..settings import Settings, startup_warnings
+
+_EVERY_INTERFACE = ("0.0.0.0", "::")  # noqa: S104 - not a bind
+
+
+def banner(settings: Settings, url: str, console: Console | None = None) -> str:
+    """The text for the terminal, in colours where it takes them. ``url``: where this machine reaches the proxy."""
+    console = console or Console()
+    with console.capture() as captured:
+        console.print(Text(f"cc-boost {version('cc-boost')}", style="bold"))
+        facts = Table.grid(padding=(0, 2))
+        for name, value in _facts(settings, url):
+            facts.add_row(Text(f"  {name}", style="cyan"), Text(value, overflow="fold"))
+        console.print(facts)
+        console.print(Text("\nIn another terminal:", style="bold"))
+        for command in _commands(settings, url):
+            console.print(Text(f"  {command}", style="green"), soft_wrap=True)  # whole, for whoever copies it
+        for warning in startup_warnings(settings):
+            console.print(Text(f"\nWarning: {warning}", style="yellow"))
+    return captured.get().rstrip("\n") + "\n"
+
+
+def _facts(settings: Settings, url: str) -> list[tuple[str, str]]:
+    everywhere = ", and at every address of this machine" if settings.host in _EVERY_INTERFACE else ""
+    boost = f"boost (planner {settings.boost_model} at {settings.boost_base_url})"
+    layers = [boost if name == "boost" else name for name in layers_in_use(settings)]
+    facts = [
+        ("listens", url + everywhere),
+        ("provider", f"{settings.openai_base_url} (profile {settings.provider})"),
+        ("opus", settings.big_model),
+        ("sonnet", settings.middle_model),
+        ("haiku", settings.small_model),
+        ("layers", ", ".join(layers)),
+    ]
+    if settings.inspector:
+        facts.append(("inspector", f"{url}/ui"))
+    return facts
+
+
+def _commands(settings: Settings, url: str) -> list[str]:
+    key = "your-key" if settings.client_keys else "any-text"
+    return [f"cc-boost claude --url {url}", f"ANTHROPIC_BASE_URL={url} ANTHROPIC_API_KEY={key} claude"]

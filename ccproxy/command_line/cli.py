@@ -1,0 +1,172 @@
+"""The ``cc-boost`` command. What a subcommand needs is imported in it, so that the others start quickly."""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from ..standard_streams import open_standard_streams
+
+
+class _WithVariables:
+    """Help that ends with every variable and its default."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        from ..settings import variables
+
+        with formatter.section("Variables, from the environment or .env (default in brackets)"):
+            formatter.write_dl(
+                [(name, f"{text} [{default}]" if default else text) for name, default, text in variables()]
+            )
+
+
+class _Group(_WithVariables, TyperGroup):
+    pass
+
+
+class _Serve(_WithVariables, TyperCommand):
+    pass
+
+
+app = typer.Typer(
+    cls=_Group,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Run the command line; without a subcommand it serves."""
+    open_standard_streams()
+    arguments = sys.argv[1:]
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
+        arguments.insert(0, "serve")
+    app(args=arguments, prog_name="cc-boost")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"cc-boost {version('cc-boost')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Use Claude Code, or any Anthropic Messages client, with any OpenAI-compatible provider.
+
+    Without a command: serve, with the options of "cc-boost serve".
+    """
+
+
+@app.command(cls=_Serve)
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on, over HOST.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on, over PORT.")] = None,
+    log_level: Annotated[str | None, typer.Option(help="How much to log, over LOG_LEVEL.")] = None,
+    env_file: Annotated[str | None, typer.Option(help="A file to read instead of .env.")] = None,
+) -> None:
+    """Run the proxy until Ctrl-C."""
+    from ..serving import Shutdown, load_settings_or_exit, local_url
+    from ..serving import serve as serve_app
+
+    given = {"host": host, "port": port, "log_level": log_level}
+    settings = load_settings_or_exit(env_file, **{name: value for name, value in given.items() if value is not None})
+    from ..app import create_app
+
+    url = local_url(settings.host, settings.port)
+    app = create_app(settings, shutdown=Shutdown(settings.shutdown_timeout))
+    if sys.stdout.isatty():
+        from .banner import banner
+
+        serve_app(app, settings, announce=banner(settings, url), warn=not sys.stderr.isatty())
+    else:
+        announce = f"cc-boost: {url} -> {settings.openai_base_url}. Use it: ANTHROPIC_BASE_URL={url} claude"
+        serve_app(app, settings, announce=announce)
+
+
+@app.command()
+def demo(
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show the requests as the provider got them.")
+    ] = False,
+    serve: Annotated[bool, typer.Option("--serve", help="Keep proxy and provider up, to try Claude Code.")] = False,
+    boost: Annotated[
+        bool, typer.Option("--boost", help="Let a planner without tools decide, and the provider carry it out.")
+    ] = False,
+    port: Annotated[int, typer.Option(help="Port of the proxy with --serve.", min=1, max=65535)] = 8082,
+) -> None:
+    """Show the proxy at work, with a provider that is built in: no key, no network."""
+    from ..demo import run_conversation, run_servers
+
+    if serve:
+        run_servers(port, boost=boost)
+    else:
+        raise typer.Exit(run_conversation(verbose=verbose, boost=boost))
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def claude(
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[ARGS]...", help="Claude Code's own arguments.", show_default=False)
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="Use the cc-boost that runs there, instead of starting one.")] = None,
+    proxy_log: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Where the proxy logs, by LOG_LEVEL; it is added to the file.")
+    ] = None,
+    env_file: Annotated[str | None, typer.Option(help="A file to read instead of .env.")] = None,
+) -> None:
+    """Run Claude Code with a proxy of its own.
+
+    The proxy is started on a free port of this machine, and ends with Claude Code.
+
+    cc-boost's own options stand before Claude Code's, as in: cc-boost claude --proxy-log p.log -p "Say hello."
+    What comes after -- is all Claude Code's: cc-boost claude -- --help
+    """
+    from .launch import run_claude
+
+    raise typer.Exit(run_claude(arguments or [], url=url, env_file=env_file, proxy_log=proxy_log))
+
+
+@app.command()
+def env(
+    url: Annotated[
+        str | None, typer.Option(help="The proxy's URL; else the one of HOST and PORT.", show_default=False)
+    ] = None,
+    env_file: Annotated[str | None, typer.Option(help="A file to read instead of .env.")] = None,
+) -> None:
+    """Print the variables that lead claude to the proxy.
+
+    For a shell, in which you start claude by hand: eval "$(cc-boost env)"
+    """
+    from .launch import exports
+
+    typer.echo(exports(url=url, env_file=env_file))
+
+
+@app.command()
+def doctor(
+    write_env: Annotated[
+        bool, typer.Option("--write-env", help="Put the PROVIDER lines that fit into .env; the rest of it stays.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Tell it as one JSON document.")] = False,
+    env_file: Annotated[str | None, typer.Option(help="A file to use instead of .env.")] = None,
+) -> None:
+    """Find out what works with the provider.
+
+    And what to do about the rest. It makes some 15 small requests, one after the other.
+
+    Exit code 0: it works, perhaps with warnings; 1: there are problems; 2: bad settings.
+    """
+    from ..doctor import run
+
+    raise typer.Exit(run(env_file=env_file, as_json=json, write_env=write_env))

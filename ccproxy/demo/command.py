@@ -1,0 +1,97 @@
+"""``cc-boost demo``: the whole stack over real sockets, with a provider that is built in."""
+
+import asyncio
+import json
+import sys
+from contextlib import ExitStack
+from typing import Any
+
+from ccproxy.app import create_app
+from ccproxy.logs import configure_logging
+from ccproxy.serving import serve, served
+from ccproxy.settings import Settings
+
+from .conversation import LIMIT_SECONDS, converse
+from .planner import MODEL as PLANNER_MODEL
+from .planner import plan
+from .provider import KEY, MODELS, demo_provider
+
+CLIENT_KEY = "demo"
+
+
+def run_conversation(*, verbose: bool = False, boost: bool = False) -> int:
+    """Show one conversation; the exit code is 0 only if everything arrived.
+
+    ``boost``: a planner without tools decides what to do, and the provider only carries it out.
+    """
+    requests: list[dict[str, Any]] = []
+    plans: list[dict[str, Any]] = []
+    configure_logging("WARNING", "text")
+    with ExitStack() as stack:
+        provider_url = stack.enter_context(served(demo_provider(requests.append)))
+        planner_url = stack.enter_context(served(demo_provider(plans.append, plan))) if boost else None
+        app = create_app(demo_settings(provider_url, planner_url))
+        url = stack.enter_context(served(app))
+        _write(f"client -> cc-boost {url} -> provider {provider_url} (built in, no key, no network)\n")
+        if planner_url is not None:
+            _write(f"                            -> planner  {planner_url} (built in, takes no tools)\n")
+        missing = asyncio.run(_within_limit(url, boost))
+    if verbose:
+        for name, bodies in (("planner", plans), ("provider", requests)):
+            for body in bodies:
+                shown = json.dumps(body, indent=2, ensure_ascii=False)
+                _write(f"\nrequest  as the {name} got it\n{shown}\n")
+    if not missing and boost and (len(plans), len(requests)) != (2, 1):
+        missing = [f"two requests at the planner and one at the provider (there were {len(plans)} and {len(requests)})"]
+    if not missing and not boost and len(requests) != 2:
+        missing = [f"two requests at the provider (there were {len(requests)})"]
+    if missing:
+        _write("\nNot everything arrived. Missing: " + "; ".join(missing) + ".\n")
+        return 1
+    _write("\nEverything arrived: streamed text, a tool call and its result, stop reasons, usage.\n")
+    return 0
+
+
+def run_servers(port: int, *, boost: bool = False) -> None:
+    """Keep the proxy on ``port`` of this machine and its provider (and planner) up until Ctrl-C."""
+    with ExitStack() as stack:
+        provider_url = stack.enter_context(served(demo_provider()))
+        planner_url = stack.enter_context(served(demo_provider(decide=plan))) if boost else None
+        settings = demo_settings(provider_url, planner_url, port=port)
+        announce = f"ANTHROPIC_BASE_URL=http://localhost:{port} ANTHROPIC_API_KEY={CLIENT_KEY} claude"
+        serve(create_app(settings), settings, announce=announce)
+
+
+def demo_settings(provider_url: str, planner_url: str | None = None, **values: Any) -> Settings:
+    """Settings for the built-in provider, and the planner if there is one, whatever the user's environment says."""
+    large, small = MODELS
+    if planner_url is not None:
+        values |= {
+            "enable_boost_support": "BIG_MODEL,MIDDLE_MODEL",
+            "boost_base_url": f"{planner_url}/v1",
+            "boost_api_key": KEY,
+            "boost_model": PLANNER_MODEL,
+        }
+    return Settings.explicit(
+        openai_api_key=KEY,
+        openai_base_url=f"{provider_url}/v1",
+        anthropic_api_key=CLIENT_KEY,
+        big_model=large,
+        middle_model=large,
+        small_model=small,
+        host="127.0.0.1",
+        **values,
+    )
+
+
+async def _within_limit(url: str, boost: bool) -> list[str]:
+    try:
+        async with asyncio.timeout(LIMIT_SECONDS):
+            return await converse(url, CLIENT_KEY, _write, boost=boost)
+    except TimeoutError:
+        return [f"an end within {LIMIT_SECONDS:g} seconds"]
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()

@@ -1,0 +1,157 @@
+"""The provider's address and what may pass to it and back: URLs, request headers, answer headers, secrets."""
+
+from collections.abc import Iterable
+from functools import cache
+from importlib.metadata import version
+from urllib.parse import quote
+
+import httpx
+
+from ccproxy_middleware.redaction import MIN_SECRET, MIN_SECRET_IN_TEXT, EventRedactor, header_secrets, known_secrets
+from ccproxy_middleware.toolkit.asgi import Headers
+from ccproxy_middleware.toolkit.errors import ApiError
+
+_FROM_CLIENT = frozenset((b"content-type", b"accept", b"anthropic-version", b"anthropic-beta"))
+_HOP_BY_HOP = frozenset(  # besides connection, which names more of them
+    (
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+# About the provider's host or connection, or written by our own server.
+_NOT_FOR_CLIENT = frozenset((b"set-cookie", b"alt-svc", b"strict-transport-security", b"date", b"server"))
+_NOT_PASSED = _HOP_BY_HOP | _NOT_FOR_CLIENT
+# By which layers of ours tell clients, and each other, what they have done.
+_OWN_HEADERS = (b"x-boost-", b"x-upstream-model")
+_BESIDE_V1 = ("/tokenize", "/apply-template")  # of vLLM and llama.cpp: where they count tokens
+
+
+class Upstream:
+    """One provider: a base URL and a key.
+
+    ``api_version`` turns the Azure form on: the key goes into ``api-key``, the version into the query, and a
+    bare resource URL gets ``/openai/deployments/{model}``. Raises ValueError for a URL or key that is no use.
+    """
+
+    def __init__(self, base_url: str, api_key: str | None, api_version: str | None) -> None:
+        try:
+            url = httpx.URL(base_url)
+        except httpx.InvalidURL as exc:
+            raise ValueError(f"the base URL is not valid: {exc}") from None
+        if url.scheme not in ("http", "https") or not url.host:
+            raise ValueError("the base URL must begin with http:// or https:// and name a host")
+        if url.userinfo:
+            raise ValueError("the base URL must not hold a user name or password")
+        if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
+            raise ValueError("the API key must be printable ASCII")
+        self.host = url.netloc.decode("ascii")
+        path = url.raw_path.split(b"?")[0].decode("ascii").rstrip("/")
+        self._azure_resource = api_version is not None and path in ("", "/openai", "/openai/deployments")
+        self._origin = f"{url.scheme}://{self.host}"
+        self._path = "/openai" if self._azure_resource else path
+        self._query = [url.query.decode("ascii")] if url.query else []
+        if api_version is not None and "api-version" not in url.params:
+            self._query.append(f"api-version={quote(api_version, safe='')}")
+        auth: Headers = []
+        if api_key is not None and api_version is not None:
+            auth = [(b"api-key", api_key.encode())]
+        elif api_key is not None:
+            auth = [(b"authorization", b"Bearer " + api_key.encode())]
+        self._own: Headers = [(b"user-agent", user_agent()), (b"accept-encoding", b"identity"), *auth]
+        self._secrets = [api_key.encode()] if api_key is not None and len(api_key) >= MIN_SECRET else []
+
+    @property
+    def base_url(self) -> str:
+        """The address without its query, which may hold a secret."""
+        return self._origin + self._path
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether the model is part of the URL."""
+        return self._azure_resource
+
+    def url(self, path: str, query: bytes, model: object = None) -> str:
+        """The URL for a path below the mount. Raises ApiError for a path that would leave the base."""
+        rest = path.removeprefix("/v1") if path == "/v1" or path.startswith("/v1/") else path
+        if any(part in (".", "..") for part in rest.split("/")):
+            raise ApiError(404, "not_found_error", "there is no such path")
+        base = self._path
+        if path in _BESIDE_V1:
+            base = base.removesuffix("/v1")
+        if self._azure_resource and isinstance(model, str) and model.strip("."):
+            base = f"/openai/deployments/{quote(model, safe='')}"
+        url = self._origin + base + quote(rest, safe="/:@!$&'()*+,;=~")
+        parameters = [*self._query, query.decode("latin-1")] if query else self._query
+        return f"{url}?{'&'.join(parameters)}" if parameters else url
+
+    def request_headers(self, client: Iterable[tuple[bytes, bytes]], custom: Headers) -> Headers:
+        """The allow-listed headers of the client and our own, overridden by the custom ones name by name."""
+        headers = [(lower, value) for name, value in client if (lower := name.lower()) in _FROM_CLIENT] + self._own
+        if not custom:
+            return headers
+        overridden = {name.lower() for name, _ in custom}
+        return [header for header in headers if header[0] not in overridden] + custom
+
+    def secrets(self, custom: Headers) -> list[bytes]:
+        """The credentials that are sent with a request, and must not come back."""
+        return self._secrets + header_secrets(custom) if custom else self._secrets
+
+
+def response_headers(headers: Iterable[tuple[bytes, bytes]], secrets: list[bytes], *drop: bytes) -> Headers:
+    """The provider's headers that are the client's business; ``drop`` names further ones that are not."""
+    kept = [(lower, value) for name, value in headers if (lower := name.lower()) not in _NOT_PASSED]
+    dropped = set(drop)
+    for name, value in kept:
+        if name == b"connection":
+            dropped.add(name)
+            dropped.update(token.strip().lower() for token in value.split(b","))
+    return [
+        (name, value)
+        for name, value in kept
+        if name not in dropped and not name.startswith(_OWN_HEADERS) and redact(value, secrets) == value
+    ]
+
+
+def redact(data: bytes, secrets: list[bytes]) -> bytes:
+    """The same bytes without the secrets."""
+    return known_secrets(tuple(secrets)).redact(data, b"***")
+
+
+class Redactor:
+    """Takes secrets out of a body as it comes in, also where two chunks share one.
+
+    A mask is as long as what it covers, so that a ``content-length`` stays true. ``text``: the body is what a model
+    says, in which short secrets are left alone. ``events``: it is an event stream, whose events may share a secret too.
+    """
+
+    def __init__(self, secrets: Iterable[bytes], *, text: bool, events: bool = False) -> None:
+        self._secrets = known_secrets(tuple(secrets), MIN_SECRET_IN_TEXT if text else MIN_SECRET)
+        self._events = EventRedactor(self._secrets) if events and self._secrets else None
+        self._held = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """What can be passed on: all but an end that may be the beginning of a secret."""
+        if self._events is not None:
+            return self._events.feed(chunk)
+        if not self._secrets:
+            return chunk
+        data = self._secrets.redact(self._held + chunk)
+        passed = len(data) - self._secrets.open_end(data)
+        self._held = data[passed:]
+        return data[:passed]
+
+    def finish(self) -> bytes:
+        """What was held back at the end of the body."""
+        return self._held if self._events is None else self._events.finish()
+
+
+@cache
+def user_agent() -> bytes:
+    """``cc-boost/<version>``."""
+    return f"cc-boost/{version('cc-boost')}".encode()

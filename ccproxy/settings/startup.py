@@ -1,0 +1,61 @@
+"""What the operator should know before the first request."""
+
+import ipaddress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .settings import Settings
+
+
+def startup_warnings(settings: "Settings", host: str | None = None) -> list[str]:
+    """A line for each thing that is allowed and may be a mistake. ``host``: where it listens, if not at HOST."""
+    host = settings.host if host is None else host
+    warnings = []
+    if not settings.client_keys and not _is_loopback(host):
+        warnings.append(
+            f"Listening on {host} without ANTHROPIC_API_KEY: everybody who reaches the port spends the "
+            "provider's key. Set ANTHROPIC_API_KEY, or HOST=127.0.0.1."
+        )
+        if settings.inspector:
+            warnings.append("INSPECTOR is set without ANTHROPIC_API_KEY: /ui answers browsers on this machine only.")
+    if settings.log_bodies and settings.log_level == "DEBUG":
+        warnings.append("LOG_BODIES is set: the log holds what is said in the conversations.")
+    elif settings.log_bodies:
+        warnings.append(f"LOG_BODIES is set, but LOG_LEVEL is {settings.log_level}: bodies are logged at DEBUG only.")
+    return [*warnings, *_layer_warnings(settings), *settings.lookalikes]
+
+
+def _layer_warnings(settings: "Settings") -> list[str]:
+    layers = settings.ccproxy_layers
+    warnings = []
+    if settings.client_keys and "auth" not in layers:
+        warnings.append("ANTHROPIC_API_KEY is set, but CCPROXY_LAYERS has no auth: nobody's key is checked.")
+    if settings.custom_headers and "custom_headers" not in layers:
+        warnings.append("CUSTOM_HEADER_* is set, but CCPROXY_LAYERS has no custom_headers: they are not sent.")
+    if settings.max_concurrency and "concurrency_limit" not in layers:
+        warnings.append("MAX_CONCURRENCY is set, but CCPROXY_LAYERS has no concurrency_limit: there is no limit.")
+    if settings.inspector and "inspector" not in layers:
+        warnings.append("INSPECTOR is set, but CCPROXY_LAYERS has no inspector: there is no /ui.")
+    elif settings.inspector and "auth" in layers and layers.index("auth") < layers.index("inspector"):
+        warnings.append("CCPROXY_LAYERS has inspector inside auth: a browser can't open /ui without the key.")
+    if settings.metrics and "metrics" in settings.model_fields_set and "metrics" not in layers:
+        warnings.append("METRICS is set, but CCPROXY_LAYERS has no metrics: there is no /metrics.")
+    if settings.enable_boost_support and "boost" not in layers:
+        warnings.append("ENABLE_BOOST_SUPPORT is set, but CCPROXY_LAYERS has no boost: nothing is boosted.")
+    if settings.client_keys and "auth" in layers:
+        outside = layers[: layers.index("auth")]
+        answering = [name for name in outside if name in ("model_mapping", "boost", "format_conversion")]
+        between = outside[outside.index(answering[0]) :] if answering else []
+        for own in (name for name in between if ":" in name):
+            warnings.append(
+                f"CCPROXY_LAYERS has {own} between {answering[0]} and auth: unless it keeps its app as self.app, "
+                f"{answering[0]} answers clients without a key."
+            )
+    return warnings
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

@@ -1,0 +1,73 @@
+"""Messages as the client gets them: without content, refused, or as the events of a stream."""
+
+import secrets
+from typing import Any
+
+from ...toolkit.json import dumps
+from ..context import Context
+from .events import EventWriter
+from .stops import StopReason
+
+
+def new_message(model: str, usage: dict[str, Any]) -> dict[str, Any]:
+    """A Message without content that hasn't ended yet."""
+    return {
+        "id": "msg_" + secrets.token_hex(12),
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "stop_details": None,
+        "usage": usage,
+    }
+
+
+def start_usage(context: Context) -> dict[str, Any]:
+    """The usage of ``message_start``: an estimate of the input, and nothing yet."""
+    return {
+        "input_tokens": context.estimate_input(),
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": 0,
+        "output_tokens": 0,
+    }
+
+
+def empty_message(context: Context, *, stop_reason: StopReason = "end_turn") -> dict[str, Any]:
+    """A Message without content, answered without asking upstream."""
+    return {**new_message(context.model, start_usage(context)), "stop_reason": stop_reason}
+
+
+def refusal_message(explanation: str, context: Context) -> dict[str, Any]:
+    """The Message by which Claude tells that a prompt was refused."""
+    details = {"type": "refusal", "category": None, "explanation": explanation}
+    return {**empty_message(context, stop_reason="refusal"), "stop_details": details}
+
+
+def message_events(message: dict[str, Any]) -> list[bytes]:
+    """A complete Message as the frames of a stream, for an upstream that answers a stream request with JSON.
+
+    The first frame is ``message_start``.
+    """
+    usage = message["usage"]
+    counts = {name: n for name, n in usage.items() if name != "service_tier"}
+    start = {name: n for name, n in usage.items() if name != "output_tokens_details"}
+    writer = EventWriter()
+    writer.message_start({**new_message(message["model"], {**start, "output_tokens": 0}), "id": message["id"]})
+    for block in message["content"]:
+        match block["type"]:
+            case "thinking":
+                writer.start_thinking()
+                if block["thinking"]:
+                    writer.thinking(block["thinking"])
+                writer.signature(block["signature"])
+            case "text":
+                writer.start_text()
+                writer.text(block["text"])
+            case _:
+                writer.start_tool_use(block["id"], block["name"])
+                writer.input_json(dumps(block["input"]).decode())
+        writer.stop_block()
+    writer.message_end({name: message[name] for name in ("stop_reason", "stop_sequence", "stop_details")}, counts)
+    return writer.take()

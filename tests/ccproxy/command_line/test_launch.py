@@ -1,0 +1,486 @@
+"""``cc-boost claude`` and ``cc-boost env`` as processes, with a program that plays Claude Code."""
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import httpx
+import pytest
+
+from ccproxy.command_line.claude_variables import Models, child_environment, claude_variables, listed_models
+from ccproxy.command_line.cli import app
+from support.provider import Failure, Reply, ScriptedProvider
+from support.proxied import PROVIDER_KEY, proxied
+from support.servers import serve
+
+COMMAND = str(Path(sys.executable).parent / "cc-boost")
+LIMIT = 60
+
+FAKE = f"""#!{sys.executable}
+import json, os, sys, urllib.request
+told = {{"arguments": sys.argv[1:], "environment": dict(os.environ), "directory": os.getcwd()}}
+if not sys.stdin.isatty():
+    told["input"] = sys.stdin.read()
+if os.environ.get("FAKE_ASKS"):
+    messages = [{{"role": "user", "content": "Hi"}}]
+    body = json.dumps({{"model": "claude-haiku-4-5", "max_tokens": 50, "messages": messages}})
+    for name, key in (("answer", os.environ["ANTHROPIC_AUTH_TOKEN"]), ("refused", "other-key")):
+        request = urllib.request.Request(
+            os.environ["ANTHROPIC_BASE_URL"] + "/v1/messages",
+            body.encode(),
+            {{"authorization": "Bearer " + key, "content-type": "application/json"}},
+        )
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({{}}))
+        try:
+            told[name] = json.load(opener.open(request, timeout=20))
+        except urllib.error.HTTPError as exc:
+            told[name] = exc.code
+print(json.dumps(told), flush=True)
+print("told on standard error", file=sys.stderr)
+sys.exit(int(os.environ.get("FAKE_CODE", "0")))
+"""
+
+WAITS = f"""#!{sys.executable}
+import os, signal, sys, time
+names = {{"SIGTERM": 21, "SIGINT": 23}}
+for name, code in names.items():
+    signal.signal(getattr(signal, name), lambda number, frame, code=code: sys.exit(code))
+if os.environ.get("FAKE_DIES"):
+    for name in names:
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
+print("up", os.environ["ANTHROPIC_BASE_URL"], flush=True)
+time.sleep({LIMIT})
+"""
+
+SUSPENDS = """#!{python}
+import os, signal, sys, time
+os.kill({who}, signal.SIGTSTP)
+time.sleep(0.1)
+sys.exit(5)
+"""
+
+Told: TypeAlias = dict[str, Any]
+Run: TypeAlias = Callable[..., "Done"]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home with the fake on its PATH, which is also the working directory."""
+    install(tmp_path, FAKE)
+    return tmp_path
+
+
+def install(home: Path, script: str) -> None:
+    directory = home / "bin"
+    directory.mkdir(exist_ok=True)
+    (directory / "claude").write_text(script)
+    (directory / "claude").chmod(0o755)
+
+
+def environment(home: Path, **variables: str) -> dict[str, str]:
+    temporary = home / "tmp"
+    temporary.mkdir(exist_ok=True)
+    known = {"PATH": f"{home / 'bin'}:/usr/bin:/bin", "HOME": str(home), "TMPDIR": str(temporary)}
+    return known | {"OPENAI_API_KEY": PROVIDER_KEY, "OPENAI_BASE_URL": "http://127.0.0.1:9/v1"} | variables
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished run."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def run(home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Run a command in this process, which is quick: its own child is a real one."""
+
+    def run(*arguments: str, **variables: str) -> Done:
+        with monkeypatch.context() as patch:
+            for name in list(os.environ):
+                patch.delenv(name)
+            for name, value in environment(home, **variables).items():
+                patch.setenv(name, value)
+            patch.setattr(tempfile, "tempdir", None)
+            patch.chdir(home)
+            with pytest.raises(SystemExit) as ended:
+                app(args=list(arguments), prog_name="cc-boost")
+        code = ended.value.code
+        shown = capfd.readouterr()
+        return Done(code if isinstance(code, int) else 1, shown.out, shown.err)
+
+    return run
+
+
+def told(done: "Done") -> Told:
+    assert done.stdout, done.stderr
+    result: Told = json.loads(done.stdout)
+    return result
+
+
+def test_arguments_input_directory_and_exit_code_pass(home: Path) -> None:
+    command = [COMMAND, "claude", "-p", "say hi", "--model", "opus", "--", "--url", "x"]
+    variables = environment(home, FAKE_CODE="7")
+    done = subprocess.run(
+        command, cwd=home, env=variables, input="from a pipe", capture_output=True, text=True, timeout=LIMIT
+    )
+    fake = told(Done(done.returncode, done.stdout, done.stderr))
+    assert fake["arguments"] == ["-p", "say hi", "--model", "opus", "--", "--url", "x"]
+    assert (fake["input"], fake["directory"]) == ("from a pipe", str(home))
+    assert (done.stderr, done.returncode) == ("told on standard error\n", 7)
+
+
+def test_own_options_stand_before_those_of_claude(home: Path, run: Run) -> None:
+    log = home / "proxy.log"
+    done = run("claude", "--proxy-log", str(log), "-c", "--verbose")
+    assert told(done)["arguments"] == ["-c", "--verbose"]
+    assert log.exists()
+
+
+def test_everything_after_two_dashes_is_for_claude(run: Run) -> None:
+    assert told(run("claude", "--", "--help"))["arguments"] == ["--help"]
+
+
+def test_proxy_takes_only_the_key_of_the_run_and_ends_with_it(home: Path, run: Run) -> None:
+    provider = ScriptedProvider([Reply("Hello.")], api_key=PROVIDER_KEY)
+    with serve(provider, lifespan="off") as server:
+        base_url = f"{server.url}/v1"
+        done = run("claude", FAKE_ASKS="1", OPENAI_BASE_URL=base_url, SMALL_MODEL="small", ANTHROPIC_API_KEY="a,b")
+    fake = told(done)
+    assert fake["answer"]["content"] == [{"type": "text", "text": "Hello."}]
+    assert fake["refused"] == 401
+    [completion] = provider.completions
+    assert completion["model"] == "small"
+    key = fake["environment"]["ANTHROPIC_AUTH_TOKEN"]
+    assert len(key) >= 40
+    assert all(key.encode() not in request.raw and key not in str(request.headers) for request in provider.requests)
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(fake["environment"]["ANTHROPIC_BASE_URL"], trust_env=False)
+    assert told(run("claude"))["environment"]["ANTHROPIC_AUTH_TOKEN"] != key
+
+
+def test_key_is_checked_when_the_layers_lack_auth(run: Run) -> None:
+    done = run("claude", FAKE_ASKS="1", CCPROXY_LAYERS="model_mapping,format_conversion", MAX_RETRIES="0")
+    assert told(done)["refused"] == 401
+
+
+def test_models_behind_the_names_are_shown_and_bounded(run: Run) -> None:
+    variables = told(run("claude", BIG_MODEL="gpt-4.1", MIDDLE_MODEL="gpt-4o", MAX_TOKENS_LIMIT="9000"))["environment"]
+    assert variables["ANTHROPIC_DEFAULT_OPUS_MODEL"] == "claude-opus-4-8"
+    assert variables["ANTHROPIC_DEFAULT_OPUS_MODEL_NAME"] == "gpt-4.1"
+    assert variables["ANTHROPIC_DEFAULT_SONNET_MODEL_NAME"] == "gpt-4o"
+    assert variables["ANTHROPIC_DEFAULT_HAIKU_MODEL_NAME"] == "gpt-4o-mini"
+    assert variables["ANTHROPIC_SMALL_FAST_MODEL"] == variables["ANTHROPIC_DEFAULT_HAIKU_MODEL"]
+    assert variables["CLAUDE_CODE_AUTO_COMPACT_WINDOW"] == "128000"
+    assert variables["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] == "9000"
+
+
+def test_window_is_the_one_that_the_provider_tells(run: Run) -> None:
+    models = {"data": [{"id": "local", "object": "model", "meta": {"n_ctx": 150_000}}]}
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        body = json.dumps(models).encode()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+        await send({"type": "http.response.body", "body": body})
+
+    with serve(app, lifespan="off") as server:
+        done = run("claude", OPENAI_BASE_URL=f"{server.url}/v1", BIG_MODEL="local", SMALL_MODEL="local")
+    assert told(done)["environment"]["CLAUDE_CODE_AUTO_COMPACT_WINDOW"] == "150000"
+
+
+def test_log_is_told_only_when_claude_fails_and_something_was_logged(home: Path, run: Run) -> None:
+    provider = ScriptedProvider(lambda body: Failure(401))
+    with serve(provider, lifespan="off") as server:
+        known = {"FAKE_ASKS": "1", "OPENAI_BASE_URL": f"{server.url}/v1", "LOG_LEVEL": "INFO"}
+        failed = run("claude", FAKE_CODE="1", **known)
+        assert told(failed)["answer"] == 502
+        _, line = failed.stderr.splitlines()
+        log = Path(line.removeprefix("cc-boost: the proxy's log is "))
+        assert log.read_text()
+        assert log.stat().st_mode & 0o077 == 0
+        log.unlink()
+        fine = run("claude", **known)
+    assert fine.stderr == "told on standard error\n"
+    assert list((home / "tmp").iterdir()) == []
+
+
+def test_proxy_that_runs_is_used_with_its_own_key_when_its_url_is_given(run: Run) -> None:
+    provider = ScriptedProvider([Reply("Hello.")])
+    with proxied(provider, anthropic_api_key="team-key,other", big_model="gpt-4o", small_model="small") as url:
+        done = run("claude", "--url", f"{url}/", FAKE_ASKS="1", ANTHROPIC_API_KEY="team-key")
+        refused = run("claude", "--url", url, ANTHROPIC_API_KEY="wrong")
+    fake = told(done)
+    assert fake["answer"]["content"][0]["text"] == "Hello."
+    assert fake["environment"]["ANTHROPIC_BASE_URL"] == url
+    assert fake["environment"]["ANTHROPIC_AUTH_TOKEN"] == "team-key"
+    assert fake["environment"]["ANTHROPIC_DEFAULT_HAIKU_MODEL_NAME"] == "small"
+    assert "ANTHROPIC_API_KEY" not in fake["environment"]
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "does not accept the key" in refused.stderr
+
+
+def test_exit_code_1_when_nothing_answers_at_the_url(run: Run) -> None:
+    done = run("claude", "--url", "http://127.0.0.1:9")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Nothing answers at http://127.0.0.1:9: ")
+
+
+def test_exit_code_127_with_the_install_line_when_claude_is_missing(home: Path, run: Run) -> None:
+    (home / "bin" / "claude").unlink()
+    done = run("claude", PATH="/usr/bin:/bin")
+    assert (done.returncode, done.stdout) == (127, "")
+    assert "npm install -g @anthropic-ai/claude-code" in done.stderr
+
+
+def test_program_is_found_where_its_installer_puts_it(home: Path, run: Run) -> None:
+    local = home / ".local" / "bin"
+    local.mkdir(parents=True)
+    (home / "bin" / "claude").rename(local / "claude")
+    assert told(run("claude", "x", PATH="/usr/bin:/bin"))["arguments"] == ["x"]
+
+
+def test_exit_code_126_when_claude_can_not_be_run(home: Path, run: Run) -> None:
+    install(home, "#!/no/such/interpreter\n")
+    done = run("claude")
+    assert done.returncode == 126
+    assert "can't be run" in done.stderr
+
+
+def test_exit_code_2_when_settings_are_bad(run: Run) -> None:
+    done = run("claude", MAX_RETRIES="many")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("MAX_RETRIES: given 'many'")
+
+
+@pytest.mark.parametrize("file", [".claude/settings.json", ".claude/settings.local.json"])
+def test_exit_code_2_when_settings_of_claude_code_lead_elsewhere(home: Path, run: Run, file: str) -> None:
+    (home / ".claude").mkdir()
+    (home / file).write_text(json.dumps({"env": {"ANTHROPIC_BASE_URL": "https://elsewhere.example", "FOO": "1"}}))
+    done = run("claude")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "ANTHROPIC_BASE_URL" in done.stderr
+    assert "settings" in done.stderr
+
+
+@pytest.fixture
+def started(home: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """Start ``cc-boost claude`` with a program that waits for signals, in a session of its own."""
+    install(home, WAITS)
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(**variables: str) -> "subprocess.Popen[str]":
+        process = subprocess.Popen(
+            [COMMAND, "claude"],
+            cwd=home,
+            env=environment(home, **variables),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        processes.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("up ")
+        return process
+
+    yield start
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=LIMIT)
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 21), ("SIGINT", 23)])
+def test_signal_is_passed_on_and_the_exit_code_comes_back(
+    started: Callable[..., "subprocess.Popen[str]"], name: str, code: int
+) -> None:
+    process = started()
+    process.send_signal(getattr(signal, name))
+    _, errors = process.communicate(timeout=LIMIT)
+    assert (process.returncode, errors) == (code, "")
+
+
+def test_signal_that_comes_while_claude_starts_is_passed_on_too(home: Path, run: Run) -> None:
+    install(home, "#!/bin/sh\ntrap 'kill $!; exit 21' TERM\nsleep 60 &\nkill -TERM $PPID\nwait\n")
+    assert run("claude").returncode == 21
+
+
+def test_exit_code_is_128_more_when_a_signal_ends_claude(started: Callable[..., "subprocess.Popen[str]"]) -> None:
+    process = started(FAKE_DIES="1")
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=LIMIT)
+    assert process.returncode == 128 + signal.SIGTERM
+
+
+def test_ctrl_c_at_a_terminal_reaches_claude_once_and_cc_boost_waits(home: Path) -> None:
+    install(home, WAITS)
+    pid, terminal = pty.fork()
+    if pid == 0:  # in the child
+        os.chdir(home)
+        os.execve(COMMAND, [COMMAND, "claude"], environment(home))  # noqa: S606
+    shown = b""
+    while b"up http" not in shown:
+        shown += os.read(terminal, 1000)
+    os.write(terminal, b"\x03")
+    end = time.monotonic() + LIMIT
+    done, status = os.waitpid(pid, os.WNOHANG)
+    while not done and time.monotonic() < end:
+        time.sleep(0.02)
+        done, status = os.waitpid(pid, os.WNOHANG)
+    if not done:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    os.close(terminal)
+    assert done
+    assert os.waitstatus_to_exitcode(status) == 23
+
+
+@pytest.mark.parametrize("who", ["os.getpid()", "0"], ids=["itself", "its whole group"])
+def test_suspended_and_resumed_by_a_shell_when_claude_suspends(home: Path, who: str) -> None:
+    install(home, SUSPENDS.format(python=sys.executable, who=who))
+    pid, terminal = pty.fork()
+    if pid == 0:  # in the child
+        os.chdir(home)
+        os.execve("/bin/bash", ["bash", "--norc", "-i"], environment(home, TERM="dumb", PS1="$ ", BIG_MODEL="gpt-4o"))  # noqa: S606
+    shown = b""
+
+    def wait_for(text: bytes) -> None:
+        nonlocal shown
+        end = time.monotonic() + LIMIT
+        while text not in shown:
+            assert time.monotonic() < end, shown
+            if select.select([terminal], [], [], 0.2)[0]:
+                shown += os.read(terminal, 1000)
+
+    try:
+        os.write(terminal, f"{COMMAND} claude\n".encode())
+        wait_for(b"Stopped")
+        os.write(terminal, b"fg; echo code $?\n")
+        wait_for(b"code 5")
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(terminal)
+    assert shown.count(b"Stopped") == 1
+
+
+def test_env_prints_lines_that_a_shell_takes(home: Path, run: Run) -> None:
+    (home / ".env").write_text("ANTHROPIC_API_KEY=it's a key,other\nPORT=9001\nBIG_MODEL=gpt-4o\n")
+    done = run("env", CLAUDE_CODE_USE_BEDROCK="1")
+    script = (
+        f'{done.stdout}\necho "$ANTHROPIC_BASE_URL|$ANTHROPIC_AUTH_TOKEN|$CLAUDE_CODE_USE_BEDROCK|$ANTHROPIC_API_KEY"'
+    )
+    environment = {"CLAUDE_CODE_USE_BEDROCK": "1", "ANTHROPIC_API_KEY": "x"}
+    shown = subprocess.run(["/bin/sh", "-c", script], env=environment, capture_output=True, text=True, timeout=LIMIT)
+    assert shown.stdout == "http://localhost:9001|it's a key||\n"
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_env_of_a_proxy_elsewhere_needs_no_provider(run: Run) -> None:
+    done = run("env", "--url", "http://proxy.example:8082/", OPENAI_API_KEY="")
+    assert "export ANTHROPIC_BASE_URL=http://proxy.example:8082\n" in done.stdout
+    assert "export ANTHROPIC_AUTH_TOKEN=cc-boost\n" in done.stdout
+
+
+URL = "http://127.0.0.1:1234"
+KNOWN = Models({"OPUS": "big", "SONNET": "middle", "HAIKU": "small"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kept"),
+    [
+        ("OPENAI_API_KEY", "sk-own", True),  # the user's project may need it
+        ("BOOST_API_KEY", "sk-boost", False),
+        ("CUSTOM_HEADER_X_TEAM", "secret", False),
+        ("ANTHROPIC_API_KEY", "sk-ant", False),
+        ("CLAUDE_CODE_OAUTH_TOKEN", "sk-ant-oat", False),
+        ("CLAUDE_CODE_USE_VERTEX", "1", False),
+        ("ANTHROPIC_DEFAULT_OPUS_MODEL_SUPPORTED_CAPABILITIES", "thinking", False),
+        ("ANTHROPIC_MODEL", "glm-4.6", False),
+        ("ANTHROPIC_MODEL", "sonnet", True),
+        ("CLAUDE_CODE_SUBAGENT_MODEL", "claude-haiku-4-5", True),
+        ("CLAUDE_CODE_SUBAGENT_MODEL", "inherit", True),
+        ("CLAUDE_CODE_SUBAGENT_MODEL", "qwen3", False),
+        ("CLAUDE_CODE_MAX_RETRIES", "3", True),
+        ("DISABLE_TELEMETRY", "1", True),
+    ],
+)
+def test_environment_loses_what_leads_elsewhere(name: str, value: str, kept: bool) -> None:
+    child = child_environment({name: value}, claude_variables(URL, "key", KNOWN))
+    assert child.get(name) == (value if kept else None)
+
+
+@pytest.mark.parametrize(
+    ("window", "output", "variables"),
+    [
+        (None, None, {"CLAUDE_CODE_DISABLE_1M_CONTEXT": "1"}),
+        (128_000, 4096, {"CLAUDE_CODE_DISABLE_1M_CONTEXT": "1", "CLAUDE_CODE_AUTO_COMPACT_WINDOW": "128000"}),
+        (1_047_576, None, {"CLAUDE_CODE_AUTO_COMPACT_WINDOW": "1047576"}),
+        (
+            32_768,
+            4096,
+            {
+                "CLAUDE_CODE_DISABLE_1M_CONTEXT": "1",
+                "CLAUDE_CODE_AUTO_COMPACT_WINDOW": "100000",
+                "CLAUDE_AUTOCOMPACT_PCT_OVERRIDE": "23",
+            },
+        ),
+    ],
+)
+def test_limits_by_the_window_of_the_models(window: int | None, output: int | None, variables: dict[str, str]) -> None:
+    limits = claude_variables(URL, "key", Models({}, True, window, output))
+    if output is not None:
+        variables = {**variables, "CLAUDE_CODE_MAX_OUTPUT_TOKENS": str(output)}
+    assert {name: value for name, value in limits.items() if name.startswith("CLAUDE_")} == variables
+
+
+def test_limits_of_the_user_win_together() -> None:
+    variables = claude_variables(URL, "key", Models({}, True, 32_768, 4096))
+    child = child_environment({"CLAUDE_CODE_AUTO_COMPACT_WINDOW": "150000"}, variables)
+    assert child["CLAUDE_CODE_AUTO_COMPACT_WINDOW"] == "150000"
+    assert "CLAUDE_AUTOCOMPACT_PCT_OVERRIDE" not in child
+    assert child["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] == "4096"
+
+
+@pytest.mark.parametrize(
+    ("parent", "expected"),
+    [
+        ({}, None),
+        ({"HTTPS_PROXY": "http://proxy:1"}, "127.0.0.1,localhost"),
+        ({"http_proxy": "http://proxy:1", "no_proxy": "a.example"}, "a.example,127.0.0.1,localhost"),
+    ],
+)
+def test_this_machine_is_not_reached_through_a_proxy(parent: dict[str, str], expected: str | None) -> None:
+    child = child_environment(parent, claude_variables(URL, "key", KNOWN))
+    assert child.get("NO_PROXY") == child.get("no_proxy") == expected
+
+
+def test_names_are_the_providers_own_where_the_proxy_maps_none() -> None:
+    variables = claude_variables(URL, "key", Models(KNOWN.names, mapped=False))
+    assert variables["ANTHROPIC_DEFAULT_OPUS_MODEL"] == "big"
+    assert variables["ANTHROPIC_SMALL_FAST_MODEL"] == "small"
+
+
+def test_models_are_read_from_the_list_of_a_proxy() -> None:
+    listed: list[dict[str, Any]] = [
+        {"id": "claude-opus", "display_name": "big", "max_input_tokens": None, "max_tokens": 9000},
+        {"id": "claude-sonnet", "display_name": "middle", "max_input_tokens": 500_000, "max_tokens": 8000},
+        {"id": "claude-haiku", "display_name": "small", "max_input_tokens": 1000, "max_tokens": 100},
+        {"id": "big", "display_name": "big", "max_input_tokens": 300_000, "max_tokens": None},
+    ]
+    assert listed_models(listed) == Models(KNOWN.names, True, 300_000, 8000)
+    assert listed_models([]) == Models()
