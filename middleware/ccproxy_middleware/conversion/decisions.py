@@ -32,26 +32,38 @@ def explain(data: Mapping[str, Any], request: ConvertedRequest, patch: Mapping[s
     corrected = [f"{name} is {value!r}: the provider has refused it otherwise" for name, value in patch.items()]
     return [
         *corrected,
+        *_api(request),
         *_parameters(data, request),
-        *_reasoning(data, request.body, request.context.profile),
+        *_reasoning(data, request),
         *_tools(data, request),
         *_tool_choice(data.get("tool_choice"), request.body, request.context.profile),
-        *_messages(data, request.body, request.context.profile),
+        *_messages(data, request),
     ]
+
+
+def _api(request: ConvertedRequest) -> Iterator[str]:
+    if request.api == "responses":
+        yield "asked by Responses: api is responses, or auto takes it for the model"
 
 
 def _parameters(data: Mapping[str, Any], request: ConvertedRequest) -> Iterator[str]:
     body, profile = request.body, request.context.profile
-    asked, sent = data.get("max_tokens"), body.get(profile.max_tokens_field)
-    if sent is not None and sent != asked:
+    responses = request.api == "responses"
+    asked = data.get("max_tokens")
+    sent = body.get("max_output_tokens" if responses else profile.max_tokens_field)
+    if sent is not None and responses and sent > asked and sent != profile.min_output:
+        yield f"max_tokens {asked} becomes {sent}: Responses takes no fewer"
+    elif sent is not None and sent != asked:
         limit = "max_output" if sent < asked else "min_output"
         yield f"max_tokens {asked} becomes {sent}: {limit} is {sent}"
     for name in ("temperature", "top_p", "top_k"):
         if data.get(name) is not None and name not in body:
             switch = "top_k" if name == "top_k" and profile.top_k == "drop" else "sampling"
-            yield f"{name} is left out: {switch} is drop"
+            why = "Responses has none" if responses and name == "top_k" else f"{switch} is drop"
+            yield f"{name} is left out: {why}"
     if local := request.context.local_stops:
-        yield f"{_are(len(local), 'stop sequence')} looked for here: stop_limit is {profile.stop_limit}"
+        why = "Responses has none" if responses else f"stop_limit is {profile.stop_limit}"
+        yield f"{_are(len(local), 'stop sequence')} looked for here: {why}"
     if data.get("service_tier") and "service_tier" not in body:
         yield "service_tier is left out: service_tier is drop"
     metadata = data.get("metadata")
@@ -67,10 +79,12 @@ def _parameters(data: Mapping[str, Any], request: ConvertedRequest) -> Iterator[
         yield f"left out, for want of a counterpart: {_listed(unread)}"
 
 
-def _reasoning(data: Mapping[str, Any], body: Mapping[str, Any], profile: Profile) -> Iterator[str]:
+def _reasoning(data: Mapping[str, Any], request: ConvertedRequest) -> Iterator[str]:
+    body, profile = request.body, request.context.profile
     config = data.get("output_config")
     effort = config.get("effort") if isinstance(config, dict) else None
-    sent = body.get("reasoning_effort")
+    responses = request.api == "responses"
+    sent = (body.get("reasoning") or {}).get("effort") if responses else body.get("reasoning_effort")
     if effort is not None and sent is not None and sent != effort:
         yield f"effort {_short(effort)} becomes {sent}: {_reasoning_switches(profile)}"
     elif (effort is not None or data.get("thinking") is not None) and not any(name in body for name in _REASONING):
@@ -86,8 +100,8 @@ def _reasoning_switches(profile: Profile) -> str:
 
 def _tools(data: Mapping[str, Any], request: ConvertedRequest) -> Iterator[str]:
     context = request.context
-    functions = [tool["function"] for tool in request.body.get("tools", ()) if "function" in tool]
-    sent = {function["name"]: function for function in functions}
+    functions = [tool.get("function", tool) for tool in request.body.get("tools", ())]
+    sent = {function["name"]: function for function in functions if "name" in function}
     for upstream, name in context.tool_names.items():
         if upstream != name:
             yield f"tool {_short(name)} is called {upstream}: tool_name_max is {context.profile.tool_name_max}"
@@ -104,7 +118,7 @@ def _tools(data: Mapping[str, Any], request: ConvertedRequest) -> Iterator[str]:
             dialect = context.profile.schema_dialect
             what = _listed([*fit_tool(schema, dialect).changed]) or "properties"
             yield f"tool {_short(name)}: its schema is fitted ({what}), schema_dialect is {dialect}"
-        if tool.get("strict") is True and "strict" not in function:
+        if tool.get("strict") is True and not function.get("strict"):
             yield f"tool {_short(name)}: strict is left out, by the switch strict_tools or for its schema"
 
 
@@ -125,14 +139,15 @@ def _tool_choice(choice: Any, body: Mapping[str, Any], profile: Profile) -> Iter
         yield "disable_parallel_tool_use is left out: parallel_flag is off"
 
 
-def _messages(data: Mapping[str, Any], body: Mapping[str, Any], profile: Profile) -> Iterator[str]:
-    system, chat = data.get("system") or "", body["messages"]
+def _messages(data: Mapping[str, Any], request: ConvertedRequest) -> Iterator[str]:
+    body, profile = request.body, request.context.profile
+    system = data.get("system") or ""
     blocks = list(_blocks([system, *(message.get("content") for message in data["messages"])]))
     count = Counter(str(block.get("type")) for block in blocks)
     first = system if isinstance(system, str) else str(system[0].get("text"))
     if first.startswith("x-anthropic-billing-header"):
         yield "the billing header of the system prompt is left out: it would defeat the provider's prefix cache"
-    if profile.system_role != "system":
+    if profile.system_role != "system" and request.api == "chat":
         yield f"the system prompt is sent as {profile.system_role}: system_role is {profile.system_role}"
     if profile.mid_system != "inline" and any(message.get("role") == "system" for message in data["messages"]):
         yield f"system messages have moved: mid_system is {profile.mid_system}"
@@ -144,15 +159,24 @@ def _messages(data: Mapping[str, Any], body: Mapping[str, Any], profile: Profile
     if count["document"] and profile.pdf in _PDF:
         yield f"{_are(count['document'], 'document')} sent {_PDF[profile.pdf]}: pdf is {profile.pdf}"
     thoughts = count["thinking"] + count["redacted_thinking"]
-    if thoughts and profile.reasoning_roundtrip == "drop":
+    if thoughts and profile.reasoning_roundtrip == "drop" and request.api == "chat":
         yield f"{_are(thoughts, 'thinking block')} left out: reasoning_roundtrip is drop"
+    for reason, number in request.left_out.items():
+        yield f"{_are(number, 'thinking block')} left out: {reason}"
     if servers := sum(count[kind] for kind in SERVER_BLOCKS - {"document"}):
         yield f"{_are(servers, 'block')} left out: made by Anthropic's servers"
-    results = [message for message in chat if message["role"] == "tool"]
-    if missing := sum(message["content"] == NO_RESULT for message in results):
+    results = _results(body)
+    if missing := sum(result == NO_RESULT for result in results):
         yield f"{_are(missing, 'tool call')} answered {NO_RESULT!r} for want of a result: history_repair is on"
     if (stray := count["tool_result"] - (len(results) - missing)) > 0:
         yield f"{_are(stray, 'tool result')} sent as text for want of the call: history_repair is on"
+
+
+def _results(body: Mapping[str, Any]) -> list[Any]:
+    """What the tools have returned, as the body for upstream has it."""
+    if "input" in body:
+        return [item["output"] for item in body["input"] if item.get("type") == "function_call_output"]
+    return [message["content"] for message in body["messages"] if message["role"] == "tool"]
 
 
 def _blocks(contents: list[Any]) -> Iterator[dict[str, Any]]:
