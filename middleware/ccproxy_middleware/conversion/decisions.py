@@ -161,8 +161,13 @@ def _messages(data: Mapping[str, Any], request: ConvertedRequest) -> Iterator[st
     thoughts = count["thinking"] + count["redacted_thinking"]
     if thoughts and profile.reasoning_roundtrip == "drop" and request.api == "chat":
         yield f"{_are(thoughts, 'thinking block')} left out: reasoning_roundtrip is drop"
-    for reason, number in request.left_out.items():
-        yield f"{_are(number, 'thinking block')} left out: {reason}"
+    if request.api == "responses":
+        returned = sum(item.get("type") == "reasoning" for item in body["input"])
+        silent = thoughts - returned - sum(request.left_out.values())
+        reasons = {**request.left_out, "nothing else is left of their turn": silent}
+        for reason, number in reasons.items():
+            if number > 0:
+                yield f"{_are(number, 'thinking block')} left out: {reason}"
     if servers := sum(count[kind] for kind in SERVER_BLOCKS - {"document"}):
         yield f"{_are(servers, 'block')} left out: made by Anthropic's servers"
     results = _results(body)

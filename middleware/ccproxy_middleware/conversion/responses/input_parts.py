@@ -3,7 +3,17 @@
 from typing import Any
 
 from ..anthropic import Block, read_blocks
-from ..chat import EARLIER_RESULT, OMITTED, Attachments, Part, marked_error, result_parts, result_text, text_part
+from ..chat import (
+    EARLIER_RESULT,
+    OMITTED,
+    Attachments,
+    Part,
+    mark_cached,
+    marked_error,
+    result_parts,
+    result_text,
+    text_part,
+)
 from ..providers import Profile
 
 _BREAKPOINT = "prompt_cache_breakpoint"
@@ -20,13 +30,15 @@ def tool_output(block: Block, profile: Profile, attachments: Attachments) -> str
     Where the host takes text only, they go to the attachments and leave a label.
     """
     content = block.data.get("content")
-    if not isinstance(content, list) or not profile.tool_output_parts or not profile.content_parts:
+    if not profile.tool_output_parts or not profile.content_parts:
         return result_text(block, profile, attachments)
-    if all(isinstance(piece, dict) and piece.get("type") == "text" for piece in content):
-        return result_text(block, profile, attachments)
-    parts = _result(block, profile)
+    simple = not isinstance(content, list) or all(isinstance(p, dict) and p.get("type") == "text" for p in content)
+    parts = [] if simple else _result(block, profile)
     if all(part["type"] == "text" for part in parts):
-        return result_text(block, profile, attachments)
+        text = result_text(block, profile, attachments)
+        if profile.cache_control != "breakpoints":
+            return text
+        return input_parts([mark_cached(text_part(text), block.data, profile)])  # always parts, as marks move on
     if block.data.get("is_error") is True:
         first = next((n for n, part in enumerate(parts) if part["type"] == "text"), None)
         if first is None:
