@@ -76,6 +76,16 @@ class ItemBlocks:
         if self._held > _MAX_HELD:
             raise ApiError(502, "api_error", f"upstream sent over {_MAX_HELD} characters that have to wait")
 
+    def shows(self, item: StreamedItem | None) -> bool:
+        """Whether the text of an item goes to the client just as it comes."""
+        return item is not None and item is self._current and self._writer.open == "text" and self._matcher is None
+
+    def show(self, item: StreamedItem, text: str) -> None:
+        """Write the text of such an item."""
+        item.sent(text)
+        self._output.add(text)
+        self._writer.text(text)
+
     def finished(self, item: StreamedItem) -> None:
         """An item is done."""
         if item is self._current:

@@ -100,6 +100,8 @@ def item_digest(item: Mapping[str, Any]) -> str:
 
 def place_reasoning(entries: Sequence[Entry], left_out: Counter[str]) -> list[Item]:
     """The items of an assistant turn, its reasoning directly before what it belonged to."""
+    if all(entry.kind != "reasoning" for entry in entries):
+        return _items(entries, {})
     before: dict[int, list[Item]] = {}  # reasoning by the place of what it belonged to, the last first
     find = _Places(entries)
     for n in range(len(entries) - 1, -1, -1):
@@ -113,6 +115,11 @@ def place_reasoning(entries: Sequence[Entry], left_out: Counter[str]) -> list[It
         before.setdefault(target, []).append(entry.item)
         if entry.state.following is not None and entry.state.following.kind == "message":
             entries[target].phase = entry.state.following.value
+    return _items(entries, before)
+
+
+def _items(entries: Sequence[Entry], before: Mapping[int, Sequence[Item]]) -> list[Item]:
+    """The items, those in ``before`` in front of the entries that they belong to."""
     items: list[Item] = []
     texts: list[str] = []  # of the message that may go on
     for n, entry in enumerate(entries):

@@ -11,7 +11,7 @@ from ..context import Context
 from ..providers import PromptRefused
 from .blocks import ItemBlocks
 from .ends import answer_notes, answer_usage, error_of_response, limit_or_refusal
-from .event_reader import EventReader
+from .event_reader import EventReader, TextDeltas
 from .known_items import KnownItems
 from .output_items import Kind, kind_of
 from .streamed_items import Source, StreamedItem, StreamedReasoning
@@ -30,11 +30,20 @@ class StreamConverter(EventStream):
         self._items = KnownItems()
         self._refusals: list[str] = []
         self._tier: dict[str, str] = {}
+        self._deltas = TextDeltas()
+        self._text_item: StreamedItem | None = None  # what the learned events are about
+        self._data = b""  # of the event that is read
 
     def _error_event(self, error: ApiError) -> dict[str, Any]:
         return error.body(self._request_id)
 
     def _on_event(self, data: bytes) -> None:
+        item = self._text_item
+        if item is not None and not self._reader.held and (text := self._deltas.text(data)):
+            self._malformed = 0
+            self.events_read += 1
+            return self._blocks.show(item, text)
+        self._data = data
         if data.startswith(b"[DONE]") and data.strip() == b"[DONE]":
             return self._on_end()
         try:
@@ -50,6 +59,8 @@ class StreamConverter(EventStream):
         handle = _HANDLERS.get(kind)
         if handle is None:
             return
+        if kind != "response.output_text.delta":
+            self._text_item = None
         handle(self, event)
         if self._blocks.matched is not None and not self.finished:
             self._end_message({}, None)
@@ -157,6 +168,9 @@ class StreamConverter(EventStream):
             self.events_read += 1
             is_refusal = event.get("type") == "response.refusal.delta"
             self._added(item, item.add(event.get("content_index"), delta), is_refusal=is_refusal)
+            self._text_item = item if not is_refusal and self._blocks.shows(item) else None
+            if self._text_item is not None:
+                self._deltas.learn(self._data, delta)
 
     def _on_text_done(self, event: Event) -> None:
         is_refusal = event.get("type") == "response.refusal.done"

@@ -41,6 +41,11 @@ class StreamedItem:
             self._take(fragment)
         return fragment
 
+    def sent(self, fragment: str) -> None:
+        """A fragment of the part begun last has come and is with the client."""
+        self._fragments.append(fragment)
+        self.size += len(fragment)
+
     def complete(self, part: Any, text: str) -> str:
         """Take in a whole part; what of it had not come yet is returned.
 
