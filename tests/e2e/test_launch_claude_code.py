@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from support.claude_code import OFFLINE
 from support.provider import Answer, Endless, Failure, Reply, ScriptedProvider, ToolCall, error_body
 from support.servers import serve
 
@@ -44,13 +45,7 @@ def launch(claude_program: Path, tmp_path: Path) -> Launch:
             "BIG_MODEL": "big-model",
             "MIDDLE_MODEL": "middle-model",
             "SMALL_MODEL": "small-model",
-            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-            "DISABLE_TELEMETRY": "1",
-            "DISABLE_ERROR_REPORTING": "1",
-            "DISABLE_AUTOUPDATER": "1",
-            # Whatever wants to leave meets a closed port; the proxy on this machine must be reached all the same.
-            "HTTP_PROXY": "http://127.0.0.1:9",
-            "HTTPS_PROXY": "http://127.0.0.1:9",
+            **OFFLINE,  # without NO_PROXY: the proxy on this machine must be reached all the same
             # Leftovers of other gateways, which must not lead it astray.
             "ANTHROPIC_API_KEY": "sk-ant-left-over",
             "ANTHROPIC_MODEL": "glm-4.6",

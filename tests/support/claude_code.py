@@ -18,6 +18,15 @@ from typing import Any
 
 VERSION = "2.1.330"
 ALLOWED_TOOLS = "Agent Bash Edit Read Write"
+OFFLINE = {
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    "DISABLE_TELEMETRY": "1",
+    "DISABLE_ERROR_REPORTING": "1",
+    "DISABLE_AUTOUPDATER": "1",
+    "HTTP_PROXY": "http://127.0.0.1:9",  # a closed port
+    "HTTPS_PROXY": "http://127.0.0.1:9",
+}
+"""Variables with which Claude Code reaches nothing but loopback."""
 """The tools that run without asking; every other one is refused, since nobody is there to be asked."""
 
 _INSTALL_LIMIT = 400.0  # seconds; the package is some 400 MB
@@ -119,13 +128,7 @@ class ClaudeCode:
             "SHELL": "/bin/bash",
             "ANTHROPIC_BASE_URL": base_url,
             "ANTHROPIC_API_KEY": "client-key",
-            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-            "DISABLE_TELEMETRY": "1",
-            "DISABLE_ERROR_REPORTING": "1",
-            "DISABLE_AUTOUPDATER": "1",
-            # Nothing but loopback: whatever wants to leave meets a closed port.
-            "HTTP_PROXY": "http://127.0.0.1:9",
-            "HTTPS_PROXY": "http://127.0.0.1:9",
+            **OFFLINE,
             "NO_PROXY": "127.0.0.1,localhost",
             **variables,
         }

@@ -1,7 +1,7 @@
 """Anthropic Messages to OpenAI Chat Completions and back.
 
-``request`` converts what the client sends, ``response`` and ``stream`` what comes back, ``errors`` what goes wrong;
-``profiles`` says how providers differ. They do no I/O; only ``middleware`` and ``exchange`` know ASGI.
+``anthropic`` is the client's side, ``chat`` the provider's; ``providers`` says how providers differ, ``schemas`` fits the
+schemas of tools, ``counting`` counts tokens. They do no I/O; only ``middleware`` and ``exchange`` know ASGI.
 """
 
 from .middleware import FormatConversionMiddleware

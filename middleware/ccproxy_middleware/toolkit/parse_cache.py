@@ -36,11 +36,11 @@ class RequestParser:
     """
 
     def __init__(self) -> None:
-        self._beginnings = _Memory()
-        self._tools = _Memory()
+        self._prefixes = _PieceCache()
+        self._tools = _PieceCache()
 
     def loads(self, body: bytes) -> Any:
-        """Parse like :func:`ccproxy_middleware._json.loads`."""
+        """Parse like :func:`ccproxy_middleware.toolkit.json.loads`."""
         if len(body) < _LEAST:
             return loads(body)
         try:
@@ -50,18 +50,18 @@ class RequestParser:
 
     def _parts(self, body: bytes) -> _Object:
         """The object, of what is known and what is parsed. Raises ValueError where it doesn't divide as expected."""
-        beginning = self._beginnings.find(body, 0)
-        place, (tools, end) = self._find_tools(body, len(beginning[0]) if beginning else 0)
+        prefix = self._prefixes.find(body, 0)
+        place, (tools, end) = self._find_tools(body, len(prefix[0]) if prefix else 0)
         rest = body[place + len(tools) :]
         if rest != b"}":
             if not rest.startswith(b","):
                 raise ValueError("no member")
             end = _joined(end, _members(b"{" + rest[1:]))
-        if beginning is None or place - len(beginning[0]) > 2 * _LEAST:
-            beginning = self._learn_beginning(body, place, beginning)
-        if beginning is None:
+        if prefix is None or place - len(prefix[0]) > 2 * _LEAST:
+            prefix = self._learn_prefix(body, place, prefix)
+        if prefix is None:
             return _joined(_members(body[:place] + b"}"), end)
-        start, members = beginning
+        start, members = prefix
         return _joined(_continued(members, body[len(start) : place]), end)
 
     def _find_tools(self, body: bytes, place: int) -> tuple[int, _Piece]:
@@ -91,48 +91,48 @@ class RequestParser:
             return None
         return self._tools.add(body[place:stop], members)
 
-    def _learn_beginning(self, body: bytes, stop: int, known: _Piece | None) -> _Piece | None:
-        """The beginning up to a message that is not among the last before ``stop``; ``known`` if that is no more."""
-        start, members = known or (b"", {})
+    def _learn_prefix(self, body: bytes, stop: int, prefix: _Piece | None) -> _Piece | None:
+        """The prefix up to a message that is not among the last before ``stop``; ``prefix`` if that is no more."""
+        start, members = prefix or (b"", {})
         place = stop
         for _ in range(_KEPT_OPEN):
             place = body.rfind(_MESSAGE, 0, max(place, 0))
         if not max(_LEAST, len(start)) < place <= _MOST:
-            return known
+            return prefix
         if _values(body[:place]) > _MOST_VALUES:
-            return known
+            return prefix
         try:
-            if known is None:
+            if prefix is None:
                 members = _members(body[:place] + _MARK + b"}")
             else:
                 members = _continued(members, body[len(start) : place] + _MARK)
         except ValueError:  # that was no message of the request itself
-            return known
+            return prefix
         messages = members.get("messages")
         if not isinstance(messages, list) or len(messages) < 2 or messages.pop() != _MORE:
-            return known  # another list, or one without an item in front of the comma
-        return self._beginnings.add(body[:place], members)
+            return prefix  # another list, or one without an item in front of the comma
+        return self._prefixes.add(body[:place], members)
 
 
-class _Memory:
+class _PieceCache:
     """The last few pieces of JSON, and what they say."""
 
     def __init__(self) -> None:
-        self._known: tuple[_Piece, ...] = ()  # the last used first
+        self._pieces: tuple[_Piece, ...] = ()  # the last used first
 
     def find(self, text: bytes, place: int) -> _Piece | None:
         """The piece that stands at this place."""
-        for known in self._known:
-            if text.startswith(known[0], place):
-                if known is not self._known[0]:
-                    self._known = (known, *(other for other in self._known if other is not known))
-                return known
+        for piece in self._pieces:
+            if text.startswith(piece[0], place):
+                if piece is not self._pieces[0]:
+                    self._pieces = (piece, *(other for other in self._pieces if other is not piece))
+                return piece
         return None
 
     def add(self, piece: bytes, members: _Object) -> _Piece:
         """Remember a piece. One that it goes on from is of no more use."""
-        rest = [known for known in self._known if not piece.startswith(known[0])]
-        self._known = ((piece, members), *rest[: _REMEMBERED - 1])
+        rest = [other for other in self._pieces if not piece.startswith(other[0])]
+        self._pieces = ((piece, members), *rest[: _REMEMBERED - 1])
         return piece, members
 
 

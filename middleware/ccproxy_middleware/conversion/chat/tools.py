@@ -80,17 +80,17 @@ class ToolConverter:
 
     def __init__(self) -> None:
         # With what each takes, the last used first.
-        self._known: tuple[tuple[list[Any], Profile, ConvertedTools, int], ...] = ()
+        self._cache: tuple[tuple[list[Any], Profile, ConvertedTools, int], ...] = ()
 
     def convert(self, tools: list[Any], history: History, profile: Profile) -> ConvertedTools:
         """What is offered of these tools, shared by all requests that have the same. Raises a 400."""
         if history.tool_changes or not tools:
             return _converted(offered_tools(tools, history.tool_changes, history.turns, profile), profile)
-        for known in self._known:
-            if known[0] is tools and known[1] is profile:
-                if known is not self._known[0]:
-                    self._known = (known, *(other for other in self._known if other is not known))
-                return known[2]
+        for entry in self._cache:
+            if entry[0] is tools and entry[1] is profile:
+                if entry is not self._cache[0]:
+                    self._cache = (entry, *(other for other in self._cache if other is not entry))
+                return entry[2]
         converted = _converted(offered_tools(tools, (), history.turns, profile), profile)
         if not any(tool.get("defer_loading") for tool in tools):  # these depend on the conversation
             self._remember(tools, profile, converted)
@@ -104,12 +104,12 @@ class ToolConverter:
         added = (tools, profile, converted, size)
         left = _HELD
         kept = []
-        for known in (added, *self._known[: _REMEMBERED - 1]):
-            left -= known[3]
+        for entry in (added, *self._cache[: _REMEMBERED - 1]):
+            left -= entry[3]
             if left < 0:
                 break
-            kept.append(known)
-        self._known = tuple(kept) or self._known
+            kept.append(entry)
+        self._cache = tuple(kept) or self._cache
 
 
 def _converted(definitions: Sequence[Block], profile: Profile) -> ConvertedTools:
