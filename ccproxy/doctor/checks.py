@@ -1,6 +1,7 @@
 """Every check, in the order in which they are made. A new one is a function that asks, and a row here."""
 
 from . import answers, boost, connection, tools
+from .api import api
 from .examination import Check
 
 CHECKS = (
@@ -23,5 +24,6 @@ CHECKS = (
     Check("parallel_tools", "Parallel tools", tools.parallel_tools, ("tools",)),
     Check("tool_choice", "Forced tool", tools.tool_choice, ("tools",)),
     Check("claude_code", "Claude Code's request", tools.claude_code, ("tools",)),
+    Check("api", "API", api, ("answer",)),
     Check("planner", "Boost's planner", boost.planner),
 )

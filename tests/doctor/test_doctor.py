@@ -78,7 +78,7 @@ class Case:
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
-AFTER_ANSWER = ("stream", "usage", "stop", "reasoning", "images", "truncation", "tools")
+AFTER_ANSWER = ("stream", "usage", "stop", "reasoning", "images", "truncation", "tools", "api")
 AFTER_TOOLS = ("parallel_tools", "tool_choice", "claude_code")
 NO_MORE = dict.fromkeys((*AFTER_ANSWER, *AFTER_TOOLS), "skipped")
 NO_TOOLS = {"tools": "problem", **dict.fromkeys(AFTER_TOOLS, "skipped")}
@@ -331,3 +331,23 @@ def test_lines_when_a_person_reads(
         "What fits, for .env (--write-env puts it there):",
         "  PROVIDER_OPTIONS='{\"vision\": false}'",
     ]
+
+
+@pytest.mark.parametrize(
+    ("has_responses", "variables", "outcome", "detail"),
+    [
+        (True, {"PROVIDER": "openai", "BIG_MODEL": "gpt-5.6"}, "ok", "Responses is used: api is auto, and gpt-5.6 is"),
+        (False, {"PROVIDER": "openai", "BIG_MODEL": "gpt-5.6"}, "warning", "no answer by Responses"),
+        (True, {"PROVIDER": "openai", "BIG_MODEL": "gpt-4o"}, "ok", "chat completions are used: api is auto"),
+        (False, {"PROVIDER_OPTIONS": '{"api": "chat"}'}, "ok", "api is chat; Responses does not answer"),
+        (True, {"PROVIDER_OPTIONS": '{"api": "responses"}'}, "ok", "Responses is used: api is responses"),
+    ],
+)
+def test_says_by_which_api_the_provider_is_asked(
+    has_responses: bool, variables: dict[str, str], outcome: str, detail: str, examine: Examine
+) -> None:
+    provider = ScriptedProvider(has_responses=has_responses)
+    with serve(provider, lifespan="off") as server:
+        document = examine(f"{server.url}/v1", **{"BIG_MODEL": "local", "SMALL_MODEL": "local", **variables})
+    [check] = [check for check in document["checks"] if check["id"] == "api"]
+    assert (check["outcome"], detail in check["detail"]) == (outcome, True), check
