@@ -226,7 +226,7 @@ async def test_failure_after_the_start_is_no_second_try() -> None:
     assert check_stream(answer.body)[-1]["error"]["type"] == "api_error"
 
 
-CORRECTED = {
+CORRECTED: dict[str, tuple[dict[str, Any], str, str]] = {
     "include": ({}, "Encrypted content is not supported with this model.", "include"),
     "summary": (
         {"thinking": {"type": "enabled", "budget_tokens": 2000}},

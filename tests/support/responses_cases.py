@@ -57,7 +57,8 @@ class CaseProvider:
         if "error" in answer:
             status = answer["error"]["status"]
             headers |= answer["error"].get("headers") or {}
-            pieces = [json.dumps(answer["error"]["body"]).encode()]
+            told = answer["error"]["body"]
+            pieces = [(told if isinstance(told, str) else json.dumps(told)).encode()]
         elif "response" in answer:
             pieces = [json.dumps(answer["response"]).encode()]
         else:
@@ -121,8 +122,8 @@ async def differences(case: Case) -> list[str]:
             return match_events(case, parse_frames(answer.body))
         case _:
             told = {name: answer.headers.get(name) for name in expected.get("headers") or ()}
-            actual = {"status": answer.status, "headers": told or None, "body": answer.json()}
-            return match({"headers": None, **expected}, actual)
+            actual = {"status": answer.status, "headers": told, "body": answer.json()}
+            return match({"headers": {}, **expected}, actual)
 
 
 async def conversation_differences(case: Case) -> list[str]:
