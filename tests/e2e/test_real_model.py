@@ -63,9 +63,9 @@ def chat(smol: str) -> Iterator[Anthropic]:
     yield from client(smol, "smol")
 
 
-@pytest.fixture(scope="module")
-def caller(qwen: str) -> Iterator[Anthropic]:
-    yield from client(qwen, "qwen")
+@pytest.fixture(scope="module", params=["chat", "responses"])
+def caller(qwen: str, request: pytest.FixtureRequest) -> Iterator[Anthropic]:
+    yield from client(qwen, "qwen", api=request.param)
 
 
 def client(upstream: str, model: str, **options: Any) -> Iterator[Anthropic]:
