@@ -114,6 +114,7 @@ class SummaryResponse:
     def __init__(self, model: str) -> None:
         self._item = "msg_" + secrets.token_hex(12)
         self._begun = False
+        self._number = 0  # of the events so far
         self._sent: list[str] = []
         self._head = {
             "id": "resp_boost" + secrets.token_hex(12),
@@ -154,7 +155,11 @@ class SummaryResponse:
             "status": "incomplete" if cut else "completed",
             "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
             "output": [self._message(text)],
-            "usage": usage,
+            "usage": {
+                "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+                "output_tokens_details": {"reasoning_tokens": 0},
+                **usage,
+            },
         }
 
     def _message(self, text: str) -> dict[str, Any]:
@@ -162,4 +167,5 @@ class SummaryResponse:
         return {"type": "message", "id": self._item, "role": "assistant", "status": "completed", "content": content}
 
     def _event(self, kind: str, **fields: Any) -> bytes:
-        return sse_event(kind, {"type": kind, **fields})
+        self._number += 1
+        return sse_event(kind, {"type": kind, "sequence_number": self._number - 1, **fields})
