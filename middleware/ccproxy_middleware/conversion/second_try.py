@@ -15,7 +15,7 @@ _ASK_RESPONSES = Words(  # OpenAI
     r"only supported in v1/responses",
     r"not a chat model and thus not supported in the v1/chat/completions endpoint",
     r"/v1/chat/completions is not supported",
-    r"please use /v1/responses",
+    r"\buse /v1/responses",
 )
 _ASK_CHAT = Words(r"not supported by the responses api")
 
