@@ -1,5 +1,6 @@
 """What was sent in one turn is sent again in the next: the provider's prompt cache lives on it."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -41,7 +42,7 @@ async def test_items_of_a_turn_are_those_of_the_turn_before_and_more(provider: s
     before: list[bytes] = []
     heads: set[bytes] = set()
     for turn in turns():
-        body = without_marks((await READER.convert(lambda turn=turn: convert_request(turn, profile))).body)
+        body = without_marks((await READER.convert(partial(convert_request, turn, profile))).body)
         items = [dumps(item) for item in body["input"]]
         assert items[: len(before)] == before
         assert len(items) > len(before)

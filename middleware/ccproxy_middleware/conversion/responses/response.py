@@ -70,6 +70,7 @@ class _Answer:
         self._context = context
         self._cut_off = cut_off
         self._ids = ToolIds(context)
+        self._matcher = StopMatcher(context.local_stops)
         self._blocks: list[Block] = []
         self._blank: list[Block] = []  # whitespace, which counts if it is all there is
         self._waiting: list[tuple[Block, Mapping[str, Any]]] = []  # thinking whose signature names what follows
@@ -105,7 +106,7 @@ class _Answer:
         self._waiting.append((block, item))
 
     def _add_message(self, item: Mapping[str, Any]) -> None:
-        matcher = StopMatcher(self._context.local_stops)
+        matcher = self._matcher
         texts: list[str] = []
         for text, is_refusal in message_parts(item):
             if matcher.matched is None:
