@@ -1,5 +1,7 @@
 # syntax=docker/dockerfile:1
-FROM python:3.13-slim AS build
+# The digest is that of Python 3.13.15 on Debian trixie, for all architectures. A newer one is printed by
+# docker buildx imagetools inspect python:3.13-slim
+FROM python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b AS build
 WORKDIR /app
 COPY requirements-build.lock ./
 RUN pip install --no-cache-dir --require-hashes -r requirements-build.lock
@@ -12,7 +14,7 @@ COPY ccproxy ccproxy
 COPY middleware middleware
 RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /dist . && uv pip install --no-deps /dist/*.whl
 
-FROM python:3.13-slim
+FROM python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b
 RUN useradd --system --uid 10001 --create-home ccproxy
 WORKDIR /app
 COPY --from=build /app/.venv .venv

@@ -10,7 +10,7 @@ from ccproxy.serving import (
     arbiters_settings,
     load_settings_or_exit,
     serve,
-    tune_garbage_collector,
+    tune_memory,
     warn_under_server_command,
 )
 from ccproxy.standard_streams import open_standard_streams
@@ -25,4 +25,4 @@ if __name__ == "__main__":
     serve(app, settings)
 else:
     warn_under_server_command(settings)
-    tune_garbage_collector()
+    tune_memory()

@@ -2,7 +2,8 @@
 
 Many paced streams through one worker, then many short requests of which some clients leave and some of the
 provider's answers fail. All that is done three times: the first two fill pools and caches, and to their level the third
-has to come back. Then more streams than ``MAX_CONCURRENCY`` allows. The exit code is 1 if a promise is broken.
+has to come back. Then more streams than ``MAX_CONCURRENCY`` allows. With ``--attack`` it does something else: it sends
+what is made to fill the memory or to stop the service. The exit code is 1 if a promise is broken.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import bodies
+from .attacks import attacks
 from .client import Answer, Connection, by_clients, connected, fetch, request_bytes
 from .machine import machine
 from .measure import Row, quantile, run, table
@@ -234,8 +236,12 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=10_000, help="short ones after them (%(default)s)")
     parser.add_argument("--limit", type=int, default=100, help="MAX_CONCURRENCY of the overload (%(default)s)")
     parser.add_argument("--smoke", action="store_true", help="a little of everything; times and memory are not judged")
+    attack_help = "hostile requests and answers instead, some five minutes; memory, /health and answers are judged"
+    parser.add_argument("--attack", action="store_true", help=attack_help)
     options = parser.parse_args()
     open_files_limit()
+    if options.attack:
+        return _show(attacks(0.05 if options.smoke else 1.0, _tell, timed=not options.smoke))
     load = Load(options.streams, options.seconds, options.requests, options.rate)
     if options.smoke:
         load, options.limit = Load(streams=20, seconds=1, requests=200), 5
@@ -251,6 +257,11 @@ def main() -> None:
         rows = promises(load, warm, run(soak.round(load)), timed=not options.smoke)
         _tell("overloaded")
         rows += run(overload(direct, limited, options.limit))
+    _show(rows)
+
+
+def _show(rows: list[Row]) -> None:
+    """Print the table, and exit."""
     print(table(rows))
     print(f"\n{machine()}")
     sys.exit(any(row.kept is False for row in rows))

@@ -7,14 +7,16 @@ import re
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ccproxy_middleware.toolkit.asgi import get_header
+from ccproxy_middleware.toolkit.asgi import get_header, route_path, with_path
 from ccproxy_middleware.toolkit.errors import ApiError, StreamAborted, new_request_id, send_error
 from ccproxy_middleware.toolkit.record import observe
 
 from .logs import log_exchange
+from .settings import without_repeated_version
 
 logger = logging.getLogger("ccproxy")
 
+_REPEATABLE = ("/v1/v1/", "/v1//", "/v1/messages/v", "/v1/chat/completions/v")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -22,16 +24,20 @@ class Boundary:
     """Wrap the layers.
 
     Every answer gets a ``request-id``, which is the client's own ``x-request-id`` if it sent a sane one, and every
-    exchange a line in the log. An answer that a layer has broken off just stops here, on which a server closes the
-    connection without the body's end. A bug becomes a 500 without details; its traceback is logged.
+    exchange a line in the log. The path of a client whose base URL ends in ``/v1`` is set right. An answer that a
+    layer has broken off just stops here, on which a server closes the connection without the body's end. A bug
+    becomes a 500 without details; its traceback is logged.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
+        self._told = False  # of a client's wrong base URL, which is worth one line
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
+        if (path := route_path(scope)).startswith(_REPEATABLE):
+            scope = self._corrected(scope, path)
         given = get_header(scope["headers"], b"x-request-id")
         id_ = given if given and _REQUEST_ID.fullmatch(given) else new_request_id()
         if (task := asyncio.current_task()) is not None:
@@ -68,6 +74,16 @@ class Boundary:
             await observe(answer, {**scope, "ccproxy.request_id": id_}, receive, send_with_id, log_exchange)
         except StreamAborted:
             logger.debug("answer broken off (%s)", id_)
+
+    def _corrected(self, scope: Scope, path: str) -> Scope:
+        """The request as it was meant by a client whose base URL ends in ``/v1``, to which it adds another."""
+        fitting = without_repeated_version(path)
+        if fitting == path:
+            return scope
+        if not self._told:
+            self._told = True
+            logger.warning("a client's ANTHROPIC_BASE_URL ends in /v1, which it adds itself: write it without")
+        return with_path(scope, fitting)
 
 
 def raised_error(exc: HTTPException) -> ApiError:

@@ -100,4 +100,5 @@ def _make_layer(name: str, settings: "Settings", planner: ASGIApp | None) -> Mid
                 provider=settings.provider,
                 options=options,
                 stream_idle_timeout=settings.stream_idle_timeout,
+                max_answer=settings.max_answer * 1024 * 1024,
             )

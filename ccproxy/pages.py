@@ -139,6 +139,9 @@ class ConnectionTest:
         }, status
 
 
+_MISSING = "Check OPENAI_BASE_URL (most end in /v1) and that the model of SMALL_MODEL exists there."
+
+
 def _remedy(status: int, message: str) -> str:
     """What to change, by the kind of failure."""
     if "could not connect" in message:
@@ -146,6 +149,8 @@ def _remedy(status: int, message: str) -> str:
     if "API key" in message:
         return "Check OPENAI_API_KEY: the provider does not accept it."
     match status:
+        case 400 if "as for a wrong address" in message:
+            return _MISSING
         case 400:
             return "The provider refused the request: check SMALL_MODEL, PROVIDER and PROVIDER_OPTIONS."
         case 402:
@@ -153,7 +158,7 @@ def _remedy(status: int, message: str) -> str:
         case 403:
             return "The key may not use this model: check SMALL_MODEL and the rights of OPENAI_API_KEY."
         case 404:
-            return "Check OPENAI_BASE_URL (most end in /v1) and that the model of SMALL_MODEL exists there."
+            return _MISSING
         case 429 | 529:
             return "The provider is there but busy, or its limit is used up: try again later."
         case 504:

@@ -42,11 +42,20 @@ from support.paths import ROOT
                 "10 streams at once, MAX_CONCURRENCY=5",
             ],
         ),
+        (
+            "bench.soak --attack",
+            [
+                "gzip of millions of values",
+                "PDFs that take minutes to read",
+                "silent connections",
+                "answer: whole json",
+            ],
+        ),
     ],
 )
 def test_benchmark_prints_its_table_when_it_does_a_little_of_everything(module: str, works: list[str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", module, "--smoke"], cwd=ROOT, capture_output=True, text=True, timeout=100
+        [sys.executable, "-m", *module.split(), "--smoke"], cwd=ROOT, capture_output=True, text=True, timeout=200
     )
     assert done.returncode == 0, done.stdout + done.stderr
     shown = [line.split(" | ")[0].removeprefix("| ") for line in done.stdout.splitlines()]

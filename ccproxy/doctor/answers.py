@@ -11,7 +11,7 @@ from ccproxy_middleware.conversion.counting import estimate_request
 from ccproxy_middleware.conversion.providers import Profile, Reasoning, reasoning_params
 
 from .connection import is_near
-from .examination import Examination, Result, ok, problem, say, skipped, warning
+from .examination import BUSY, Examination, Result, ok, problem, say, skipped, warning
 from .probe import Answer
 
 _BURST_SECONDS = 0.005  # a stream whose text comes within this time, after a longer wait, was held back
@@ -45,8 +45,8 @@ async def plain_answer(exam: Examination) -> Result:
     if answer.ok:
         why = "its finish_reason is length: it thinks too long" if answer.finish_reason == "length" else "no text in it"
         return problem(f"an empty answer; {why}", "Try another model; a server that has just started may be broken.")
-    if answer.status == 429 or answer.status >= 500:
-        return problem(answer.error, _remedy_of(answer))
+    if answer.meaning == 429 or answer.meaning >= 500:
+        return problem(answer.error, remedy_of(answer))
     return problem(f"HTTP {answer.status}: {answer.error}", "Check PROVIDER, PROVIDER_OPTIONS and the model.")
 
 
@@ -124,16 +124,18 @@ async def reasoning(exam: Examination) -> Result:
 async def images(exam: Examination) -> Result:
     if not exam.profile.vision:
         return skipped("the profile says that the model takes none")
+    if not exam.profile.content_parts:
+        return skipped("they would be content parts, which are off")
     url = "data:image/png;base64," + base64.b64encode(red_square()).decode()
     text = {"type": "text", "text": "Which colour is this? One word."}
     content = [text, {"type": "image_url", "image_url": {"url": url}}]
     question = {**say(""), "messages": [{"role": "user", "content": content}]}
     answer = await exam.ask(lambda profile: question, enough=lambda a: a.text)
-    if not answer.ok and answer.status not in (429, 503, 504):
+    if not answer.ok and answer.meaning not in BUSY:
         exam.learn(vision=False)
         return warning("not taken: Claude Code's screenshots are left out", "For images use a model that sees.")
     if not answer.ok:
-        return warning(answer.error, _remedy_of(answer))
+        return warning(answer.error, remedy_of(answer))
     if "red" in answer.text.lower():
         return ok("seen")
     return warning(f"taken, but a red square is {_quoted(answer.text)}", 'If it sees none, set {"vision": false}.')
@@ -205,9 +207,9 @@ def _quoted(text: str) -> str:
     return f'"{short if len(short) <= 30 else short[:29] + "…"}"'
 
 
-def _remedy_of(answer: Answer) -> str:
-    if answer.status in (429, 529):
+def remedy_of(answer: Answer) -> str:
+    if answer.meaning in (429, 529):
         return "The provider is there but busy, or its limit is used up: try again later."
-    if answer.status == 504:
+    if answer.meaning == 504:
         return "Is the model still loading? REQUEST_TIMEOUT sets the limit."
     return "The provider is there but fails: look at its own log or status page."

@@ -13,6 +13,8 @@ async def api(examination: Examination) -> Result:
     settings = examination.settings
     model = settings.big_model
     options = {**conversion_options(settings), **examination.found}
+    if "api" in examination.found:  # learned by the way; what is set counts
+        options["api"] = conversion_options(settings).get("api", "auto")
     profile = resolve_profile(examination.provider, options)
     used = profile_for_model(profile, model).api
     question = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Say hello."}]}

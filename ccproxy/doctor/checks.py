@@ -1,6 +1,6 @@
 """Every check, in the order in which they are made. A new one is a function that asks, and a row here."""
 
-from . import answers, boost, connection, tools
+from . import answers, boost, connection, forms, schemas, tools
 from .api import api
 from .examination import Check
 
@@ -18,11 +18,16 @@ CHECKS = (
     Check("usage", "Usage", answers.usage, ("stream",)),
     Check("stop", "Stop sequences", answers.stop_sequences, ("answer",)),
     Check("reasoning", "Reasoning", answers.reasoning, ("answer",)),
+    Check("content_parts", "Content parts", forms.content_parts, ("answer",)),
     Check("images", "Images", answers.images, ("answer",)),
+    Check("system_messages", "System messages", forms.system_messages, ("answer",)),
     Check("truncation", "Long prompts", answers.truncation, ("answer",)),
     Check("tools", "Tools", tools.tools, ("answer",)),
     Check("parallel_tools", "Parallel tools", tools.parallel_tools, ("tools",)),
     Check("tool_choice", "Forced tool", tools.tool_choice, ("tools",)),
+    Check("two_results", "Two results", forms.two_results, ("tools",)),
+    Check("long_description", "Long description", forms.long_description, ("tools",)),
+    Check("schemas", "Schemas", schemas.tool_schemas, ("tools",)),
     Check("claude_code", "Claude Code's request", tools.claude_code, ("tools",)),
     Check("api", "API", api, ("answer",)),
     Check("planner", "Boost's planner", boost.planner),

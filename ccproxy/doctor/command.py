@@ -63,7 +63,7 @@ def run(*, env_file: str | None = None, as_json: bool = False, write_env: bool =
         except OSError as exc:
             print(f"{written} can't be written: {exc.strerror or exc}", file=sys.stderr)
             return EXIT_CONFIGURATION
-    verdict = Verdict(settings, results, env, changes, written)
+    verdict = Verdict(settings, results, env, changes, exam.probe.requests, written)
     report.verdict(verdict)
     overruled = [name for name in changes if os.environ.get(name)]
     if written and overruled:
@@ -94,24 +94,28 @@ async def _examine(settings: Settings, report: Document | Lines) -> tuple[Examin
 
 
 async def _within_limit(check: Check, exam: Examination) -> Result:
+    task = asyncio.current_task()
     try:
         async with asyncio.timeout(CHECK_LIMIT):
-            return await check.run(exam)
+            result = await check.run(exam)
     except TimeoutError:
-        return problem(
+        result = problem(
             f"not done after {CHECK_LIMIT:.0f} s", "Is the model still loading, or too slow for this machine?"
         )
+    if task is not None and task.cancelling():  # by an interrupt, which a check has met as a failure of its own
+        raise asyncio.CancelledError
+    return result
 
 
 async def _configuration(exam: Examination) -> Result:
     warnings = startup_warnings(exam.settings, "127.0.0.1")
+    remedy = ""
     if exam.settings.max_tokens_limit < _SHORT_ANSWERS:
         limit = exam.settings.max_tokens_limit
         warnings.append(f"MAX_TOKENS_LIMIT is {limit:,}: longer answers and edits of Claude Code are cut off.")
+        remedy = "Raise MAX_TOKENS_LIMIT to what the model can write."
     if warnings:
-        return warning(
-            " ".join(warnings), "Raise MAX_TOKENS_LIMIT to what the model can write." if len(warnings) == 1 else ""
-        )
+        return warning(" ".join(warnings), remedy)
     return ok(f"profile {exam.settings.provider}")
 
 
@@ -120,6 +124,8 @@ def _fitting(exam: Examination) -> tuple[dict[str, str], dict[str, str]]:
     settings = exam.settings
     env: dict[str, str] = {}
     changes: dict[str, str] = {}
+    if exam.base_url != settings.openai_base_url:
+        env["OPENAI_BASE_URL"] = changes["OPENAI_BASE_URL"] = exam.base_url
     if exam.provider != detect_provider(settings.openai_base_url):
         env["PROVIDER"] = exam.provider
         if exam.provider != settings.provider:

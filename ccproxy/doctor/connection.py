@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from urllib.parse import urlsplit
 
 from ccproxy_middleware.conversion.anthropic import model_info
+from ccproxy_middleware.conversion.providers import says_no_model
 
 from .examination import Examination, Result, counted, ok, problem, say, skipped, warning
 from .probe import Answer
@@ -20,7 +21,7 @@ _TLS_FAILURE = re.compile(r"\[SSL\b|SSLError|certificate", re.IGNORECASE)
 
 
 async def reachable(exam: Examination) -> Result:
-    url = exam.settings.openai_base_url
+    url = exam.base_url
     answer = await exam.probe.get("/models")
     _read_list(exam, answer)
     exam.plain = answer
@@ -38,7 +39,7 @@ async def tls(exam: Examination) -> Result:
     if _is_tls_failure(exam.plain):
         remedy = "If the certificate is your own, name its CA in SSL_CERT_FILE; else check OPENAI_BASE_URL."
         return problem(exam.plain.error, remedy)
-    parts = urlsplit(exam.settings.openai_base_url)
+    parts = urlsplit(exam.base_url)
     if parts.scheme == "https":
         return ok("the certificate is good")
     if is_near(exam):
@@ -52,11 +53,10 @@ async def base_url(exam: Examination) -> Result:
         return ok(f"lists {counted(len(exam.listed), 'model')}")
     if first.status in (401, 403):
         return ok("there is an API")
-    url = exam.settings.openai_base_url
-    if not url.endswith("/v1"):
-        longer = await exam.probe.get("/v1/models")
-        if longer.status in (401, 403) or _entries(longer) is not None:
-            return problem(f"there is no API at {url}, but at {url}/v1", f"Set OPENAI_BASE_URL={url}/v1")
+    url = exam.base_url
+    if not url.endswith("/v1") and await _is_at_v1(exam):
+        exam.base_url = f"{url}/v1"
+        return problem(f"there is no API at {url}, but at {exam.base_url}", f"Set OPENAI_BASE_URL={exam.base_url}")
     if "html" in first.content_type:
         return problem(f"{url} answers with a web page, not an API", "Set OPENAI_BASE_URL: most end in /v1.")
     return ok("lists no models")
@@ -73,9 +73,9 @@ async def provider(exam: Examination) -> Result:
 
 async def key(exam: Examination) -> Result:
     answer = exam.plain = await exam.ask(lambda profile: say("Reply with the word OK."), enough=lambda a: a.text)
-    if answer.status in (401, 403):
+    if answer.meaning in (401, 403):
         return problem(answer.error, "Check OPENAI_API_KEY: the provider does not accept it for this model.")
-    if answer.status == 402:
+    if answer.meaning == 402:
         return problem(answer.error, "The provider wants to be paid: check the account behind OPENAI_API_KEY.")
     return ok("accepted" if answer.ok else "not refused")
 
@@ -120,7 +120,7 @@ async def window(exam: Examination) -> Result:
 
 def is_near(exam: Examination) -> bool:
     """Whether the provider is on this machine or a private network, where a request costs no money."""
-    host = urlsplit(exam.settings.openai_base_url).hostname or ""
+    host = urlsplit(exam.base_url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_private
     except ValueError:
@@ -135,7 +135,26 @@ async def _exists(exam: Examination, model: str) -> bool:
         answer = exam.plain
     else:
         answer = await exam.ask(lambda profile: say("Reply with the word OK."), model=model)
-    return not (answer.status == 404 or (answer.status in (400, 403, 422) and "model" in answer.error.lower()))
+    return not (
+        404 in (answer.status, answer.meaning) or (answer.status in (400, 403, 422) and "model" in answer.error.lower())
+    )
+
+
+async def _is_at_v1(exam: Examination) -> bool:
+    """Whether the API that is not at the base URL is below its ``/v1``."""
+    longer = await exam.probe.get("/v1/models")
+    if longer.status in (401, 403) or _entries(longer) is not None:
+        return True
+    body = {"model": exam.settings.big_model, **say("Reply with the word OK.")}
+    return _is_nowhere(await exam.probe.complete(body)) and not _is_nowhere(
+        await exam.probe.complete(body, below="/v1")
+    )
+
+
+def _is_nowhere(answer: Answer) -> bool:
+    """Whether nothing is served at a path: no such one, a web page, or no form of an answer at all."""
+    is_path = answer.status in (404, 405) and not says_no_model(answer.error)
+    return is_path or answer.status in (0, 502, 504) or "html" in answer.content_type
 
 
 def _read_list(exam: Examination, answer: Answer) -> None:

@@ -1,13 +1,15 @@
 """What a check has to do with: the examination so far, its own result, and the question it asks."""
 
-from collections.abc import Awaitable, Callable, Mapping
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from ccproxy.settings import Settings
+from ccproxy.layers import conversion_options
+from ccproxy.settings import Settings, without_endpoint
 from ccproxy_middleware.conversion.providers import Profile, find_correction, profile_for_model, resolve_profile
 
-from .probe import Answer, Probe
+from .probe import Answer, Probe, converse
 
 Outcome: TypeAlias = Literal["ok", "warning", "problem", "skipped"]
 Build: TypeAlias = Callable[[Profile], dict[str, Any]]
@@ -18,6 +20,9 @@ FEW_TOKENS = 128
 
 _MORE_TOKENS = 2048  # for a model that thinks first, and had not come to an end
 _MAX_CORRECTIONS = 5
+_LIMITS = ("max_output", "min_output")  # settings of the proxy's own are for them
+BUSY = (429, 503, 504, 529)
+"""Statuses that say nothing of the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +57,15 @@ def skipped(reason: str) -> Result:
 class Examination:
     """A provider under examination.
 
-    provider: the name of its profile. found: the switches that it needs besides, each learned by a check.
-    listed: its own entries of ``GET /models`` by id, None where it lists none. results: of the checks so far, by id.
+    base_url: where it is asked; a check may find a better one. provider: the name of its profile.
+    found: the switches that it needs besides, each learned by a check. listed: its own entries of ``GET /models`` by
+    id, None where it lists none. results: of the checks so far, by id.
     """
 
     def __init__(self, settings: Settings, probe: Probe) -> None:
         self.settings = settings
         self.probe = probe
+        self.base_url = without_endpoint(settings.openai_base_url)
         self.provider = settings.provider
         self.found: dict[str, Any] = {}
         self.listed: Mapping[str, Mapping[str, Any]] | None = None
@@ -94,6 +101,38 @@ class Examination:
         if answer.finish_reason == "length" and not enough(answer):
             return await self._ask(lambda profile: {**build(profile), "max_tokens": _MORE_TOKENS}, model)
         return answer
+
+    async def converse(self, request: Mapping[str, Any]) -> Answer:
+        """Ask with a request of an Anthropic client, as the proxy converts and corrects it.
+
+        What its corrections have learned is noted.
+        """
+        options = {**conversion_options(self.settings), **self.found}
+        request = {"model": self.settings.big_model, "max_tokens": FEW_TOKENS, **request}
+        answer, learned = await converse(self.probe.app, self.provider, options, request)
+        self.found |= {name: value for name, value in learned.items() if name not in _LIMITS}
+        return answer
+
+    async def with_one_of(
+        self, candidates: Sequence[Mapping[str, Any]], ask: Callable[[], Awaitable[Answer]]
+    ) -> tuple[Answer, Mapping[str, Any]]:
+        """Ask, and if that is refused with each of these switches until it is not; with the switches that were needed.
+
+        They are noted. What the provider is too busy for is asked once.
+        """
+        known = dict(self.found)
+        first = await ask()
+        if first.ok or first.meaning in BUSY:
+            return first, _changes(known, self.found)
+        for switches in candidates:
+            before = dict(self.found)
+            self.learn(**switches)
+            if self.found != before:
+                answer = await ask()
+                if answer.ok:
+                    return answer, _changes(known, self.found)
+            self.found = before
+        return first, {}
 
     async def _ask(self, build: Build, model: str | None) -> Answer:
         learned: dict[str, Any] = {}
@@ -132,6 +171,17 @@ class Check:
     title: str
     run: Run
     needs: tuple[str, ...] = ()
+
+
+def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {name: value for name, value in after.items() if name not in before or before[name] != value}
+
+
+def with_switches(switches: Mapping[str, Any], otherwise: str) -> str:
+    """That something is taken, with these switches if there are some."""
+    if not switches:
+        return otherwise
+    return "refused as it is, taken with " + json.dumps(switches)
 
 
 def say(text: str, **more: Any) -> dict[str, Any]:

@@ -9,17 +9,20 @@ from typing import Any
 
 import anyio
 import orjson
-from starlette.types import ASGIApp, Message
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ccproxy.app import make_forward
 from ccproxy.settings import Settings
-from ccproxy_middleware import CustomHeadersMiddleware
+from ccproxy_middleware import CustomHeadersMiddleware, FormatConversionMiddleware
 from ccproxy_middleware.conversion.chat import split_think_tags
-from ccproxy_middleware.conversion.providers import error_from_payload
-from ccproxy_middleware.toolkit.errors import StreamAborted
+from ccproxy_middleware.conversion.providers import Profile, error_from_payload, is_failure
+from ccproxy_middleware.toolkit.errors import ApiError, StreamAborted, send_error
 from ccproxy_middleware.toolkit.sse import SSEParser
 
+_KEY_OF_THE_CLIENT = Profile(key_mode="passthrough")  # a refused key is to be told as such
 RETRIES = 1  # what fails twice is to be told
+MAX_REQUESTS = 100
+"""What one examination may ask of a provider, which may want money for each."""
 
 
 @dataclass
@@ -88,15 +91,26 @@ class Answer:
         return events
 
     @cached_property
-    def error(self) -> str:
-        """The message of an error, of whatever form; empty if there is none."""
+    def failure(self) -> ApiError | None:
+        """The error that it is, of whatever form, in the class in which a client gets it."""
         payload = self.data
         if self.is_stream:
-            payload = next((event for _, event in self.events if event.get("error")), None)
-        failed = self.status >= 300 or (isinstance(payload, dict) and bool(payload.get("error")))
-        if failed:
-            return error_from_payload(payload, self.status).message
+            payload = next((event for _, event in self.events if is_failure(event)), None)
+        if self.status >= 300 or is_failure(payload):
+            return error_from_payload(payload, self.status, _KEY_OF_THE_CLIENT)
+        return None
+
+    @property
+    def error(self) -> str:
+        """The message of an error; empty if there is none."""
+        if self.failure is not None:
+            return self.failure.message
         return "the answer broke off" if self.broken else ""
+
+    @property
+    def meaning(self) -> int:
+        """Its status, or that of the class of its error, which a code may tell better."""
+        return self.status if self.failure is None else self.failure.status
 
     @cached_property
     def _parts(self) -> list[tuple[float, dict[str, Any], dict[str, Any]]]:
@@ -174,15 +188,24 @@ class Probe:
     """One provider, to be asked in the form of its own API."""
 
     def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+        self.requests = 0  # that were asked
+
+        async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+            if self.requests >= MAX_REQUESTS:
+                message = f"not asked: {MAX_REQUESTS} requests are the most that are made"
+                return await send_error(scope, send, ApiError(429, "rate_limit_error", message))
+            self.requests += 1
+            await app(scope, receive, send)
+
+        self.app: ASGIApp = counted
 
     async def get(self, path: str) -> Answer:
         """The answer to a GET of ``/v1`` + path."""
         return await exchange(self.app, "GET", f"/v1{path}")
 
-    async def complete(self, body: Mapping[str, Any]) -> Answer:
-        """The answer to a chat completions request."""
-        return await exchange(self.app, "POST", "/v1/chat/completions", body)
+    async def complete(self, body: Mapping[str, Any], *, below: str = "") -> Answer:
+        """The answer to a chat completions request. ``below``: a path behind the base URL, to try out."""
+        return await exchange(self.app, "POST", f"/v1{below}/chat/completions", body)
 
     async def respond(self, body: Mapping[str, Any]) -> Answer:
         """The answer to a Responses request."""
@@ -209,6 +232,24 @@ async def open_planner(settings: Settings) -> AsyncIterator[Probe]:
 
 def _hurried(settings: Settings) -> Settings:
     return settings.model_copy(update={"max_retries": min(settings.max_retries, RETRIES)})
+
+
+async def converse(
+    app: ASGIApp, provider: str, options: Mapping[str, Any], request: Mapping[str, Any]
+) -> tuple[Answer, Mapping[str, Any]]:
+    """The answer to an Anthropic request, converted before this app, and the switches that corrections have learned."""
+    learned: dict[str, Any] = {}
+
+    async def inner(scope: Scope, receive: Receive, send: Send) -> None:
+        if (corrections := scope.get("ccproxy.corrections")) is None:
+            return await app(scope, receive, send)
+        for switches in corrections.learned().values():
+            learned.update(switches)
+
+    converted = FormatConversionMiddleware(inner, provider=provider, options=options)
+    answer = await exchange(converted, "POST", "/v1/messages", request)
+    await exchange(converted, "GET", "/test-connection")  # which hands the corrections to the inner app
+    return answer, learned
 
 
 async def exchange(app: ASGIApp, method: str, path: str, body: Mapping[str, Any] | None = None) -> Answer:

@@ -27,13 +27,14 @@ _TITLE_WIDTH = max(len("Configuration"), *(len(check.title) for check in CHECKS)
 class Verdict:
     """The end: what stands in ``.env`` as it fits (``env``), what of it is not set yet (``changes``).
 
-    written: the file in which the changes were put, if they were.
+    requests: how many the provider was asked. written: the file in which the changes were put, if they were.
     """
 
     settings: Settings
     results: Mapping[str, Result]
     env: Mapping[str, str]
     changes: Mapping[str, str]
+    requests: int = 0
     written: str | None = None
 
     @property
@@ -148,6 +149,7 @@ class Document:
             ],
             "env": dict(verdict.env),
             "changes": dict(verdict.changes),
+            "requests": verdict.requests,
             "written": verdict.written,
         }
         print_document(document)

@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ccproxy.layers import conversion_options
-from ccproxy_middleware import FormatConversionMiddleware
 from ccproxy_middleware.conversion.providers import Profile
 
 from .examination import Examination, Result, ok, problem, say, skipped, warning
-from .probe import Answer, exchange
+from .probe import Answer
 
 _CITIES = ("Oslo", "Lima")
 _WEATHER = {
@@ -90,9 +88,7 @@ async def tool_choice(exam: Examination) -> Result:
 
 
 async def claude_code(exam: Examination) -> Result:
-    options = {**conversion_options(exam.settings), **exam.found}
-    converted = FormatConversionMiddleware(exam.probe.app, provider=exam.provider, options=options)
-    answer = await exchange(converted, "POST", "/v1/messages", _request(exam.settings.big_model))
+    answer = await exam.converse(_request())
     events = [event for _, event in answer.events]
     if answer.error or not events:
         return problem(
@@ -122,12 +118,11 @@ def _block(event: Mapping[str, Any]) -> Mapping[str, Any]:
     return block if isinstance(block, dict) else {}
 
 
-def _request(model: str) -> dict[str, Any]:
+def _request() -> dict[str, Any]:
     """A request in the form of Claude Code's, with few tools and a short prompt."""
     path = {"type": "string", "description": "The absolute path of the file."}
     timeout = {"type": "integer", "minimum": 0, "maximum": 600_000}
     return {
-        "model": model,
         "max_tokens": 32_000,
         "stream": True,
         "thinking": {"type": "adaptive"},

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
+from ccproxy_middleware.conversion.providers import Profile, error_from_response, may_pass
+
 MAX_RETRY_AFTER = 10.0
 
 _PASSING = frozenset((408, 429, 500, 502, 503, 504, 529))
-_NEVER_REFILLED = (b"insufficient_quota", b"billing_hard_limit_reached")  # a 429 that waiting does not cure
+_ANY_PROVIDER = Profile()
 
 
 def backoff(attempt: int) -> float:
@@ -21,14 +23,19 @@ def backoff(attempt: int) -> float:
 def retry_delay(status: int, headers: Mapping[str, str], body: bytes, attempt: int) -> float | None:
     """Seconds after which a try that got this answer is worth repeating; None: it is not.
 
-    ``retry-after`` and ``retry-after-ms`` are honoured up to MAX_RETRY_AFTER; a longer wait is the client's
-    to decide. ``headers`` must find names in any case.
+    ``retry-after`` and ``retry-after-ms``, or else the time that the body tells, are honoured up to MAX_RETRY_AFTER;
+    a longer wait is the client's to decide. ``headers`` must find names in any case. What waiting does not cure is not
+    repeated: missing money, a plan's limit, a prompt that is too long.
     """
     if status not in _PASSING or headers.get("x-should-retry") == "false":
         return None
-    if status == 429 and any(code in body for code in _NEVER_REFILLED):
+    error = error_from_response(status, (), body, _ANY_PROVIDER)
+    told = dict(error.headers)
+    if not may_pass(error.status) or told.get("x-should-retry") == "false":
         return None
     asked = _retry_after(headers)
+    if asked is None:
+        asked = _retry_after(told)
     if asked is None:
         return backoff(attempt)
     return asked if asked <= MAX_RETRY_AFTER else None

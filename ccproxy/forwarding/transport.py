@@ -5,7 +5,6 @@ every failure is the same httpx exception with both.
 """
 
 import asyncio
-import io
 import ssl
 import urllib.request
 from base64 import b64encode
@@ -17,11 +16,14 @@ from typing import Any
 import aiohttp
 import httpx
 import yarl
+from aiohttp.abc import AbstractStreamWriter
 
 from .connections import KeptConnections, is_unread
 
 KEEPALIVE = 60.0  # seconds: longer than an agent's tool calls usually take, shorter than load balancers wait
 MAX_HEADER = 64 * 1024
+_PIECE = 64 * 1024  # of a body, sent at once
+_READ = 32 * 1024  # of an answer, passed on at once: others have their turn before the next piece is converted
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _OWN_HEADERS = ("accept", "accept-encoding", "content-type", "user-agent")  # aiohttp would add its own
@@ -83,7 +85,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 method,
                 target,
                 headers=headers,
-                data=io.BytesIO(body) if body else None,  # sent in pieces, unlike bytes
+                data=_Body(body) if body else None,
                 allow_redirects=False,
                 timeout=_client_timeout(timeout.get("connect"), timeout.get("read")),
                 proxy=str(proxy.url) if proxy else None,
@@ -107,6 +109,29 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         return httpx.create_ssl_context()
 
 
+class _Body(aiohttp.Payload):
+    """A request's body, sent in pieces: aiohttp would send bytes at once, and copy what it takes from a BytesIO."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body)
+        self._size = len(body)
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        text: str = self._value.decode(encoding, errors)
+        return text
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        await self.write_with_length(writer, None)
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        rest = memoryview(self._value)[:content_length]
+        while rest:
+            await writer.write(rest[:_PIECE])
+            rest = rest[_PIECE:]
+            if rest:
+                await asyncio.sleep(0)
+
+
 class _Stream(httpx.AsyncByteStream):
     """A response's body, in the pieces that have arrived."""
 
@@ -127,6 +152,10 @@ class _Stream(httpx.AsyncByteStream):
         with _AsHttpx(self._request):
             try:
                 async for chunk in content.iter_any():
+                    while len(chunk) > _READ:
+                        yield chunk[:_READ]
+                        chunk = chunk[_READ:]
+                        await asyncio.sleep(0)
                     yield chunk
             except aiohttp.ClientError:
                 if rest := content._read_nowait(-1):  # came in the same read as the failure, which goes before it

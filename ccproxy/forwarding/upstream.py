@@ -11,6 +11,8 @@ from ccproxy_middleware.redaction import MIN_SECRET, MIN_SECRET_IN_TEXT, EventRe
 from ccproxy_middleware.toolkit.asgi import Headers
 from ccproxy_middleware.toolkit.errors import ApiError
 
+from ..settings import without_endpoint
+
 _FROM_CLIENT = frozenset((b"content-type", b"accept", b"anthropic-version", b"anthropic-beta"))
 _HOP_BY_HOP = frozenset(  # besides connection, which names more of them
     (
@@ -33,7 +35,7 @@ _BESIDE_V1 = ("/tokenize", "/apply-template")  # of vLLM and llama.cpp: where th
 
 
 class Upstream:
-    """One provider: a base URL and a key.
+    """One provider: a base URL, of which the path of an endpoint at its end is left off, and a key.
 
     ``api_version`` turns the Azure form on: the key goes into ``api-key``, the version into the query, and a
     bare resource URL gets ``/openai/deployments/{model}``. Raises ValueError for a URL or key that is no use.
@@ -51,9 +53,10 @@ class Upstream:
         if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
             raise ValueError("the API key must be printable ASCII")
         self.host = url.netloc.decode("ascii")
-        path = url.raw_path.split(b"?")[0].decode("ascii").rstrip("/")
+        origin = f"{url.scheme}://{self.host}"
+        path = without_endpoint(origin + url.raw_path.split(b"?")[0].decode("ascii")).removeprefix(origin)
         self._azure_resource = api_version is not None and path in ("", "/openai", "/openai/deployments")
-        self._origin = f"{url.scheme}://{self.host}"
+        self._origin = origin
         self._path = "/openai" if self._azure_resource else path
         self._query = [url.query.decode("ascii")] if url.query else []
         if api_version is not None and "api-version" not in url.params:

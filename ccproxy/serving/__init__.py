@@ -13,7 +13,7 @@ from .running import (
     local_url,
     serve,
     server_grace,
-    tune_garbage_collector,
+    tune_memory,
     warn_at_start,
     warn_under_server_command,
 )
@@ -39,7 +39,7 @@ __all__ = [
     "serve",
     "served",
     "server_grace",
-    "tune_garbage_collector",
+    "tune_memory",
     "uvicorn_server",
     "warn_at_start",
     "warn_under_server_command",

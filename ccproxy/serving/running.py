@@ -1,5 +1,6 @@
 """Running the app: settings or an exit code, logging, a bound socket, uvicorn."""
 
+import ctypes
 import gc
 import logging
 import math
@@ -21,6 +22,9 @@ if TYPE_CHECKING:  # uvicorn and pydantic take a while to import, and --help and
 
 KEEP_ALIVE_SECONDS = 75
 """How long an idle connection stays: longer than at clients and load balancers, so that they close first."""
+
+_M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
+_RETURNED_AT_ONCE = 1024 * 1024  # bytes
 
 EXIT_CANT_START = 1
 EXIT_CONFIGURATION = 2
@@ -97,20 +101,26 @@ def serve(app: "ASGIApp", settings: "Settings", *, announce: str | None = None, 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
     server = uvicorn.Server(config)
-    tune_garbage_collector()
+    tune_memory()
     server.run(sockets=[sock])
     if not server.started:
         sys.exit(EXIT_CANT_START)
 
 
-def tune_garbage_collector() -> None:
-    """Fewer and shorter passes, which hold up every stream: the last thing before a process of our own serves.
+def tune_memory() -> None:
+    """Fewer and shorter passes of the garbage collector, which hold up every stream, and no hoard of memory.
 
-    What the start has made is hidden from them. Python's own threshold, 700 new objects, is less than what one large
-    request is parsed to; reference counts free nearly all of it, since an exchange leaves no cycles behind.
+    It is the last thing before a process of our own serves. What the start has made is hidden from the passes. Python's
+    own threshold, 700 new objects, is less than what one large request is parsed to; reference counts free nearly all
+    of it, since an exchange leaves no cycles behind.
+
+    glibc keeps what large requests have freed, in pieces between what others still hold, unless it is told from which
+    size on memory goes back to the system at once.
     """
     gc.freeze()
     gc.set_threshold(10_000)
+    with suppress(AttributeError, OSError, TypeError):  # there is no glibc
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _RETURNED_AT_ONCE)
 
 
 def listen(host: str, port: int) -> socket.socket:

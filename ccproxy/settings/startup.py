@@ -3,6 +3,8 @@
 import ipaddress
 from typing import TYPE_CHECKING
 
+from .base_urls import without_endpoint
+
 if TYPE_CHECKING:
     from .settings import Settings
 
@@ -10,7 +12,7 @@ if TYPE_CHECKING:
 def startup_warnings(settings: "Settings", host: str | None = None) -> list[str]:
     """A line for each thing that is allowed and may be a mistake. ``host``: where it listens, if not at HOST."""
     host = settings.host if host is None else host
-    warnings = []
+    warnings = _url_warnings(settings)
     if not settings.client_keys and not _is_loopback(host):
         warnings.append(
             f"Listening on {host} without ANTHROPIC_API_KEY: everybody who reaches the port spends the "
@@ -23,6 +25,16 @@ def startup_warnings(settings: "Settings", host: str | None = None) -> list[str]
     elif settings.log_bodies:
         warnings.append(f"LOG_BODIES is set, but LOG_LEVEL is {settings.log_level}: bodies are logged at DEBUG only.")
     return [*warnings, *_layer_warnings(settings), *settings.lookalikes]
+
+
+def _url_warnings(settings: "Settings") -> list[str]:
+    urls = {"OPENAI_BASE_URL": settings.openai_base_url, "BOOST_BASE_URL": settings.boost_base_url}
+    warnings = []
+    for name, url in urls.items():
+        if url is not None and (fitting := without_endpoint(url)) != url:
+            end = url.removeprefix(fitting)
+            warnings.append(f"{name} ends in {end}, which is left off, for the proxy adds it. Set {name}={fitting}.")
+    return warnings
 
 
 def _layer_warnings(settings: "Settings") -> list[str]:

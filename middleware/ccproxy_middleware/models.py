@@ -84,7 +84,7 @@ class ModelMappingMiddleware:
             return
         scope, body = request
         try:
-            data = body.data
+            data = await body.work(lambda: body.data)
         except ValueError:
             return await self.app(scope, body, send)
         name = data.get("model") if isinstance(data, dict) else None

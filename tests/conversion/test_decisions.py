@@ -14,6 +14,7 @@ from support.paths import DATA
 
 TOOL = {"name": "t", "input_schema": {"type": "object", "properties": {}}}
 IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}
+REMOTE = {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}
 THOUGHT = {"type": "thinking", "thinking": "secret words", "signature": "x"}
 CALL = {"type": "tool_use", "id": "toolu_1", "name": "t", "input": {}}
 RESULT = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "secret words"}
@@ -145,6 +146,31 @@ def explained(request: dict[str, Any], provider: str = "generic", **options: Any
             {},
             "1 tool call is answered '[no result]' for want of a result: history_repair is on",
         ),
+        ({"messages": [said(IMAGE, IMAGE)]}, {"images_max": 1}, "1 image is left out: images_max is 1"),
+        ({"messages": [said(IMAGE)]}, {"image_formats": ["gif"]}, "1 image is left out: image_formats is gif"),
+        ({"messages": [said(REMOTE, IMAGE)]}, {"image_urls": "drop"}, "1 image is left out: image_urls is drop"),
+        ({}, {"streaming": "always"}, "the provider is asked for a stream: streaming is always"),
+        ({"stream": True}, {"streaming": "never"}, "the provider is asked for a whole answer: streaming is never"),
+        (
+            {"messages": [said(CALL, role="assistant"), said(RESULT)], "tools": [TOOL]},
+            {"first_user": True},
+            "a user message is added in front: first_user is on",
+        ),
+        (
+            {"messages": [said(), said(CALL, role="assistant"), said(RESULT)]},
+            {"unoffered_calls": "text"},
+            "1 tool call is told as text, with the result: unoffered_calls is text",
+        ),
+        (
+            {"tools": [{**TOOL, "description": "d" * 200}]},
+            {"tool_description_max": 100},
+            "tool t: the end of its description stands in the system prompt (tool_description_max)",
+        ),
+        (
+            {"tools": [TOOL], "tool_choice": {"type": "tool", "name": "t"}},
+            {"tool_choice_object": False},
+            "tool_choice tool becomes required: tool_choice_object is off",
+        ),
         ({"messages": [said(RESULT)]}, {}, "1 tool result is sent as text for want of the call: history_repair is on"),
     ],
 )
@@ -152,6 +178,14 @@ def test_decision_is_told(request_: dict[str, Any], options: dict[str, Any], dec
     told = explained(request_, **options)
     assert told == ([] if decision is None else [decision])
     assert "secret" not in str(told)
+
+
+def test_tools_beside_the_one_that_must_be_called_are_told() -> None:
+    request = {"tools": [TOOL, {**TOOL, "name": "u"}], "tool_choice": {"type": "tool", "name": "t"}}
+    assert explained(request, tool_choice_object=False) == [
+        "tool u is left out: another must be called, and tool_choice_object is off",
+        "tool_choice tool becomes required: tool_choice_object is off",
+    ]
 
 
 def test_what_a_provider_has_refused_is_told_first() -> None:

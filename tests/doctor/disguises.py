@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -39,6 +40,26 @@ def able(body: Body) -> Answer:
 def refuses(parameter: str, message: str) -> Script:
     """Refuses requests with a parameter."""
     return lambda body: Failure(400, error_body(message, param=parameter)) if parameter in body else able(body)
+
+
+def refuses_if(odd: Callable[[Body], bool], message: str) -> Script:
+    """Refuses what is odd, in words that no rule knows unless they are a known wording."""
+    return lambda body: Failure(400, error_body(message)) if odd(body) else able(body)
+
+
+def roles(body: Body) -> list[str]:
+    """Who speaks, in order."""
+    return [message["role"] for message in body["messages"]]
+
+
+def has_late_system(body: Body) -> bool:
+    """Whether a system message is not the first."""
+    return "system" in roles(body)[1:]
+
+
+def has_user_after_tool(body: Body) -> bool:
+    """Whether a user speaks right after a tool's result."""
+    return ("tool", "user") in pairwise(roles(body))
 
 
 def changed(**fields: Any) -> Script:
@@ -132,6 +153,19 @@ class WebSite:
             return await self.api(scope, receive, send)
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/html")]})
         await send({"type": "http.response.body", "body": b"<!doctype html><title>Welcome</title>"})
+
+
+class BelowV1:
+    """An API below ``/v1``, and 404 elsewhere."""
+
+    def __init__(self, api: ASGIApp) -> None:
+        self.api = api
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"].startswith("/v1/"):
+            return await self.api(scope, receive, send)
+        await send({"type": "http.response.start", "status": 404, "headers": [(b"content-type", b"application/json")]})
+        await send({"type": "http.response.body", "body": b'{"detail": "Not Found"}'})
 
 
 class NoList:

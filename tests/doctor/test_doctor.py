@@ -9,11 +9,11 @@ from typing import Any, TypeAlias
 import pytest
 from starlette.types import ASGIApp
 
-from ccproxy.doctor import run
+from ccproxy.doctor import probe, run
 from ccproxy.doctor.checks import CHECKS
 from doctor import disguises
 from doctor.disguises import able
-from support.provider import Failure, Reply, ScriptedProvider, ToolCall, error_body
+from support.provider import Failure, Raw, Reply, ScriptedProvider, ToolCall, error_body
 from support.servers import serve
 
 KEY = "sk-provider-5EcReT-0123456789"
@@ -63,7 +63,7 @@ def test_all_is_well_with_a_provider_that_can_do_everything(examine: Examine) ->
     assert outcomes(document) == expected, document
     assert (document["verdict"], document["code"], document["env"], document["changes"]) == ("ok", 0, {}, {})
     assert all(request.headers["x-team"] == HEADER for request in provider.requests)
-    assert len(provider.requests) <= 12
+    assert document["requests"] == len(provider.requests) == 16  # as docs/doctor.md says
     assert all(body.get("max_tokens", 0) <= 32_000 for body in provider.completions)
 
 
@@ -78,8 +78,11 @@ class Case:
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
-AFTER_ANSWER = ("stream", "usage", "stop", "reasoning", "images", "truncation", "tools", "api")
-AFTER_TOOLS = ("parallel_tools", "tool_choice", "claude_code")
+AFTER_ANSWER = (
+    *("stream", "usage", "stop", "reasoning", "content_parts", "images", "system_messages", "truncation", "tools"),
+    "api",
+)
+AFTER_TOOLS = ("parallel_tools", "tool_choice", "two_results", "long_description", "schemas", "claude_code")
 NO_MORE = dict.fromkeys((*AFTER_ANSWER, *AFTER_TOOLS), "skipped")
 NO_TOOLS = {"tools": "problem", **dict.fromkeys(AFTER_TOOLS, "skipped")}
 
@@ -156,6 +159,62 @@ CASES = {
         "not there: BIG_MODEL other",
         variables={"BIG_MODEL": "other", "MIDDLE_MODEL": "gpt-4o"},
     ),
+    "takes texts alone": Case(
+        disguises.refuses_if(
+            lambda body: any(isinstance(m["content"], list) for m in body["messages"]), "no lists here"
+        ),
+        {"images": "skipped"},
+        options={"content_parts": False},
+    ),
+    "takes one system message": Case(
+        disguises.refuses_if(lambda body: disguises.roles(body).count("system") > 1, "who is the boss here"),
+        options={"mid_system": "user"},
+    ),
+    "wants the system message first, and roles in turn": Case(
+        disguises.refuses_if(disguises.has_late_system, "system message must be at the beginning"),
+        options={"mid_system": "user"},
+    ),
+    "wants an assistant after results": Case(
+        disguises.refuses_if(disguises.has_user_after_tool, "what is the user doing here"),
+        options={"bridge_after_tool": True},
+    ),
+    "takes one result a turn": Case(
+        disguises.refuses_if(
+            lambda body: disguises.roles(body).count("tool") > 1, "Multiple tool calls are not supported."
+        ),
+        {"two_results": "warning"},
+        "Multiple tool calls",
+    ),
+    "takes short descriptions": Case(
+        disguises.refuses_if(lambda body: len(json.dumps(body.get("tools"))) > 4000, "that is a long story"),
+        options={"tool_description_max": 1024},
+    ),
+    "knows no references": Case(
+        disguises.refuses_if(lambda body: '"$ref"' in json.dumps(body.get("tools")), "bad tool"),
+        options={"schema_dialect": "gemini"},
+    ),
+    "knows no patterns with classes": Case(
+        disguises.refuses_if(lambda body: '"pattern": ' in json.dumps(body.get("tools")), "bad tool"),
+        options={"schema_dialect": "llama.cpp"},
+    ),
+    "takes no array of a tool": Case(
+        disguises.refuses_if(lambda body: '"array"' in json.dumps(body.get("tools")), "no arrays"),
+        {"schemas": "warning"},
+        "refused (array_without_items, nested)",
+    ),
+    "wants to be paid, by a code": Case(
+        lambda body: Failure(429, error_body("\u4f59\u989d\u4e0d\u8db3", code="1113")),
+        {"key": "problem", **dict.fromkeys(("models", "window", "max_tokens", "answer"), "skipped"), **NO_MORE},
+        "paid",
+    ),
+    "wants to be paid, with HTTP 200": Case(
+        lambda body: Raw(
+            [b'{"choices": null, "base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}'],
+            headers={"content-type": "application/json"},
+        ),
+        {"key": "problem", **dict.fromkeys(("models", "window", "max_tokens", "answer"), "skipped"), **NO_MORE},
+        "insufficient balance",
+    ),
     "wants to be paid": Case(
         lambda body: Failure(402, error_body("Insufficient balance")),
         {"key": "problem", **dict.fromkeys(("models", "window", "max_tokens", "answer"), "skipped"), **NO_MORE},
@@ -187,6 +246,36 @@ def test_problem_with_the_key(examine: Examine) -> None:
     assert outcomes(document)["key"] == "problem"
     assert "OPENAI_API_KEY" in told(document, "key")
     assert set(outcomes(document).values()) == {"ok", "skipped", "problem"}
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_base_url_is_completed_and_written(examine: Examine, tmp_path: Path, listed: bool) -> None:
+    provider: ASGIApp = ScriptedProvider(able)
+    api = disguises.BelowV1(provider if listed else disguises.NoList(provider))
+    with serve(api, lifespan="off") as server:
+        (tmp_path / ".env").write_text(f"OPENAI_BASE_URL={server.url}\n")
+        first = examine(write_env=True)
+        second = examine()
+    assert f"Set OPENAI_BASE_URL={server.url}/v1" in told(first, "base_url")
+    assert (tmp_path / ".env").read_text() == f"OPENAI_BASE_URL={server.url}/v1\n"
+    assert (outcomes(second)["base_url"], second["code"]) == ("ok", 0)
+
+
+def test_base_url_stays_when_the_api_is_there_without_v1(examine: Examine) -> None:
+    with serve(disguises.NoList(ScriptedProvider(able)), lifespan="off") as server:
+        document = examine(server.url)
+    assert outcomes(document)["base_url"] == "ok"
+    assert document["changes"] == {}
+
+
+def test_endpoint_in_the_base_url_is_left_off_and_written(examine: Examine, tmp_path: Path) -> None:
+    with serve(ScriptedProvider(able), lifespan="off") as server:
+        (tmp_path / ".env").write_text(f"OPENAI_BASE_URL={server.url}/v1/chat/completions\n")
+        document = examine(write_env=True)
+    assert "ends in /chat/completions" in told(document, "configuration")
+    assert "MAX_TOKENS_LIMIT" not in told(document, "configuration")
+    assert document["code"] == 0
+    assert (tmp_path / ".env").read_text() == f"OPENAI_BASE_URL={server.url}/v1\n"
 
 
 def test_base_url_is_completed_when_a_web_site_answers(examine: Examine) -> None:
@@ -271,6 +360,15 @@ def test_planner_is_asked_when_boost_is_on(examine: Examine) -> None:
     assert (outcomes(good)["planner"], outcomes(bad)["planner"]) == ("ok", "problem")
     assert "BOOST_API_KEY" in told(bad, "planner")
     assert all("x-team" not in request.headers for request in planner.requests)
+
+
+def test_requests_have_a_limit(examine: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "MAX_REQUESTS", 9)
+    provider = ScriptedProvider(able)
+    with serve(provider, lifespan="off") as server:
+        document = examine(f"{server.url}/v1")
+    assert document["requests"] == len(provider.requests) == 9
+    assert "not asked: 9 requests are the most" in told(document, "schemas") + told(document, "tools")
 
 
 def test_what_was_set_by_hand_stays_with_what_was_found(examine: Examine) -> None:

@@ -1,5 +1,6 @@
 """``cc-boost doctor`` as its user meets it: a process, its output, its exit code."""
 
+import asyncio
 import json
 import os
 import pty
@@ -7,8 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from ccproxy.doctor.command import _within_limit
+from ccproxy.doctor.examination import Check, Examination, Result, ok
 from doctor import disguises
 from support.provider import ScriptedProvider, Silence
 from support.servers import serve
@@ -74,3 +81,20 @@ def test_ctrl_c_ends_it_at_a_terminal(tmp_path: Path) -> None:
     assert "\N{CHECK MARK} " in text
     assert text.rstrip().endswith("Stopped.")
     assert "Traceback" not in text
+
+
+def test_interrupt_that_a_check_meets_as_a_failure_of_its_own_ends_the_examination() -> None:
+    async def met(exam: Examination) -> Result:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return ok("as if nothing were")
+
+    async def interrupted() -> None:
+        exam: Any = None
+        task = asyncio.create_task(_within_limit(Check("a", "A", met), exam))
+        await asyncio.sleep(0)
+        task.cancel()
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(interrupted())

@@ -156,7 +156,7 @@ async def test_first_refusal_is_told_where_the_other_api_does_not_answer(stream:
     app = FormatConversionMiddleware(upstream, provider="openai")
     for _ in range(2):  # and nothing is remembered
         answer = await ask(app, request(model="gpt-5.6", stream=stream), {})
-        assert (answer.status, answer.json()["error"]["message"]) == (404, "first")
+        assert (answer.status, answer.json()["error"]["message"]) == (400, "first")
     assert [path for path, _ in upstream.asked] == [RESPONSES, CHAT] * 2
 
 

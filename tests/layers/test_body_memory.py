@@ -223,3 +223,35 @@ async def test_refused_request_is_corrected_although_its_objects_are_gone() -> N
     assert (await ask(app, compact(temperature=1, messages=tool_use(["x" * 9000])))).status == 200
     assert bodies[0].pop("temperature") == 1
     assert bodies[0] == bodies[1]
+
+
+async def turns_of_others(app: ASGIApp, body: bytes) -> int:
+    """How often another task has its turn while a request is served that has come at once."""
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await anyio.lowlevel.checkpoint()
+            turns += 1
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(count)
+        await anyio.lowlevel.checkpoint()
+        turns = 0
+        await ask(app, body)
+        taken = turns
+        group.cancel_scope.cancel()
+    return taken
+
+
+@pytest.mark.parametrize("layer", ["models", "boost", "conversion"])
+@pytest.mark.parametrize(
+    "fields",
+    [{"system": "x" * 2 * MB}, {"system": ["x" * 2 * MB]}, {"system": "x" * 2 * MB + "\N{GRINNING FACE}"}],
+    ids=["text", "wrong", "emoji"],
+)
+async def test_others_have_their_turn_while_a_large_body_is_worked_on(layer: str, fields: dict[str, Any]) -> None:
+    app = LAYERS[layer](Inner(COMPLETION))
+    usual = await turns_of_others(app, compact(system="x"))
+    assert await turns_of_others(app, compact(**fields)) >= usual + 2

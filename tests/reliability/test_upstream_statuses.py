@@ -20,11 +20,10 @@ INTERNAL = (500, "api_error")
 GATEWAY = (502, "api_error")
 
 STATUSES: dict[int, tuple[int, str]] = {
-    **dict.fromkeys((400, 405, 406, 415, 418, 422), INVALID),
+    **dict.fromkeys((400, 404, 405, 406, 410, 415, 418, 422), INVALID),
     401: GATEWAY,  # the proxy's own key is wrong, which the client can do nothing about
     402: (402, "billing_error"),
     403: (403, "permission_error"),
-    **dict.fromkeys((404, 410), MISSING),
     **dict.fromkeys((408, 504, 522, 524), TIMEOUT),
     409: (409, "conflict_error"),
     413: (413, "request_too_large"),
@@ -73,6 +72,7 @@ SPECIAL: list[tuple[str, Behaviour, Outcome]] = [
         Refused(*INVALID, "prompt is too long: 12 tokens > 10 maximum"),
     ),
     ("400 `model_not_found`", told(400, code="model_not_found"), Refused(*MISSING)),
+    ("404 that names a missing model", told(404, "The model `m` does not exist"), Refused(*MISSING)),
     ("400 `content_filter`", told(400, code="content_filter"), Answered("", "refusal")),
     (
         "413 with tokens per minute",

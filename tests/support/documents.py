@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from ccproxy.logs.exchange_log import _fields
 from ccproxy.settings.settings import Settings, variables
 from ccproxy_middleware.conversion.providers.profiles import PROFILES, SWITCHES, Profile
-from ccproxy_middleware.conversion.providers.switches import EFFORTS
+from ccproxy_middleware.conversion.providers.switch_values import EFFORTS, IMAGE_FORMATS
 from ccproxy_middleware.metrics.instruments import Instruments
 from ccproxy_middleware.toolkit.json import dumps
 from ccproxy_middleware.toolkit.record import Record
@@ -97,6 +97,8 @@ def _written(value: Any) -> str:
 def _values(name: str, hint: Any) -> str:
     if name == "efforts":
         return "a list out of " + ", ".join(EFFORTS)
+    if name == "image_formats":
+        return "a list out of " + ", ".join(IMAGE_FORMATS)
     if name in ("effort_off", "adaptive_effort"):
         return ", ".join((*EFFORTS, "omit"))
     if get_origin(hint) is Literal:
@@ -125,7 +127,7 @@ def _profile(name: str) -> Callable[[str], str]:
         rows = [
             (_code(switch), _written(value))
             for switch in SWITCHES
-            if (value := getattr(profile, switch)) != getattr(generic, switch)
+            if (value := getattr(profile, switch)) not in (getattr(generic, switch), getattr(Profile(), switch))
         ]
         rows += [
             (f"for models `{pattern.replace('|', chr(92) + '|')}`", _written(switches))

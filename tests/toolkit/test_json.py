@@ -73,3 +73,29 @@ def test_both_readers_refuse_the_same(text: str) -> None:
 def test_lone_surrogates_become_replacement_characters(escaped: str, expected: str) -> None:
     lone = LONE[0]  # makes sure that the document needs the lenient way
     assert loads(f'["{escaped}", "{lone}"]'.encode()) == [expected, "\ufffd"]
+
+
+@pytest.mark.parametrize("run", [1, 15, 16, 17, 255, 256, 257, 4000, 4001])
+def test_backslashes_before_a_surrogate_tell_whether_it_is_one(run: int) -> None:
+    text = "\\" * run + "ud83d" + LONE[0]
+    expected = "\\" * (run // 2) + ("\ufffd" if run % 2 else "ud83d") + "\ufffd"
+    assert loads(f'["{text}"]'.encode()) == [expected]
+    assert loads(f'["x{text}"]'.encode()) == ["x" + expected]
+
+
+def test_half_behind_an_escaped_one_is_lone() -> None:
+    assert loads(rf'["\\ud83d{LONE[2]}"]'.encode()) == ["\\ud83d\ufffd"]
+
+
+def test_more_surrogates_than_are_looked_at_are_refused() -> None:
+    assert loads(f'["{PAIR * 99_000}{LONE[0]}"]'.encode()) == ["😀" * 99_000 + "\ufffd"]
+    for many, reason in ((LONE[0] * 100_001, "100,000"), (PAIR * 100_001 + LONE[0], "surrogate")):
+        with pytest.raises(ValueError, match=reason):
+            loads(f'["{many}"]'.encode())
+    assert loads(f'["{PAIR * 100_001}"]'.encode()) == ["😀" * 100_001]
+
+
+def test_refusal_does_not_hold_the_document() -> None:
+    with pytest.raises(ValueError, match="line 1") as caught:
+        loads(b'["a')
+    assert (type(caught.value), caught.value.__context__) == (ValueError, None)

@@ -48,4 +48,7 @@ def test_what_builds_the_container_is_pinned() -> None:
     assert all(requirement.specifier.contains(pins[requirement.name][0]) for requirement in map(Requirement, requires))
     dockerfile = (ROOT / "Dockerfile").read_text()
     assert "--require-hashes -r requirements-build.lock" in dockerfile
+    bases = re.findall(r"^FROM (\S+)", dockerfile, re.M)
+    assert len(set(bases)) == 1
+    assert re.fullmatch(r"python:\S+@sha256:[0-9a-f]{64}", bases[0])
     assert "--no-build-isolation" in dockerfile, "hatchling would be downloaded without a pin"

@@ -83,8 +83,8 @@ class BoostMiddleware:
             return
         scope, body = request
         try:
-            data = body.data
-            check_depth(data)
+            data = await body.work(lambda: body.data)
+            await body.work(lambda: check_depth(data))
         except ValueError:
             data = None
         if not isinstance(data, dict) or not self._is_boosted(scope, data, dialect):
@@ -139,4 +139,7 @@ class BoostMiddleware:
                 failure = error
             tasks.cancel_scope.cancel()
         if failure is not None:
-            raise failure
+            try:
+                raise failure
+            finally:
+                del failure  # its traceback holds this frame

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ..toolkit.asgi import LARGE
 from ..toolkit.json import loads
 from .providers import Profile
 
@@ -80,6 +81,7 @@ class UpstreamBody:
 class ConvertedRequest:
     """The body for upstream, and what the answer's converters need to know of the request.
 
+    stream, asks_stream: whether the client asked for a stream, and whether upstream is asked for one.
     upstream_model: the name that upstream is asked for.
     clamped_from: the ``max_tokens`` that the client asked for, where the profile allows less.
     json: of those fields of the body whose JSON is known already.
@@ -90,6 +92,7 @@ class ConvertedRequest:
     upstream: UpstreamBody
     context: Context
     stream: bool
+    asks_stream: bool
     upstream_model: str
     clamped_from: int | None = None
     json: Mapping[str, bytes] = field(default_factory=dict)
@@ -103,6 +106,6 @@ class ConvertedRequest:
 
     def keep_bytes(self, written: bytes) -> None:
         """Keep the body as it was written instead of its objects, which take many times as much."""
-        if self.stream:
-            self.upstream.tokens()  # told at its start
+        if self.stream or len(written) > LARGE:  # told at its start, or parsed again where the event loop would wait
+            self.upstream.tokens()
         self.upstream.keep_bytes(written)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .anthropic import SERVER_BLOCKS
-from .chat import NO_RESULT
+from .chat import FIRST_USER, NO_RESULT
 from .context import ConvertedRequest
 from .providers import Profile
 from .schemas import fit_tool
@@ -20,7 +20,7 @@ _READ = frozenset({
     "model", "messages", "max_tokens", "system", "stream", "tools", "tool_choice", "thinking", "output_config",
     "output_format", "stop_sequences", "temperature", "top_p", "top_k", "metadata", "service_tier",
 })  # fmt: skip
-_REASONING = ("reasoning_effort", "reasoning", "thinking", "chat_template_kwargs", "extra_body")
+_REASONING = ("reasoning_effort", "reasoning", "thinking", "chat_template_kwargs", "extra_body", "enable_thinking")
 _PDF = {"text": "as the text that could be read", "file": "as files"}
 
 
@@ -64,6 +64,9 @@ def _parameters(data: Mapping[str, Any], request: ConvertedRequest) -> Iterator[
     if local := request.context.local_stops:
         why = "Responses has none" if responses else f"stop_limit is {profile.stop_limit}"
         yield f"{_are(len(local), 'stop sequence')} looked for here: {why}"
+    if request.stream != request.asks_stream:
+        asked_for = "a stream" if request.asks_stream else "a whole answer"
+        yield f"the provider is asked for {asked_for}: streaming is {profile.streaming}"
     if data.get("service_tier") and "service_tier" not in body:
         yield "service_tier is left out: service_tier is drop"
     metadata = data.get("metadata")
@@ -111,13 +114,18 @@ def _tools(data: Mapping[str, Any], request: ConvertedRequest) -> Iterator[str]:
         name = given if isinstance(given, str) else ""  # of a tool that is left out nobody has looked at it
         function = sent.get(upstream_names.get(name, ""))
         if function is None:
-            yield f"tool {_short(name or tool.get('type'))} is left out: {_absence(tool)}"
+            alone = name in context.tools and "tools" in request.body
+            why = "another must be called, and tool_choice_object is off" if alone else _absence(tool)
+            yield f"tool {_short(name or tool.get('type'))} is left out: {why}"
             continue
         schema = tool.get("input_schema")
         if schema is not None and schema is not function["parameters"]:
             dialect = context.profile.schema_dialect
             what = _listed([*fit_tool(schema, dialect).changed]) or "properties"
             yield f"tool {_short(name)}: its schema is fitted ({what}), schema_dialect is {dialect}"
+        limit = context.profile.tool_description_max
+        if limit is not None and len(tool.get("description") or "") > limit:
+            yield f"tool {_short(name)}: the end of its description stands in the system prompt (tool_description_max)"
         if tool.get("strict") is True and not function.get("strict"):
             yield f"tool {_short(name)}: strict is left out, by the switch strict_tools or for its schema"
 
@@ -135,6 +143,8 @@ def _tool_choice(choice: Any, body: Mapping[str, Any], profile: Profile) -> Iter
         return
     if choice.get("type") in ("any", "tool") and body.get("tool_choice") == "auto":
         yield f"tool_choice {choice['type']} becomes auto: forced_tool_choice is off"
+    if choice.get("type") == "tool" and body.get("tool_choice") == "required":
+        yield "tool_choice tool becomes required: tool_choice_object is off"
     if choice.get("disable_parallel_tool_use") and not profile.parallel_flag:
         yield "disable_parallel_tool_use is left out: parallel_flag is off"
 
@@ -156,6 +166,8 @@ def _messages(data: Mapping[str, Any], request: ConvertedRequest) -> Iterator[st
         yield f"{_are(marks, 'cache_control mark')} left out: cache_control is drop"
     if count["image"] and not (profile.vision and profile.content_parts):
         yield f"{_are(count['image'], 'image')} left out: vision or content_parts is off"
+    elif (limits := _image_limits(profile)) and (fewer := count["image"] - _images(body)) > 0:
+        yield f"{_are(fewer, 'image')} left out: {limits}"
     if count["document"] and profile.pdf in _PDF:
         yield f"{_are(count['document'], 'document')} sent {_PDF[profile.pdf]}: pdf is {profile.pdf}"
     thoughts = count["thinking"] + count["redacted_thinking"]
@@ -170,11 +182,24 @@ def _messages(data: Mapping[str, Any], request: ConvertedRequest) -> Iterator[st
                 yield f"{_are(number, 'thinking block')} left out: {reason}"
     if servers := sum(count[kind] for kind in SERVER_BLOCKS - {"document"}):
         yield f"{_are(servers, 'block')} left out: made by Anthropic's servers"
+    chat = body.get("messages") or ()
+    if profile.first_user and any(message.get("content") == FIRST_USER for message in chat[:2]):
+        yield "a user message is added in front: first_user is on"
+    told = count["tool_use"] - _calls(body)
+    if told > 0 and profile.unoffered_calls == "text":
+        yield f"{_are(told, 'tool call')} told as text, with the result: unoffered_calls is text"
     results = _results(body)
     if missing := sum(result == NO_RESULT for result in results):
         yield f"{_are(missing, 'tool call')} answered {NO_RESULT!r} for want of a result: history_repair is on"
-    if (stray := count["tool_result"] - (len(results) - missing)) > 0:
+    told = told if profile.unoffered_calls == "text" else 0
+    if (stray := count["tool_result"] - told - (len(results) - missing)) > 0:
         yield f"{_are(stray, 'tool result')} sent as text for want of the call: history_repair is on"
+
+
+def _calls(body: Mapping[str, Any]) -> int:
+    if "input" in body:
+        return sum(item.get("type") == "function_call" for item in body["input"])
+    return sum(len(message.get("tool_calls") or ()) for message in body["messages"])
 
 
 def _results(body: Mapping[str, Any]) -> list[Any]:
@@ -182,6 +207,29 @@ def _results(body: Mapping[str, Any]) -> list[Any]:
     if "input" in body:
         return [item["output"] for item in body["input"] if item.get("type") == "function_call_output"]
     return [message["content"] for message in body["messages"] if message["role"] == "tool"]
+
+
+def _images(body: Mapping[str, Any]) -> int:
+    """How many images it has, those of tool results too."""
+    lists = [
+        content
+        for item in body.get("messages") or body.get("input") or ()
+        if isinstance(item, dict)
+        for content in (item.get("content"), item.get("output"))
+        if isinstance(content, list)
+    ]
+    return sum(part.get("type") in ("image_url", "input_image") for content in lists for part in content)
+
+
+def _image_limits(profile: Profile) -> str:
+    """The switches that keep single images away."""
+    limits = {
+        "images_max": profile.images_max,
+        "image_formats": " and ".join(profile.image_formats) or None,
+        "image_urls": "drop" if profile.image_urls == "drop" else None,
+        "tool_images": "drop" if profile.tool_images == "drop" else None,
+    }
+    return ", ".join(f"{name} is {value}" for name, value in limits.items() if value is not None)
 
 
 def _blocks(contents: list[Any]) -> Iterator[dict[str, Any]]:

@@ -11,11 +11,13 @@ from typing import Any
 
 from starlette.types import Message, Send
 
-from ..toolkit.asgi import Headers, get_header
-from ..toolkit.errors import ApiError, header_value
-from ..toolkit.json import dumps, loads
+from ..toolkit.answers import MAX_ANSWER_BYTES, parse_answer
+from ..toolkit.asgi import LARGE, Headers, get_header
+from ..toolkit.errors import ApiError, StreamAborted, header_value
+from ..toolkit.json import dumps
 from ..toolkit.record import Record
-from .anthropic import refusal_message
+from ..toolkit.worker_threads import in_thread
+from .anthropic import collect_message, refusal_message
 from .apis import APIS
 from .context import ConvertedRequest
 from .providers import Correction, PromptRefused, error_from_payload, response_headers
@@ -24,6 +26,7 @@ from .second_try import fixed_api, second_try, second_try_after
 
 logger = logging.getLogger("ccproxy.conversion")
 
+_OF_REFUSALS = ("invalid_request_error", "not_found_error", "api_error")
 _CUT_OFF = "the provider's answer ended before it was complete"
 
 
@@ -32,10 +35,19 @@ class Exchange:
 
     :meth:`send` is the inner app's ``send``. :meth:`close` is called when the inner app has returned or raised.
     A refusal that ``correction`` can avoid is kept from the client: :meth:`restart` makes ready for the answer to a
-    corrected request, :meth:`close` tells it all the same.
+    corrected request, :meth:`close` tells it all the same. ``max_answer``: bytes of an answer that is no stream, which
+    is held until it is whole.
     """
 
-    def __init__(self, request: ConvertedRequest, request_id: str, send: Send, record: Record | None = None) -> None:
+    def __init__(
+        self,
+        request: ConvertedRequest,
+        request_id: str,
+        send: Send,
+        record: Record | None = None,
+        *,
+        max_answer: int = MAX_ANSWER_BYTES,
+    ) -> None:
         self.request = request
         self._record = record
         self._context = request.context
@@ -43,6 +55,7 @@ class Exchange:
         self._send = send
         self._status = 0
         self._headers: Headers = []  # the inner app's
+        self._max_answer = max_answer
         self._body = bytearray()  # of an answer that is not a stream
         self._own_error: ApiError | None = None  # an inner layer's of ours
         self._refusal: ApiError | None = None
@@ -50,7 +63,7 @@ class Exchange:
         self.correction: Correction | None = None  # the profile switches that the refusal asks for
         self._first: ApiError | None = None  # the refusal because of which the other API was asked
         self._otherwise: Correction | None = None  # what to try where that doesn't answer
-        self.answered = False  # the provider has taken the request
+        self.answered = False  # upstream has given an answer, and no error, so far as it has come
         self.notes: list[str] = []  # what of the answer was left out
         self.done = False  # the client has the whole answer, or an aborted one
         self.aborted = False
@@ -69,28 +82,44 @@ class Exchange:
             await self._send(message)
 
     async def _on_body(self, data: bytes, *, more: bool) -> None:
-        self._body += data
+        await self._hold(data)
         if not more:
             await self._answer_whole()
+
+    async def _hold(self, data: bytes) -> None:
+        """Add to what is held of an answer until it is whole. Raises StreamAborted above the limit."""
+        if len(self._body) + len(data) > self._max_answer:
+            self._body = bytearray()
+            words = f"the provider's answer is over the limit of {self._max_answer} bytes (MAX_ANSWER)"
+            await self.fail(ApiError(502, "api_error", words))
+            raise StreamAborted(words)  # so that the inner app stops
+        self._body += data
 
     async def _answer_whole(self) -> None:
         """Answer from the complete body in ``_body``."""
         try:
-            message = self._message()
+            large = len(self._body) > LARGE
+            message = await in_thread(self._message) if large else self._message()
         except ApiError as error:
-            await self._refused(error, self._second_try())
+            error.without_frames()
+            await self._refused(error, self._second_try(error))
         else:
             self.answered = True
             await self._send_message(message)
 
-    def _second_try(self) -> Correction | None:
-        """What the complete body in ``_body`` asks for, if it is a refusal."""
-        body = bytes(self._body)
-        if self.request.api == "responses" and 200 <= self._status < 300:
-            failed = _parsed(body)
-            error = failed.get("error") if isinstance(failed, dict) else None
-            return second_try_after(error, self.request) if error else None
-        return second_try(self._status, body, self.request)
+    def _second_try(self, error: ApiError) -> Correction | None:
+        """What the failure asks for, which stands in the complete body in ``_body``, if it is a refusal."""
+        if self._own_error is not None:
+            return None
+        if not 200 <= self._status < 300:
+            return second_try(self._status, bytes(self._body), self.request)
+        return self._second_try_after(error, _error_in(self._body) if self.request.api == "responses" else None)
+
+    def _second_try_after(self, error: ApiError, failed: Any = None) -> Correction | None:
+        """The same where the refusal stands in place of an answer, or in a stream. ``failed`` is its error object."""
+        if failed is not None:
+            return second_try_after(failed, self.request)
+        return second_try_after({"message": error.message}, self.request) if error.type in _OF_REFUSALS else None
 
     async def _refused(self, error: ApiError, correction: Correction | None) -> None:
         """Keep a refusal from the client if something else can be tried."""
@@ -125,11 +154,9 @@ class Exchange:
                 raise APIS[self.request.api].error(
                     self._status, self._headers, bytes(self._body), profile, max_tokens=self._context.max_tokens
                 )
-            try:
-                payload = _parse(bytes(self._body))
-            except ValueError:
-                raise ApiError(502, "api_error", "the provider's answer is not JSON") from None
-            return self._converted(payload)
+            if self.request.asks_stream and not self._body.lstrip().startswith((b"{", b"[")):
+                return self._collected()
+            return self._converted(parse_answer(self._body))
         except PromptRefused as refusal:
             return refusal_message(refusal.message, self._context)
 
@@ -141,6 +168,15 @@ class Exchange:
         if api == "responses":
             self.notes += answer_notes(payload)
         return message
+
+    def _collected(self) -> dict[str, Any]:
+        """The message of a stream, for a client that has asked for none."""
+        converter = APIS[self.request.api].stream(self._context, self._id)
+        frames = converter.feed(bytes(self._body)) + converter.finish()
+        if converter.error is not None:
+            raise converter.error
+        self.notes += converter.notes
+        return collect_message(frames)
 
     async def _send_message(self, message: dict[str, Any]) -> None:
         body = dumps(message)
@@ -188,16 +224,9 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": body})
 
 
-def _parsed(body: bytes) -> Any:
-    """The JSON of an answer; None if it is none."""
-    with contextlib.suppress(ValueError):
-        return _parse(body)
+def _error_in(body: bytearray) -> Any:
+    """The error object of an answer; None if it has none."""
+    with contextlib.suppress(ApiError):
+        answer = parse_answer(body)
+        return (answer.get("error") if isinstance(answer, dict) else None) or None
     return None
-
-
-def _parse(body: bytes) -> Any:
-    """The JSON of an answer, bytes that are no UTF-8 replaced as in a stream. Raises ValueError if it is none."""
-    try:
-        return loads(body)
-    except ValueError:
-        return loads(body.decode("utf-8", "replace"))

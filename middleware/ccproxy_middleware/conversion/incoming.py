@@ -5,15 +5,14 @@ from typing import Any
 
 from starlette.types import Scope
 
-from ..toolkit.asgi import BufferedBody, TooDeep, TooManyNodes, get_header
+from ..toolkit.asgi import LARGE, BufferedBody, TooDeep, TooManyNodes, get_header
 from ..toolkit.errors import invalid_request, nested_too_deeply
 
 _SESSION_ID = re.compile(r"session(?:_id)?[_\":\s]+([0-9a-fA-F-]{36})")
 _SESSION_ID_MAX = 100
 
 # A request is converted in a thread where that takes over 50 ms.
-_LARGE = 128 * 1024  # bytes: smaller ones never do
-_HUGE = 8 * 1024 * 1024
+_SMALL = 128 * 1024  # bytes: smaller ones never do
 _MANY_BLOCKS = 4000
 
 
@@ -29,20 +28,22 @@ def session_id(scope: Scope, data: Any) -> str | None:
 
 def takes_long(body: BufferedBody) -> bool:
     """Whether converting a request would stop the event loop for a while, and with it all other streams."""
-    if body.size < _LARGE:
+    if body.size < _SMALL:
         return False
+    if body.size > LARGE:
+        return True
     messages = body.data.get("messages") if isinstance(body.data, dict) else None
     if not isinstance(messages, list):
         return False
     contents = (message.get("content") for message in messages if isinstance(message, dict))
     blocks = len(messages) + sum(len(content) for content in contents if isinstance(content, list))
-    return blocks > _MANY_BLOCKS or body.size > _HUGE
+    return blocks > _MANY_BLOCKS
 
 
-def check_json(body: BufferedBody) -> None:
+async def check_json(body: BufferedBody) -> None:
     """Raise ApiError for a body that isn't JSON, or too much of it."""
     try:
-        _ = body.data
+        await body.work(lambda: body.data)
     except TooManyNodes as error:
         raise invalid_request(str(error)) from None
     except ValueError as error:

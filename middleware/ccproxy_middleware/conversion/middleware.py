@@ -6,12 +6,11 @@ from functools import partial
 from hashlib import sha256
 from typing import Any
 
-import anyio
 from orjson import JSONEncodeError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..auth import Admission
-from ..toolkit.answers import ask_inside
+from ..toolkit.answers import MAX_ANSWER_BYTES, ask_inside
 from ..toolkit.asgi import (
     BufferedBody,
     ClientDisconnected,
@@ -31,6 +30,7 @@ from ..toolkit.errors import (
 )
 from ..toolkit.json import dumps, loads
 from ..toolkit.record import Record, get_record
+from ..toolkit.worker_threads import in_thread
 from .anthropic import empty_message, message_events
 from .apis import APIS, convert_request
 from .chat import ToolConverter
@@ -54,7 +54,7 @@ class FormatConversionMiddleware:
 
     ``provider`` names a profile and ``options`` sets switches of it; :mod:`.profiles` has both. Raises ValueError
     for one that does not exist. ``stream_idle_timeout``: seconds that a stream may go on with nothing but comments and
-    blanks before it is broken off.
+    blanks before it is broken off. ``max_answer``: bytes of an answer that is no stream.
 
     Reads: ``POST /v1/messages``, ``POST /v1/messages/count_tokens``, ``GET /v1/models`` and ``/v1/models/{id}``;
     everything else passes untouched. ``ccproxy.model`` and ``ccproxy.models`` in the scope, which an outer
@@ -79,9 +79,11 @@ class FormatConversionMiddleware:
         provider: str = "generic",
         options: Mapping[str, Any] = {},
         stream_idle_timeout: float = 600.0,
+        max_answer: int = MAX_ANSWER_BYTES,
     ) -> None:
         self.app = app
         self._idle_limit = stream_idle_timeout
+        self._max_answer = max_answer
         self._admission = Admission(app)
         self._profile = resolve_profile(provider, options)
         self._count_tokens = TokenCounter()
@@ -118,7 +120,7 @@ class FormatConversionMiddleware:
             if request is None:
                 return
             scope, body = request
-            check_json(body)
+            await check_json(body)
             if path == "/v1/messages":
                 await self._messages(scope, body, send)
             else:
@@ -140,12 +142,11 @@ class FormatConversionMiddleware:
         inner_scope = {
             **scope,
             "query_string": b"",
-            "headers": self._inner_headers(scope["headers"], request.stream),
             "ccproxy.model": {"tier": None, **known, "requested": request.context.model},
         }
         id_ = request_id(scope)
         if not request.stream:
-            exchange = Exchange(request, id_, send, record)
+            exchange = Exchange(request, id_, send, record, max_answer=self._max_answer)
             if record is not None:
                 record.explain = partial(_explain, body, request, exchange.notes)
             return await self._run(inner_scope, body, exchange)
@@ -154,6 +155,7 @@ class FormatConversionMiddleware:
             id_,
             send,
             record,
+            max_answer=self._max_answer,
             grace=self.first_event_grace,
             interval=self.ping_interval,
             usage_wait=self.usage_wait,
@@ -168,27 +170,26 @@ class FormatConversionMiddleware:
         """Call the inner app, and see to it that the client's answer comes to an end.
 
         A refusal that names a parameter is answered by a corrected request. What has helped is remembered once the
-        provider has taken it.
+        provider has answered it.
         """
         applied: list[Correction] = []
         patch: dict[str, Any] = {}
         request = exchange.request
         asked: list[bytes] = []  # digests of the bodies
-        remembered = False
 
         async def send(message: Message) -> None:
-            nonlocal remembered
             await exchange.send(message)
-            if applied and exchange.answered and not remembered:
-                remembered = True
+            if applied and exchange.answered:
                 self._remember(request.upstream_model, applied)
+                applied.clear()
 
         while True:
             api = request.api
             inner_body = body.replace(request.body, request.json)
-            check_depth(inner_body)
-            request.keep_bytes(inner_body.body)
-            await self._call(with_path(scope, APIS[api].path), inner_body, send, exchange)
+            await body.work(partial(_write, inner_body, request))
+            headers = self._inner_headers(scope["headers"], request.asks_stream)
+            inner_scope = {**with_path(scope, APIS[api].path), "headers": headers}
+            await self._call(inner_scope, inner_body, send, exchange)
             if inner_body.disconnected:
                 return
             if exchange.correction is None or len(asked) >= self.max_corrections:
@@ -198,7 +199,7 @@ class FormatConversionMiddleware:
             patch |= exchange.correction
             request = await self._convert(body, exchange.request.context.model, counting=False, patch=patch)
             corrected = body.replace(request.body, request.json)
-            check_depth(corrected)
+            await body.work(partial(check_depth, corrected))
             if sha256(request.api.encode() + corrected.body).digest() in asked:
                 break  # it would be refused again
             exchange.restart(request)
@@ -218,7 +219,9 @@ class FormatConversionMiddleware:
         try:
             await self.app(scope, body, send)
         except StreamAborted as abort:
-            exchange.cause = abort.error  # told below, also where an inner app kept it to itself
+            exchange.cause = (
+                abort.error and abort.error.without_frames()
+            )  # told below, if an inner app kept it to itself
         except Exception:
             await exchange.break_off()
             raise
@@ -234,7 +237,9 @@ class FormatConversionMiddleware:
         patch: Mapping[str, Any] = {},
         api: Api | None = None,
     ) -> ConvertedRequest:
-        name = body.data.get("model") if isinstance(body.data, dict) else None
+        data = await body.work(lambda: body.data)
+        name = data.get("model") if isinstance(data, dict) else None
+        del data  # the body lets go of it when it is replayed
         profile = self._profiles.get(name, patch)
 
         def convert() -> ConvertedRequest:
@@ -252,7 +257,7 @@ class FormatConversionMiddleware:
                 raise nested_too_deeply() from None
 
         try:
-            return await anyio.to_thread.run_sync(convert) if takes_long(body) else convert()
+            return await in_thread(convert) if takes_long(body) else convert()
         except DocumentToRead:
             return await self._documents.convert(convert)
 
@@ -309,7 +314,7 @@ class FormatConversionMiddleware:
         self._record(scope, body.data)
         by_chat = self._profile.count_tokens in ("vllm", "llama.cpp")  # these count no other body
         request = await self._convert(body, None, counting=True, api="chat" if by_chat else None)
-        check_depth(body.replace(request.body, request.json))
+        await body.work(lambda: check_depth(body.replace(request.body, request.json)))
         tokens = await self._count_tokens(request.body, request.context.profile, ask, APIS[request.api].count)
         await _send_json(scope, send, {"input_tokens": tokens})
 
@@ -330,6 +335,12 @@ class FormatConversionMiddleware:
             return loads(answer.body)
         except ValueError:
             raise ApiError(502, "api_error", f"the provider's answer to {path} is not JSON") from None
+
+
+def _write(body: BufferedBody, request: ConvertedRequest) -> None:
+    """Write the body of a request, and let its objects go."""
+    check_depth(body)
+    request.keep_bytes(body.body)
 
 
 def _explain(

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..toolkit.json import dumps
 from .context import Api, ConvertedRequest
-from .providers import Correction, Profile, Words, error_words, find_correction
+from .providers import Correction, Profile, Words, find_correction, refusal_words
 from .responses import find_responses_correction, reasoning_refused
 
 _ASK_RESPONSES = Words(  # OpenAI
@@ -28,7 +28,7 @@ def second_try(status: int, body: bytes, request: ConvertedRequest) -> Correctio
     if request.api == "chat":
         correction = find_correction(status, body, sent, profile)
     else:
-        words = error_words(body)
+        words = refusal_words(body)
         correction = reasoning_refused(words, sent, profile)
         if correction is not None and status < 500:
             return correction
@@ -40,7 +40,7 @@ def second_try(status: int, body: bytes, request: ConvertedRequest) -> Correctio
     if correction is not None:
         switches = {**correction, "api": request.api}
         otherwise = Correction(switches, lasting=correction.lasting, refusal=correction.refusal)
-    return Correction({"api": other}, lasting=True, refusal=error_words(body), otherwise=otherwise)
+    return Correction({"api": other}, lasting=True, refusal=refusal_words(body), otherwise=otherwise)
 
 
 def second_try_after(error: Any, request: ConvertedRequest) -> Correction | None:
@@ -62,7 +62,7 @@ def _may_switch(profile: Profile) -> bool:
 
 def _other_api(status: int, body: bytes, request: ConvertedRequest) -> Api | None:
     """The API that a refusal asks for."""
-    words = error_words(body)
+    words = refusal_words(body)
     if request.api == "chat":
         return "responses" if 400 <= status < 500 and _ASK_RESPONSES.search(words) else None
     if status == 501 or (status == 400 and _ASK_CHAT.search(words)):

@@ -9,6 +9,7 @@ from typing import Any
 
 from starlette.types import Send
 
+from ..toolkit.answers import MAX_ANSWER_BYTES
 from ..toolkit.asgi import Headers
 from ..toolkit.errors import ApiError, StreamAborted
 from ..toolkit.record import Record
@@ -18,7 +19,6 @@ from .apis import APIS
 from .context import ConvertedRequest
 from .exchange import Exchange
 from .providers import PromptRefused
-from .second_try import second_try_after
 
 logger = logging.getLogger("ccproxy.conversion")
 
@@ -38,12 +38,13 @@ class StreamExchange(Exchange):
         send: Send,
         record: Record | None = None,
         *,
+        max_answer: int = MAX_ANSWER_BYTES,
         grace: float,
         interval: float,
         usage_wait: float,
         idle_limit: float,
     ) -> None:
-        super().__init__(request, request_id, send, record)
+        super().__init__(request, request_id, send, record, max_answer=max_answer)
         self._converter = APIS[request.api].stream(request.context, request_id)
         self._grace = grace
         self._interval = interval
@@ -107,13 +108,15 @@ class StreamExchange(Exchange):
 
     async def _on_body(self, data: bytes, *, more: bool) -> None:
         async with self._lock:
+            if self.correction is not None:  # what follows a refusal in a stream
+                return
             if self._whole is None:
                 data = data.lstrip()  # blanks that keep the connection alive while nothing is said yet
                 self._whole = self._is_whole(data)
                 if self._whole is None and more:
                     return await self._check_idle()
             if self._whole:
-                self._body += data
+                await self._hold(data)
                 if not more:
                     await self._answer_whole()
             else:
@@ -122,9 +125,8 @@ class StreamExchange(Exchange):
     def restart(self, request: ConvertedRequest) -> None:
         super().restart(request)
         self._whole = None
-        begun = self._converter.started
         self._converter = APIS[request.api].stream(request.context, self._id)
-        if begun:
+        if self._committed:
             self._converter.start()  # the client has these events already
 
     def _is_whole(self, start: bytes) -> bool | None:
@@ -141,14 +143,13 @@ class StreamExchange(Exchange):
         if converter.error is not None:
             await self._on_failure(converter.error, frames, more=more)
         elif converter.finished:
-            self.answered = True
+            self.done = self.answered = True
             self.notes += converter.notes
-            self.done = True
             self._note_end(converter.final_usage, converter.stop_reason)
             await self._emit(frames, more=False)
         elif frames:
-            self.answered = True
             self._moved_at = monotonic()
+            self.answered = converter.has_content
             await self._emit(frames)
         else:
             await self._check_idle()
@@ -160,11 +161,11 @@ class StreamExchange(Exchange):
 
     async def _on_failure(self, error: ApiError, frames: list[bytes], *, more: bool) -> None:
         """Upstream has told of a failure in its stream, or caused one."""
-        failed = self._converter.failed
-        if self.answered or failed is None:
-            await self._emit(frames[:-1] if self._converter.started else [])
-            return await self.fail(error)
-        await self._refused(error, second_try_after(failed, self.request))
+        converter = self._converter
+        correction = None if converter.has_content else self._second_try_after(error, converter.failed)
+        if correction is None and (converter.has_content or self._otherwise is None):
+            await self._emit(frames[:-1] if converter.started else [])
+        await self._refused(error, correction)
         if self.correction is not None and more:
             raise StreamAborted(error.message)  # so that the inner app stops
 

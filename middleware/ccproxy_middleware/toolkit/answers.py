@@ -1,11 +1,13 @@
 """The whole answer of an inner app, for a layer that asks it something itself."""
 
-from typing import NamedTuple
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope
 
 from .asgi import Headers
 from .errors import ApiError, StreamAborted
+from .json import loads
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """The longest answer that is held."""
@@ -53,3 +55,13 @@ async def ask_inside(app: ASGIApp, scope: Scope, receive: Receive) -> WholeAnswe
 def _cut_off(abort: StreamAborted | None = None) -> ApiError:
     known = None if abort is None else abort.error
     return known or ApiError(502, "api_error", "the provider's answer ended before it was complete")
+
+
+def parse_answer(body: bytearray) -> Any:
+    """The JSON of an answer, bytes that are no UTF-8 replaced as in a stream. Raises ApiError if it is none."""
+    with suppress(ValueError):
+        return loads(body)
+    if not body.isascii():
+        with suppress(ValueError):
+            return loads(body.decode("utf-8", "replace"))
+    raise ApiError(502, "api_error", "the provider's answer is not JSON")

@@ -1,7 +1,7 @@
 """What every layer needs of ASGI: the path below a mount, header lists, and a body that is read and parsed once."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from orjson import Fragment, JSONEncodeError
 from starlette.types import Message, Receive, Scope
@@ -11,8 +11,14 @@ from .encodings import make_decoder
 from .json import dumps
 from .json_size import MAX_NODES, nodes_and_size
 from .parse_cache import RequestParser
+from .worker_threads import in_thread
+
+T = TypeVar("T")
 
 Headers = list[tuple[bytes, bytes]]
+
+LARGE = 1024 * 1024
+"""Bytes of JSON that are read and written in a worker thread, so that the event loop serves others meanwhile."""
 
 _UNPARSED: Any = object()
 _COPIES = 2  # of a body: as it came, and as it is sent on
@@ -101,7 +107,7 @@ class BufferedBody:
         self._fields: Mapping[str, Any] | None = None  # in which it differs from that, if it does in these alone
         self._problem: ValueError | None = None
         self._share: BodyShare | None = None
-        self._parsed_size = 0  # as far as the share knows of it
+        self._parsed_size = 0
         self._replayed = False
         self.disconnected = False
         self.size = size if size is not None else len(body or b"")  # bytes that the client has sent, uncompressed
@@ -121,7 +127,7 @@ class BufferedBody:
             raise BodyTooLarge
         share: BodyShare | None = scope.get("ccproxy.body_memory")
         decoder = make_decoder(scope["headers"])
-        chunks: list[bytes] = []
+        received = bytearray()  # not a list of pieces, whose memory would not go back to the system
         size = 0
         more = True
         while more:
@@ -134,25 +140,33 @@ class BufferedBody:
                 raise BodyTooLarge
             if share is not None:
                 share.take(_COPIES * len(chunk))
-            chunks.append(chunk)
+            received += chunk
             more = message.get("more_body", False)
         decoder.finish()
-        body = cls(receive, b"".join(chunks))
-        body._measure(share)
+        body = cls(receive, bytes(received))
+        del received
+        await body.work(body._measure)
+        body._take(share)
         return body
 
-    def _measure(self, share: BodyShare | None) -> None:
-        """See how large the body is parsed: whether it is too large, and what it takes of the share."""
+    async def work(self, function: Callable[[], T]) -> T:
+        """What a function returns that goes through all of the body; it is called in a thread if the body is large."""
+        return await in_thread(function) if self.size > LARGE else function()
+
+    def _measure(self) -> None:
+        """See how large the body is parsed, and whether that is too large."""
         body = self._body or b""
-        size = len(body) * _PARSED_SIZE
+        self._parsed_size = len(body) * _PARSED_SIZE
         if len(body) > _COUNTED:
-            nodes, size = nodes_and_size(body)
+            nodes, self._parsed_size = nodes_and_size(body)
             if nodes > MAX_NODES:
                 self._problem = TooManyNodes(f"The request has more than {MAX_NODES:,} JSON values, the most it may")
-                return
-        if share is not None:
-            share.take(size)
-            self._share, self._parsed_size = share, size
+
+    def _take(self, share: BodyShare | None) -> None:
+        """Have what it takes parsed counted."""
+        if share is not None and self._problem is None:
+            share.take(self._parsed_size)
+            self._share = share
 
     @property
     def body(self) -> bytes:

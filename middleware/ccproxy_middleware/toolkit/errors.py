@@ -3,7 +3,7 @@
 import re
 import secrets
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Self
 
 from starlette.types import Receive, Scope, Send
 
@@ -41,6 +41,11 @@ class ApiError(Exception):
         self.message = message
         self.headers = tuple(headers)
         self.details = details
+
+    def without_frames(self) -> Self:
+        """This error, fit to be kept: the frames that it came through hold the request, and what keeps the error."""
+        self.__traceback__ = self.__context__ = self.__cause__ = None
+        return self
 
     def body(self, request_id: str) -> dict[str, Any]:
         """The Anthropic error object."""
@@ -137,6 +142,7 @@ async def send_error(scope: Scope, send: Send, error: ApiError) -> None:
     The error itself rides on the message as ``ccproxy.error``: so an outer converter knows a refusal of our own
     from one of the provider's, which would mean something else to the client.
     """
+    error.without_frames()
     id_ = request_id(scope)
     body = dumps(error.openai_body() if speaks_openai(scope) else error.body(id_))
     headers: Headers = [

@@ -8,6 +8,7 @@ which stands in ``Host``. https://www.w3.org/TR/fetch-metadata/, https://fetch.s
 import ipaddress
 import re
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from starlette.types import Scope
@@ -27,12 +28,19 @@ _FORWARDED = frozenset(
 )
 _FORWARDED_PREFIXES = (b"x-forwarded", b"cf-", b"tailscale-", b"ngrok-")
 
+_LONGEST_ADDRESS = 100  # characters, with the name of an interface
+
 _PROGRAMS = ("vscode-file://", "vscode-webview://")
 """Origins of an editor's own windows; a web page can't have one."""
 
 
 def is_loopback(address: str) -> bool:
     """Whether an IP address is this machine's loopback; a name never is."""
+    return len(address) <= _LONGEST_ADDRESS and _is_loopback(address)
+
+
+@lru_cache(maxsize=1024)
+def _is_loopback(address: str) -> bool:
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
@@ -49,8 +57,11 @@ def on_loopback(scope: Scope) -> bool:
 
 def is_forwarded(scope: Scope) -> bool:
     """Whether a proxy or a tunnel says that it has passed the request on."""
-    names = (name.lower() for name, _ in scope["headers"])
-    return any(name in _FORWARDED or name.startswith(_FORWARDED_PREFIXES) for name in names)
+    for header, _ in scope["headers"]:
+        name = header.lower()
+        if name in _FORWARDED or name.startswith(_FORWARDED_PREFIXES):
+            return True
+    return False
 
 
 def host_name(scope: Scope) -> str | None:
@@ -79,10 +90,12 @@ def is_expected_host(scope: Scope, allowed: Collection[str]) -> bool:
 def is_of_foreign_page(scope: Scope) -> bool:
     """Whether a browser says that a page of another origin sends the request."""
     origins = _values(scope, b"origin")
+    sites = _values(scope, b"sec-fetch-site")
+    if not origins and not sites:  # no browser
+        return False
     if any(origin.startswith(_PROGRAMS) for origin in origins):
         return len(origins) > 1
     hosts = [host.lower() for host in _values(scope, b"host")]
-    sites = _values(scope, b"sec-fetch-site")
     return any([_netloc(origin)] != hosts for origin in origins) or not {"same-origin", "none"}.issuperset(sites)
 
 

@@ -14,6 +14,7 @@ from .json import loads
 
 _LEAST = 8 * 1024  # bytes: less is parsed in no time
 _MOST = 1024 * 1024  # that are remembered of one request
+_DIVIDED = 4 * _MOST  # bytes: what is remembered of more is little, and the parts would be copies of nearly all of it
 _REMEMBERED = 8  # requests: those of agents and their subagents
 _MOST_VALUES = 40_000  # that a remembered piece may hold: each takes some 60 bytes, however short its JSON is
 _TRIES = 3  # at what looks like a request's tools
@@ -41,7 +42,7 @@ class RequestParser:
 
     def loads(self, body: bytes) -> Any:
         """Parse like :func:`ccproxy_middleware.toolkit.json.loads`."""
-        if len(body) < _LEAST:
+        if not _LEAST <= len(body) <= _DIVIDED:
             return loads(body)
         try:
             return self._parts(body)

@@ -81,7 +81,7 @@ def _datas(blocks: bytes) -> list[bytes]:
         datas = blocks[6:].split(b"\n\ndata: ")
         if blocks.count(b"\n") == 2 * len(datas) - 2:  # each is one line of data, as with nearly every provider
             return [data for data in datas if data]
-    return [data for block in blocks.split(b"\n\n") if (data := _data(block))]
+    return [data for block in blocks.split(b"\n\n") if block and (data := _data(block))]
 
 
 def _data(block: bytes) -> bytes:

@@ -206,6 +206,13 @@ RETRIES: list[tuple[str, Failure, int]] = [
     ("too long to wait", Failure(429, headers={"retry-after": "11"}), 1),
     ("never", Failure(500, headers={"x-should-retry": "false", **AT_ONCE}), 1),
     ("no quota", Failure(429, error_body("You exceeded it", code="insufficient_quota"), AT_ONCE), 1),
+    ("no money by a code", Failure(429, error_body("no", code="1113"), AT_ONCE), 1),
+    ("no money by words", Failure(500, error_body("Insufficient balance, please recharge"), AT_ONCE), 1),
+    ("a plan's limit", Failure(429, error_body("Weekly usage limit reached", code="1310"), AT_ONCE), 1),
+    ("a long prompt", Failure(500, error_body("prompt is too long: 12 tokens > 10 maximum"), AT_ONCE), 1),
+    ("told in the body", Failure(429, {"error": {"message": "no", "retry_after_ms": 1}}), 3),
+    ("told in words", Failure(429, error_body("Please try again in 1ms"), {}), 3),
+    ("long, told in words", Failure(429, error_body("Please try again in 6m0s"), {}), 1),
 ]
 
 

@@ -19,6 +19,8 @@ PNG_PART = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVB
 TOOL = {"name": "f", "input_schema": {"type": "object", "properties": {"q": {"type": "string"}}}}
 FUNCTION = {"type": "function", "function": {"name": "f", "parameters": TOOL["input_schema"]}}
 
+BUDGET = {"thinking": {"type": "enabled", "budget_tokens": 31999}}
+
 
 def convert(provider: str = "generic", options: dict[str, Any] | None = None, **fields: Any) -> ConvertedRequest:
     request = {"model": "m", "max_tokens": 100, "messages": [{"role": "user", "content": "hi"}], **fields}
@@ -455,8 +457,11 @@ def test_long_and_illegal_names_agree_in_tools_choice_and_history() -> None:
         ("deepseek", {}, {"thinking": {"type": "disabled"}}, {"thinking": {"type": "disabled"}}),
         ("deepseek", {}, {"thinking": {"type": "adaptive"}, "tools": [TOOL], "tool_choice": {"type": "any"}},
          {"thinking": {"type": "disabled"}}),
-        ("openrouter", {}, {"thinking": {"type": "enabled", "budget_tokens": 2048}},
+        ("openrouter", {}, {"max_tokens": 9000, "thinking": {"type": "enabled", "budget_tokens": 2048}},
          {"reasoning": {"max_tokens": 2048}}),
+        ("openrouter", {"max_output": 4096}, {"max_tokens": 32000, **BUDGET}, {"reasoning": {"max_tokens": 2048}}),
+        ("openrouter", {"max_output": 1500}, {"max_tokens": 32000, **BUDGET}, {"reasoning": {"max_tokens": 1024}}),
+        ("openrouter", {"max_output": 1024}, {"max_tokens": 32000, **BUDGET}, {}),
         ("openrouter", {}, {"output_config": {"effort": "low"}}, {"reasoning": {"effort": "low"}}),
         ("openrouter", {}, {"thinking": {"type": "disabled"}}, {"reasoning": {"enabled": False}}),
         ("together", {}, {"thinking": {"type": "adaptive"}}, {"reasoning": {"enabled": True}}),
@@ -466,7 +471,7 @@ def test_long_and_illegal_names_agree_in_tools_choice_and_history() -> None:
         ("groq", {}, {"model": "openai/gpt-oss-120b", "output_config": {"effort": "max"}},
          {"reasoning_effort": "high", "reasoning_format": "parsed"}),
         ("gemini", {"reasoning_style": "gemini"},
-         {"model": "gemini-2.5-flash", "thinking": {"type": "enabled", "budget_tokens": 2000}},
+         {"model": "gemini-2.5-flash", "max_tokens": 9000, "thinking": {"type": "enabled", "budget_tokens": 2000}},
          {"extra_body": {"google": {"thinking_config": {"include_thoughts": True, "thinking_budget": 2000}}}}),
         ("gemini", {"reasoning_style": "gemini"}, {"model": "gemini-3-pro", "output_config": {"effort": "high"}},
          {"extra_body": {"google": {"thinking_config": {"include_thoughts": True, "thinking_level": "high"}}}}),

@@ -23,7 +23,8 @@ CASES = DATA / "cases"
 
 FIELDS = (
     *("error", "errors", "detail", "message", "code", "type", "status", "statusCode", "metadata", "raw"),
-    *("innererror", "loc", "msg", "n_prompt_tokens", "n_ctx"),
+    *("innererror", "loc", "msg", "n_prompt_tokens", "n_ctx", "base_resp", "status_code", "status_msg", "details"),
+    *("retryDelay", "retry_after_ms", "seconds", "headers", "http_code", "choices"),
 )
 
 SERVER = Profile()
@@ -68,8 +69,8 @@ STATUSES = [
     *((status, 400, "invalid_request_error") for status in (400, 405, 406, 415, 422, 418, 431)),
     (402, 402, "billing_error"),
     (403, 403, "permission_error"),
-    (404, 404, "not_found_error"),
-    (410, 404, "not_found_error"),
+    (404, 400, "invalid_request_error"),  # words that say nothing of a model: see test_error_classes.py
+    (410, 400, "invalid_request_error"),
     *((status, 504, "timeout_error") for status in (408, 504, 522, 524)),
     (409, 409, "conflict_error"),
     (413, 413, "request_too_large"),

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ccproxy_middleware.conversion.chat.request import convert_request
@@ -90,9 +90,13 @@ def test_any_schema_becomes_one_that_the_provider_takes(dialect: str, schema: di
 @pytest.mark.parametrize("dialect", DIALECTS)
 @settings(max_examples=50)
 @given(schema=schemas)
+@example({"patternProperties": {"a": {}}, "anyOf": [{"$ref": "#"}, False]})
+@example(
+    {"patternProperties": {"a": {}}, "anyOf": [{"$ref": "#"}, {"$ref": "#/$defs/a"}], "$defs": {"a": {"type": "null"}}}
+)
 def test_fitted_schema_of_an_answer_is_fine(dialect: str, schema: dict[str, Any]) -> None:
     fitted = fit_format(schema, dialect).schema
-    assert fit_format(fitted, dialect).schema is fitted
+    assert fit_format(fitted, dialect).schema is fitted, fitted
 
 
 @given(schema=schemas, arguments=st.dictionaries(names, scalars | st.lists(scalars, max_size=3), max_size=3))

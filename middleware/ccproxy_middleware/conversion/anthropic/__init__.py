@@ -1,12 +1,12 @@
 """The client's side, whichever API is asked upstream: turns, content blocks, events, tool calls, models."""
 
 from .arguments import may_need_repair, repaired
-from .blocks import BlockStream
+from .blocks import MAX_BLANK, PER_PIECE, BlockStream
 from .catalogue import ModelInfo, find_model, model_info, models_from_openai, models_page
 from .client_tools import client_tool
 from .event_stream import EventStream
 from .events import PING, EventWriter
-from .message import empty_message, message_events, new_message, refusal_message, start_usage
+from .message import collect_message, empty_message, message_events, new_message, refusal_message, start_usage
 from .names import upstream_tool_id, upstream_tool_name
 from .parameters import (
     Stops,
@@ -43,6 +43,8 @@ from .turns import (
 
 __all__ = [
     "BILLING_HEADER",
+    "MAX_BLANK",
+    "PER_PIECE",
     "PING",
     "SERVER_BLOCKS",
     "Block",
@@ -61,6 +63,7 @@ __all__ = [
     "arguments_text",
     "client_tool",
     "client_tool_name",
+    "collect_message",
     "decode_signature",
     "detail_text",
     "empty_message",

@@ -19,7 +19,13 @@ from .streamed_call import StreamedCall
 from .tool_calls import ToolIds, client_tool_name, parse_arguments
 
 _MAX_THOUGHTS = 256 * 1024  # characters
-_MAX_HELD = 32 * 1024 * 1024  # characters that wait for their turn
+_MAX_HELD = 32 * 1024 * 1024  # bytes of text that waits for its turn
+
+MAX_BLANK = 64 * 1024
+"""Bytes of whitespace that is held back: what may touch a tag, or be all that there is of a text."""
+
+PER_PIECE = 60
+"""Bytes that Python takes for a held fragment besides its characters."""
 
 
 class BlockStream:
@@ -37,8 +43,9 @@ class BlockStream:
         self._opened = 0  # so many of the calls had their turn
         self._call: StreamedCall | None = None  # the call whose block is open
         self._blank: list[str] = []  # whitespace that shows only if visible text follows
+        self._blank_size = 0  # bytes
         self._waiting: list[tuple[bool, str]] = []  # (is thinking, text) that came during an unfinished call
-        self._held = 0  # characters of both
+        self._held = 0  # bytes of it
         self._output = OutputEstimate()
         self._thoughts: list[str] = []  # as long as they are all there is, since they may be the answer
         self._thoughts_size = 0
@@ -125,9 +132,9 @@ class BlockStream:
         self._write_state(for_call=self.has_tool_use)
 
     def _hold(self, text: str) -> None:
-        self._held += len(text)
+        self._held += len(text) + PER_PIECE
         if self._held > _MAX_HELD:
-            raise ApiError(502, "api_error", f"upstream sent over {_MAX_HELD} characters that have to wait")
+            raise ApiError(502, "api_error", f"upstream sent over {_MAX_HELD} bytes of text that has to wait")
 
     def _open_calls(self, *, last: bool) -> None:
         """Open the calls whose turn it is; with ``last`` those too that are not known completely."""
@@ -181,8 +188,8 @@ class BlockStream:
 
     def _write_text(self, text: str) -> None:
         if self._writer.open != "text":
-            if text.isspace():
-                self._hold(text)
+            if text.isspace() and self._blank_size < MAX_BLANK:
+                self._blank_size += len(text) + PER_PIECE
                 self._blank.append(text)
                 return
             self._close()
@@ -194,7 +201,7 @@ class BlockStream:
 
     def _drop_blank(self) -> None:
         self._blank.clear()
-        self._held = 0
+        self._blank_size = 0
 
     def _close(self) -> None:
         """Close the open block: thinking with its signature, a call with what is left of its arguments."""

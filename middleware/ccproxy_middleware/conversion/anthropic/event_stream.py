@@ -100,7 +100,7 @@ class EventStream:
         except EventTooLarge as failure:
             error = ApiError(502, "api_error", str(failure))
         except ApiError as failure:
-            error = failure
+            error = failure.without_frames()
         else:
             return self._writer.take()
         return self._writer.take() + self.fail(error)

@@ -1,12 +1,13 @@
-"""Messages as the client gets them: without content, refused, or as the events of a stream."""
+"""Messages as the client gets them: without content, refused, as the events of a stream, or made of these."""
 
 import secrets
 from typing import Any
 
-from ...toolkit.json import dumps
+from ...toolkit.json import dumps, loads
 from ..context import Context
 from .events import EventWriter
 from .stops import StopReason
+from .tool_calls import parse_arguments
 
 
 def new_message(model: str, usage: dict[str, Any]) -> dict[str, Any]:
@@ -71,3 +72,33 @@ def message_events(message: dict[str, Any]) -> list[bytes]:
         writer.stop_block()
     writer.message_end({name: message[name] for name in ("stop_reason", "stop_sequence", "stop_details")}, counts)
     return writer.take()
+
+
+def collect_message(frames: list[bytes]) -> dict[str, Any]:
+    """The Message that the frames of a whole stream tell."""
+    message: dict[str, Any] = {}
+    texts: list[list[str]] = []  # of each block, in pieces
+    for frame in frames:
+        event = loads(frame.partition(b"\ndata: ")[2])
+        match event["type"]:
+            case "message_start":
+                message = event["message"]
+            case "content_block_start":
+                message["content"].append(event["content_block"])
+                texts.append([])
+            case "content_block_delta":
+                delta = event["delta"]
+                if delta["type"] == "signature_delta":
+                    message["content"][-1]["signature"] = delta["signature"]
+                else:
+                    texts[-1].append(delta.get("text") or delta.get("thinking") or delta.get("partial_json") or "")
+            case "message_delta":
+                message |= event["delta"]
+                message["usage"] = {**message["usage"], **event["usage"]}
+    for block, pieces in zip(message["content"], texts, strict=True):
+        text = "".join(pieces)
+        if block["type"] == "tool_use":
+            block["input"] = parse_arguments(text, cut_off=message["stop_reason"] == "max_tokens")
+        else:
+            block[block["type"]] = text
+    return message

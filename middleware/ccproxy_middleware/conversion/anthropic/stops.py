@@ -94,6 +94,8 @@ class StopMatcher:
 
     def feed(self, fragment: str) -> str:
         """The text that is now sure to come before any stop sequence; ``matched`` is set where one was found."""
+        if not self._next[0]:  # there is nothing to look for
+            return fragment
         text = self._held + fragment
         for end, char in enumerate(fragment, len(self._held) + 1):
             self._state = self._step(self._state, char)

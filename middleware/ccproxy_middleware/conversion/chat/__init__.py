@@ -16,6 +16,7 @@ from .finish_reasons import check_finish_reason
 from .messages import (
     BRIDGE,
     EARLIER_RESULT,
+    FIRST_USER,
     NO_RESULT,
     arguments_json,
     loop_start,
@@ -35,6 +36,7 @@ from .usage import convert_usage, find_usage, service_tier
 __all__ = [
     "BRIDGE",
     "EARLIER_RESULT",
+    "FIRST_USER",
     "MAX_ARGUMENTS",
     "NO_RESULT",
     "OMITTED",

@@ -15,9 +15,11 @@ from ..providers import Profile
 
 Part = dict[str, Any]
 
-NO_VISION = "[image omitted: this model does not accept images]"
+_OMITTED = "[image omitted: this model does not accept {}]"
+NO_VISION = _OMITTED.format("images")
 NO_OUTPUT = "(no output)"
 OMITTED = "[image omitted]"
+_MAX_TYPE = 40  # characters of a media type in a note
 
 
 class Attachments:
@@ -98,16 +100,36 @@ def _joined(blocks: list[Block], profile: Profile, attachments: Attachments) -> 
 
 
 def as_content(parts: list[Part], profile: Profile) -> str | list[Part]:
-    """Parts as a message's ``content``: a string where there is one text, or where the provider takes no more.
+    """Parts as a message's ``content``: a string where all are text, or where the provider takes no more.
 
-    Where cache marks pass they stay parts: a mark moves on from turn to turn, and what was sent must stay the same.
+    Many servers' templates know strings alone. Where cache marks pass they stay parts: a mark moves on from turn to
+    turn, and what was sent must stay the same.
     """
     if not profile.content_parts:
         return "\n\n".join(part.get("text", NO_VISION) for part in parts)
-    if len(parts) == 1 and profile.cache_control == "drop" and is_plain(parts[0]):
-        text: str = parts[0]["text"]
-        return text
+    as_string = len(parts) == 1 or profile.text_parts == "string"
+    if as_string and profile.cache_control == "drop" and all(map(is_plain, parts)):
+        return "\n\n".join(part["text"] for part in parts)
     return parts
+
+
+def keep_newest_images(messages: list[dict[str, Any]], profile: Profile) -> None:
+    """Replace all images but the newest ``images_max`` by notes; the messages' own lists are not changed."""
+    left = profile.images_max or 0
+    note = _OMITTED.format(f"more than {left} images")
+    for message in reversed(messages):
+        content = message.get("content")
+        if not isinstance(content, list) or not any(part["type"] == "image_url" for part in content):
+            continue
+        parts = list(content)
+        for n in range(len(parts) - 1, -1, -1):
+            if parts[n]["type"] != "image_url":
+                continue
+            if left > 0:
+                left -= 1
+            else:
+                parts[n] = text_part(note)
+        message["content"] = as_content(parts, profile)
 
 
 def mark_cached(part: Part, data: dict[str, Any], profile: Profile) -> Part:
@@ -151,9 +173,17 @@ def _image(block: Block, profile: Profile) -> Part:
         raise unsupported(block, f"an image with a source of type '{kind}'")
     if not profile.vision or not profile.content_parts:
         return text_part(NO_VISION)
-    if kind == "url" and profile.image_urls == "refuse":
-        raise unsupported(block, "an image by URL")
+    if kind == "url" and profile.image_urls != "pass":
+        if profile.image_urls == "refuse":
+            raise unsupported(block, "an image by URL")
+        return text_part(_OMITTED.format("images by URL"))
+    if kind == "base64" and profile.image_formats and not _is_one_of(media_type, profile.image_formats):
+        return text_part(_OMITTED.format(f"images of type {media_type[:_MAX_TYPE]}"))
     return {"type": "image_url", "image_url": {"url": url}}
+
+
+def _is_one_of(media_type: str, formats: tuple[str, ...]) -> bool:
+    return media_type.lower().removeprefix("image/").replace("jpg", "jpeg") in formats
 
 
 def _document(block: Block, profile: Profile) -> list[Part]:

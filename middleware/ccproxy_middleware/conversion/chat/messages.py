@@ -1,6 +1,6 @@
 """Turns become chat messages: every tool call is answered right behind the message that holds it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from ...toolkit.errors import ApiError, invalid_request
@@ -13,6 +13,7 @@ from .content import (
     Part,
     as_content,
     is_plain,
+    keep_newest_images,
     mark_cached,
     result_text,
     text_part,
@@ -25,21 +26,27 @@ Message = dict[str, Any]
 NO_RESULT = "[no result]"
 EARLIER_RESULT = "[result of an earlier tool call]\n"
 BRIDGE = "Tool results received."
+FIRST_USER = "Go on."
 GEMINI_SKIP = "skip_thought_signature_validator"
 
 
-def convert_turns(turns: Sequence[Turn], profile: Profile) -> tuple[list[Message], frozenset[str]]:
+def convert_turns(
+    turns: Sequence[Turn], profile: Profile, offered: Container[str] = ()
+) -> tuple[list[Message], frozenset[str]]:
     """The conversation without its system prompt and with every call answered; the client's ids of all its calls.
 
-    Raises a 400, also where an id repeats.
+    ``offered`` are the client's names of the tools that may be called. Raises a 400, also where an id repeats.
     """
     messages: list[Message] = []
-    ids: set[str] = set()
+    told: set[str] = set()
+    if profile.unoffered_calls == "text":
+        turns = _with_calls_as_text(turns, offered, told)
+    ids = set(told)
     open_calls: dict[str, Block] = {}  # the last assistant message's calls that have no result yet
     loop = loop_start(turns) if profile.reasoning_turns == "loop" else 0
     for n, turn in enumerate(turns):
         if turn.role == "user":
-            results, parts = _user(turn, open_calls, profile)
+            results, parts = _user(turn, open_calls, told, profile)
             messages += results
             if open_calls:
                 messages += _missing_results(open_calls, profile)
@@ -57,7 +64,40 @@ def convert_turns(turns: Sequence[Turn], profile: Profile) -> tuple[list[Message
             messages.append({"role": profile.system_role, "content": join_texts(parts)})
     if open_calls:
         messages += _missing_results(open_calls, profile)
+    if profile.images_max is not None:
+        keep_newest_images(messages, profile)
+    if profile.first_user and (not messages or messages[0]["role"] != "user"):
+        messages.insert(0, {"role": "user", "content": FIRST_USER})
     return messages, frozenset(ids)
+
+
+def _with_calls_as_text(turns: Sequence[Turn], offered: Container[str], ids: set[str]) -> list[Turn]:
+    """The turns with text in the place of each call of a tool that is not offered; ``ids`` takes the ids of these.
+
+    Their results become text by themselves, having no call.
+    """
+    told: list[Turn] = []
+    for turn in turns:
+        if turn.role == "assistant":
+            blocks: list[Block] = []
+            for block in turn.blocks:
+                if block.type == "tool_use" and block.data.get("name") not in offered:
+                    _claim(required(block.data, "id", str, block), ids)
+                    name = required(block.data, "name", str, block)
+                    text = f"[called the tool {name} with {arguments_json(block.data.get('input'))}]"
+                    if blocks and blocks[-1].type == "text":  # neighbouring texts are one
+                        text = f"\n\n{text}"
+                    block = Block(text_part(text), block)
+                blocks.append(block)
+            turn = Turn("assistant", blocks)
+        told.append(turn)
+    return told
+
+
+def _claim(id_: str, ids: set[str]) -> None:
+    if id_ in ids:
+        raise invalid_request("messages: `tool_use` ids must be unique")
+    ids.add(id_)
 
 
 def join_texts(parts: list[Part]) -> str | list[Part]:
@@ -67,8 +107,13 @@ def join_texts(parts: list[Part]) -> str | list[Part]:
     return "\n\n".join([part["text"] for part in parts])
 
 
-def _user(turn: Turn, open_calls: dict[str, Block], profile: Profile) -> tuple[list[Message], list[Part]]:
-    """The tool messages of a user turn, and the parts of the user message behind them. Closes the calls."""
+def _user(
+    turn: Turn, open_calls: dict[str, Block], told: Container[str], profile: Profile
+) -> tuple[list[Message], list[Part]]:
+    """The tool messages of a user turn, and the parts of the user message behind them. Closes the calls.
+
+    ``told`` are the ids of calls that have become text.
+    """
     results: list[Message] = []
     own: list[Part] = []
     attachments = Attachments()
@@ -81,7 +126,7 @@ def _user(turn: Turn, open_calls: dict[str, Block], profile: Profile) -> tuple[l
         call = open_calls.pop(id_, None)
         if call is not None:
             results.append(_tool_message(block, id_, call, profile, attachments))
-        elif profile.history_repair == "on":
+        elif profile.history_repair == "on" or id_ in told:
             own.append(text_part(EARLIER_RESULT + result_text(block, profile, attachments)))
         else:
             raise without_call(block, id_)
@@ -168,9 +213,7 @@ def _assistant(
                 fragments.append(part["text"])
             case "tool_use":
                 id_ = required(block.data, "id", str, block)
-                if id_ in ids:
-                    raise repeated_id()
-                ids.add(id_)
+                _claim(id_, ids)
                 open_calls[id_] = block
                 calls.append(_tool_call(block, id_, profile))
             case "thinking":

@@ -19,6 +19,7 @@ from ..anthropic import (
     set_sampling,
     system_blocks,
     thinking_emission,
+    upstream_tool_name,
     without_billing,
 )
 from ..context import Context, ConvertedRequest, UpstreamBody
@@ -62,7 +63,8 @@ def convert_request(
         mark_cached(text_part(block["text"]), block, profile)
         for block in [*system_blocks(data), *without_billing(history.system)]
     ]
-    chat, used_ids = convert_turns(history.turns, profile)
+    system += map(text_part, tools.told)
+    chat, used_ids = convert_turns(history.turns, profile, tools.names)
     config = optional(data, "output_config", dict) or {}
     system += _set_response_format(body, data, config, profile)
     body["messages"] = _with_system(system, chat, profile)
@@ -72,6 +74,8 @@ def convert_request(
     if tools.tools:
         body["tools"], json["tools"] = tools.tools, tools.json
         body |= convert_tool_choice(data.get("tool_choice"), tools.names, profile)
+        if body.get("tool_choice") == "required" and data["tool_choice"]["type"] == "tool":
+            _offer_alone(upstream_tool_name(data["tool_choice"]["name"], profile), body, json)
     effort = history.effort or optional(config, "effort", str, "output_config")
     asked = read_reasoning(data.get("thinking"), effort, profile)
     body |= reasoning_params(asked, effort is not None, body, profile)
@@ -83,7 +87,8 @@ def convert_request(
     if top_k is not None and profile.top_k == "pass" and profile.sampling == "pass":
         body["top_k"] = top_k
     set_identity(body, data, profile)
-    if stream:
+    asks_stream = stream if profile.streaming == "asked" else profile.streaming == "always"
+    if asks_stream:
         body["stream"] = True
         if profile.stream_usage:
             body["stream_options"] = {"include_usage": True}
@@ -103,7 +108,13 @@ def convert_request(
         max_tokens=body.get(profile.max_tokens_field),
         estimate_input=upstream.tokens,
     )
-    return ConvertedRequest(upstream, context, stream, str(body.get("model")), clamped_from, json)
+    return ConvertedRequest(upstream, context, stream, asks_stream, str(body.get("model")), clamped_from, json)
+
+
+def _offer_alone(name: str, body: dict[str, Any], json: dict[str, bytes]) -> None:
+    """Offer the tool that must be called and no other, where the provider takes no name beside ``required``."""
+    body["tools"] = [tool for tool in body["tools"] if tool["function"]["name"] == name]
+    del json["tools"]
 
 
 def _with_system(system: list[dict[str, Any]], chat: list[Message], profile: Profile) -> list[Message]:

@@ -19,10 +19,11 @@ from ..anthropic import (
 )
 from ..context import Context
 from ..counting import estimate_tokens
-from ..providers import error_from_payload
+from ..providers import error_from_payload, is_failure
 from .choices import chosen
 from .finish_reasons import check_finish_reason, cut_off, ends_well, stop_reason, upstream_stop
 from .reasoning import chunks_text, reasoning_details, reasoning_text, thought_signature
+from .text_calls import TextCalls
 from .think_tags import split_think_tags
 from .usage import convert_usage, find_usage, service_tier
 
@@ -50,6 +51,11 @@ def convert_response(data: Any, context: Context) -> dict[str, Any]:
     matcher = StopMatcher(context.local_stops)
     text = matcher.feed(text) + matcher.finish()
     calls = _calls(message) if matcher.matched is None else []
+    if not calls and "<" in text and context.tools and context.profile.text_calls and matcher.matched is None:
+        splitter = TextCalls(context.tools)
+        text = splitter.feed(text)
+        rest, calls = splitter.finish()
+        text += rest
 
     stopped = upstream_stop(choice, context)
     cut = cut_off(finish_reason) or stopped is not None
@@ -92,20 +98,15 @@ def unwrapped(data: Any) -> Any:
 
 def upstream_error(data: Any, context: Context) -> ApiError | None:
     """The error that a provider reports where an answer, or a part of one, should be."""
-    if isinstance(data, list):  # Gemini
-        failed = any(isinstance(item, dict) and item.get("error") for item in data)
-    elif isinstance(data, dict):
-        failed = bool(data.get("error")) or data.get("object") == "error" or data.get("type") == "error"
-        failed = failed or ("choices" not in data and bool(data.get("detail") or data.get("errors")))
-    else:
-        failed = False
-    return error_from_payload(data, profile=context.profile, max_tokens=context.max_tokens) if failed else None
+    if not is_failure(data):
+        return None
+    return error_from_payload(data, profile=context.profile, max_tokens=context.max_tokens)
 
 
 def _choice(data: Any, context: Context) -> dict[str, Any]:
     """The choice that is the answer, made of several where they have no distinct indexes."""
     choices = data.get("choices") if isinstance(data, dict) else None
-    if not choices and (failure := upstream_error(data, context)) is not None:
+    if (not choices or "base_resp" in data) and (failure := upstream_error(data, context)) is not None:
         raise failure
     found = chosen(choices)
     if not found:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...toolkit.errors import ApiError
-from ..anthropic import BlockStream, EventStream, StopMatcher, StreamedCall, stop_outcome
+from ..anthropic import PER_PIECE, BlockStream, EventStream, StopMatcher, StreamedCall, stop_outcome
 from ..context import Context
 from ..providers import error_from_payload
 from .choices import ChoicePicker
@@ -14,11 +14,13 @@ from .reasoning import chunks_text, reasoning_details, reasoning_text
 from .response import unwrapped, upstream_error
 from .streamed_calls import ToolCallAssembler
 from .surrogates import ChunkReader
+from .text_calls import TextCalls
 from .text_events import TextEvents, text_alone
 from .think_tags import Piece, ThinkTagSplitter
 from .usage import convert_usage, find_usage, has_counts, service_tier
 
 _EVENT_INSIDE = re.compile(rb"data: ?\{")
+_MAX_EXPLANATION = 64 * 1024  # bytes of a refusal that are told at the end once more
 
 
 class StreamConverter(EventStream):
@@ -34,10 +36,12 @@ class StreamConverter(EventStream):
         think_tags = context.profile.think_tags
         self._splitter = ThinkTagSplitter(inside=think_tags == "on") if think_tags != "off" else None
         self._matcher = StopMatcher(context.local_stops) if context.local_stops else None
+        self._text_calls = TextCalls(context.tools) if context.tools and context.profile.text_calls else None
         self._keeps_details = context.profile.reasoning_roundtrip == "reasoning_details"
         self._source = ""  # where the reasoning comes from; it is never taken from two places
         self._lost = False  # an event that began as one could not be read
-        self._refusal: list[str] = []
+        self._refusal: list[str] = []  # the beginning of it
+        self._refusal_size = 0
         self._usage: Mapping[str, Any] | None = None
         self._finish_reason: str | None = None
         self._matched: str | None = None  # the stop sequence that ended the answer
@@ -57,7 +61,7 @@ class StreamConverter(EventStream):
         in_text = self._writer.open == "text" and self._splitter is None and self._matcher is None
         if in_text and not self._reader.held and (text := self._text_events.text(data)):
             self._malformed = 0
-            return self._blocks.text(text)
+            return self._show(text)
         if data.startswith(b"[DONE]") and data.strip() == b"[DONE]":
             return self._on_done()
         try:
@@ -67,7 +71,7 @@ class StreamConverter(EventStream):
         if in_text and (text := text_alone(chunk)):
             self._malformed = 0
             self._text_events.learn(data, text)
-            return self._blocks.text(text)
+            return self._show(text)
         if (failure := upstream_error(chunk, self._context)) is not None:
             raise failure
         if not isinstance(chunk, dict) or not isinstance(chunk.get("choices") or [], list):
@@ -90,7 +94,8 @@ class StreamConverter(EventStream):
 
     def _on_done(self) -> None:
         self._take_held()
-        if self._finish_reason is None and self._blocks.empty:
+        holds = self._text_calls is not None and self._text_calls.holds
+        if self._finish_reason is None and self._blocks.empty and not holds:
             raise ApiError(502, "api_error", "upstream stream ended without an answer")
         self._complete()
 
@@ -175,18 +180,33 @@ class StreamConverter(EventStream):
         if self.finished:
             return
         if self._matcher is None:
-            self._blocks.text(text)
+            self._show(text)
             return
         if text := self._matcher.feed(text):
-            self._blocks.text(text)
+            self._show(text)
         if self._matcher.matched is not None:
             self._matched = self._matcher.matched
+            self._release()
             self._end_message()
+
+    def _show(self, text: str) -> None:
+        """Write text, but hold what may be a call."""
+        if self._text_calls is not None and not self._text_calls.passes(text):
+            text = self._text_calls.feed(text)
+        if text:
+            self._blocks.text(text)
+
+    def _release(self) -> None:
+        """Write what was held as a call: it is none."""
+        if self._text_calls is not None and (text := self._text_calls.release()):
+            self._blocks.text(text)
 
     def _on_refusal(self, refusal: str) -> None:
         self._end_text()
         if not self.finished:
-            self._refusal.append(refusal)
+            if self._refusal_size < _MAX_EXPLANATION:
+                self._refusal.append(refusal)
+                self._refusal_size += len(refusal) + PER_PIECE
             self._blocks.text(refusal)
 
     def _on_tool_calls(self, delta: dict[str, Any]) -> None:
@@ -195,6 +215,7 @@ class StreamConverter(EventStream):
         legacy = delta.get("function_call")
         if calls or isinstance(legacy, dict):
             self._end_text()
+            self._text_calls = None  # the server reads them itself
         if self.finished:
             return
         for delta_call in calls:
@@ -206,18 +227,26 @@ class StreamConverter(EventStream):
         if call is not None:
             self._blocks.tool_call(call)
 
-    def _end_text(self) -> None:
-        """Hand on what was held back of the text as the possible beginning of a tag or a stop sequence."""
+    def _end_text(self, *, last: bool = False) -> None:
+        """Hand on what was held back of the text as the possible beginning of a tag, a stop sequence or a call."""
         if self._splitter is not None:
             self._on_pieces(self._splitter.finish())
         if self._matcher is not None and (text := self._matcher.finish()):
-            self._blocks.text(text)
+            self._show(text)
+        if not last:
+            self._release()
+        elif self._text_calls is not None and not self.finished:
+            text, calls = self._text_calls.finish()
+            if text:
+                self._blocks.text(text)
+            for call in calls:
+                self._on_call(self._calls.add(call))
 
     def _complete(self) -> None:
         """Upstream has said all."""
         if lone := self._reader.finish():
             self._on_delta(lone)
-        self._end_text()
+        self._end_text(last=True)
         if self._lost and not self.finished:
             raise ApiError(502, "api_error", "a piece of the provider's answer was cut off and lost")
         if not self.finished:

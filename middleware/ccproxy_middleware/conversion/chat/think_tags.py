@@ -6,7 +6,7 @@ opening tag into the prompt send the closing one alone. The tags go, and with th
 
 from typing import Literal
 
-from ..anthropic import held_suffix
+from ..anthropic import MAX_BLANK, PER_PIECE, held_suffix
 
 OPENING = "<think>"
 CLOSING = "</think>"
@@ -33,19 +33,21 @@ class ThinkTagSplitter:
     tag in the prompt: then the content starts inside thinking, whether or not the opening tag is repeated.
     """
 
-    __slots__ = ("_held", "_held_is_blank", "_inside", "_state")
+    __slots__ = ("_held", "_held_is_blank", "_held_size", "_inside", "_state")
 
     def __init__(self, *, inside: bool) -> None:
         self._inside = inside
         self._state: Literal["start", "opened", "thinking", "closed", "text"] = "start"
         self._held: list[str] = []  # whitespace that may touch a tag, or what may be the first part of a tag
         self._held_is_blank = True
+        self._held_size = 0  # bytes
 
     def feed(self, fragment: str) -> list[Piece]:
         """The pieces of the content that are now sure."""
         if self._held and self._held_is_blank and fragment.isspace():
             self._held.append(fragment)  # joined once, when something follows
-            return []
+            self._held_size += len(fragment) + PER_PIECE
+            return self._let_go() if self._held_size > MAX_BLANK else []
         pieces: list[Piece] = []
         rest = "".join((*self._held, fragment))
         self._held.clear()
@@ -82,9 +84,18 @@ class ThinkTagSplitter:
         return pieces
 
     def _hold(self, text: str) -> None:
+        self._held_size = len(text)
         if text:
             self._held.append(text)
         self._held_is_blank = not text.strip()
+
+    def _let_go(self) -> list[Piece]:
+        """What is held, since so much whitespace touches no tag."""
+        kind: Literal["thinking", "text"] = "thinking" if self._state == "thinking" else "text"
+        held = "".join(self._held)
+        self._held.clear()
+        self._state = kind
+        return [(kind, held)]
 
     @property
     def in_text(self) -> bool:

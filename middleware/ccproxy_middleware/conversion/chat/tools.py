@@ -19,6 +19,8 @@ _SERVER_TOOLS = (
     "browser_toolset_",
 )  # fmt: skip
 _TOOL_SEARCH = "tool_search_tool_"
+_CUT = "... (the rest stands in the system prompt)"
+_REST = "The rest of the description of the tool {}:"
 _REMEMBERED = 8  # sets of tools: of agents and their subagents, for each model
 _HELD = 32 * 1024 * 1024  # bytes that they may take, with the tools that they were made of
 
@@ -61,6 +63,7 @@ class ConvertedTools(NamedTuple):
     """The tools of a request as upstream's API has them, and their JSON; the client's names, all and by upstream's.
 
     ``schemas``: the client's, by its names, of the tools whose arguments may have to be put right.
+    ``told``: of descriptions that are too long for the provider, what has no room there.
 
     Shared by requests, and not to be changed.
     """
@@ -70,6 +73,7 @@ class ConvertedTools(NamedTuple):
     names: frozenset[str]
     by_upstream: Mapping[str, str]
     schemas: Mapping[str, Any]
+    told: tuple[str, ...]
 
 
 class ToolConverter:
@@ -117,8 +121,6 @@ def _converted(definitions: Sequence[Block], profile: Profile) -> ConvertedTools
     tools = [convert_tool(definition, profile, allowance) for definition in definitions]
     if profile.schema_dialect != "full" and DIALECTS[profile.schema_dialect].uniform_strict:
         _make_strict_uniform(tools)
-    if profile.api == "responses":
-        tools = [_flat(tool["function"]) for tool in tools]
     names = [definition.data["name"] for definition in definitions]
     by_upstream = {upstream_tool_name(name, profile): name for name in names}
     schemas: dict[str, Any] = {}
@@ -127,7 +129,10 @@ def _converted(definitions: Sequence[Block], profile: Profile) -> ConvertedTools
             schema = definition.data.get("input_schema")
             if profile.unescape_arguments or may_need_repair(schema):
                 schemas[definition.data["name"]] = schema
-    return ConvertedTools(tools, dumps(tools), frozenset(names), by_upstream, schemas)
+    told = _shorten_descriptions(tools, profile.tool_description_max)
+    if profile.api == "responses":
+        tools = [_flat(tool["function"]) for tool in tools]
+    return ConvertedTools(tools, dumps(tools), frozenset(names), by_upstream, schemas, told)
 
 
 def _flat(function: dict[str, Any]) -> dict[str, Any]:
@@ -140,6 +145,20 @@ def _make_strict_uniform(tools: Sequence[dict[str, Any]]) -> None:
     if not all("strict" in function for function in functions):
         for function in functions:
             function.pop("strict", None)
+
+
+def _shorten_descriptions(tools: Sequence[dict[str, Any]], limit: int | None) -> tuple[str, ...]:
+    """Cut descriptions that are longer than ``limit`` characters; the rests are returned, each with its tool's name."""
+    if limit is None:
+        return ()
+    rests = []
+    for function in (tool["function"] for tool in tools):
+        description = function.get("description", "")
+        if len(description) > limit:
+            at = max(0, limit - len(_CUT))
+            function["description"] = (description[:at] + _CUT)[:limit]
+            rests.append(f"{_REST.format(function['name'])}\n{description[at:]}")
+    return tuple(rests)
 
 
 def convert_tool(definition: Block, profile: Profile, allowance: Allowance) -> dict[str, Any]:
@@ -188,7 +207,9 @@ def convert_tool_choice(choice: Any, names: Collection[str], profile: Profile) -
                 raise invalid_request(f"tool_choice.name: Tool '{name}' not found in provided tools")
             function = {"name": upstream_tool_name(name, profile)}
             flat = profile.api == "responses"
-            forced = {"type": "function", **function} if flat else {"type": "function", "function": function}
+            forced: Any = {"type": "function", **function} if flat else {"type": "function", "function": function}
+            if not profile.tool_choice_object:
+                forced = "required"
             params["tool_choice"] = forced if profile.forced_tool_choice else "auto"
         case other:
             raise invalid_request(f"tool_choice.type: Input should be 'auto', 'any', 'tool' or 'none', not '{other}'")

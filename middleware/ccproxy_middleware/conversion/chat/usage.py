@@ -75,8 +75,11 @@ def service_tier(body: Mapping[str, Any], context: Context) -> dict[str, str]:
 
 
 def _counts(holders: Iterable[Any], names: Iterable[str]) -> Iterator[int]:
-    counts = (_count(holder, name) for holder in holders for name in names)
-    return (count for count in counts if count is not None)
+    for holder in holders:
+        if isinstance(holder, dict):
+            for name in names:
+                if name in holder and (count := _count(holder, name)) is not None:
+                    yield count
 
 
 def _cache_creation(usage: Mapping[str, Any]) -> int:

@@ -17,6 +17,7 @@ import anyio
 import anyio.to_thread
 
 from ...toolkit.errors import ApiError
+from ...toolkit.worker_threads import in_thread
 from .documents import Documents, Reading, Readings, Unreadable
 from .pdf_program import NO_TEXT, OUT_OF_MEMORY
 
@@ -55,10 +56,10 @@ class DocumentReader:
         Raises ApiError (529) if the documents can't be read now.
         """
         documents = Documents(self._readings)
-        converted = await anyio.to_thread.run_sync(documents.during, convert)
+        converted = await in_thread(partial(documents.during, convert))
         if documents.unread:
             await self._read_all(documents)
-            converted = await anyio.to_thread.run_sync(documents.during, convert)
+            converted = await in_thread(partial(documents.during, convert))
         return converted
 
     async def _read_all(self, documents: Documents) -> None:

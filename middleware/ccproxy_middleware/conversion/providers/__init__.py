@@ -1,24 +1,15 @@
 """How providers differ: profiles, corrections learned from refusals, errors, limits."""
 
-from .corrections import find_correction
+from .corrections import Correction, find_correction, first_correction, what_helped
 from .effort import Reasoning, effort_word, read_reasoning, reasoning_params
-from .errors import PromptRefused, error_from_payload, error_from_response, error_words, redact
+from .error_fields import is_failure
+from .error_words import says_no_model
+from .errors import PromptRefused, error_from_payload, error_from_response, may_pass, redact, refusal_words
 from .learned import LearnedProfiles
 from .profiles import PROFILES, Profile, detect_provider, profile_for_model, resolve_profile
 from .rate_limits import response_headers
-from .rules import (
-    Correction,
-    Patch,
-    Rule,
-    Sent,
-    Words,
-    first_correction,
-    forced_choice,
-    top,
-    unsupported,
-    what_helped,
-)
-from .switches import EFFORTS
+from .refusals import Patch, Rule, Sent, Words, forced_choice, top, unsupported
+from .switch_values import EFFORTS
 
 __all__ = [
     "EFFORTS",
@@ -36,16 +27,19 @@ __all__ = [
     "effort_word",
     "error_from_payload",
     "error_from_response",
-    "error_words",
     "find_correction",
     "first_correction",
     "forced_choice",
+    "is_failure",
+    "may_pass",
     "profile_for_model",
     "read_reasoning",
     "reasoning_params",
     "redact",
+    "refusal_words",
     "resolve_profile",
     "response_headers",
+    "says_no_model",
     "top",
     "unsupported",
     "what_helped",

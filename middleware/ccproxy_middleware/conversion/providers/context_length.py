@@ -12,7 +12,7 @@ from collections.abc import Collection
 _CODES = frozenset(
     {
         "context_length_exceeded", "exceed_context_size_error", "context_exceeded",
-        "model_max_prompt_tokens_exceeded",  # GitHub
+        "model_max_prompt_tokens_exceeded", "tokens_limit_reached",  # GitHub
         "tokens_too_long",  # Baidu
         "1261",  # Z.ai: "Prompt exceeds max length"
     }

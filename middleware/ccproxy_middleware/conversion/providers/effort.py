@@ -6,7 +6,9 @@ from typing import Any
 from ...toolkit.errors import invalid_request
 from ...toolkit.field_checks import expect, optional, required
 from .profiles import Profile
-from .switches import EFFORTS
+from .switch_values import EFFORTS
+
+_LEAST_BUDGET = 1024  # tokens of thinking
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ def reasoning_params(asked: Reasoning, explicit_effort: bool, body: dict[str, An
         if profile.tools_with_effort == "drop":
             asked = Reasoning(asked.enabled)
     forced = body.get("tool_choice") not in (None, "auto", "none")
-    if forced and profile.reasoning_style in ("deepseek", "thinking_object"):
+    if forced and profile.reasoning_style in ("deepseek", "thinking_object", "enable_thinking"):
         asked = Reasoning(enabled=False)  # these refuse a forced choice while they think
     effort = effort_word(asked, profile)
     match profile.reasoning_style:
@@ -64,17 +66,20 @@ def reasoning_params(asked: Reasoning, explicit_effort: bool, body: dict[str, An
             # A model whose only effort is "none" thinks unless it is told not to, and would write that into the text.
             return {**_effort(effort), "reasoning_format": "parsed"} if effort or profile.efforts == ("none",) else {}
         case "openrouter":
-            return _openrouter(asked, explicit_effort, effort)
+            return _openrouter(asked, explicit_effort, effort, _budget(asked, body, profile))
         case "deepseek":
             return _thinking_object(asked) | (_effort(effort) if asked.enabled is not False else {})
         case "thinking_object":
             return _thinking_object(asked)
+        case "enable_thinking":
+            switch = {} if asked.enabled is None else {"enable_thinking": asked.enabled}
+            return switch | (_effort(effort) if asked.enabled is not False else {})
         case "together":
             return {} if asked.enabled is None else {"reasoning": {"enabled": asked.enabled}}
         case "chat_template":
             return _chat_template(asked, str(body.get("model")))
         case "gemini":
-            return _gemini(asked, effort, str(body.get("model")))
+            return _gemini(asked, effort, str(body.get("model")), _budget(asked, body, profile))
         case "none":
             return {}
 
@@ -82,6 +87,18 @@ def reasoning_params(asked: Reasoning, explicit_effort: bool, body: dict[str, An
 def effort_word(asked: Reasoning, profile: Profile) -> str | None:
     """The effort that the model takes for what was asked for, if it takes one."""
     return _off(profile) if asked.enabled is False else _clamp(asked.effort, profile)
+
+
+def _budget(asked: Reasoning, body: dict[str, Any], profile: Profile) -> int | None:
+    """The tokens to think with, so that there is room for an answer: ``max_tokens`` may have been lowered here.
+
+    Claude and OpenRouter refuse a budget that is not under ``max_tokens``, or under 1,024 tokens. None: no room.
+    """
+    limit = body.get(profile.max_tokens_field)
+    if asked.budget is None or limit is None or asked.budget < limit:
+        return asked.budget
+    budget = max(limit // 2, _LEAST_BUDGET)
+    return budget if budget < limit else None
 
 
 def _clamp(effort: str | None, profile: Profile) -> str | None:
@@ -100,11 +117,11 @@ def _effort(effort: str | None) -> dict[str, Any]:
     return {"reasoning_effort": effort} if effort else {}
 
 
-def _openrouter(asked: Reasoning, explicit_effort: bool, effort: str | None) -> dict[str, Any]:
+def _openrouter(asked: Reasoning, explicit_effort: bool, effort: str | None, budget: int | None) -> dict[str, Any]:
     if asked.enabled is False:
         return {"reasoning": {"enabled": False}}
     if asked.budget is not None and not explicit_effort:
-        return {"reasoning": {"max_tokens": asked.budget}}
+        return {"reasoning": {"max_tokens": budget}} if budget is not None else {}
     return {"reasoning": {"effort": effort}} if effort else {}
 
 
@@ -122,7 +139,7 @@ def _chat_template(asked: Reasoning, model: str) -> dict[str, Any]:
     return {"chat_template_kwargs": {"thinking" if other else "enable_thinking": asked.enabled}}
 
 
-def _gemini(asked: Reasoning, effort: str | None, model: str) -> dict[str, Any]:
+def _gemini(asked: Reasoning, effort: str | None, model: str, budget: int | None) -> dict[str, Any]:
     """Gemini's own form, which also returns the thoughts: a budget up to 2.5, a level from 3 on."""
     if asked.enabled is None and asked.effort is None:
         return {}
@@ -130,8 +147,8 @@ def _gemini(asked: Reasoning, effort: str | None, model: str) -> dict[str, Any]:
     if "gemini-2" in model:
         if asked.enabled is False:
             config["thinking_budget"] = 0
-        elif asked.budget is not None:
-            config["thinking_budget"] = asked.budget
+        elif budget is not None:
+            config["thinking_budget"] = budget
     elif effort:
         config["thinking_level"] = effort
     return {"extra_body": {"google": {"thinking_config": config}}}

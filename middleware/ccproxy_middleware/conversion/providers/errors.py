@@ -3,14 +3,16 @@
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from ...toolkit.errors import ApiError
 from ...toolkit.json import loads
 from .context_length import overflow_message
+from .error_codes import MONEY, PLAN, RATE, REFUSED, WEAK_CODES, Meaning, meanings
+from .error_fields import Failure, read_failure
+from .error_words import says_money, says_no_model, says_no_path, says_plan, says_rate, says_wait
 from .profiles import Profile
-from .rate_limits import response_headers, retry_headers
+from .rate_limits import response_headers, retry_headers, whole_seconds
 
 MAX_MESSAGE = 2000
 """Characters of a provider's message that a client gets to see."""
@@ -24,17 +26,6 @@ class PromptRefused(ApiError):
     Claude tells this in a message with ``stop_reason: refusal``, not in an error: ``message`` is the
     explanation for its ``stop_details``. As an error it is a 400, for whoever can't make a message of it.
     """
-
-
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    """What could be read of a provider's error; ``codes`` are its code, type and status words, lower-case."""
-
-    message: str = ""
-    codes: frozenset[str] = frozenset()
-    status: int | None = None
-    prompt: int | None = None
-    limit: int | None = None
 
 
 # Anthropic's status and error type for each HTTP status of a provider. All others of 500 and above are 502:
@@ -53,50 +44,13 @@ _BY_STATUS: Mapping[int, tuple[int, str]] = {
     **dict.fromkeys((500, 501), (500, "api_error")),
 }
 
-_BILLING = frozenset(
-    {
-        "insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "billing_error",
-        "exceeded_current_quota_error",
-    }
-)  # fmt: skip
+_WEAK_TEXTS = (
+    (re.compile("overloaded", re.IGNORECASE), 529),
+    (re.compile("rate.?limit|request limit|too many requests", re.IGNORECASE), 429),
+)
 
-# The provider's filter or its policy has refused the prompt; Responses has a code for each policy.
-_REFUSED = frozenset({"content_filter", "responsibleaipolicyviolation"})
-_POLICIES = frozenset(
-    {"bio_policy", "cyber_policy", "misalignment_policy_violation", "image_content_policy_violation"}
-)  # fmt: skip
-
-# Codes that say more than the status they come with.
-_STRONG_CODES: Mapping[str, int] = {
-    **dict.fromkeys(("rate_limit_exceeded", "rate_limit_error", "resource_exhausted"), 429),
-    **dict.fromkeys(
-        (
-            "overloaded", "overloaded_error", "engine_overloaded", "engine_overloaded_error",
-            "server_overloaded", "unavailable", "service_unavailable", "insufficient_system_resource",
-            "server_is_overloaded", "slow_down", "service_unavailable_error",
-        ),
-        529,
-    ),
-}  # fmt: skip
-
-# Codes of faults in the request, whatever the status says.
-_FAULTS = frozenset({"invalid_prompt", "data_residency_mismatch"})
-_IMAGE = re.compile(r"(?:\b|_)images?(?:\b|_)")
-
-# Codes that stand for a status where there is none: in the events of a stream, and in the body of a 200.
-_WEAK_CODES: Mapping[str, int] = {
-    **dict.fromkeys(("invalid_request_error", "invalid_argument", "badrequesterror", "bad_request"), 400),
-    **dict.fromkeys(("authentication_error", "invalid_api_key", "unauthenticated", "unauthorized"), 401),
-    **dict.fromkeys(("permission_error", "permission_denied", "forbidden"), 403),
-    **dict.fromkeys(("not_found_error", "notfounderror", "not_found", "model_not_found"), 404),
-    "conflict_error": 409,
-    "request_too_large": 413,
-    **dict.fromkeys(("timeout", "timeout_error", "deadline_exceeded"), 504),
-    **dict.fromkeys(("server_error", "internal", "internal_error", "internal_server_error"), 500),
-}
-_WEAK_TEXTS = ((re.compile("overloaded", re.IGNORECASE), 529), (re.compile("rate limit", re.IGNORECASE), 429))
-
-_MAX_CODE = 100  # characters
+_REFUSING = (400, 403, 422, 451, None)  # a provider's statuses by which its filter refuses
+_NO_MODEL_CODES = frozenset(("model_not_found", "modelnotfound", "model_not_exist", "deploymentnotfound"))
 
 _GENERIC = Profile()
 _NO_RETRY = ("x-should-retry", "false")
@@ -117,9 +71,13 @@ def error_from_response(
     headers = list(headers)
     error = error_from_payload(_payload(body), status, profile, max_tokens=max_tokens)
     sent = dict(response_headers(headers))
-    if error.status in (409, 429) or error.status >= 500:
-        sent.update(retry_headers(headers))
-    error.headers = tuple({**sent, **dict(error.headers)}.items())
+    own = dict(error.headers)
+    if may_pass(error.status):
+        told = dict(retry_headers(headers))
+        sent.update(told)
+        if "retry-after" in told or "retry-after-ms" in told:
+            own.pop("retry-after", None)
+    error.headers = tuple({**sent, **own}.items())
     return error
 
 
@@ -131,21 +89,30 @@ def error_from_payload(
     ``payload`` is the object itself or what holds it; ``status`` the HTTP status, of which 2xx says nothing.
     A number in ``error.code`` goes before it. It is a PromptRefused if a filter refused the prompt.
     """
-    failure = _read(payload)
+    failure = read_failure(payload)
     upstream = failure.status or (None if status is None or status < 300 else status)
     message = redact(failure.message[:_MAX_READ])
-    codes = failure.codes
+    wait = failure.wait if failure.wait is not None else says_wait(message)
+    meaning = _meaning(failure, upstream, message, wait)
 
-    overflow = overflow_message(
-        message, codes=codes, status=upstream, prompt=failure.prompt, limit=failure.limit, asked=max_tokens
-    )
-    if overflow is not None:
-        return ApiError(400, "invalid_request_error", _cap(overflow))
-    refused = upstream in (400, None) and not codes.isdisjoint(_REFUSED)
-    if refused or not codes.isdisjoint(_POLICIES):
+    if meaning is None or meaning.status != 402:
+        overflow = overflow_message(
+            message,
+            codes=failure.codes,
+            status=upstream,
+            prompt=failure.prompt,
+            limit=failure.limit,
+            asked=max_tokens,
+        )
+        if overflow is not None:
+            return ApiError(400, "invalid_request_error", _cap(overflow))
+    if meaning is REFUSED:
         return PromptRefused(400, "invalid_request_error", _cap(message or "The provider refused the prompt."))
 
-    found, type = _classify(upstream, codes, message)
+    found, type = _classify(upstream, failure.codes, message, meaning)
+    if upstream in (404, 410) and found == 400 and says_no_path(message):
+        told = f"upstream returned HTTP {upstream}, as for a wrong address: most base URLs of providers end in /v1"
+        message = f"{message}: {told}" if message else told
     if not message:
         message = f"upstream returned HTTP {upstream}" if upstream else "upstream reported an error"
         if found == 413:
@@ -153,13 +120,40 @@ def error_from_payload(
     if found == 401 and profile.key_mode == "server":
         message = f"the provider refused the proxy's API key: {message}"
         return ApiError(502, "api_error", _cap(message), headers=[_NO_RETRY])
-    return ApiError(found, type, _cap(message), headers=[_NO_RETRY] if found == 402 else [])
+    headers = [_NO_RETRY] if found == 402 or (meaning is not None and not meaning.passing) else []
+    if found != 402 and may_pass(found) and (seconds := whole_seconds(wait)) is not None:
+        headers.append(("retry-after", seconds))
+    return ApiError(found, type, _cap(message), headers=headers)
 
 
-def error_words(body: bytes) -> str:
+def may_pass(status: int) -> bool:
+    """Whether the same request may be taken a while after an error of this status."""
+    return status in (408, 409, 429) or status >= 500
+
+
+def read_refusal(body: bytes) -> str | None:
+    """The message of an error that may be about the form of the request; None where its codes tell of something else.
+
+    Relays put the JSON of such an error into the message of an error of their own, whatever that one's codes are.
+    """
+    failure = read_failure(_payload(body))
+    message = redact(failure.message[:_MAX_READ])
+    if _WRAPPED.search(message):
+        return message
+    meaning = _meaning(failure, 400, message, failure.wait)
+    if meaning is REFUSED:
+        return None
+    _, type = _classify(400, failure.codes, message, meaning)
+    return message if message and type == "invalid_request_error" else None
+
+
+def refusal_words(body: bytes) -> str:
     """The message of an error's body, without keys, and its codes behind it."""
-    failure = _read(_payload(body))
+    failure = read_failure(_payload(body))
     return " ".join([redact(failure.message[:_MAX_READ]), *sorted(failure.codes)])
+
+
+_WRAPPED = re.compile(r"""["'`\\]type["'`\\]{1,4}: ?["'`\\]{1,4}invalid_request_error""")
 
 
 def _payload(body: bytes) -> Any:
@@ -203,20 +197,34 @@ _SECRET = re.compile(
 )
 
 
-def _classify(status: int | None, codes: frozenset[str], message: str) -> tuple[int, str]:
+def _meaning(failure: Failure, status: int | None, message: str, wait: float | None) -> Meaning | None:
+    """What the codes say, or else the words, beyond the status; None if that says it all."""
+    found = meanings(failure.codes)
+    if MONEY in found and "insufficient_quota" in failure.codes and says_rate(message):
+        found = [RATE]
+    if MONEY in found:
+        return MONEY
+    if says_money(message, status, is_rate=wait is not None or RATE in found):
+        return MONEY
+    if REFUSED in found and status in _REFUSING:
+        return REFUSED
+    if status == 429 and wait is None and says_plan(message):
+        return PLAN
+    if status in (402, 413):  # 413: more than a minute's tokens at once, which no waiting cures
+        return None
+    return min((meaning for meaning in found if meaning is not REFUSED), default=None)
+
+
+def _classify(status: int | None, codes: frozenset[str], message: str, meaning: Meaning | None) -> tuple[int, str]:
     """The client's status and error type."""
-    if status == 402 or not codes.isdisjoint(_BILLING):
-        return _BY_STATUS[402]
-    if status != 413:
-        for code, strong in _STRONG_CODES.items():
-            if code in codes:
-                return _BY_STATUS[strong]
-    if any(code in _FAULTS or _IMAGE.search(code) for code in codes):
-        return _BY_STATUS[400]
-    if status == 400 and "model_not_found" in codes:
+    if meaning is not None:
+        return _BY_STATUS[meaning.status]
+    if status in (400, 503) and "model_not_found" in codes:  # 503: new-api, where no channel has the model
         return _BY_STATUS[404]
     if status is None:
         status = _guess_status(codes, message)
+    if status in (404, 410) and codes.isdisjoint(_NO_MODEL_CODES) and not says_no_model(message):
+        return _BY_STATUS[400]  # Claude Code tells of a 404 that the model may not exist, and hides the words
     if status in _BY_STATUS:
         return _BY_STATUS[status]
     if 400 <= status < 500 and status not in (407, 424, 499):  # those are a gateway's troubles
@@ -226,92 +234,12 @@ def _classify(status: int | None, codes: frozenset[str], message: str) -> tuple[
 
 def _guess_status(codes: frozenset[str], message: str) -> int:
     """A status for an error that came without one; 502 if nothing hints at another."""
-    hints = {status for code, status in _WEAK_CODES.items() if code in codes}
+    hints = {status for code, status in WEAK_CODES.items() if code in codes}
     if len(hints) > 1:
         hints.discard(400)  # OpenAI says invalid_request_error beside any other code
     if hints:
         return max(hints)
     return next((status for pattern, status in _WEAK_TEXTS if pattern.search(message)), 502)
-
-
-def _read(payload: Any, depth: int = 0) -> _Failure:
-    """Message, codes and status out of whatever the provider sent."""
-    if depth > 4:
-        return _Failure()
-    if isinstance(payload, str):
-        return _Failure(message=payload.strip())
-    if isinstance(payload, list):  # Gemini puts its error object in a list
-        return _read(next((item for item in payload if isinstance(item, (dict, str))), None), depth + 1)
-    if not isinstance(payload, dict):
-        return _Failure()
-    for key in ("error", "errors", "detail", "message"):
-        inner = payload.get(key)
-        if not inner or (key == "message" and isinstance(inner, str)):
-            continue
-        if key == "detail" and isinstance(inner, list):
-            return _with_fields(_Failure(message=_validation_message(inner)), payload)
-        return _with_fields(_read(inner, depth + 1), payload)
-    failure = _with_fields(_Failure(message=_text(payload.get("message") or payload.get("msg"))), payload)
-    metadata = payload.get("metadata")
-    raw = metadata.get("raw") if isinstance(metadata, dict) else None
-    return _append(failure, raw, depth) if raw else failure
-
-
-def _with_fields(failure: _Failure, fields: Mapping[str, Any]) -> _Failure:
-    """A failure with what the object around its message says besides."""
-    codes = set(failure.codes)
-    status = failure.status
-    inner = fields.get("innererror")
-    values = [fields.get(name) for name in ("code", "status", "statusCode", "type", "error_type")]
-    for value in (*values, inner.get("code") if isinstance(inner, dict) else None):
-        if isinstance(value, bool) or not isinstance(value, (int, str)):
-            continue
-        code = str(value).lower()
-        if len(code) == 3 and code.isdecimal() and 400 <= int(code) < 600:
-            status = int(code) if status is None else status
-        elif len(code) <= _MAX_CODE:
-            codes.add(code)
-    prompt, limit = fields.get("n_prompt_tokens"), fields.get("n_ctx")
-    return _Failure(
-        failure.message,
-        frozenset(codes),
-        status,
-        prompt if isinstance(prompt, int) else failure.prompt,
-        limit if isinstance(limit, int) else failure.limit,
-    )
-
-
-def _append(failure: _Failure, raw: Any, depth: int) -> _Failure:
-    """OpenRouter's own message and codes, followed by those of the provider behind it (``metadata.raw``)."""
-    if isinstance(raw, str):
-        with suppress(ValueError):
-            raw = loads(raw)
-    behind = _read(raw, depth + 1)
-    message = f"{failure.message}: {behind.message}" if failure.message else behind.message
-    return _Failure(
-        message if behind.message else failure.message,
-        failure.codes | behind.codes,
-        failure.status or behind.status,
-        behind.prompt or failure.prompt,
-        behind.limit or failure.limit,
-    )
-
-
-def _validation_message(details: list[Any]) -> str:
-    """FastAPI's list of problems: ``body.messages.0.content: field required``."""
-    problems = []
-    for item in details[:20]:
-        if isinstance(item, dict):
-            location = item.get("loc")
-            path = ".".join(map(str, location)) if isinstance(location, list) else ""
-            problems.append(": ".join(filter(None, (path, _text(item.get("msg") or item.get("message"))))))
-        elif isinstance(item, str):
-            problems.append(item)
-    return "; ".join(filter(None, problems))
-
-
-def _text(value: Any) -> str:
-    return value.strip() if isinstance(value, str) else ""
 
 
 def _cap(message: str) -> str:

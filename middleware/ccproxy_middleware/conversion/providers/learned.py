@@ -7,7 +7,7 @@ from typing import Any
 from ...toolkit.json import dumps
 from .errors import redact
 from .profiles import Profile
-from .rules import Patch
+from .refusals import Patch
 
 logger = logging.getLogger("ccproxy.conversion")
 

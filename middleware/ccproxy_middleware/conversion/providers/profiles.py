@@ -1,7 +1,7 @@
-"""What providers do differently, as data: the switches of a profile and the table of profiles.
+"""The switches by which providers differ, and the profiles that ``profile_rows`` makes of them.
 
 A converter never asks who the provider is, only what a switch says. Defaults are those of ``generic``, a plain
-OpenAI-compatible server. Sources of the table: the vendors' own pages and observed behaviour, as of November 2026.
+OpenAI-compatible server.
 """
 
 import re
@@ -11,7 +11,8 @@ from functools import lru_cache
 from typing import Any, Literal, get_type_hints
 from urllib.parse import urlsplit
 
-from .switches import EFFORTS, check_switch
+from .profile_rows import ROWS
+from .switch_values import read_switch
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,8 @@ class Profile:
     name: str = "generic"
 
     # The API
-    api: Literal["auto", "chat", "responses"] = "auto"  # auto: by ``responses_models`` and the provider's refusals
+    api: Literal["auto", "chat", "responses"] = "auto"  # auto: Responses for the models that are better asked by it
+    obfuscation: Literal["default", "off"] = "default"  # Responses: off asks for a stream without padding
 
     # Parameters
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
@@ -31,7 +33,7 @@ class Profile:
     top_k: Literal["pass", "drop"] = "drop"
     stop_limit: int | None = 4  # more stop sequences than this are found by the proxy; none: no limit
     stream_usage: bool = True  # ask for usage with stream_options
-    obfuscation: Literal["default", "off"] = "default"  # Responses: off asks for streams without padding
+    streaming: Literal["asked", "always", "never"] = "asked"  # the client gets what it asked for in any case
     user_field: Literal["none", "user", "safety_identifier"] = "none"  # where metadata.user_id goes
     prompt_cache_key: bool = False  # send one, derived from the session
     service_tier: Literal["pass", "drop"] = "drop"
@@ -42,27 +44,35 @@ class Profile:
     system_role: Literal["system", "developer", "user"] = "system"
     mid_system: Literal["inline", "user", "hoist"] = "inline"
     content_parts: bool = True  # off: content is always a string
+    text_parts: Literal["string", "list"] = "string"  # a user message of several texts and nothing else
     assistant_null_content: Literal["null", "empty"] = "null"
     vision: bool = True
-    image_urls: Literal["pass", "refuse"] = "pass"
+    images_max: int | None = None  # only the newest so many
+    image_formats: tuple[str, ...] = ()  # others are left out; none: no limit
+    image_urls: Literal["pass", "refuse", "drop"] = "pass"
     pdf: Literal["text", "file", "refuse"] = "text"
     tool_images: Literal["user_message", "tool_content", "drop"] = "user_message"
-    tool_output_parts: bool = True  # Responses: images and files inside a tool's result; off: in the message after it
+    tool_output_parts: bool = True  # Responses: images and files inside results
     bridge_after_tool: bool = False  # an assistant message between tool results and a user message
     tool_result_name: bool = False  # the tool's name on its result message
     prefill: Literal["refuse", "vllm", "prefix", "pass"] = "refuse"
     cache_control: Literal["drop", "pass", "breakpoints"] = "drop"
     history_repair: Literal["on", "refuse"] = "on"
+    first_user: bool = False  # a user message goes before anything that the assistant says
+    unoffered_calls: Literal["pass", "text"] = "pass"  # earlier calls of tools that are not offered
 
     # Tools
     strict_tools: bool = True
     schema_dialect: Literal["openai", "cerebras", "gemini", "moonshot", "llama.cpp", "xgrammar", "full"] = "openai"
+    tool_description_max: int | None = None  # characters; the rest goes into the system prompt
     forced_tool_choice: bool = True
+    tool_choice_object: bool = True  # off: a forced tool is offered alone, with the word ``required``
     parallel_flag: bool = True
     tool_id: Literal["openai40", "mistral9", "kimi", "any"] = "openai40"
     tool_name_max: int = 64
     server_tools: Literal["refuse", "drop"] = "refuse"
     repair_arguments: bool = True  # values written as strings where the tool's schema asks for something else
+    text_calls: bool = True  # calls that stand at the end of the text in the model's own form
     unescape_arguments: bool = False  # HTML entities in the arguments of calls
 
     # Reasoning
@@ -76,6 +86,7 @@ class Profile:
         "chat_template",
         "gemini",
         "thinking_object",
+        "enable_thinking",
         "together",
         "groq",
         "none",
@@ -133,211 +144,7 @@ class Profile:
         return id(self)
 
 
-_EFFORTS_LMH = ("low", "medium", "high")
-
-# Kimi's own form of ids, ``functions.NAME:0``, which its template knows.
-# Source: moonshotai/Kimi-K2-Instruct on Hugging Face, docs/tool_call_guidance.md
-_KIMI_MODELS: tuple[tuple[str, Mapping[str, Any]], ...] = ((r"kimi", {"tool_id": "kimi"}),)
-
-_OPENAI_MODELS: tuple[tuple[str, Mapping[str, Any]], ...] = (
-    (r"(gpt-3|gpt-4|chatgpt-4)", {"efforts": ()}),
-    (r"gpt-5.*-chat", {"efforts": ()}),
-    (
-        r"(o3|o4-mini)",
-        {
-            "efforts": _EFFORTS_LMH, "effort_off": "omit", "sampling": "drop",
-            "system_role": "developer", "stop_limit": 0,
-        },
-    ),
-    (
-        r"o1",
-        {"efforts": _EFFORTS_LMH, "effort_off": "omit", "sampling": "drop", "system_role": "developer"},
-    ),
-    (
-        r"gpt-5\.[4-9]",
-        {"sampling": "drop", "system_role": "developer", "tools_with_effort": "none"},
-    ),
-    (r"gpt-5\.[1-3]", {"efforts": ("none", *_EFFORTS_LMH), "sampling": "drop", "system_role": "developer"}),
-    (
-        r"gpt-5(-|$)",
-        {
-            "efforts": ("minimal", *_EFFORTS_LMH), "effort_off": "minimal",
-            "sampling": "drop", "system_role": "developer",
-        },
-    ),
-)  # fmt: skip
-
-# gpt-5.4 and later refuse tools with an effort on chat completions; codex and pro models are on Responses alone.
-_RESPONSES_MODELS = (
-    r"(?!.*(?:search-preview|audio|realtime|transcribe|o1-mini))(?:gpt-(?:[5-9]|[12]\d)|o\d|codex|computer-use)"
-)
-
-_OPENAI = Profile(
-    name="openai",
-    obfuscation="off",
-    responses_models=_RESPONSES_MODELS,
-    hosts=("api.openai.com",),
-    max_tokens_field="max_completion_tokens",
-    efforts=EFFORTS,
-    pdf="file",
-    user_field="safety_identifier",
-    service_tier="pass",
-    tokenizer="o200k",
-    models=_OPENAI_MODELS,
-)
-
-_TABLE = (
-    Profile(models=_KIMI_MODELS),
-    _OPENAI,
-    replace(
-        _OPENAI,
-        name="azure",
-        hosts=(".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com"),
-        user_field="user",
-        service_tier="drop",
-    ),
-    Profile(  # github.com/ollama/ollama, openai/openai.go: reasoning_effort is its "think", and reasoning comes back
-        name="ollama",
-        port=11434,
-        stop_limit=None,
-        efforts=("none", *_EFFORTS_LMH),
-        reasoning_roundtrip="reasoning",
-        reasoning_turns="loop",
-        models=_KIMI_MODELS,
-    ),
-    Profile(
-        name="vllm",
-        top_k="pass",
-        schema_dialect="xgrammar",
-        prefill="vllm",
-        stop_limit=None,
-        reasoning_roundtrip="reasoning",
-        reasoning_turns="loop",
-        models=_KIMI_MODELS,
-    ),
-    Profile(
-        name="llama.cpp",
-        top_k="pass",
-        schema_dialect="llama.cpp",
-        stop_limit=None,
-        reasoning_roundtrip="reasoning_content",
-        reasoning_turns="loop",
-        models=_KIMI_MODELS,
-    ),
-    Profile(
-        name="deepseek",
-        hosts=("api.deepseek.com",),
-        reasoning_style="deepseek",
-        efforts=("high", "max"),
-        reasoning_roundtrip="reasoning_content",
-        structured_output="json_object",
-        stop_limit=16,
-        vision=False,
-        strict_tools=False,
-    ),
-    Profile(
-        name="openrouter",
-        hosts=("openrouter.ai",),
-        reasoning_style="openrouter",
-        reasoning_roundtrip="reasoning_details",
-        efforts=EFFORTS,
-        top_k="pass",
-        pdf="file",
-        models=_KIMI_MODELS,
-    ),
-    Profile(
-        name="groq",
-        hosts=("api.groq.com",),
-        max_tokens_field="max_completion_tokens",
-        reasoning_style="groq",
-        models=(
-            (r"gpt-oss", {"efforts": _EFFORTS_LMH, "effort_off": "low"}),
-            (r"qwen", {"efforts": ("none",), "effort_off": "none"}),
-            *_KIMI_MODELS,
-        ),
-    ),
-    Profile(
-        name="gemini",
-        hosts=("generativelanguage.googleapis.com", ".aiplatform.googleapis.com"),
-        reasoning_roundtrip="gemini",
-        schema_dialect="gemini",
-        strict_tools=False,
-        parallel_flag=False,
-        stop_limit=5,
-        efforts=_EFFORTS_LMH,
-        models=(
-            (r"gemini-(1|2\.0)", {"efforts": ()}),
-            (r"gemini-2\.5-pro", {"effort_off": "low"}),
-            (r"gemini-3", {"effort_off": "low"}),
-        ),
-    ),
-    Profile(
-        name="mistral",
-        hosts=("api.mistral.ai", "codestral.mistral.ai"),
-        tool_id="mistral9",
-        bridge_after_tool=True,
-        assistant_null_content="empty",
-        mid_system="user",
-        stream_usage=False,
-        stop_limit=None,
-        prefill="prefix",
-    ),
-    Profile(
-        name="xai",
-        responses_models=r"grok-(?:[4-9]|[1-9]\d)",  # docs.x.ai calls chat completions deprecated
-        unescape_arguments=True,  # github.com/anomalyco/opencode, issues on grok-4.1 and "&amp;&amp;"
-        hosts=("api.x.ai",),
-        max_tokens_field="max_completion_tokens",
-        models=(
-            (r"grok-(4\.[3-9]|[5-9])", {"efforts": ("none", *_EFFORTS_LMH), "stop_limit": 0}),
-            (r"grok-4", {"stop_limit": 0}),
-            (r"grok-3-mini", {"efforts": ("low", "high"), "effort_off": "omit", "stop_limit": 0}),
-        ),
-    ),
-    Profile(
-        name="together",
-        models=_KIMI_MODELS,
-        hosts=("api.together.xyz", "api.together.ai"),
-        reasoning_style="together",
-        strict_tools=False,
-        top_k="pass",
-        stop_limit=None,
-    ),
-    Profile(
-        name="fireworks",
-        models=_KIMI_MODELS,
-        hosts=("api.fireworks.ai",),
-        efforts=("none", *_EFFORTS_LMH),
-        top_k="pass",
-    ),
-    Profile(
-        name="cerebras",
-        hosts=("api.cerebras.ai",),
-        schema_dialect="cerebras",
-        max_tokens_field="max_completion_tokens",
-        models=((r"gpt-oss", {"efforts": _EFFORTS_LMH, "effort_off": "low"}),),
-    ),
-    Profile(name="nvidia", hosts=("integrate.api.nvidia.com",), strict_tools=False, models=_KIMI_MODELS),
-    Profile(name="cloudflare", hosts=("api.cloudflare.com", "gateway.ai.cloudflare.com"), strict_tools=False),
-    Profile(
-        name="moonshot",
-        tool_id="kimi",
-        hosts=("api.moonshot.ai", "api.moonshot.cn"),
-        schema_dialect="moonshot",
-        reasoning_style="thinking_object",
-        reasoning_roundtrip="reasoning_content",
-        strict_tools=False,
-        structured_output="json_object",
-        stop_limit=5,
-    ),
-    Profile(
-        name="z.ai",
-        hosts=("api.z.ai", "open.bigmodel.cn"),
-        reasoning_style="thinking_object",
-        structured_output="json_object",
-        stop_limit=5,
-    ),
-)
+_TABLE = tuple(Profile(**row) for row in ROWS)
 
 PROFILES: Mapping[str, Profile] = {profile.name: profile for profile in _TABLE}
 """Every profile by its name."""
@@ -359,10 +166,11 @@ def resolve_profile(provider: str, options: Mapping[str, Any]) -> Profile:
         raise ValueError(f"unknown provider {provider!r}; there are {', '.join(PROFILES)}")
     if not options:
         return profile
-    for name in options:
+    checked = {}
+    for name, value in options.items():
         if name not in SWITCHES:
             raise ValueError(f"unknown switch {name!r}; there are {', '.join(SWITCHES)}")
-    checked = {name: check_switch(name, value, _HINTS[name]) for name, value in options.items()}
+        checked[name] = read_switch(name, _HINTS[name], value)
     return replace(profile, **checked, options=checked)
 
 

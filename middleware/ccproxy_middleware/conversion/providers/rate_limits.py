@@ -3,11 +3,14 @@
 import math
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 _LONGEST = 31 * 24 * 3600.0  # seconds; a reset further away is a mistake, and Claude Code would wait for it
+
+_MAX_NAME = 40
 
 _NUMBER = re.compile(r"\d{1,15}(?:\.\d{1,9})?")
 _DURATION = re.compile(r"(?:\d{1,15}(?:\.\d{1,9})?(?:ms|us|µs|ns|[dhms]))+")
@@ -63,6 +66,38 @@ def retry_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str
     if should in ("true", "false"):
         converted.append(("x-should-retry", should))
     return converted
+
+
+# Fields of an error's body that tell how long to wait, without their separators and in lower case.
+_WAITS = {
+    "retrydelay": 1.0,  # Google's RetryInfo
+    "quotaresetdelay": 1.0,
+    **dict.fromkeys(("retryafter", "retryafterseconds", "retryaftersec", "retryinseconds", "resetafter"), 1.0),
+    **dict.fromkeys(("retryafterms", "retryaftermilliseconds"), 0.001),
+    "xratelimitreset": 1.0,  # of OpenRouter's metadata: a moment
+}
+
+
+def seconds_in(fields: Mapping[str, Any]) -> float | None:
+    """The seconds after which to try again, as a field of an error tells them; the longest, if several do."""
+    waits = []
+    now = time.time()
+    for name, value in fields.items():
+        unit = _WAITS.get(re.sub(r"[-_ ]", "", name).lower()) if len(name) <= _MAX_NAME else None
+        if unit is None or isinstance(value, bool):
+            continue
+        if isinstance(value, dict):  # a duration of protobuf
+            value = value.get("seconds")
+        text = str(value).strip() if isinstance(value, (int, float, str)) else ""
+        wait = _seconds(text, now)
+        if wait is not None:
+            waits.append(wait * unit)
+    return max(waits, default=None)
+
+
+def whole_seconds(wait: float | None) -> str | None:
+    """A time to wait as ``retry-after`` has it; None for none, and for one that must be a mistake."""
+    return str(math.ceil(wait)) if wait is not None and 0 <= wait <= _LONGEST else None
 
 
 def _read(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -27,7 +27,7 @@ from ..chat import (
     without_results,
 )
 from ..providers import Profile
-from .input_parts import earlier_result, input_parts, tool_output
+from .input_parts import earlier_result, input_parts, keep_newest_images, tool_output
 from .returned import Entry, Returned, output_message, place_reasoning
 
 Item = dict[str, Any]
@@ -65,6 +65,8 @@ def convert_turns(turns: Sequence[Turn], profile: Profile, model: str, refused: 
             parts = [mark_cached(text_part(block.data["text"]), block.data, profile) for block in turn.blocks]
             result.items.append(_message("developer", parts, profile))
     _add_missing(result.items, open_calls, profile)
+    if profile.images_max is not None:
+        keep_newest_images(result.items, profile)
     return result
 
 

@@ -63,6 +63,23 @@ def earlier_result(block: Block, profile: Profile) -> list[Part]:
     return [text_part((EARLIER_RESULT + text).rstrip("\n")), *attached]
 
 
+def keep_newest_images(items: list[dict[str, Any]], profile: Profile) -> None:
+    """Replace all images but the newest ``images_max`` by notes."""
+    left = profile.images_max or 0
+    note = {"type": "input_text", "text": f"[image omitted: this model does not accept more than {left} images]"}
+    for item in reversed(items):
+        for parts in (item.get("content"), item.get("output")):
+            if not isinstance(parts, list):
+                continue
+            for n in reversed(range(len(parts))):
+                if parts[n]["type"] != "input_image":
+                    continue
+                if left > 0:
+                    left -= 1
+                else:
+                    parts[n] = note
+
+
 def _result(block: Block, profile: Profile) -> list[Part]:
     pieces = read_blocks(block.data["content"], f"{block}.content")
     parts = [part for piece in pieces for part in result_parts(piece, profile)]

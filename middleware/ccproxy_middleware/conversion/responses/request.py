@@ -19,6 +19,7 @@ from ..anthropic import (
     set_sampling,
     system_blocks,
     thinking_emission,
+    upstream_tool_name,
     without_billing,
 )
 from ..chat import ToolConverter, convert_tool_choice
@@ -78,6 +79,7 @@ def convert_request(
     ):
         raise no_prefill()
     system = [block["text"] for block in [*system_blocks(data), *without_billing(history.system)]]
+    system += tools.told
     config = optional(data, "output_config", dict) or {}
     items = converted.items
     schema = read_format(data, config, profile)
@@ -90,6 +92,10 @@ def convert_request(
     if tools.tools:
         body["tools"], json["tools"] = tools.tools, tools.json
         body |= convert_tool_choice(data.get("tool_choice"), tools.names, profile)
+        if body.get("tool_choice") == "required" and data["tool_choice"]["type"] == "tool":
+            name_there = upstream_tool_name(data["tool_choice"]["name"], profile)
+            body["tools"] = [tool for tool in tools.tools if tool["name"] == name_there]
+            del json["tools"]
     emission = thinking_emission(data.get("thinking"), profile)
     effort = history.effort or optional(config, "effort", str, "output_config")
     reasoning = _reasoning(data, effort, emission == "show", profile)
@@ -99,7 +105,8 @@ def convert_request(
     set_sampling(body, data, profile)
     read_top_k(data)
     set_identity(body, data, profile)
-    if stream:
+    asks_stream = stream if profile.streaming == "asked" else profile.streaming == "always"
+    if asks_stream:
         body["stream"] = True
         if profile.obfuscation == "off":
             body["stream_options"] = {"include_obfuscation": False}
@@ -121,7 +128,15 @@ def convert_request(
         estimate_input=upstream.tokens,
     )
     return ConvertedRequest(
-        upstream, context, stream, str(body.get("model")), clamped_from, json, "responses", converted.left_out
+        upstream,
+        context,
+        stream,
+        asks_stream,
+        str(body.get("model")),
+        clamped_from,
+        json,
+        "responses",
+        converted.left_out,
     )
 
 

@@ -334,18 +334,27 @@ def _is_null(branch: Any) -> bool:
 
 
 def _move_description(node: Schema, beside: frozenset[str]) -> None:
-    """Description and title into the first branch, where they can't stand beside the branches."""
+    """Description and title into a branch, where they can't stand beside the branches; no branch is a mere reference.
+
+    They are left out where all branches are, since nothing may stand beside those either.
+    """
     branches = node["anyOf"]
     for keyword in ("title", "description"):
         if keyword not in node:
             continue
         if keyword in beside and not any(keyword in branch for branch in branches):
             continue
-        value, first = node.pop(keyword), dict(branches[0])
-        if keyword == "description" and keyword in first:
-            value = f"{value}\n{first[keyword]}"
-        first[keyword] = value
-        node["anyOf"] = branches = [first, *branches[1:]]
+        value = node.pop(keyword)
+        place = next((n for n, branch in enumerate(branches) if "$ref" not in branch), None)
+        if place is None:
+            continue
+        branch = dict(branches[place])
+        if keyword == "description" and keyword in branch:
+            value = f"{value}\n{branch[keyword]}"
+        branch[keyword] = value
+        if "anyOf" in branch:
+            _move_description(branch, beside)
+        node["anyOf"] = branches = [*branches[:place], branch, *branches[place + 1 :]]
 
 
 def _same(node: Schema, schema: Schema) -> bool:

@@ -1,4 +1,4 @@
-"""The values that a profile's switches may have, as a user writes them."""
+"""The values of a profile's switches, as a user writes them."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin
@@ -6,11 +6,14 @@ from typing import Any, Literal, get_args, get_origin
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """Every ``reasoning_effort`` that OpenAI knows, weakest first."""
 
+IMAGE_FORMATS = ("png", "jpeg", "gif", "webp", "bmp", "tiff", "avif", "heic", "heif", "svg+xml")
+"""What stands behind ``image/`` in the media types of images."""
 
-def check_switch(name: str, value: Any, hint: Any) -> Any:
+
+def read_switch(name: str, hint: Any, value: Any) -> Any:
     """A switch's value in its own type, ``hint``; ``on``/``off`` and true/false mean the same, ``"none"`` is null.
 
-    Raises ValueError for one that it can't have.
+    Raises ValueError, in one line, for a value that can't be.
     """
     if hint is bool:
         truth = {"on": True, "off": False, "true": True, "false": False}
@@ -30,6 +33,10 @@ def check_switch(name: str, value: Any, hint: Any) -> Any:
         if isinstance(value, (list, tuple)) and all(item in EFFORTS for item in value):
             return tuple(sorted(value, key=EFFORTS.index))
         raise ValueError(f"switch {name!r} can't be {value!r}; it is a list out of {', '.join(EFFORTS)}")
+    if name == "image_formats":
+        if isinstance(value, (list, tuple)) and all(item in IMAGE_FORMATS for item in value):
+            return tuple(value)
+        raise ValueError(f"switch {name!r} can't be {value!r}; it is a list out of {', '.join(IMAGE_FORMATS)}")
     if name in ("effort_off", "adaptive_effort"):
         if value in (*EFFORTS, "omit"):
             return value

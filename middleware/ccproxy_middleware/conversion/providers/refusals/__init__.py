@@ -1,0 +1,12 @@
+"""What providers refuse, in their own words, and the profile switches that avoid it."""
+
+from .images import IMAGES
+from .messages import MESSAGES
+from .parameters import PARAMETERS
+from .rule import Patch, Rule, Sent, Words, forced_choice, top, unsupported
+from .tools import TOOLS
+
+RULES: tuple[Rule, ...] = (*IMAGES, *PARAMETERS, *TOOLS, *MESSAGES)
+"""In the order of trying."""
+
+__all__ = ["RULES", "Patch", "Rule", "Sent", "Words", "forced_choice", "top", "unsupported"]
