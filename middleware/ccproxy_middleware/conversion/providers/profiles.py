@@ -23,7 +23,6 @@ class Profile:
 
     # The API
     api: Literal["auto", "chat", "responses"] = "auto"  # auto: Responses for the models that are better asked by it
-    obfuscation: Literal["default", "off"] = "default"  # Responses: off asks for a stream without padding
 
     # Parameters
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
@@ -33,6 +32,7 @@ class Profile:
     top_k: Literal["pass", "drop"] = "drop"
     stop_limit: int | None = 4  # more stop sequences than this are found by the proxy; none: no limit
     stream_usage: bool = True  # ask for usage with stream_options
+    obfuscation: Literal["default", "off"] = "default"  # Responses: off asks for a stream without padding
     streaming: Literal["asked", "always", "never"] = "asked"  # the client gets what it asked for in any case
     user_field: Literal["none", "user", "safety_identifier"] = "none"  # where metadata.user_id goes
     prompt_cache_key: bool = False  # send one, derived from the session
