@@ -17,7 +17,7 @@ from .boundary import Boundary
 from .forwarding import Forward
 from .layers import conversion_options, make_layers
 from .logs import logged
-from .pages import ConnectionTest, Root, health, no_such_page
+from .pages import ConnectionTest, Root, health, hello, no_such_page
 from .serving import Shutdown, ShutdownMiddleware, limit_clients, uvicorn_server, watched_loop
 from .settings import Settings
 
@@ -64,6 +64,7 @@ def create_app(
         Route("/v1/models/{id:path}", target, methods=["GET"]),
         Route("/", Root(settings, [getattr(layer, "__name__", "?") for layer in classes]), methods=["GET"]),
         Route("/health", health),
+        Route("/api/hello", hello),
         Route("/test-connection", ConnectionTest(tested, settings), methods=["GET", "DELETE"]),
     ]
     if options.get("count_tokens", "local") != "local":  # a provider that counts does it there

@@ -14,6 +14,7 @@ from ccproxy_middleware import (
     InspectorMiddleware,
     MetricsMiddleware,
     ModelMappingMiddleware,
+    SafeguardsMiddleware,
 )
 
 from .settings import import_layer
@@ -28,6 +29,7 @@ def layers_in_use(settings: "Settings") -> list[str]:
         "metrics": not settings.metrics,
         "inspector": not settings.inspector,
         "concurrency_limit": not settings.max_concurrency,
+        "safeguards": settings.safeguards_model is None,
         "boost": not settings.enable_boost_support,
     }
     return [name for name in settings.ccproxy_layers if not off.get(name)]
@@ -84,7 +86,10 @@ def _make_layer(name: str, settings: "Settings", planner: ASGIApp | None) -> Mid
                 big=settings.big_model,
                 middle=settings.middle_model,
                 small=settings.small_model,
+                classifier=settings.classifier_model,
             )
+        case "safeguards" if settings.safeguards_model is not None:
+            return _Layer(SafeguardsMiddleware, model=settings.safeguards_model, timeout=settings.safeguards_timeout)
         case "boost" if planner is not None:
             return _Layer(
                 BoostMiddleware,

@@ -59,6 +59,11 @@ async def health(request: Request) -> Response:
     return JSON({"status": "ok"})
 
 
+async def hello(request: Request) -> Response:
+    """``HEAD /api/hello``, by which Claude Code opens a connection before its first request."""
+    return JSON({"message": "hello"})
+
+
 async def no_such_page(request: Request, exc: Exception) -> Response:
     """What has no route: a 404, or a 405 with the methods that it does take, in Anthropic's form.
 

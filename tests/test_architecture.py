@@ -25,6 +25,7 @@ ORDER = (
     "ccproxy_middleware.models",
     "ccproxy_middleware.metrics",
     "ccproxy_middleware.inspector",
+    "ccproxy_middleware.safeguards",
     "ccproxy_middleware.conversion.schemas",
     "ccproxy_middleware.conversion.providers",
     "ccproxy_middleware.conversion.counting",
@@ -55,8 +56,8 @@ MAX_MODULES = 15  # side by side in a folder
 
 # Of the conversion.
 ASGI_MODULES = {
-    "count_tokens.py", "document_reader.py", "exchange.py", "incoming.py", "middleware.py", "model_lists.py",
-    "stream_exchange.py",
+    "count_tokens.py", "document_reader.py", "exchange.py", "final.py", "incoming.py", "middleware.py",
+    "model_lists.py", "stream_exchange.py",
 }  # fmt: skip
 PROGRAMS = {"pdf_program.py"}  # run in processes of their own; all the rest of the conversion does no I/O
 

@@ -32,7 +32,8 @@ _NOT_FOR_CLAUDE_PREFIXES = ("CLAUDE_CODE_USE_", "ANTHROPIC_DEFAULT_", "CUSTOM_HE
 _CHOICES = ("ANTHROPIC_MODEL", "CLAUDE_CODE_SUBAGENT_MODEL")  # kept where the proxy maps them
 
 # What a user may set otherwise; variables that belong together stand together.
-_LIMITS = (
+_OWN_CHOICE = (
+    ("CLAUDE_CODE_AUTO_MODE_SERVER",),
     ("CLAUDE_CODE_MAX_OUTPUT_TOKENS",),
     ("CLAUDE_CODE_DISABLE_1M_CONTEXT",),
     ("CLAUDE_CODE_AUTO_COMPACT_WINDOW", "CLAUDE_AUTOCOMPACT_PCT_OVERRIDE"),
@@ -48,12 +49,14 @@ class Models:
     names: the provider's model for each of OPUS, SONNET and HAIKU, where it is known.
     mapped: whether the proxy maps Claude's names; else the provider is asked for the names that clients send.
     window: tokens that a conversation may have. output: tokens that an answer may have.
+    safeguards: whether the proxy judges the tool calls of auto mode; else Claude Code does it with its own questions.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
     mapped: bool = True
     window: int | None = None
     output: int | None = None
+    safeguards: bool = False
 
 
 def set_models(settings: Settings) -> Models:
@@ -66,6 +69,7 @@ def set_models(settings: Settings) -> Models:
         "model_mapping" in settings.ccproxy_layers,
         _least(info["max_input_tokens"] for info in infos),
         _least(info["max_tokens"] for info in infos),
+        settings.safeguards_model is not None and "safeguards" in settings.ccproxy_layers,
     )
 
 
@@ -81,6 +85,7 @@ def listed_models(listed: Iterable[Mapping[str, Any]], known: Models = Models())
         known.mapped,
         _least(entry.get("max_input_tokens") for entry in told),
         known.output or _least(entry.get("max_tokens") for entry in told),
+        known.safeguards,
     )
 
 
@@ -89,7 +94,7 @@ def claude_variables(url: str, key: str, models: Models) -> dict[str, str]:
 
     The key goes into ANTHROPIC_AUTH_TOKEN, which it uses without asking; ANTHROPIC_API_KEY needs the user's approval.
     """
-    variables = {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_AUTH_TOKEN": key}
+    variables = {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_AUTH_TOKEN": key, "CLAUDE_CODE_GATEWAY_HINT_HEADERS": "1"}
     for alias, claude_name in _CLAUDE_NAMES.items():
         name = models.names.get(alias)
         variables[f"ANTHROPIC_DEFAULT_{alias}_MODEL"] = claude_name if models.mapped or name is None else name
@@ -99,6 +104,8 @@ def claude_variables(url: str, key: str, models: Models) -> dict[str, str]:
     opus = [name for name in variables if "_OPUS_" in name]
     variables |= {name.replace("_OPUS_", "_FABLE_"): variables[name] for name in opus}  # a fourth alias
     variables["ANTHROPIC_SMALL_FAST_MODEL"] = variables["ANTHROPIC_DEFAULT_HAIKU_MODEL"]
+    if not models.safeguards:
+        variables["CLAUDE_CODE_AUTO_MODE_SERVER"] = "0"
     return variables | _limits(models)
 
 
@@ -106,7 +113,7 @@ def child_environment(parent: Mapping[str, str], variables: Mapping[str, str]) -
     """A user's environment with these variables, and without what would lead to another provider or model."""
     kept = {name: value for name, value in parent.items() if not _is_foreign(name, value)}
     ours = dict(variables)
-    for names in _LIMITS:
+    for names in _OWN_CHOICE:
         if not kept.keys().isdisjoint(names):  # the user's own values win
             for name in names:
                 ours.pop(name, None)

@@ -7,7 +7,7 @@ from ccproxy_middleware.toolkit.record import Record
 
 logger = logging.getLogger("ccproxy.exchange")
 
-_PAGES = ("/", "/health", "/metrics", "/ui")
+_PAGES = ("/", "/health", "/api/hello", "/metrics", "/ui")
 _MAX_VALUE = 200  # characters of what a client has sent
 
 
@@ -39,6 +39,14 @@ def _fields(record: Record) -> dict[str, Any]:
         "error": record.error,
         "request_id": record.request_id,
         "session_id": _cut(record.session_id),
+        "prompt_id": record.asker.prompt_id,
+        "agent_id": record.asker.agent_id,
+        "parent_agent_id": record.asker.parent_agent_id,
+        "agent_type": record.asker.agent_type,
+        "request_class": record.asker.request_class,
+        "compaction": record.asker.compaction,
+        "context_compacted": record.asker.context_compacted,
+        "tool_durations_ms": record.asker.tool_durations,
         "client_model": _cut(record.requested_model),
         "model": _cut(record.model),
         "tier": record.tier,

@@ -5,8 +5,8 @@ from importlib import import_module
 from typing import Any
 
 LAYERS = (
-    *("metrics", "inspector", "auth", "concurrency_limit", "custom_headers", "model_mapping", "boost"),
-    "format_conversion",
+    *("metrics", "inspector", "auth", "concurrency_limit", "custom_headers", "model_mapping"),
+    *("safeguards", "boost", "format_conversion"),
 )
 """Ours by name, outermost first: the default of ``CCPROXY_LAYERS``."""
 

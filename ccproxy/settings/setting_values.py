@@ -1,9 +1,15 @@
 """How a setting is declared, and how the text of a variable is read."""
 
+import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, SecretStr
+
+_HOST_NAME = re.compile(r"\*|[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+\]?")
 
 
 def setting(default: Any, description: str, accepted: str, **options: Any) -> Any:
@@ -27,3 +33,39 @@ def read_text(value: str) -> str:
         return Path(value).read_text(encoding="utf-8") if _is_file(value) else value
     except (OSError, ValueError) as exc:
         raise ValueError(f"it can't be read: {exc}") from None
+
+
+def read_json(text: str) -> Any:
+    """The JSON that a variable holds. Raises ValueError."""
+    try:
+        return json.loads(text)
+    except ValueError as exc:
+        raise ValueError(f"it is no JSON: {exc}") from None
+
+
+def read_url(text: str) -> str:
+    """A base URL without its last slash. Raises ValueError."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https"):
+        raise ValueError("it doesn't begin with http:// or https://")
+    if not parts.hostname or re.search(r"[\s\x00-\x1f]", text) or parts.port == 0:  # port: may raise
+        raise ValueError("it is no URL")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError("a key in the URL would be shown where URLs are")
+    return text.rstrip("/")
+
+
+def read_key(text: Any, *, several: bool) -> SecretStr:
+    """A key, or several that commas separate. Raises ValueError."""
+    if not isinstance(text, str) or not all(" " <= char <= "~" for char in text.strip()):
+        raise ValueError("it can't stand in a header")
+    if not (split(text) if several else text.strip()):
+        raise ValueError("it is empty")
+    return SecretStr(text.strip())
+
+
+def check_hosts(names: Sequence[Any]) -> Sequence[Any]:
+    """The names themselves. Raises ValueError if one of them is none."""
+    if not all(_HOST_NAME.fullmatch(str(name)) for name in names):
+        raise ValueError("it is no host name")
+    return names

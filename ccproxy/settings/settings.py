@@ -4,13 +4,10 @@ The only place that reads the environment and ``.env``. Each field is the variab
 case; the help text and the messages about bad values are made from the fields.
 """
 
-import json
 import os
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
-from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -27,12 +24,11 @@ from ccproxy_middleware.conversion.providers import PROFILES, detect_provider, r
 from .configuration import ConfigurationError, describe, find_lookalikes
 from .custom_headers import HEADER_PREFIX, CustomHeadersSource, header_problems
 from .layer_names import LAYERS, check_layers
-from .setting_values import read_text, setting, split
+from .setting_values import check_hosts, read_json, read_key, read_text, read_url, setting, split
 
 Tier = Literal["BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
-_HOST_NAME = re.compile(r"\*|[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+\]?")
 _URL = "an http:// or https:// URL with a host, without user, query and fragment"
 _KEY = "a key of printable ASCII characters"
 
@@ -84,6 +80,25 @@ class Settings(BaseSettings):
     big_model: str = setting("gpt-4o", "Model for opus and other Claude names.", "a model", min_length=1)
     middle_model: str = setting(None, "Model for sonnet. Unset: BIG_MODEL.", "a model", min_length=1)
     small_model: str = setting("gpt-4o-mini", "Model for haiku.", "a model", min_length=1)
+    classifier_model: str | None = setting(
+        None,
+        "Model for the questions of Claude Code's auto mode, whether an action is safe. Unset: that of their tier.",
+        "a model",
+        min_length=1,
+    )
+    safeguards_model: str | None = setting(
+        None,
+        "Judges tool calls for clients in auto mode: one of the provider's models. Unset: clients ask themselves.",
+        "a model",
+        min_length=1,
+    )
+    safeguards_timeout: float = setting(
+        20.0,
+        "Seconds that the end of an answer may wait for the verdicts on its tool calls.",
+        "a number of seconds above 0",
+        gt=0,
+        allow_inf_nan=False,
+    )
     host: str = setting("0.0.0.0", "Address to listen on.", "an address or host name", pattern=r"^[^\s/]+$")  # noqa: S104
     port: int = setting(8082, "Port to listen on.", "a whole number from 1 to 65535", ge=1, le=65535)
     log_level: LogLevel = setting(
@@ -254,11 +269,7 @@ class Settings(BaseSettings):
             if info.field_name == "boost_api_key" and info.data.get("enable_boost_support"):
                 raise ValueError("ENABLE_BOOST_SUPPORT needs it")
             return None
-        if not isinstance(text, str) or not all(" " <= char <= "~" for char in text.strip()):
-            raise ValueError("it can't stand in a header")
-        if not (split(text) if info.field_name == "anthropic_api_key" else text.strip()):
-            raise ValueError("it is empty")
-        return SecretStr(text.strip())
+        return read_key(text, several=info.field_name == "anthropic_api_key")
 
     @field_validator("openai_base_url", "boost_base_url", mode="after")
     @classmethod
@@ -267,14 +278,7 @@ class Settings(BaseSettings):
             if info.data.get("enable_boost_support"):
                 raise ValueError("ENABLE_BOOST_SUPPORT needs it")
             return None
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https"):
-            raise ValueError("it doesn't begin with http:// or https://")
-        if not parts.hostname or re.search(r"[\s\x00-\x1f]", value) or parts.port == 0:  # port: may raise
-            raise ValueError("it is no URL")
-        if parts.username is not None or parts.query or parts.fragment:
-            raise ValueError("a key in the URL would be shown where URLs are")
-        return value.rstrip("/")
+        return read_url(value)
 
     @field_validator("host", mode="after")
     @classmethod
@@ -296,10 +300,7 @@ class Settings(BaseSettings):
     @field_validator("provider_options", mode="before")
     @classmethod
     def _check_provider_options(cls, value: Any, info: ValidationInfo) -> Any:
-        try:
-            options = json.loads(value) if isinstance(value, str) else value
-        except ValueError as exc:
-            raise ValueError(f"it is no JSON: {exc}") from None
+        options = read_json(value) if isinstance(value, str) else value
         if isinstance(options, Mapping):
             resolve_profile(info.data.get("provider", "generic"), options)
         return options
@@ -326,9 +327,7 @@ class Settings(BaseSettings):
     @classmethod
     def _split_hosts(cls, value: Any) -> Any:
         names = split(value) if isinstance(value, str) else value
-        if isinstance(names, (list, tuple)) and not all(_HOST_NAME.fullmatch(str(name)) for name in names):
-            raise ValueError("it is no host name")
-        return names
+        return check_hosts(names) if isinstance(names, (list, tuple)) else names
 
     @field_validator("ccproxy_layers", mode="before")
     @classmethod

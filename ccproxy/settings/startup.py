@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 
+_ANSWERING = ("model_mapping", "safeguards", "boost", "format_conversion")  # before they ask the next layer
+
+
 def startup_warnings(settings: "Settings", host: str | None = None) -> list[str]:
     """A line for each thing that is allowed and may be a mistake. ``host``: where it listens, if not at HOST."""
     host = settings.host if host is None else host
@@ -54,9 +57,13 @@ def _layer_warnings(settings: "Settings") -> list[str]:
         warnings.append("METRICS is set, but CCPROXY_LAYERS has no metrics: there is no /metrics.")
     if settings.enable_boost_support and "boost" not in layers:
         warnings.append("ENABLE_BOOST_SUPPORT is set, but CCPROXY_LAYERS has no boost: nothing is boosted.")
+    if settings.safeguards_model and "safeguards" not in layers:
+        warnings.append("SAFEGUARDS_MODEL is set, but CCPROXY_LAYERS has no safeguards: no tool call is judged.")
+    if settings.classifier_model and "model_mapping" not in layers:
+        warnings.append("CLASSIFIER_MODEL is set, but CCPROXY_LAYERS has no model_mapping: nothing is sent to it.")
     if settings.client_keys and "auth" in layers:
         outside = layers[: layers.index("auth")]
-        answering = [name for name in outside if name in ("model_mapping", "boost", "format_conversion")]
+        answering = [name for name in outside if name in _ANSWERING]
         between = outside[outside.index(answering[0]) :] if answering else []
         for own in (name for name in between if ":" in name):
             warnings.append(

@@ -9,6 +9,7 @@ from .headers import CustomHeadersMiddleware
 from .inspector import InspectorMiddleware
 from .metrics import MetricsMiddleware
 from .models import ModelMappingMiddleware
+from .safeguards import SafeguardsMiddleware
 
 __all__ = [
     "AuthMiddleware",
@@ -22,4 +23,5 @@ __all__ = [
     "MemoryBoostCache",
     "MetricsMiddleware",
     "ModelMappingMiddleware",
+    "SafeguardsMiddleware",
 ]

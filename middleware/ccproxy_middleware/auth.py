@@ -11,7 +11,7 @@ from .toolkit.asgi import get_header, route_path, without_headers
 from .toolkit.errors import ApiError, send_error
 from .toolkit.local_requests import is_expected_host, is_of_foreign_page, on_loopback
 
-_OPEN_PATHS = frozenset({"/", "/health"})
+_OPEN_PATHS = frozenset({"/", "/health", "/api/hello"})
 _CREDENTIALS = (b"x-api-key", b"authorization")
 _NO_RETRY = [("x-should-retry", "false")]
 _MAX_LAYERS = 100  # that are looked through; a foreign app may hold itself
@@ -73,7 +73,8 @@ class AuthMiddleware:
     Without keys every request passes as it is, but for two kinds, which a browser sends for a web page of elsewhere and
     which get a 403: one whose ``Origin`` or ``Sec-Fetch-Site`` is foreign; and one at a loopback address that was
     forwarded, or whose ``Host`` is neither a loopback name nor one of ``allowed_hosts`` (``*``: any). ``GET`` and
-    ``HEAD`` of ``/`` and ``/health`` are open to everybody. Raises ValueError for keys that could never match.
+    ``HEAD`` of ``/``, ``/health`` and ``/api/hello`` are open to everybody. Raises ValueError for keys that could
+    never match.
 
     Reads: the credential that the client sent, even where an outer CustomHeadersMiddleware has set another
     ``authorization`` since.

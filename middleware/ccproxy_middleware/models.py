@@ -16,6 +16,7 @@ from .toolkit.asgi import (
 from .toolkit.errors import header_value, read_request
 from .toolkit.json import dumps, loads
 from .toolkit.record import get_record
+from .toolkit.safety_checks import is_safety_check
 
 # Claude's own names: as Anthropic, the clouds and the gateways write them, or the client's short names.
 _CLAUDE = re.compile(
@@ -49,7 +50,11 @@ class ModelMappingMiddleware:
     Any name that is not Claude's goes through unchanged; a trailing ``[1m]`` is ignored. The answer carries the
     client's own name, and the provider's in the header ``x-upstream-model``.
 
-    Reads: ``model`` in the JSON body of ``/v1/messages``, ``/v1/messages/count_tokens``, ``/chat/completions``,
+    classifier: the model for the requests in which Claude Code's auto mode asks whether an action is safe, whatever
+        name they ask for; without it they are mapped as any other.
+
+    Reads: ``ccproxy.model`` in the scope, which may say that a layer of ours asks for a model of the provider's by its
+    own name; ``model`` in the JSON body of ``/v1/messages``, ``/v1/messages/count_tokens``, ``/chat/completions``,
     ``/responses`` or where a provider counts tokens, so it may stand on either side of FormatConversionMiddleware. A
     body that it can't read passes unchanged.
     Writes: ``model``; ``ccproxy.model`` in the scope, with the name that the client ``requested`` and its ``tier``;
@@ -59,8 +64,11 @@ class ModelMappingMiddleware:
     FormatConversionMiddleware stands on either side, that one does.
     """
 
-    def __init__(self, app: ASGIApp, *, big: str, middle: str | None = None, small: str) -> None:
+    def __init__(
+        self, app: ASGIApp, *, big: str, middle: str | None = None, small: str, classifier: str | None = None
+    ) -> None:
         self.app = app
+        self._classifier = classifier
         self._models = {"BIG_MODEL": big, "MIDDLE_MODEL": middle or big, "SMALL_MODEL": small}
         self._aliases = tuple(
             Alias(id_, self._models[tier])
@@ -88,13 +96,15 @@ class ModelMappingMiddleware:
         except ValueError:
             return await self.app(scope, body, send)
         name = data.get("model") if isinstance(data, dict) else None
-        del data  # the body lets go of it when it is replayed
-        if not isinstance(name, str):
+        outer = scope.get("ccproxy.model")
+        if not isinstance(name, str) or (outer and outer.get("fixed")):
             return await self.app(scope, body, send)
 
         tier = tier_of(name)
         model = self._models[tier] if tier else name
-        outer = scope.get("ccproxy.model")
+        if self._classifier is not None and is_safety_check(data, scope):
+            model = self._classifier
+        del data  # the body lets go of it when it is replayed
         if (record := get_record(scope)) is not None:
             record.model, record.tier = model, tier
             record.requested_model = record.requested_model or name

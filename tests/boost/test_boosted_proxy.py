@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import httpx
 import pytest
 
 from support.boosted import (
@@ -349,3 +350,13 @@ def test_one_line_is_logged_for_a_request_without_its_contents(caplog: pytest.Lo
     assert "loops 2, outcome summary, planner " in lines[1]
     assert "secret" not in caplog.text
     assert "boost-key" not in caplog.text
+
+
+def test_refusal_that_is_final_for_claude_code_stays_so(place: Place, stream: bool) -> None:
+    refused = Failure(400, error_body("Field 'frobnicate' was refused."))
+    headers = {"user-agent": "claude-cli/2.1.332 (external, cli)"}
+    with boosted(ScriptedProvider([Reply(GUIDANCE)]), ScriptedProvider([refused]), place) as running:
+        answer = httpx.post(f"{running.url}/v1/messages", json=question(stream=stream), headers=headers)
+    assert answer.status_code == 424
+    error = answer.json()["error"]
+    assert (error["type"], error["message"]) == ("invalid_request_error", "Field 'frobnicate' was refused.")

@@ -40,7 +40,7 @@ def open_proxy() -> Iterator[tuple[httpx.Client, ScriptedProvider]]:
 OpenProxy = tuple[httpx.Client, ScriptedProvider]
 
 
-@pytest.mark.parametrize("path", ["/", "/health"])
+@pytest.mark.parametrize("path", ["/", "/health", "/api/hello"])
 def test_page_answers_get_and_head_without_asking_the_provider(open_proxy: OpenProxy, path: str) -> None:
     http, provider = open_proxy
     before = len(provider.requests)
@@ -181,8 +181,11 @@ def test_answer_that_a_layer_breaks_off_before_its_start_is_an_error() -> None:
 def test_only_root_and_health_are_open_with_client_keys() -> None:
     provider = ScriptedProvider()
     with client(provider, anthropic_api_key="one,two") as http:
-        statuses = {p: http.get(p).status_code for p in ("/", "/health", "/test-connection", "/v1/models", "/x")}
-        assert statuses == {"/": 200, "/health": 200, "/test-connection": 401, "/v1/models": 401, "/x": 401}
+        statuses = {
+            p: http.get(p).status_code for p in ("/", "/health", "/api/hello", "/test-connection", "/v1/models", "/x")
+        }
+        opened = {"/": 200, "/health": 200, "/api/hello": 200}
+        assert statuses == {**opened, "/test-connection": 401, "/v1/models": 401, "/x": 401}
         assert http.post("/v1/messages", json=MESSAGE).status_code == 401
         assert provider.requests == []
         for headers in ({"x-api-key": "one"}, {"authorization": "Bearer two"}):

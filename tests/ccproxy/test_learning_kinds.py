@@ -10,7 +10,6 @@ import pytest
 from anthropic import Anthropic
 from anthropic.types import Message
 
-from ccproxy_middleware.conversion import exchange
 from support.openai_rules import error_body
 from support.provider import Endless, Failure, Raw, Reply, ScriptedProvider, ToolCall
 from support.proxied import proxied
@@ -177,12 +176,17 @@ def test_error_in_a_stream_is_told_when_the_answer_was_to_come_whole() -> None:
         ask(url, {"role": "user", "content": "hi"}, stream=False)
 
 
-def test_stream_without_end_is_broken_off_when_the_answer_was_to_come_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "MAX_ANSWER_BYTES", 100_000)
-    provider = ScriptedProvider(lambda body: Endless(0.001, 5000))
+def test_stream_without_end_is_broken_off_when_the_answer_was_to_come_whole() -> None:
+    provider = ScriptedProvider(lambda body: Endless(0.001, 100_000))
     with (
-        proxied(provider, provider="generic", provider_options={"streaming": "always"}, max_retries=0) as url,
-        pytest.raises(anthropic.APIStatusError, match="over 100000 bytes"),
+        proxied(
+            provider,
+            provider="generic",
+            provider_options={"streaming": "always"},
+            max_retries=0,
+            max_answer=1,
+        ) as url,
+        pytest.raises(anthropic.APIStatusError, match="over the limit of 1048576 bytes"),
     ):
         ask(url, {"role": "user", "content": "hi"}, stream=False)
 

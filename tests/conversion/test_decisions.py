@@ -76,7 +76,7 @@ def explained(request: dict[str, Any], provider: str = "generic", **options: Any
         (
             {"tools": [{"type": "web_search_20250305", "name": "web_search"}]},
             {"server_tools": "drop"},
-            "tool web_search is left out: it would run on Anthropic's servers, and server_tools is drop",
+            "tool web_search is left out: it would run on Anthropic's servers",
         ),
         ({"tools": [{**TOOL, "name": "a b"}]}, {}, "tool a b is called ab_c8687a08: tool_name_max is 64"),
         (

@@ -26,6 +26,7 @@ from support.servers import eventually
 MODEL = "claude-sonnet-5"
 HELLO: list[MessageParam] = [{"role": "user", "content": "Hello"}]
 AT_ONCE = {"retry-after-ms": "10"}
+MISSING_MODEL = Failure(404, error_body("The model `x` does not exist", code="model_not_found"))
 
 
 def client_of(url: str, *, max_retries: int = 0, **options: Any) -> Anthropic:
@@ -39,11 +40,7 @@ def client_of(url: str, *, max_retries: int = 0, **options: Any) -> Anthropic:
         (Failure(400, error_body("bad value")), anthropic.BadRequestError, "invalid_request_error"),
         (Failure(402, error_body("no credit")), anthropic.PaymentRequiredError, "billing_error"),
         (Failure(403, error_body("not allowed")), anthropic.PermissionDeniedError, "permission_error"),
-        (
-            Failure(404, error_body("The model `x` does not exist", code="model_not_found")),
-            anthropic.NotFoundError,
-            "not_found_error",
-        ),
+        (MISSING_MODEL, anthropic.NotFoundError, "not_found_error"),
         (Failure(413, error_body("too much")), anthropic.RequestTooLargeError, "request_too_large"),
         (Failure(429, error_body("slow down")), anthropic.RateLimitError, "rate_limit_error"),
         (Failure(500), anthropic.InternalServerError, "api_error"),
@@ -242,7 +239,7 @@ async def test_cancelled_task_closes_the_providers_request(answer: Answer, strea
 
 @pytest.mark.anyio
 async def test_async_client_gets_the_same_exceptions_and_retries() -> None:
-    provider = ScriptedProvider([Failure(529, headers=AT_ONCE), Reply("Hi."), Failure(404)])
+    provider = ScriptedProvider([Failure(529, headers=AT_ONCE), Reply("Hi."), MISSING_MODEL])
     with proxied(provider, max_retries=0) as url:
         async with AsyncAnthropic(base_url=url, api_key="client-key", max_retries=1) as client:
             message = await client.messages.create(model=MODEL, max_tokens=100, messages=HELLO)

@@ -146,10 +146,31 @@ def test_sigterm_ends_claude_code_and_its_request(launch: Launch) -> None:
     with serve(provider, lifespan="off") as server:
         process = launch(server.url, "-p", "Say hello.")
         end = time.monotonic() + LIMIT
-        while not provider.active and time.monotonic() < end:
+        while not (provider.completions and provider.active) and time.monotonic() < end:
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
         _, errors, code = finish(process)
         assert code == 128 + signal.SIGTERM, errors
         assert provider.disconnects
         assert not provider.active
+
+
+@pytest.mark.parametrize("variables", [{}, {"SAFEGUARDS_MODEL": "judge"}], ids=["own check", "verdicts"])
+def test_auto_mode_needs_no_setting(launch: Launch, tmp_path: Path, variables: dict[str, str]) -> None:
+    calls = [
+        ToolCall("Bash", {"command": f'python3 -c \'open("{name}", "w")\''}) for name in ("harmless", "harmful.txt")
+    ]
+
+    def model(body: dict[str, Any]) -> Answer:
+        if "You are a security monitor" in str(body["messages"][0]["content"]):
+            return Reply(f"<severity>{90 if 'harmful.txt' in str(body['messages'][-1]) else 9}</severity>")
+        answered = any(message["role"] == "tool" for message in body["messages"])
+        return Reply("Done.") if answered else Reply("I run both.", calls)
+
+    with serve(provider := ScriptedProvider(model), lifespan="off") as server:
+        process = launch(server.url, "-p", "Run both.", "--permission-mode", "auto", **variables)
+        output, errors, code = finish(process)
+    assert (code, output.strip()) == (0, "Done."), errors
+    assert [path.name for path in (tmp_path / "work").iterdir()] == ["harmless"]
+    judges = {"middle-model"} if not variables else {"judge"}
+    assert {body["model"] for body in provider.completions} == {"big-model"} | judges

@@ -124,6 +124,39 @@ def test_list_shows_what_is_there_and_what_comes(page: "Page", proxy: Inspected)
     assert len(rows(page)) == len(before) + 1
 
 
+def told(**more: str) -> dict[str, str]:
+    return {f"x-claude-code-{name.replace('_', '-')}": value for name, value in more.items()}
+
+
+def test_tree_shows_each_agent_below_the_one_that_called_it(browser: "Browser") -> None:
+    with inspected(ScriptedProvider(script)) as proxy:
+        here = {"session_id": "session-1", "prompt_id": "prompt-1"}
+        proxy.ask(said("hello"), **told(**here, request_class="main"))
+        child = {**here, "request_class": "subagent", "agent_type": "Explore", "agent_id": "agent-1"}
+        proxy.ask(said("hello"), **told(**child))
+        proxy.ask(said("hello"), **told(**{**child, "agent_id": "agent-2"}, parent_agent_id="agent-1"))
+        circle = {**child, "prompt_id": HOSTILE}
+        proxy.ask(said("hello"), **told(**{**circle, "agent_id": "x"}, parent_agent_id="y"))
+        proxy.ask(said("hello"), **told(**{**circle, "agent_id": "y"}, parent_agent_id="x"))
+        proxy.listed()
+        with opened(browser, proxy.url, key=KEY) as page:
+            page.wait_for_selector("tbody tr")
+            page.select_option("#order", "tree")
+            page.wait_for_selector("#tree:visible")
+            assert page.query_selector("#list:visible") is None
+            names = [element.inner_text() for element in page.query_selector_all("#tree summary")]
+            assert [name.split(" ")[0] for name in names] == [
+                *("Session", "Prompt", "Explore", "Explore", "Prompt", "Explore", "Explore"),
+            ]
+            nested = page.query_selector_all("#tree summary:has-text('agent-1') ~ ul summary")
+            assert ["agent-2" in element.inner_text() for element in nested] == [True]
+            assert len(page.query_selector_all("#tree button.link")) == 5  # those of the circle are there too
+            page.fill("#filter", "agent-2")
+            assert len(page.query_selector_all("#tree button.link")) == 1
+            page.click("#tree button.link")
+            page.wait_for_selector("#detail .facts dd:text-is('subagent, Explore')")
+
+
 def test_filter_leaves_what_fits(page: "Page") -> None:
     everything = len(rows(page))
     page.keyboard.press("/")

@@ -19,7 +19,7 @@ from ccproxy_middleware import (
     ModelMappingMiddleware,
 )
 from ccproxy_middleware.toolkit.errors import StreamAborted
-from ccproxy_middleware.toolkit.json_size import MAX_NODES
+from ccproxy_middleware.toolkit.json.size import MAX_NODES
 from support.asgi import Answer, Inner, call, http_scope
 from support.layers import COMPLETION, LAYERS, Held, complete, full
 

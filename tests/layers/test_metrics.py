@@ -84,6 +84,31 @@ def post(url: str, **fields: Any) -> httpx.Response:
     return http.post(f"{url}/v1/messages", json={**MESSAGE, **fields}, headers=KEY)
 
 
+@pytest.mark.parametrize(
+    ("told", "labels"),
+    [
+        ({"request-class": "main"}, ("main", "none")),
+        ({"request-class": "subagent", "agent-type": "Explore"}, ("subagent", "Explore")),
+        ({"request-class": "subagent", "agent-type": "of a person's own"}, ("subagent", "other")),
+        ({"request-class": "made up", "agent-type": "made up"}, ("other", "other")),
+    ],
+)
+def test_agents_are_counted_by_known_names_only(told: dict[str, str], labels: tuple[str, str]) -> None:
+    headers = {f"x-claude-code-{name}": value for name, value in told.items()}
+    with proxied(ScriptedProvider([Reply("Hello")])) as url:
+        http.post(f"{url}/v1/messages", json=MESSAGE, headers={**KEY, **headers})
+        page = scrape(url)
+    agent = dict(zip(("request_class", "agent_type"), labels, strict=True))
+    assert page.value("ccproxy_agent_requests_total") == page.value("ccproxy_agent_requests_total", **agent) == 1
+    assert page.value("ccproxy_agent_tokens_total", kind="output", **agent) > 0
+
+
+def test_client_that_tells_nothing_is_not_counted_as_an_agent() -> None:
+    with proxied(ScriptedProvider([Reply("Hello")])) as url:
+        post(url)
+        assert "ccproxy_agent_requests_total" not in scrape(url).names
+
+
 def test_every_outcome_is_counted_once() -> None:
     provider = ScriptedProvider(
         [

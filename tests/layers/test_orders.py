@@ -1,4 +1,4 @@
-"""The five layers in every order and every subset: the same request upstream, the same answer for the client."""
+"""The six layers in every order and every subset: the same request upstream, the same answer for the client."""
 
 import json
 import re
@@ -16,6 +16,7 @@ from ccproxy_middleware import (
     CustomHeadersMiddleware,
     FormatConversionMiddleware,
     ModelMappingMiddleware,
+    SafeguardsMiddleware,
 )
 from ccproxy_middleware.toolkit.asgi import BufferedBody
 from support.asgi import Answer, call, http_scope
@@ -24,9 +25,9 @@ from support.grammar import check_stream
 pytestmark = pytest.mark.anyio
 
 KEY = "client-key"
-CANONICAL = ("auth", "headers", "models", "boost", "conversion")
+CANONICAL = ("auth", "headers", "models", "safeguards", "boost", "conversion")
 ORDERS = list(permutations(CANONICAL))
-SUBSETS = [subset for size in range(6) for subset in combinations(CANONICAL, size)]
+SUBSETS = [subset for size in range(7) for subset in combinations(CANONICAL, size)]
 
 TOOL = {"name": "look", "description": "Look up", "input_schema": {"type": "object", "properties": {}}}
 PLAIN = {
@@ -34,6 +35,8 @@ PLAIN = {
     "messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}],
 }  # fmt: skip
 TOOLS = {**PLAIN, "tools": [TOOL]}
+ASKED = {"safeguards": [{"type": "dangerous_tool_use", "classifier_context": {"v": 1}}]}
+CHECK = {**PLAIN, "max_tokens": 64, "system": "You are a security monitor.", "stop_sequences": ["lo"]}
 CACHE = {"cache_creation_input_tokens": 0, "cache_read_input_tokens": 0}
 
 
@@ -47,10 +50,14 @@ class Provider:
 
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
+        self.judging: list[str] = []  # the models that were asked about a call
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await BufferedBody.read(scope, receive, 1 << 20)
         custom = [(k.decode(), v.decode()) for k, v in scope.get("ccproxy.custom_headers", [])]
+        if "<action>" in str(body.data["messages"]):
+            self.judging.append(body.data["model"])
+            return await self.judge(scope, send)
         self.requests.append({"path": scope["path"], "body": body.data, "custom": custom})
         assert KEY not in str(scope["headers"])
         stream = body.data.get("stream") is True
@@ -66,6 +73,14 @@ class Provider:
         for data in chunks:
             await send({"type": "http.response.body", "body": data, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
+
+    async def judge(self, scope: Scope, send: Send) -> None:
+        text = "<severity>80</severity><reason>too much</reason>"
+        choice = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        message = {**self.anthropic(), "content": [{"type": "text", "text": text}], "stop_reason": "end_turn"}
+        answer = {"choices": [choice]} if scope["path"].endswith("/chat/completions") else message
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+        await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
 
     def openai(self, request: Mapping[str, Any]) -> dict[str, Any]:
         message: dict[str, Any] = {"role": "assistant", "content": "Hello"}
@@ -140,7 +155,8 @@ async def planner(scope: Scope, receive: Receive, send: Send) -> None:
 LAYERS: dict[str, Callable[[ASGIApp], ASGIApp]] = {
     "auth": lambda app: AuthMiddleware(app, api_keys=[KEY]),
     "headers": lambda app: CustomHeadersMiddleware(app, headers={"X-Team": "a", "Authorization": "Bearer own"}),
-    "models": lambda app: ModelMappingMiddleware(app, big="B", middle="M", small="S"),
+    "models": lambda app: ModelMappingMiddleware(app, big="B", middle="M", small="S", classifier="C"),
+    "safeguards": lambda app: SafeguardsMiddleware(app, model="claude-judge"),
     "boost": lambda app: BoostMiddleware(app, planner=planner, model="P", tiers=["BIG_MODEL"]),
 }
 
@@ -186,6 +202,42 @@ async def test_every_order_gives_the_same_request_and_the_same_answer(
     different = {}
     for order in ORDERS:
         requests, other = await exchange(order, request, api=api)
+        if requests != upstream or told(other) != told(answer):
+            different[order] = (requests, told(other))
+    assert not different, f"{len(different)} orders, such as {next(iter(different.items()))}; not {told(answer)}"
+
+
+async def judged(names: Iterable[str], request: Any) -> tuple[Any, ...]:
+    """The requests for an answer, the model that has judged its call, and what the client gets."""
+    provider = Provider()
+    answer = await call(stacked(names, provider), http_scope("POST", "/v1/messages", {"x-api-key": KEY}), request)
+    requests = [{**r, "body": {k: v for k, v in r["body"].items() if k != "safeguards"}} for r in provider.requests]
+    return requests, provider.judging, told(answer)
+
+
+async def test_call_is_judged_in_every_order(stream: bool) -> None:
+    request = {**TOOLS, **ASKED, "stream": stream}
+    expected = await judged(CANONICAL, request)
+    _, judges, (status, _, body) = expected
+    assert (status, judges) == (200, ["claude-judge"])
+    verdict = {"type": "evaluated", "outcome": "flagged", "explanation": "too much"}
+    assert f'"tool_uses":{{"call_1":{json.dumps(verdict, separators=(",", ":"))}}}' in body
+    different = {}
+    for order in ORDERS:
+        if (found := await judged(order, request)) != expected:
+            different[order] = found
+    assert not different, f"{len(different)} orders, such as {next(iter(different.items()))}; not {expected}"
+
+
+async def test_question_of_auto_mode_goes_to_its_model_unboosted_in_every_order(stream: bool) -> None:
+    request = {**CHECK, "tools": [TOOL], "stream": stream}
+    upstream, answer = await exchange(CANONICAL, request)
+    assert upstream[0]["body"]["model"] == "C"
+    assert "x-boost-loops" not in answer.headers
+    assert ("stop_sequence" if stream else "Hel") in answer.body.decode()
+    different = {}
+    for order in ORDERS:
+        requests, other = await exchange(order, request)
         if requests != upstream or told(other) != told(answer):
             different[order] = (requests, told(other))
     assert not different, f"{len(different)} orders, such as {next(iter(different.items()))}; not {told(answer)}"

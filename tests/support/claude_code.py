@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-VERSION = "2.1.330"
+VERSION = "2.1.332"
 ALLOWED_TOOLS = "Agent Bash Edit Read Write"
 OFFLINE = {
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
@@ -111,6 +111,7 @@ class ClaudeCode:
     """
 
     limit = 90.0
+    allowed_tools = ALLOWED_TOOLS
 
     def __init__(self, program: Path, directory: Path, base_url: str, **variables: str) -> None:
         self.work = directory / "work"
@@ -137,7 +138,7 @@ class ClaudeCode:
     def started(self, prompt: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
         """Run it while the block lasts; after that, or after ``limit`` seconds, it is killed with its children."""
         command = [str(self._program), "-p", prompt, "--output-format", "stream-json", "--verbose"]
-        command += ["--allowedTools", ALLOWED_TOOLS, *arguments]
+        command += ["--allowedTools", self.allowed_tools, *arguments]
         process = subprocess.Popen(
             command,
             cwd=self.work,

@@ -6,6 +6,7 @@ last column is written by hand, and kept.
     python -m support.documents      (in tests/) writes all parts anew
 """
 
+import ast
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ from ccproxy_middleware.metrics.instruments import Instruments
 from ccproxy_middleware.toolkit.json import dumps
 from ccproxy_middleware.toolkit.record import Record
 
+from .claude_code import VERSION
+from .client_words import WORDS
 from .paths import ROOT
 
 PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "SECURITY.md")]
@@ -160,6 +163,24 @@ def _last_column(table: str) -> dict[str, str]:
     return dict(re.findall(r"^\| `(\w+)` \|.*\| (.*) \|$", re.sub(r"^(\| `\w+` \|)", r"\1 |", table, flags=re.M), re.M))
 
 
+def _seen(old: str) -> str:
+    """A row for each ``@pytest.mark.seen(feature, what)`` of the tests with Claude Code, read without running them."""
+    rows = []
+    for path in sorted((ROOT / "tests/e2e").glob("test_*.py")):
+        for test in ast.walk(ast.parse(path.read_text())):
+            for mark in test.decorator_list if isinstance(test, ast.FunctionDef) else ():
+                if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.seen":
+                    feature, what = map(ast.literal_eval, mark.args)
+                    assert isinstance(test, ast.FunctionDef)
+                    rows.append((feature, VERSION, what, _code(f"{path.stem}::{test.name}")))
+    return _table(("feature", "client version", "what was seen", "test"), sorted(rows))
+
+
+def _client_words(old: str) -> str:
+    rows = [(f"`` {row.words} ``", row.reaction) for row in WORDS]
+    return _table(("words of a 400", "what Claude Code does"), rows)
+
+
 PARTS: Mapping[str, Callable[[str], str]] = {
     "settings": _often_set_settings,
     "all settings": _all_settings,
@@ -167,6 +188,8 @@ PARTS: Mapping[str, Callable[[str], str]] = {
     "switches": _switches,
     "metrics": _metrics,
     "log fields": _log_fields,
+    "seen": _seen,
+    "client words": _client_words,
     **{f"profile {name}": _profile(name) for name in PROFILES if name != "generic"},
 }
 """What makes each part anew, of its old text."""

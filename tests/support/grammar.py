@@ -109,7 +109,7 @@ def _check_block(block: Event) -> None:
 
 
 def _check_end(event: Event) -> None:
-    assert event["delta"].keys() == {"stop_reason", "stop_sequence", "stop_details"}
+    assert event["delta"].keys() - {"safeguard_results"} == {"stop_reason", "stop_sequence", "stop_details"}
     assert isinstance(event["delta"]["stop_reason"], str)
     assert (event["delta"]["stop_reason"] == "stop_sequence") == (event["delta"]["stop_sequence"] is not None)
     assert (event["delta"]["stop_reason"] == "refusal") == (event["delta"]["stop_details"] is not None)

@@ -14,6 +14,7 @@ from ccproxy_middleware import (
     CustomHeadersMiddleware,
     FormatConversionMiddleware,
     ModelMappingMiddleware,
+    SafeguardsMiddleware,
 )
 from ccproxy_middleware.toolkit.errors import StreamAborted
 from support.asgi import Inner
@@ -23,6 +24,7 @@ LAYERS: dict[str, Callable[[ASGIApp], ASGIApp]] = {
     "auth": lambda app: AuthMiddleware(app, api_keys=["k"]),
     "headers": lambda app: CustomHeadersMiddleware(app, headers={"X-Team": "a"}),
     "models": lambda app: ModelMappingMiddleware(app, big="B", small="S"),
+    "safeguards": lambda app: SafeguardsMiddleware(app, model="J"),
     "boost": lambda app: BoostMiddleware(app, planner=Inner(), model="P"),
     "conversion": FormatConversionMiddleware,
 }

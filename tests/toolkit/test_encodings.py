@@ -28,8 +28,8 @@ pytestmark = pytest.mark.anyio
 REQUEST = {"model": "claude-opus-4-8", "max_tokens": 100, "messages": [{"role": "user", "content": "hi"}]}
 PLAIN = json.dumps(REQUEST).encode()
 CODECS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "zstd": zstd.compress}
-READING = {"models", "boost", "conversion"}
-STACKS = [*permutations(LAYERS), *(subset for size in range(5) for subset in combinations(LAYERS, size))]
+READING = {"models", "safeguards", "boost", "conversion"}
+STACKS = [*permutations(LAYERS), *(subset for size in range(6) for subset in combinations(LAYERS, size))]
 
 
 async def ask(app: ASGIApp, body: bytes, *encodings: str, chunks: int = 1, path: str = "/v1/messages") -> Answer:

@@ -11,6 +11,7 @@ from ..models import TIERS, tier_of
 from ..toolkit.asgi import BufferedBody, ClientDisconnected, route_path
 from ..toolkit.errors import read_request, request_id
 from ..toolkit.json import check_depth
+from ..toolkit.safety_checks import is_safety_check
 from .cache import BoostCache, MemoryBoostCache
 from .dialect import Dialect, Payload, dialect_of
 from .loop import BoostLoop
@@ -35,8 +36,8 @@ class BoostMiddleware:
 
     Reads: ``POST /v1/messages``, ``*/chat/completions`` and ``*/responses`` that carry tools, so it may stand on
     either side of FormatConversionMiddleware; ``ccproxy.model`` in the scope, without which the tier follows from the
-    model's name. Everything else passes untouched, and so does a request for an answer by a JSON schema, or with
-    ``tool_choice`` none.
+    model's name. Everything else passes untouched, and so does a request for an answer by a JSON schema, with
+    ``tool_choice`` none, or in which Claude Code's auto mode asks whether an action is safe.
     Writes: the guidance, as one more system message; ``x-boost-loops`` and ``x-boost-outcome`` on the answer, whose
     usage is the sum over all calls.
     Needs: asyncio, a planner, and an inner app whose model calls tools.
@@ -101,7 +102,7 @@ class BoostMiddleware:
             return False
         if not offered_tools(data) or dialect.tool_choice(data) == "none" or dialect.fixes_format(data):
             return False
-        if data.get("max_tokens") == 0:  # warms a prompt cache and wants no answer
+        if data.get("max_tokens") == 0 or is_safety_check(data, scope):  # the first warms a prompt cache
             return False
         known = scope.get("ccproxy.model") or {}
         return not self._tiers or (known.get("tier") or tier_of(str(data.get("model")))) in self._tiers

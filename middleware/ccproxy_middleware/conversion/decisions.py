@@ -134,7 +134,7 @@ def _absence(tool: Mapping[str, Any]) -> str:
     if tool.get("defer_loading") is True:
         return "it is deferred, and no tool_reference has named it"
     if tool.get("type", "custom") != "custom" and "input_schema" not in tool:
-        return "it would run on Anthropic's servers, and server_tools is drop"
+        return "it would run on Anthropic's servers"
     return "it was removed, or can't be called directly"
 
 

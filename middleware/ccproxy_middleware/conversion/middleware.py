@@ -10,6 +10,7 @@ from orjson import JSONEncodeError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..auth import Admission
+from ..safeguards import SafeguardedAnswer, asks_for_verdicts
 from ..toolkit.answers import MAX_ANSWER_BYTES, ask_inside
 from ..toolkit.asgi import (
     BufferedBody,
@@ -30,6 +31,7 @@ from ..toolkit.errors import (
 )
 from ..toolkit.json import dumps, loads
 from ..toolkit.record import Record, get_record
+from ..toolkit.safety_checks import is_safety_check
 from ..toolkit.worker_threads import in_thread
 from .anthropic import empty_message, message_events
 from .apis import APIS, convert_request
@@ -38,6 +40,7 @@ from .context import Api, ConvertedRequest
 from .counting import DocumentReader, DocumentToRead, TokenCounter
 from .decisions import explain
 from .exchange import Exchange
+from .final import told_at_once
 from .incoming import check_depth, check_json, session_id, takes_long
 from .model_lists import ModelLists
 from .providers import Correction, LearnedProfiles, error_from_response, resolve_profile, what_helped
@@ -45,6 +48,9 @@ from .refused_reasoning import RefusedReasoning
 from .stream_exchange import StreamExchange
 
 logger = logging.getLogger("ccproxy.conversion")
+
+# Headers that only concern Anthropic; Claude Code's own tell of its sessions, prompts and agents.
+_OF_ANTHROPIC = (b"anthropic-", b"x-stainless-", b"x-claude-")
 
 _METHODS = {"/v1/messages": "POST", "/v1/messages/count_tokens": "POST", "/v1/models": "GET"}
 
@@ -60,8 +66,11 @@ class FormatConversionMiddleware:
     everything else passes untouched. ``ccproxy.model`` and ``ccproxy.models`` in the scope, which an outer
     ModelMappingMiddleware leaves.
     Writes: ``POST /v1/chat/completions`` or, by the switch ``api``, ``POST /v1/responses`` to the inner app, with the
-    headers that only concern Anthropic removed; the answer, with the model's name as the client sent it. Counting asks
-    the inner app only by the switch ``count_tokens``, for ``POST /tokenize`` and ``/apply-template`` or
+    headers that only concern Anthropic removed; the answer, with the model's name as the client sent it.
+    ``ccproxy.safety_check`` in the scope: whether Claude Code's auto mode asks whether an action is safe, which is sent
+    without thinking as far as the model can; ``ccproxy.safeguards``, where a client asks for verdicts on tool calls,
+    for an inner SafeguardsMiddleware: without one the answer says that they are unsupported. Counting asks the inner
+    app only by the switch ``count_tokens``, for ``POST /tokenize`` and ``/apply-template`` or
     ``/v1/responses/input_tokens``; a list of models by ``GET /v1/models``.
     Needs: asyncio, and an inner app that speaks OpenAI's API.
     Alone: complete. Models are asked for by the names that the client sends, and listed as the inner app lists them.
@@ -105,6 +114,7 @@ class FormatConversionMiddleware:
         if method is None and not path.startswith("/v1/messages/"):
             return await self.app(scope, receive, send)
         scope = {**scope, "ccproxy.request_id": request_id(scope)}
+        send = told_at_once(scope, send)
         if await self._admission.refuses(scope, send):
             return
         try:
@@ -143,7 +153,11 @@ class FormatConversionMiddleware:
             **scope,
             "query_string": b"",
             "ccproxy.model": {"tier": None, **known, "requested": request.context.model},
+            "ccproxy.safety_check": is_safety_check(body.data),
         }
+        if asks_for_verdicts(body.data):
+            answer = inner_scope["ccproxy.safeguards"] = SafeguardedAnswer(send, body)
+            send = answer.send
         id_ = request_id(scope)
         if not request.stream:
             exchange = Exchange(request, id_, send, record, max_answer=self._max_answer)
@@ -297,7 +311,7 @@ class FormatConversionMiddleware:
         if key is not None:
             replaced += [b"x-api-key", b"authorization"]
         kept = without_headers(headers, *replaced)
-        inner = [(k, v) for k, v in kept if not k.lower().startswith((b"anthropic-", b"x-stainless-"))]
+        inner = [(k, v) for k, v in kept if not k.lower().startswith(_OF_ANTHROPIC)]
         inner += [
             (b"content-type", b"application/json"),
             (b"accept", b"text/event-stream" if stream else b"application/json"),

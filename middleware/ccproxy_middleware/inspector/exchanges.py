@@ -258,6 +258,9 @@ def _headers_cost(headers: ShownHeaders) -> int:
 
 def _record_cost(record: Record, decisions: list[str]) -> int:
     """Of what a client or a provider can make long."""
+    asker = record.asker
     names = (record.requested_model, record.model, record.session_id, record.upstream_request_id)
+    agent = (asker.request_class, asker.agent_type, asker.agent_id, asker.parent_agent_id)
+    more = (asker.prompt_id, asker.compaction, asker.tool_durations)
     told = (record.error_message, record.stop_reason, str(dict(record.usage)), *decisions)
-    return sum(sys.getsizeof(text) for text in (*names, *told) if text is not None)
+    return sum(sys.getsizeof(text) for text in (*names, *agent, *more, *told) if text is not None)

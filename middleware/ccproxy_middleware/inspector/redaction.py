@@ -11,7 +11,10 @@ _SHOWN = frozenset(
     (
         *("accept", "accept-encoding", "cache-control", "content-encoding", "content-length", "content-type", "date"),
         *("anthropic-beta", "anthropic-version", "openai-processing-ms", "openai-version", "retry-after", "server"),
-        *("cf-ray", "host", "request-id", "transfer-encoding", "user-agent", "x-app", "x-claude-code-session-id"),
+        *("cf-ray", "host", "request-id", "transfer-encoding", "user-agent", "x-app"),
+        *("x-claude-code-session-id", "x-claude-code-request-class", "x-claude-code-agent-type"),
+        *("x-claude-code-agent-id", "x-claude-code-parent-agent-id", "x-claude-code-prompt-id"),
+        *("x-claude-code-compaction", "x-claude-code-context-compacted", "x-claude-code-prev-tool-durations"),
         *("x-request-id", "x-should-retry", "x-upstream-model", "anthropic-dangerous-direct-browser-access"),
     )
 )

@@ -6,6 +6,7 @@ from typing import Any
 from ..toolkit.encodings import BrokenEncoding, UnsupportedEncoding, make_decoder
 from ..toolkit.errors import MAX_BODY_BYTES
 from ..toolkit.json import loads
+from ..toolkit.record import Record
 from ..toolkit.sse import EventTooLarge, SSEParser
 from .exchanges import Call, Exchange
 from .minutes import generating_seconds, has_failed
@@ -29,6 +30,8 @@ def summary(exchange: Exchange) -> Document:
         "client_model": _cut(record.requested_model),
         "model": _cut(record.model),
         "tier": record.tier,
+        "session_id": _cut(record.session_id),
+        **_asker(record),
         "stream": record.stream,
         "status": exchange.client.status,
         "state": _state(exchange),
@@ -50,13 +53,25 @@ def summary(exchange: Exchange) -> Document:
     }
 
 
+def _asker(record: Record) -> Document:
+    asker = record.asker
+    return {
+        "prompt_id": asker.prompt_id,
+        "agent_id": asker.agent_id,
+        "parent_agent_id": asker.parent_agent_id,
+        "agent_type": asker.agent_type,
+        "request_class": asker.request_class,
+        "compaction": asker.compaction,
+        "tool_durations": asker.tool_durations,
+    }
+
+
 def detail(exchange: Exchange, redact: Redact) -> Document:
     """The whole exchange: the client's side and, in order, each request to a provider."""
     started = exchange.record.started
     return {
         **summary(exchange),
         "provider": exchange.record.provider,
-        "session_id": exchange.record.session_id,
         "upstream_request_id": exchange.record.upstream_request_id,
         "decisions": list(exchange.record.decisions),
         "client": _call(exchange.client, started, redact),

@@ -14,6 +14,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from ..models import TIERS
+from ..toolkit.asker import AGENT_TYPES, REQUEST_CLASSES
 from ..toolkit.record import Record
 from .counter_files import allocate_counter_files
 
@@ -87,6 +88,18 @@ class Instruments:
             ("kind", "tier"),
             registry=registry,
         )
+        agents = Counter(
+            "ccproxy_agent_requests",
+            "Exchanges of Claude Code's agents that are over, by what it tells of them in its headers.",
+            ("request_class", "agent_type"),
+            registry=registry,
+        )
+        agent_tokens = Counter(
+            "ccproxy_agent_tokens",
+            "Tokens of Claude Code's agents, of the kinds of ccproxy_tokens.",
+            ("kind", "request_class", "agent_type"),
+            registry=registry,
+        )
         self._active = Gauge(
             "ccproxy_active_streams", "Streams under way.", registry=registry, multiprocess_mode="livesum"
         )
@@ -107,6 +120,8 @@ class Instruments:
         self._count_request = _bound(requests, "inc")
         self._count_error = _bound(errors, "inc")
         self._count_tokens = _bound(tokens, "inc")
+        self._count_agent = _bound(agents, "inc")
+        self._count_agent_tokens = _bound(agent_tokens, "inc")
         self._count_boost = _bound(boosts, "inc")
         self._count_loops = _bound(loops, "inc")
         self._count_hits = _bound(hits, "inc")
@@ -146,12 +161,19 @@ class Instruments:
         self._time_request(*labels, error)(record.duration or 0.0)
         if record.stream and record.status == 200 and record.first_byte is not None:
             self._time_first_token(*labels)(record.first_byte)
+        asker = record.asker
+        of_agent = (_known(asker.request_class, REQUEST_CLASSES), _known(asker.agent_type, AGENT_TYPES))
+        told = asker.request_class is not None
+        if told:
+            self._count_agent(*of_agent)(1)
         if not record.usage:
             return
         counts = {kind: _count(record.usage.get(name)) for kind, name in _KINDS.items()}
         for kind, count in counts.items():
             if count:
                 self._count_tokens(kind, tier)(count)
+                if told:
+                    self._count_agent_tokens(kind, *of_agent)(count)
         output = counts.pop("output")
         self._add_usage(*labels, "input")(sum(counts.values()))
         self._add_usage(*labels, "output")(output)
@@ -192,6 +214,10 @@ def make_instruments() -> Instruments:
 def _shared() -> Instruments:
     """Two sets of one process would overwrite each other's values in its files."""
     return Instruments(None)
+
+
+def _known(name: str | None, names: Collection[str]) -> str:
+    return "none" if name is None else name if name in names else "other"
 
 
 def _count(value: object) -> int:

@@ -9,8 +9,8 @@ from starlette.types import Message, Receive, Scope
 from .body_memory import BodyShare
 from .encodings import make_decoder
 from .json import dumps
-from .json_size import MAX_NODES, nodes_and_size
-from .parse_cache import RequestParser
+from .json.parse_cache import RequestParser
+from .json.size import MAX_NODES, nodes_and_size
 from .worker_threads import in_thread
 
 T = TypeVar("T")

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .asgi import get_header
+from .asker import NOBODY, Asker, read_asker
 from .errors import ApiError, StreamAborted, error_type, request_id
 
 logger = logging.getLogger("ccproxy")
@@ -40,6 +41,7 @@ class Record:
     model: str | None = None
     tier: str | None = None
     session_id: str | None = None
+    asker: Asker = NOBODY
     stream: bool = False
     status: int | None = None
     error: str | None = None
@@ -104,7 +106,14 @@ async def observe(
         record.start_observers += starts
         return await app(scope, receive, send)
     id_ = request_id(scope)
-    record = Record(id_, scope["method"], scope["path"], observers=[observer], start_observers=starts)
+    record = Record(
+        id_,
+        scope["method"],
+        scope["path"],
+        asker=read_asker(scope["headers"]),
+        observers=[observer],
+        start_observers=starts,
+    )
 
     async def send_timed(message: Message) -> None:
         if message["type"] == "http.response.start":

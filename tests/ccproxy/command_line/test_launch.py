@@ -18,7 +18,14 @@ from typing import Any, TypeAlias
 import httpx
 import pytest
 
-from ccproxy.command_line.claude_variables import Models, child_environment, claude_variables, listed_models
+from ccproxy import Settings
+from ccproxy.command_line.claude_variables import (
+    Models,
+    child_environment,
+    claude_variables,
+    listed_models,
+    set_models,
+)
 from ccproxy.command_line.cli import app
 from support.provider import Failure, Reply, ScriptedProvider
 from support.proxied import PROVIDER_KEY, proxied
@@ -445,7 +452,28 @@ def test_limits_by_the_window_of_the_models(window: int | None, output: int | No
     limits = claude_variables(URL, "key", Models({}, True, window, output))
     if output is not None:
         variables = {**variables, "CLAUDE_CODE_MAX_OUTPUT_TOKENS": str(output)}
-    assert {name: value for name, value in limits.items() if name.startswith("CLAUDE_")} == variables
+    found = {name: value for name, value in limits.items() if name.startswith("CLAUDE_")}
+    assert found == {**variables, "CLAUDE_CODE_AUTO_MODE_SERVER": "0"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "parent", "expected"),
+    [
+        ({}, {}, "0"),
+        ({"safeguards_model": "judge"}, {}, None),
+        ({"safeguards_model": "judge", "ccproxy_layers": ("model_mapping", "format_conversion")}, {}, "0"),
+        ({}, {"CLAUDE_CODE_AUTO_MODE_SERVER": "1"}, "1"),
+        ({"safeguards_model": "judge"}, {"CLAUDE_CODE_AUTO_MODE_SERVER": "0"}, "0"),
+    ],
+)
+def test_claude_code_checks_actions_itself_where_the_proxy_does_not(
+    settings: dict[str, Any], parent: dict[str, str], expected: str | None
+) -> None:
+    models = set_models(Settings.explicit(openai_api_key="k", **settings))
+    child = child_environment(parent, claude_variables(URL, "key", models))
+    assert child.get("CLAUDE_CODE_AUTO_MODE_SERVER") == expected
+    child = child_environment(parent, claude_variables(URL, "key", listed_models([], models)))
+    assert child.get("CLAUDE_CODE_AUTO_MODE_SERVER") == expected
 
 
 def test_limits_of_the_user_win_together() -> None:

@@ -125,6 +125,16 @@ def test_line_tells_what_is_known_of_an_exchange(caplog: pytest.LogCaptureFixtur
     assert "planted" not in str(vars(record))
 
 
+def test_line_tells_which_agent_has_asked(caplog: pytest.LogCaptureFixture) -> None:
+    told_of = {"prompt_id": "p1", "agent_id": "a1", "parent_agent_id": "a0", "agent_type": "Explore"}
+    headers = {f"x-claude-code-{name.replace('_', '-')}": value for name, value in told_of.items()}
+    with exchanges(caplog, logging.INFO) as url:
+        httpx.post(f"{url}/v1/messages", json=MESSAGE, headers={**headers, "x-claude-code-request-class": "subagent"})
+    (record,) = told(caplog)
+    expected = {**told_of, "request_class": "subagent"}
+    assert fields(record, *expected) == expected
+
+
 @pytest.mark.parametrize(
     ("answer", "request_", "expected"),
     [

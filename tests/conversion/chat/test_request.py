@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from ccproxy_middleware.conversion.anthropic.names import ToolIds
 from ccproxy_middleware.conversion.anthropic.signatures import encode_signature
-from ccproxy_middleware.conversion.anthropic.tool_calls import ToolIds
 from ccproxy_middleware.conversion.chat.request import convert_request
 from ccproxy_middleware.conversion.context import ConvertedRequest
 from ccproxy_middleware.conversion.providers.profiles import resolve_profile
@@ -401,6 +401,37 @@ def test_server_tool_is_left_out_where_the_profile_says_so() -> None:
     assert body["tools"] == [FUNCTION]
 
 
+WEB_SEARCH = {"type": "web_search_20250305", "name": "web_search"}
+ADVISOR = {"type": "advisor_20260301", "name": "advisor"}
+
+
+@pytest.mark.parametrize("choice", [None, {"type": "auto"}, {"type": "any"}, {"type": "tool", "name": "f"}])
+def test_server_tool_beside_others_is_left_out_if_nothing_forces_it(choice: Any) -> None:
+    more = {} if choice is None else {"tool_choice": choice}
+    assert convert(tools=[WEB_SEARCH, TOOL], **more).body["tools"] == [FUNCTION]
+
+
+@pytest.mark.parametrize(
+    ("tools", "more", "where"),
+    [
+        ([WEB_SEARCH], {}, "tools.0"),
+        ([WEB_SEARCH, {"type": "web_fetch_20250910", "name": "web_fetch"}], {}, "tools.0"),
+        ([TOOL, WEB_SEARCH], {"tool_choice": {"type": "tool", "name": "web_search"}}, "tools.1"),
+    ],
+    ids=["alone", "two", "forced"],
+)
+def test_server_tool_that_is_alone_or_forced_is_refused_with_the_remedy(tools: Any, more: Any, where: str) -> None:
+    message = refusal(tools=tools, **more)
+    assert message.startswith(f"{where}: server tool 'web_search_20250305' is not supported by this endpoint: ")
+    assert """PROVIDER_OPTIONS='{"server_tools": "drop"}'""" in message
+
+
+@pytest.mark.parametrize("server_tools", ["refuse", "drop"])
+def test_advisor_is_refused_in_the_words_on_which_claude_code_goes_on(server_tools: str) -> None:
+    message = refusal(options={"server_tools": server_tools}, tools=[TOOL, ADVISOR])
+    assert message.startswith("tools.1: Input tag 'advisor_20260301' found using 'type' does not match any of the")
+
+
 def test_search_for_tools_by_the_server_sends_every_deferred_tool() -> None:
     search = {"type": "tool_search_tool_bm25_20251119", "name": "search"}
     assert convert(tools=[search, {**TOOL, "defer_loading": True}]).body["tools"] == [FUNCTION]
@@ -775,3 +806,15 @@ def test_kimi_gets_its_own_ids_back(provider: str, model: str) -> None:
     assert [c["id"] for c in messages[1]["tool_calls"]] == ["functions.f:0", "functions.f:1"]
     assert [m["tool_call_id"] for m in messages[2:]] == ["functions.f:1", "functions.f:0"]
     assert messages_of(history, "openai")[1]["tool_calls"][0]["id"] == first
+
+
+def test_structured_output_is_refused_in_the_words_on_which_claude_code_goes_on() -> None:
+    schema = {"type": "json_schema", "schema": {"type": "object"}}
+    message = refusal(options={"structured_output": "refuse"}, output_config={"format": schema})
+    assert message.startswith("output_config.format: Extra inputs are not permitted")
+
+
+def test_unknown_tool_change_is_refused_in_anthropics_words() -> None:
+    added = {"type": "tool_addition", "tool": {"type": "tool_rumour", "name": "f"}}
+    message = refusal(messages=[user("x"), {"role": "system", "content": [added]}], tools=[TOOL])
+    assert message.startswith("messages.1.content.0.tool: Input tag 'tool_rumour' found using 'type' does not match")

@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 
 from ccproxy_middleware.conversion.providers.errors import error_from_payload
+from ccproxy_middleware.conversion.providers.tool_limit import TOOL_LIMIT_REMEDY
 
 
 @pytest.mark.parametrize(
@@ -217,7 +218,8 @@ def test_a_request_over_the_minutes_tokens_is_too_long_when_the_status_is_413() 
     ],
 )
 def test_other_errors_stay_themselves(message: str) -> None:
-    assert error_from_payload({"error": {"message": message}}, 400).message == message
+    told = error_from_payload({"error": {"message": message}}, 400).message
+    assert told.removesuffix(f" {TOOL_LIMIT_REMEDY}") == message
 
 
 @pytest.mark.parametrize(

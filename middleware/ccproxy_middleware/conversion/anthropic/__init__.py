@@ -1,13 +1,14 @@
 """The client's side, whichever API is asked upstream: turns, content blocks, events, tool calls, models."""
 
-from .arguments import may_need_repair, repaired
+from .arguments import arguments_text, is_whole, may_need_repair, parse_arguments, repaired
 from .blocks import MAX_BLANK, PER_PIECE, BlockStream
 from .catalogue import ModelInfo, find_model, model_info, models_from_openai, models_page
+from .claude_code import FINAL_STATUS, is_claude_code, is_final
 from .client_tools import client_tool
 from .event_stream import EventStream
 from .events import PING, EventWriter
 from .message import collect_message, empty_message, message_events, new_message, refusal_message, start_usage
-from .names import upstream_tool_id, upstream_tool_name
+from .names import ToolIds, client_tool_name, upstream_tool_id, upstream_tool_name
 from .parameters import (
     Stops,
     add_extra,
@@ -28,7 +29,6 @@ from .parameters import (
 from .signatures import decode_signature, detail_text, encode_signature
 from .stops import StopMatcher, StopReason, held_suffix, stop_outcome
 from .streamed_call import StreamedCall, nameless
-from .tool_calls import ToolIds, arguments_text, client_tool_name, is_whole, parse_arguments
 from .turns import (
     BILLING_HEADER,
     SERVER_BLOCKS,
@@ -43,6 +43,7 @@ from .turns import (
 
 __all__ = [
     "BILLING_HEADER",
+    "FINAL_STATUS",
     "MAX_BLANK",
     "PER_PIECE",
     "PING",
@@ -71,6 +72,8 @@ __all__ = [
     "find_model",
     "held_suffix",
     "is_blank",
+    "is_claude_code",
+    "is_final",
     "is_whole",
     "may_need_repair",
     "message_events",

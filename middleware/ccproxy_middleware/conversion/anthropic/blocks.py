@@ -12,11 +12,11 @@ from ...toolkit.errors import ApiError
 from ...toolkit.json import dumps
 from ..context import Context
 from ..counting import OutputEstimate
-from .arguments import repaired
+from .arguments import parse_arguments, repaired
 from .events import EventWriter
+from .names import ToolIds, client_tool_name
 from .signatures import MAX_SIGNATURE_CHARS, add_details, details_size, encode_signature
 from .streamed_call import StreamedCall
-from .tool_calls import ToolIds, client_tool_name, parse_arguments
 
 _MAX_THOUGHTS = 256 * 1024  # characters
 _MAX_HELD = 32 * 1024 * 1024  # bytes of text that waits for its turn

@@ -5,9 +5,9 @@ from typing import Any
 
 from ...toolkit.json import dumps, loads
 from ..context import Context
+from .arguments import parse_arguments
 from .events import EventWriter
 from .stops import StopReason
-from .tool_calls import parse_arguments
 
 
 def new_message(model: str, usage: dict[str, Any]) -> dict[str, Any]:
@@ -70,7 +70,10 @@ def message_events(message: dict[str, Any]) -> list[bytes]:
                 writer.start_tool_use(block["id"], block["name"])
                 writer.input_json(dumps(block["input"]).decode())
         writer.stop_block()
-    writer.message_end({name: message[name] for name in ("stop_reason", "stop_sequence", "stop_details")}, counts)
+    outcome = {name: message[name] for name in ("stop_reason", "stop_sequence", "stop_details")}
+    if "safeguard_results" in message:
+        outcome["safeguard_results"] = message["safeguard_results"]
+    writer.message_end(outcome, counts)
     return writer.take()
 
 

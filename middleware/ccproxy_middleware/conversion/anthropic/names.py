@@ -3,7 +3,9 @@
 import re
 import secrets
 from hashlib import sha256
+from typing import Any
 
+from ..context import Context
 from ..providers import Profile
 from ..schemas import DIALECTS
 
@@ -55,3 +57,32 @@ def client_tool_id(upstream_id: str) -> str:
     """An id for the client where upstream's own has characters that Anthropic's have not, or is there already."""
     found = _KIMI_ID.fullmatch(upstream_id)
     return f"functions_{found[1]}_{secrets.token_hex(8)}" if found else "toolu_" + secrets.token_hex(12)
+
+
+class ToolIds:
+    """The ids of one answer's calls. Claude Code drops turns in which an id of the conversation is repeated."""
+
+    __slots__ = ("_history", "_taken")
+
+    def __init__(self, context: Context) -> None:
+        self._history = context.used_tool_ids
+        self._taken: set[str] = set()
+
+    def claim(self, upstream_id: Any) -> str:
+        """Upstream's own id if it is legal and new in the conversation, else one of ours."""
+        id_ = upstream_id if isinstance(upstream_id, str) else ""
+        if not _LEGAL_CALL_ID.fullmatch(id_) or id_ in self._taken or id_ in self._history:
+            id_ = client_tool_id(id_)
+        self._taken.add(id_)
+        return id_
+
+
+def client_tool_name(name: str, context: Context) -> str:
+    """The client's name of a tool: a shortened one restored, one in the wrong case (``bash``) put right."""
+    if name in context.tool_names:
+        return context.tool_names[name]
+    if name not in context.tools:
+        alike = [tool for tool in context.tools if tool.lower() == name.lower()]
+        if len(alike) == 1:
+            return alike[0]
+    return name

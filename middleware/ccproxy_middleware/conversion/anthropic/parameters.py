@@ -94,7 +94,8 @@ def read_format(data: Mapping[str, Any], config: Mapping[str, Any], profile: Pro
         raise invalid_request(f"{path}.type: Input should be 'json_schema', not '{kind}'")
     schema = required(wanted, "schema", dict, path)
     if profile.structured_output == "refuse":
-        raise invalid_request(f"{path}: structured output is not supported by this endpoint")
+        # In Anthropic's words, by which Claude Code goes on without it.
+        raise invalid_request(f"{path}: Extra inputs are not permitted (structured_output is refuse)")
     return schema
 
 

@@ -163,6 +163,7 @@ def _image(block: Block, profile: Profile) -> Part:
     kind = required(source, "type", str, f"{block}.source")
     if kind == "file":
         raise unsupported(block, "an image with a file source")
+    media_type = ""
     if kind == "base64":
         media_type = required(source, "media_type", str, f"{block}.source")
         data = required(source, "data", str, f"{block}.source")

@@ -71,7 +71,7 @@ def convert_turns(
     return messages, frozenset(ids)
 
 
-def _with_calls_as_text(turns: Sequence[Turn], offered: Container[str], ids: set[str]) -> list[Turn]:
+def _with_calls_as_text(turns: Sequence[Turn], offered: Container[Any], ids: set[str]) -> list[Turn]:
     """The turns with text in the place of each call of a tool that is not offered; ``ids`` takes the ids of these.
 
     Their results become text by themselves, having no call.

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...toolkit.field_checks import optional, required
+from ...toolkit.safety_checks import is_safety_check
 from ..anthropic import (
     add_extra,
     no_prefill,
@@ -24,7 +25,7 @@ from ..anthropic import (
 )
 from ..context import Context, ConvertedRequest, UpstreamBody
 from ..counting import estimate_request
-from ..providers import Profile, profile_for_model, read_reasoning, reasoning_params
+from ..providers import Profile, Reasoning, for_safety_check, profile_for_model, read_reasoning, reasoning_params
 from ..schemas import fit_format, is_strict
 from .content import Part, mark_cached, text_part
 from .messages import Message, convert_turns, join_texts
@@ -48,6 +49,9 @@ def convert_request(
     """
     name = read_model(data)
     profile = profile_for_model(provider, name, "chat")
+    checks_safety = is_safety_check(data)
+    if checks_safety:
+        profile = for_safety_check(profile)
     messages = required(data, "messages", list)
     refuse_unsupported(data)
     stream = optional(data, "stream", bool) or False
@@ -73,11 +77,11 @@ def convert_request(
     json: dict[str, bytes] = {}
     if tools.tools:
         body["tools"], json["tools"] = tools.tools, tools.json
-        body |= convert_tool_choice(data.get("tool_choice"), tools.names, profile)
+        body |= convert_tool_choice(data.get("tool_choice"), tools.names, profile, offered)
         if body.get("tool_choice") == "required" and data["tool_choice"]["type"] == "tool":
             _offer_alone(upstream_tool_name(data["tool_choice"]["name"], profile), body, json)
     effort = history.effort or optional(config, "effort", str, "output_config")
-    asked = read_reasoning(data.get("thinking"), effort, profile)
+    asked = Reasoning(False) if checks_safety else read_reasoning(data.get("thinking"), effort, profile)
     body |= reasoning_params(asked, effort is not None, body, profile)
     stops = read_stops(data, profile.stop_limit)
     if stops.upstream:

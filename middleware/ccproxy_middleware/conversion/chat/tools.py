@@ -5,19 +5,19 @@ from typing import Any, NamedTuple
 
 from orjson import JSONEncodeError
 
-from ...toolkit.errors import invalid_request
+from ...toolkit.errors import ApiError, invalid_request
 from ...toolkit.field_checks import expect, optional, required
 from ...toolkit.json import dumps
-from ...toolkit.json_size import parsed_size
+from ...toolkit.json.size import parsed_size
 from ..anthropic import Block, History, Turn, client_tool, may_need_repair, upstream_tool_name
 from ..providers import Profile
 from ..schemas import DIALECTS, Allowance, fit_tool, is_strict
 
 # Tools that Anthropic's servers run. Only the beginning of the type is fixed; a date follows.
 _SERVER_TOOLS = (
-    "web_search_", "web_fetch_", "code_execution_", "advisor_", "mcp_toolset", "computer_toolset_",
-    "browser_toolset_",
+    "web_search_", "web_fetch_", "code_execution_", "mcp_toolset", "computer_toolset_", "browser_toolset_",
 )  # fmt: skip
+_ADVISOR = "advisor_"
 _TOOL_SEARCH = "tool_search_tool_"
 _CUT = "... (the rest stands in the system prompt)"
 _REST = "The rest of the description of the tool {}:"
@@ -30,10 +30,12 @@ def offered_tools(
 ) -> list[Block]:
     """The client's tool definitions that are in effect for this request, still in Anthropic's form.
 
-    Server tools are refused or dropped. Deferred tools wait until a ``tool_reference`` names them, unless the
-    search for them would have been the server's. ``tool_addition`` and ``tool_removal`` are applied.
+    Server tools are left out where there are others, which the model can use instead, and refused where there are
+    none. Deferred tools wait until a ``tool_reference`` names them, unless the search for them would have been the
+    server's. ``tool_addition`` and ``tool_removal`` are applied.
     """
     known: dict[str, Block] = {}
+    of_server: list[Block] = []
     deferred: set[str] = set()
     search = False
     for n, tool in enumerate(tools):
@@ -44,7 +46,8 @@ def offered_tools(
         if kind.startswith(_TOOL_SEARCH):
             search = True
             continue
-        if _is_server_tool(kind, definition, profile):
+        if _is_server_tool(kind, definition):
+            of_server.append(definition)
             continue
         name = _tool_name(definition)
         if name in known:
@@ -52,6 +55,8 @@ def offered_tools(
         known[name] = definition
         if tool.get("defer_loading") is True:
             deferred.add(name)
+    if of_server and not known and profile.server_tools == "refuse":
+        raise _server_tool_refused(of_server[0])
     offered = dict(known)
     hidden = deferred - _referenced(turns) if deferred and not search else set()
     for block in changes:
@@ -188,8 +193,13 @@ def convert_tool(definition: Block, profile: Profile, allowance: Allowance) -> d
     return {"type": "function", "function": function}
 
 
-def convert_tool_choice(choice: Any, names: Collection[str], profile: Profile) -> dict[str, Any]:
-    """``tool_choice`` and ``parallel_tool_calls`` of a request that has tools; both absent unless asked for."""
+def convert_tool_choice(
+    choice: Any, names: Collection[str], profile: Profile, tools: Sequence[Any] = ()
+) -> dict[str, Any]:
+    """``tool_choice`` and ``parallel_tool_calls`` of a request that has tools; both absent unless asked for.
+
+    ``tools``: the client's, among which the chosen one may be a server's that is left out.
+    """
     if choice is None:
         return {}
     expect(choice, dict, "tool_choice")
@@ -204,7 +214,7 @@ def convert_tool_choice(choice: Any, names: Collection[str], profile: Profile) -
         case "tool":
             name = required(choice, "name", str, "tool_choice")
             if name not in names:
-                raise invalid_request(f"tool_choice.name: Tool '{name}' not found in provided tools")
+                raise _not_offered(name, tools)
             function = {"name": upstream_tool_name(name, profile)}
             flat = profile.api == "responses"
             forced: Any = {"type": "function", **function} if flat else {"type": "function", "function": function}
@@ -219,13 +229,27 @@ def convert_tool_choice(choice: Any, names: Collection[str], profile: Profile) -
     return params
 
 
-def _is_server_tool(kind: str, definition: Block, profile: Profile) -> bool:
-    """Whether to leave a tool out because Anthropic's servers would run it."""
-    if not kind.startswith(_SERVER_TOOLS):
-        return False
-    if profile.server_tools == "refuse":
-        raise invalid_request(f"{definition}: server tool '{kind}' is not supported by this endpoint")
-    return True
+def _is_server_tool(kind: str, definition: Block) -> bool:
+    """Whether Anthropic's servers would run a tool. Raises a 400 for an advisor, which a client can do without."""
+    if kind.startswith(_ADVISOR):  # in Anthropic's words, by which Claude Code goes on without it
+        raise invalid_request(
+            f"{definition}: Input tag '{kind}' found using 'type' does not match any of the expected tags: "
+            "'bash_20250124', 'computer_20250124', 'custom', 'memory_20250818', 'text_editor_20250728'"
+        )
+    return kind.startswith(_SERVER_TOOLS)
+
+
+def _server_tool_refused(definition: Block) -> ApiError:
+    remedy = """with PROVIDER_OPTIONS='{"server_tools": "drop"}' it is left out"""
+    return invalid_request(f"{definition}: server tool '{definition.type}' is not supported by this endpoint: {remedy}")
+
+
+def _not_offered(name: str, tools: Sequence[Any]) -> ApiError:
+    """The 400 for a choice of a tool that is not there, or that Anthropic's servers would run."""
+    for n, tool in enumerate(tools):
+        if tool.get("name") == name and str(tool.get("type")).startswith(_SERVER_TOOLS):
+            return _server_tool_refused(Block(tool, "tools", n))
+    return invalid_request(f"tool_choice.name: Tool '{name}' not found in provided tools")
 
 
 def _tool_name(definition: Block) -> str:
@@ -259,7 +283,9 @@ def _apply_change(
     kind = required(change, "type", str, path)
     if kind == "tool_definition":
         definition = Block(required(change, "definition", dict, path), f"{path}.definition")
-        if _is_server_tool(str(definition.type), definition, profile):
+        if _is_server_tool(str(definition.type), definition):
+            if not offered and profile.server_tools == "refuse":
+                raise _server_tool_refused(definition)
             return
         name = _tool_name(definition)
         known[name] = definition
@@ -268,7 +294,9 @@ def _apply_change(
         if name not in known:
             raise invalid_request(f"{path}.name: Tool '{name}' not found in provided tools")
     else:
-        raise invalid_request(f"{path}: '{kind}' is not supported by this endpoint")
+        expected = "'tool_definition', 'tool_reference'"
+        words = f"Input tag '{kind}' found using 'type' does not match any of the expected tags: {expected}"
+        raise invalid_request(f"{path}: {words}")
     if block.type == "tool_addition":
         offered[name] = known[name]
         hidden.discard(name)

@@ -1,7 +1,7 @@
 """How providers differ: profiles, corrections learned from refusals, errors, limits."""
 
 from .corrections import Correction, find_correction, first_correction, what_helped
-from .effort import Reasoning, effort_word, read_reasoning, reasoning_params
+from .effort import Reasoning, effort_word, for_safety_check, read_reasoning, reasoning_params
 from .error_fields import is_failure
 from .error_words import says_no_model
 from .errors import PromptRefused, error_from_payload, error_from_response, may_pass, redact, refusal_words
@@ -29,6 +29,7 @@ __all__ = [
     "error_from_response",
     "find_correction",
     "first_correction",
+    "for_safety_check",
     "forced_choice",
     "is_failure",
     "may_pass",

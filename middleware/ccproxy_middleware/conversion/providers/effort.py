@@ -1,6 +1,6 @@
 """How hard to think: ``thinking`` and ``output_config.effort`` as each provider's reasoning parameters."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...toolkit.errors import invalid_request
@@ -22,6 +22,37 @@ class Reasoning:
     enabled: bool | None = None
     effort: str | None = None
     budget: int | None = None
+
+
+_ROOM = 8192  # tokens, of which a model that thinks in spite of all needs most
+
+# Servers that hand any switch on to the model's own template, which ignores one that it doesn't know.
+# docs.vllm.ai, "Reasoning Outputs"; github.com/ggml-org/llama.cpp, tools/server/README.md
+_WITH_TEMPLATES = ("llama.cpp", "vllm")
+
+
+def for_safety_check(profile: Profile) -> Profile:
+    """The profile for a question that is to be answered with one short tag and without thinking.
+
+    Thinking is off, or the least that the model knows. Whether it obeys is not known before: it gets room to think and
+    answer all the same, its thoughts are taken out of the text, and a stop sequence is looked for in the answer alone,
+    where several providers would end the thoughts that mention it.
+    """
+    effort_off = profile.effort_off
+    if effort_off == "omit" and profile.efforts:
+        effort_off = profile.efforts[0]
+    style = profile.reasoning_style
+    if style == "openai" and not profile.efforts and profile.name in _WITH_TEMPLATES:
+        style = "chat_template"
+    return replace(
+        profile,
+        effort_off=effort_off,
+        reasoning_style=style,
+        min_output=max(min(_ROOM, profile.max_output or _ROOM), profile.min_output or 0),
+        stop_limit=0,
+        think_tags="auto" if profile.think_tags == "off" else profile.think_tags,
+        emit_thinking="off",
+    )
 
 
 def read_reasoning(thinking: Any, effort: str | None, profile: Profile) -> Reasoning:
@@ -119,7 +150,8 @@ def _effort(effort: str | None) -> dict[str, Any]:
 
 def _openrouter(asked: Reasoning, explicit_effort: bool, effort: str | None, budget: int | None) -> dict[str, Any]:
     if asked.enabled is False:
-        return {"reasoning": {"enabled": False}}
+        # "none" is not one that has to be asked for by name; some models' thinking can't be switched off.
+        return {"reasoning": {"enabled": False} if effort in (None, "none") else {"effort": effort}}
     if asked.budget is not None and not explicit_effort:
         return {"reasoning": {"max_tokens": budget}} if budget is not None else {}
     return {"reasoning": {"effort": effort}} if effort else {}

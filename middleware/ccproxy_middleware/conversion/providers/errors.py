@@ -13,6 +13,7 @@ from .error_fields import Failure, read_failure
 from .error_words import says_money, says_no_model, says_no_path, says_plan, says_rate, says_wait
 from .profiles import Profile
 from .rate_limits import response_headers, retry_headers, whole_seconds
+from .tool_limit import TOOL_LIMIT_REMEDY, says_too_many_tools
 
 MAX_MESSAGE = 2000
 """Characters of a provider's message that a client gets to see."""
@@ -53,7 +54,7 @@ _REFUSING = (400, 403, 422, 451, None)  # a provider's statuses by which its fil
 _NO_MODEL_CODES = frozenset(("model_not_found", "modelnotfound", "model_not_exist", "deploymentnotfound"))
 
 _GENERIC = Profile()
-_NO_RETRY = ("x-should-retry", "false")
+_NO_RETRY: tuple[str, str] = ("x-should-retry", "false")
 
 
 def error_from_response(
@@ -117,10 +118,14 @@ def error_from_payload(
         message = f"upstream returned HTTP {upstream}" if upstream else "upstream reported an error"
         if found == 413:
             message = f"Request too large: {message}"
+    if found == 400 and says_too_many_tools(message):
+        message = f"{message} {TOOL_LIMIT_REMEDY}"
     if found == 401 and profile.key_mode == "server":
         message = f"the provider refused the proxy's API key: {message}"
         return ApiError(502, "api_error", _cap(message), headers=[_NO_RETRY])
-    headers = [_NO_RETRY] if found == 402 or (meaning is not None and not meaning.passing) else []
+    headers: list[tuple[str, str]] = (
+        [_NO_RETRY] if found == 402 or (meaning is not None and not meaning.passing) else []
+    )
     if found != 402 and may_pass(found) and (seconds := whole_seconds(wait)) is not None:
         headers.append(("retry-after", seconds))
     return ApiError(found, type, _cap(message), headers=headers)

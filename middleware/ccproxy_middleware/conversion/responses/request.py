@@ -1,9 +1,10 @@
 """An Anthropic Messages request becomes a Responses request: stateless, with the provider's own reasoning in it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from ...toolkit.field_checks import optional, required
+from ...toolkit.safety_checks import is_safety_check
 from ..anthropic import (
     add_extra,
     no_prefill,
@@ -24,7 +25,7 @@ from ..anthropic import (
 )
 from ..chat import ToolConverter, convert_tool_choice
 from ..context import Context, ConvertedRequest, UpstreamBody
-from ..providers import Profile, effort_word, profile_for_model, read_reasoning
+from ..providers import Profile, Reasoning, effort_word, for_safety_check, profile_for_model, read_reasoning
 from ..schemas import fit_format, is_strict
 from .counting import estimate_request
 from .input_items import convert_turns
@@ -56,6 +57,9 @@ def convert_request(
     """
     name = read_model(data)
     profile = profile_for_model(provider, name, "responses")
+    checks_safety = is_safety_check(data)
+    if checks_safety:
+        profile = for_safety_check(profile)
     messages = required(data, "messages", list)
     refuse_unsupported(data)
     stream = optional(data, "stream", bool) or False
@@ -98,7 +102,8 @@ def convert_request(
             del json["tools"]
     emission = thinking_emission(data.get("thinking"), profile)
     effort = history.effort or optional(config, "effort", str, "output_config")
-    reasoning = _reasoning(data, effort, emission == "show", profile)
+    asked = Reasoning(False) if checks_safety else read_reasoning(data.get("thinking"), effort, profile)
+    reasoning = _reasoning(asked, emission == "show", profile)
     if reasoning:
         body["reasoning"] = reasoning
     stops = read_stops(data, 0)  # there is no parameter for them
@@ -160,8 +165,7 @@ def _set_format(
     return []
 
 
-def _reasoning(data: Mapping[str, Any], effort: str | None, shown: bool, profile: Profile) -> dict[str, Any]:
-    asked = read_reasoning(data.get("thinking"), effort, profile)
+def _reasoning(asked: Reasoning, shown: bool, profile: Profile) -> dict[str, Any]:
     if profile.reasoning_style == "none":
         return {}
     reasoning: dict[str, Any] = {}

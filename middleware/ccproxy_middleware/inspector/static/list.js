@@ -1,5 +1,6 @@
 // The list of exchanges: newest first, filtered, and moved through by keys.
 
+import { render as renderTree } from "./agents.js";
 import { badge, byId, count, duration, h, rate, tierName, timeOfDay } from "./dom.js";
 
 const COLUMNS = [
@@ -28,7 +29,7 @@ export const find = (id) => exchanges.get(id);
 /** Make the table. `onOpen` gets the id of the exchange that the viewer wants to see. */
 export function start(onOpen) {
   open = onOpen;
-  for (const id of ["filter", "tier", "status"]) byId(id).addEventListener("input", show);
+  for (const id of ["filter", "tier", "status", "order"]) byId(id).addEventListener("input", show);
   byId("list").addEventListener("keydown", (event) => {
     if (event.key === "Enter" && current) open(current);
   });
@@ -94,6 +95,14 @@ function setCurrent(id) {
   rows.get(current)?.setAttribute("tabindex", "0");
 }
 
+/** The exchanges by who has asked them, in the place of the table. */
+function showTree() {
+  const isTree = byId("order").value === "tree";
+  byId("list").hidden = isTree && exchanges.size > 0;
+  byId("tree").hidden = !byId("list").hidden;
+  if (!byId("tree").hidden) renderTree(byId("tree"), visibleIds().reverse().map(find), open);
+}
+
 const visibleIds = () => [...exchanges.keys()].reverse().filter((id) => !rows.get(id)?.hidden);
 
 function makeTable() {
@@ -130,7 +139,9 @@ function boost({ boost_outcome: outcome, boost_loops: loops }) {
 function matches(exchange, words, tier, state) {
   if ((tier && exchange.tier !== tier) || (state && exchange.state !== state)) return false;
   const { id, request_id, client_model, model, status, error, boost_outcome, path, state: is } = exchange;
-  const text = [id, request_id, client_model, model, status, error, boost_outcome, path, is].join(" ").toLowerCase();
+  const { session_id: session, agent_id: agent, agent_type: type, request_class: cls } = exchange;
+  const text = [id, request_id, client_model, model, status, error, boost_outcome, path, is, session, agent, type, cls]
+    .join(" ").toLowerCase();
   return words.every((word) => text.includes(word));
 }
 
@@ -150,6 +161,7 @@ function show() {
   if (!shown) byId("list").append(all ? nothingFound() : nothingYet());
   const visible = visibleIds();
   if (!chosen || !visible.includes(current)) setCurrent(visible[0] ?? null);
+  showTree();
 }
 
 function nothingYet() {

@@ -116,6 +116,9 @@ PARAMETERS = (
         {"reasoning_style": "none"},
         lasting=False,
     ),
+    Rule(  # OpenRouter, of which all the models know this effort
+        Words(r"reasoning is mandatory for this endpoint"), top("reasoning"), {"effort_off": "low"}
+    ),
     Rule(unsupported("reasoning_format"), top("reasoning_format"), {"reasoning_style": "openai"}),
     Rule(
         unsupported("reasoning", "reasoning.effort", "thinking", "chat_template_kwargs", "extra_body"),

@@ -10,7 +10,7 @@ the other; and bytes that are the same say the same. Whatever doesn't divide as 
 from secrets import token_hex
 from typing import Any
 
-from .json import loads
+from .codec import loads
 
 _LEAST = 8 * 1024  # bytes: less is parsed in no time
 _MOST = 1024 * 1024  # that are remembered of one request

@@ -1,0 +1,42 @@
+"""A refusal on its way to Claude Code, in the form that it shows at once."""
+
+from starlette.types import Message, Scope, Send
+
+from ..toolkit.errors import ApiError
+from ..toolkit.json import loads
+from .anthropic import FINAL_STATUS, is_claude_code, is_final
+
+
+def told_at_once(scope: Scope, send: Send) -> Send:
+    """The client's ``send``; Claude Code's gives refusals that no repetition can cure another status.
+
+    A 403 of the provider is one of them: the client would say that it has failed to authenticate, and ask for a login.
+    """
+    if not is_claude_code(scope["headers"]):
+        return send
+    held: Message | None = None
+
+    async def send_final(message: Message) -> None:
+        nonlocal held
+        if message["type"] == "http.response.start" and message["status"] in (400, 403):
+            held = message
+            return
+        if held is not None:
+            start, held = held, None
+            error = _final_error(start["status"], message.get("body", b""))
+            # With the error itself, so that an outer layer need not guess what the status means.
+            await send(start if error is None else {**start, "status": error.status, "ccproxy.error": error})
+        await send(message)
+
+    return send_final
+
+
+def _final_error(status: int, body: bytes) -> ApiError | None:
+    """The error of this body, if it is final: where ``details`` tell the client what to do, it is not."""
+    try:
+        error = loads(body)["error"]
+        if "details" in error or (status == 400 and not is_final(error["message"])):
+            return None
+        return ApiError(FINAL_STATUS, error["type"], error["message"])
+    except (ValueError, KeyError, TypeError):  # a foreign layer's
+        return None

@@ -1,0 +1,98 @@
+"""Asking a model about tool calls, all of an answer at once."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.types import ASGIApp, Receive, Scope
+
+from ..toolkit.answers import ask_inside
+from ..toolkit.asgi import BufferedBody, without_headers
+from ..toolkit.errors import ApiError, request_id, speaks_openai
+from .question import SYSTEM, question, told_call
+from .tool_calls import Call
+from .verdicts import NOT_FLAGGED, Verdict, read_verdict, unavailable
+
+logger = logging.getLogger("ccproxy.safeguards")
+
+_AT_ONCE = 32  # questions; more calls than that are hardly ever made
+_MAX_TOKENS = 1024
+_NOT_SENT = (b"accept-encoding", b"content-length", b"content-type", b"idempotency-key", b"transfer-encoding")
+
+
+class Judge:
+    """Asks ``app`` for ``model`` about the calls of one answer, in the protocol of the request that is answered.
+
+    ``scope`` is that request's, ``receive`` tells when its client leaves. ``timeout`` is for all calls together.
+    """
+
+    def __init__(self, app: ASGIApp, scope: Scope, receive: Receive, *, model: str, timeout: float) -> None:
+        self._app = app
+        self._receive = receive
+        self._model = model
+        self._timeout = timeout
+        self._openai = speaks_openai(scope)
+        headers = without_headers(scope["headers"], *_NOT_SENT)
+        headers += [(b"accept-encoding", b"identity"), (b"content-type", b"application/json")]
+        self._id = request_id(scope)
+        self._scope = {
+            **scope,
+            "query_string": b"",
+            "headers": headers,
+            "ccproxy.record": None,  # what it holds is told of the client's request
+            "ccproxy.model": {"requested": model, "tier": None, "fixed": True},
+            "ccproxy.safety_check": True,
+        }
+        self._scope.pop("ccproxy.safeguards", None)  # it may hold this judge
+
+    async def __call__(self, background: str | None, calls: Sequence[Call]) -> dict[str, Verdict]:
+        """The verdicts on the calls, by their ids. ``background`` is None where it is too long to be asked about."""
+        deadline = asyncio.get_running_loop().time() + self._timeout
+        free = asyncio.Semaphore(_AT_ONCE)
+
+        async def judged(n: int) -> Verdict:
+            try:
+                async with asyncio.timeout_at(deadline), free:
+                    return await self._verdict(background, calls[: n + 1])
+            except TimeoutError:
+                return unavailable("timeout")
+            except ApiError as error:
+                logger.warning("asking for a verdict failed: %s (%s)", error.message, self._id)
+                return unavailable("timeout" if error.status == 504 else "error")
+            except Exception:
+                logger.exception("asking for a verdict failed (%s)", self._id)
+                return unavailable("error")
+
+        verdicts = await asyncio.gather(*map(judged, range(len(calls))))
+        found: dict[str, Verdict] = {}
+        for call, verdict in zip(calls, verdicts, strict=True):
+            if verdict["type"] == "unavailable":
+                logger.warning("no verdict on a call of %s: %s (%s)", call.name, verdict["reason"], self._id)
+            if found.get(call.id, NOT_FLAGGED) == NOT_FLAGGED:  # of an id that stands there twice the worse counts
+                found[call.id] = verdict
+        return found
+
+    async def _verdict(self, background: str | None, calls: Sequence[Call]) -> Verdict:
+        """The verdict on the last call; those before it are part of the same answer."""
+        if (problem := calls[-1].problem) is not None:
+            return unavailable(problem)
+        told = [told_call(call.name, call.input) for call in calls if call.problem is None]
+        asked = None if background is None else question(background, told)
+        if asked is None:
+            return unavailable("input_too_long")
+        answer = await ask_inside(self._app, self._scope, BufferedBody(self._receive, data=self._body(asked)))
+        return unavailable("error") if answer is None else read_verdict(answer)
+
+    def _body(self, asked: str) -> dict[str, Any]:
+        """The request. In OpenAI's form it has no limit: providers differ in its name, and some models think."""
+        messages = [{"role": "user", "content": asked}]
+        if self._openai:
+            return {"model": self._model, "messages": [{"role": "system", "content": SYSTEM}, *messages]}
+        return {
+            "model": self._model,
+            "max_tokens": _MAX_TOKENS,
+            "system": SYSTEM,
+            "messages": messages,
+            "thinking": {"type": "disabled"},
+        }
