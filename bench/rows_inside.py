@@ -21,7 +21,7 @@ _CHUNKS = 1000
 _ANSWER = {"choices": [{"index": 0, "message": {"content": "Hello."}, "finish_reason": "stop"}]}
 
 
-class _Endpoint:
+class Endpoint:
     """Answers every request with the same body, in as many messages as ``pieces`` has."""
 
     def __init__(self, kind: bytes, pieces: list[bytes]) -> None:
@@ -84,7 +84,7 @@ async def _call(app: ASGIApp, body: bytes) -> None:
         raise RuntimeError(f"status {status}")
 
 
-def _best(apps: list[ASGIApp], bodies: list[Callable[[int], bytes]], repeats: int) -> list[float]:
+def best(apps: list[ASGIApp], bodies: list[Callable[[int], bytes]], repeats: int) -> list[float]:
     """The least seconds of CPU time of each pair of an app and what makes its bodies, which take turns."""
 
     async def timed() -> list[float]:
@@ -102,7 +102,7 @@ def _best(apps: list[ASGIApp], bodies: list[Callable[[int], bytes]], repeats: in
 
 def growth(plan: Plan, _: Contestants) -> list[Row]:
     """What happens to the time when a large request is twice as large."""
-    endpoint = _Endpoint(b"application/json", [orjson.dumps(_ANSWER)])
+    endpoint = Endpoint(b"application/json", [orjson.dumps(_ANSWER)])
     app = create_app(Settings.explicit(openai_api_key="none"), endpoint=endpoint)
     cases: list[tuple[str, Callable[[int], dict[str, Any]], int]] = [
         ("1 MB of text", bodies.long_text, 1_000_000),
@@ -112,7 +112,7 @@ def growth(plan: Plan, _: Contestants) -> list[Row]:
     rows = []
     for name, make, size in cases:
         pair = [_never_the_same(make(size)), _never_the_same(make(size * 2))]
-        single, double = _best([app, app], pair, plan.count(30))
+        single, double = best([app, app], pair, plan.count(30))
         columns = {"once": f"{single * 1000:.1f} ms", "twice": f"{double * 1000:.1f} ms"}
         ratio = double / single
         rows.append(Row(f"{name}, doubled", "time <= 2.2 x", f"{ratio:.2f} x", ratio <= 2.2, columns))
@@ -127,7 +127,7 @@ def _never_the_same(request: dict[str, Any]) -> Callable[[int], bytes]:
 
 def layer(plan: Plan, _: Contestants) -> list[Row]:
     """What one more layer costs for each chunk, and what the usual ones outside of the conversion do."""
-    endpoint = _Endpoint(b"text/event-stream", event_stream(_CHUNKS))
+    endpoint = Endpoint(b"text/event-stream", event_stream(_CHUNKS))
     settings = Settings.explicit(openai_api_key="none")
     layers = make_layers(settings, None)
     more = [*(Middleware(Through) for _ in range(10)), *layers]
@@ -136,7 +136,7 @@ def layer(plan: Plan, _: Contestants) -> list[Row]:
         create_app(settings, endpoint=endpoint, layers=stack) for stack in (layers, more, conversion_alone)
     ]
     body = bodies.small(stream=True)
-    usual, with_ten, alone = _best(apps, [lambda _: body] * 3, plan.count(100))
+    usual, with_ten, alone = best(apps, [lambda _: body] * 3, plan.count(100))
     cost = (with_ten - usual) / 10 / _CHUNKS * 1e6
     columns = {
         "usual stack": f"{usual / _CHUNKS * 1e6:.1f} us/chunk",

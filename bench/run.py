@@ -14,6 +14,7 @@ from .contestants import Contestants, contestants
 from .machine import machine
 from .measure import Plan, Row, table
 from .processes import Server, open_files_limit
+from .rows_apis import apis
 from .rows_cpu import claude_code_request, small_request, streamed_chunk
 from .rows_inside import growth, layer
 from .rows_time import first_delta, paced_streams, process, two_workers
@@ -30,6 +31,7 @@ ROWS: dict[str, Callable[[Plan, Contestants], list[Row]]] = {
     "growth": growth,
     "process": process,
     "layer": layer,
+    "apis": apis,
 }
 
 

@@ -32,9 +32,10 @@ def create_app(
     """The proxy as an ASGI app, to be served or mounted.
 
     Without ``settings`` they come from the environment and ``.env``; raises ConfigurationError if they don't fit.
-    ``endpoint`` replaces :class:`Forward`: any ASGI app that answers ``POST /v1/chat/completions``. ``layers``
-    replace the stack of ``CCPROXY_LAYERS``, outermost first. ``shutdown`` ends answers that outlast the process; it
-    begins at uvicorn's signals, or when its ``begin`` is called. The app's lifespan opens and closes the connections
+    ``endpoint`` replaces :class:`Forward`: any ASGI app that answers ``POST /v1/chat/completions`` and, where the
+    switch ``api`` asks for it, ``/v1/responses``. ``layers`` replace the stack of ``CCPROXY_LAYERS``,
+    outermost first. ``shutdown`` ends answers that outlast the process; it begins at uvicorn's signals, or when its
+    ``begin`` is called. The app's lifespan opens and closes the connections
     to the provider; a host that doesn't run it may mount the app all the same.
     """
     settings = settings or Settings.load()
@@ -56,6 +57,7 @@ def create_app(
     routes = [
         # What reaches the endpoint: converted requests, and Anthropic's own where no layer converts.
         Route("/v1/chat/completions", target, methods=["POST"]),
+        Route("/v1/responses", target, methods=["POST"]),
         Route("/v1/messages", target, methods=["POST"]),
         Route("/v1/messages/count_tokens", target, methods=["POST"]),
         Route("/v1/models", target, methods=["GET"]),
@@ -66,7 +68,7 @@ def create_app(
         Route("/test-connection", ConnectionTest(tested, settings), methods=["GET", "DELETE"]),
     ]
     if options.get("count_tokens", "local") != "local":  # a provider that counts does it there
-        routes += [Route(path, target, methods=["POST"]) for path in ("/tokenize", "/apply-template")]
+        routes += [Route(path, target, methods=["POST"]) for path in _COUNTING]
 
     limits = [] if shutdown is None else [Middleware(ShutdownMiddleware, shutdown=shutdown)]
     limits.append(Middleware(BodyMemoryMiddleware, limit=settings.max_body_memory * 1024 * 1024))
@@ -111,6 +113,9 @@ def make_forward(
         max_answer=settings.max_answer * 1024 * 1024,
         max_retries=settings.max_retries,
     )
+
+
+_COUNTING = ("/tokenize", "/apply-template", "/v1/responses/input_tokens")
 
 
 class _Endpoint:

@@ -44,8 +44,10 @@ def make_layers(settings: "Settings", planner: ASGIApp | None) -> list[Middlewar
 
 
 def conversion_options(settings: "Settings") -> dict[str, Any]:
-    """The profile's switches: PROVIDER_OPTIONS, and the limits of ``max_tokens``."""
+    """The profile's switches: PROVIDER_OPTIONS, the limits of ``max_tokens``, and the API where the URL tells it."""
     options = dict(settings.provider_options)
+    if settings.provider == "azure" and not settings.openai_base_url.rstrip("/").endswith("/openai/v1"):
+        options.setdefault("api", "chat")  # the older form of its URLs has no Responses
     limits = (settings.max_tokens_limit, options.get("max_output"))
     options["max_output"] = min(limit for limit in limits if isinstance(limit, int))
     if settings.min_tokens_limit is not None:

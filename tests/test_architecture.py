@@ -30,8 +30,10 @@ ORDER = (
     "ccproxy_middleware.conversion.providers",
     "ccproxy_middleware.conversion.counting",
     "ccproxy_middleware.conversion.context",
+    "ccproxy_middleware.conversion.claude_code",
     "ccproxy_middleware.conversion.anthropic",
     "ccproxy_middleware.conversion.chat",
+    "ccproxy_middleware.conversion.responses",
     "ccproxy_middleware.conversion",
     "ccproxy_middleware.boost",
     "ccproxy_middleware",
@@ -57,7 +59,7 @@ MAX_MODULES = 15  # side by side in a folder
 # Of the conversion.
 ASGI_MODULES = {
     *("count_tokens.py", "document_reader.py", "exchange.py", "final.py", "incoming.py", "middleware.py"),
-    "model_list.py",
+    *("model_list.py", "stream_exchange.py"),
 }
 PROGRAMS = {"pdf_program.py"}  # run in processes of their own; all the rest of the conversion does no I/O
 

@@ -27,6 +27,7 @@ from support.paths import ROOT
                 "idle memory of a worker",
                 "from start to first answer",
                 "a layer that passes through",
+                "streamed chunk, by Responses",
             ],
         ),
         (

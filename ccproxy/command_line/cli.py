@@ -1,12 +1,20 @@
 """The ``cc-boost`` command. What a subcommand needs is imported in it, so that the others start quickly."""
 
 import sys
-from typing import Annotated, Any
+from enum import Enum
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from ..standard_streams import open_standard_streams
+
+
+class DemoApi(Enum):
+    """The APIs by which the demo's provider can be asked."""
+
+    chat = "chat"
+    responses = "responses"
 
 
 class _WithVariables:
@@ -108,15 +116,17 @@ def demo(
     boost: Annotated[
         bool, typer.Option("--boost", help="Let a planner without tools decide, and the provider carry it out.")
     ] = False,
+    api: Annotated[DemoApi, typer.Option(help="The API by which the proxy asks the provider.")] = DemoApi.chat,
     port: Annotated[int, typer.Option(help="Port of the proxy with --serve.", min=1, max=65535)] = 8082,
 ) -> None:
     """Show the proxy at work, with a provider that is built in: no key, no network."""
     from ..demo import run_conversation, run_servers
 
+    asked: Literal["chat", "responses"] = "responses" if api is DemoApi.responses else "chat"
     if serve:
-        run_servers(port, boost=boost)
+        run_servers(port, boost=boost, api=asked)
     else:
-        raise typer.Exit(run_conversation(verbose=verbose, boost=boost))
+        raise typer.Exit(run_conversation(verbose=verbose, boost=boost, api=asked))
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})

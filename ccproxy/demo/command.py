@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from ccproxy.app import create_app
 from ccproxy.logs import configure_logging
@@ -18,11 +18,14 @@ from .provider import KEY, MODELS, demo_provider
 
 CLIENT_KEY = "demo"
 
+Api: TypeAlias = Literal["chat", "responses"]
 
-def run_conversation(*, verbose: bool = False, boost: bool = False) -> int:
+
+def run_conversation(*, verbose: bool = False, boost: bool = False, api: Api = "chat") -> int:
     """Show one conversation; the exit code is 0 only if everything arrived.
 
-    ``boost``: a planner without tools decides what to do, and the provider only carries it out.
+    ``api``: the API by which the provider is asked. ``boost``: a planner without tools decides what to do, and the
+    provider only carries it out.
     """
     requests: list[dict[str, Any]] = []
     plans: list[dict[str, Any]] = []
@@ -30,7 +33,7 @@ def run_conversation(*, verbose: bool = False, boost: bool = False) -> int:
     with ExitStack() as stack:
         provider_url = stack.enter_context(served(demo_provider(requests.append)))
         planner_url = stack.enter_context(served(demo_provider(plans.append, plan))) if boost else None
-        app = create_app(demo_settings(provider_url, planner_url))
+        app = create_app(demo_settings(provider_url, planner_url, api=api))
         url = stack.enter_context(served(app))
         _write(f"client -> cc-boost {url} -> provider {provider_url} (built in, no key, no network)\n")
         if planner_url is not None:
@@ -45,26 +48,31 @@ def run_conversation(*, verbose: bool = False, boost: bool = False) -> int:
         missing = [f"two requests at the planner and one at the provider (there were {len(plans)} and {len(requests)})"]
     if not missing and not boost and len(requests) != 2:
         missing = [f"two requests at the provider (there were {len(requests)})"]
+    if not missing and not boost and api == "responses" and not _has_reasoning(requests[-1]):
+        missing = ["the provider's own reasoning in the second request"]
     if missing:
         _write("\nNot everything arrived. Missing: " + "; ".join(missing) + ".\n")
         return 1
-    _write("\nEverything arrived: streamed text, a tool call and its result, stop reasons, usage.\n")
+    also = ", the provider's own reasoning" if api == "responses" and not boost else ""
+    _write(f"\nEverything arrived: streamed text, a tool call and its result{also}, stop reasons, usage.\n")
     return 0
 
 
-def run_servers(port: int, *, boost: bool = False) -> None:
+def run_servers(port: int, *, boost: bool = False, api: Api = "chat") -> None:
     """Keep the proxy on ``port`` of this machine and its provider (and planner) up until Ctrl-C."""
     with ExitStack() as stack:
         provider_url = stack.enter_context(served(demo_provider()))
         planner_url = stack.enter_context(served(demo_provider(decide=plan))) if boost else None
-        settings = demo_settings(provider_url, planner_url, port=port)
+        settings = demo_settings(provider_url, planner_url, api=api, port=port)
         announce = f"ANTHROPIC_BASE_URL=http://localhost:{port} ANTHROPIC_AUTH_TOKEN={CLIENT_KEY} claude"
         serve(create_app(settings), settings, announce=announce)
 
 
-def demo_settings(provider_url: str, planner_url: str | None = None, **values: Any) -> Settings:
+def demo_settings(provider_url: str, planner_url: str | None = None, *, api: Api = "chat", **values: Any) -> Settings:
     """Settings for the built-in provider, and the planner if there is one, whatever the user's environment says."""
     large, small = MODELS
+    if api == "responses":
+        values["provider_options"] = {"api": "responses", "efforts": ["low", "medium", "high"]}
     if planner_url is not None:
         values |= {
             "enable_boost_support": "BIG_MODEL,MIDDLE_MODEL",
@@ -82,6 +90,12 @@ def demo_settings(provider_url: str, planner_url: str | None = None, **values: A
         host="127.0.0.1",
         **values,
     )
+
+
+def _has_reasoning(body: dict[str, Any]) -> bool:
+    """Whether a reasoning item came back with the call that it led to."""
+    kinds = [item["type"] for item in body["input"]]
+    return "reasoning" in kinds[: kinds.index("function_call")]
 
 
 async def _within_limit(url: str, boost: bool) -> list[str]:

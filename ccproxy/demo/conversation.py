@@ -173,6 +173,8 @@ def _take(event: dict[str, Any], message: Message, write: Print) -> None:
         case "content_block_delta" if event["delta"]["type"] == "text_delta":
             message.content[-1]["text"] += event["delta"]["text"]
             write(event["delta"]["text"].replace("\n", "\n         "))
+        case "content_block_delta" if event["delta"]["type"] == "signature_delta":
+            message.content[-1]["signature"] = event["delta"]["signature"]
         case "content_block_delta" if event["delta"]["type"] == "input_json_delta":
             message.content[-1]["input"] += event["delta"]["partial_json"]
             write(event["delta"]["partial_json"])

@@ -1,4 +1,4 @@
-"""A small provider that speaks OpenAI's chat completions, so that the proxy can be tried without a key.
+"""A small provider that speaks OpenAI's chat completions and Responses, so that the proxy can be tried without a key.
 
 It is no model: a few rules decide what it says. The protocol is the real one: whole and streamed answers,
 tool calls whose arguments come in pieces, ``usage``, ``max_tokens``, structured output, errors.
@@ -16,6 +16,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+
+from .responses import call_item, chat_body, message_item, reasoning_item, response, response_events
 
 KEY = "demo-key"
 MODELS = ("demo-large", "demo-small")
@@ -74,6 +76,40 @@ def demo_provider(
         chunks = _chunks(head, answer, number, tokens, limit, usage)
         return StreamingResponse(_events(chunks), media_type="text/event-stream")
 
+    async def responses(request: Request) -> Response:
+        if request.headers.get("authorization") != f"Bearer {KEY}":
+            return _error(401, "Incorrect API key provided.", "invalid_api_key")
+        try:
+            body = await request.json()
+            chat = chat_body(body)
+            answer = decide(chat)
+        except (ValueError, LookupError, TypeError, AttributeError) as exc:
+            return _error(400, f"The request is no Responses request: {exc!r}", None)
+        on_request(body)
+        number = next(numbers)
+        tokens = sum(len(json.dumps(part)) for part in (body["input"], body.get("tools", []))) // 4
+        head = {"id": f"resp_demo{number}", "created_at": 1_700_000_000 + number, "model": body["model"]}
+        pieces, finish_reason = _pieces(answer, body.get("max_output_tokens"))
+        output: list[dict[str, Any]] = []
+        if "reasoning.encrypted_content" in body.get("include", ()):
+            output.append(reasoning_item(f"rs_demo{number}", [], f"demo-thoughts-{number}"))
+        if pieces:
+            output.append(message_item(f"msg_demo{number}", "".join(pieces)))
+        if answer.tool is not None and finish_reason == "tool_calls":
+            output.append(call_item(f"fc_demo{number}", f"call_demo{number}", answer.tool, answer.arguments))
+        usage = _usage(tokens, pieces, answer)
+        told = {
+            "input_tokens": usage["prompt_tokens"],
+            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+            "output_tokens": usage["completion_tokens"],
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": usage["total_tokens"],
+        }
+        whole = response(head, output, told, "max_output_tokens" if finish_reason == "length" else None)
+        if not body.get("stream"):
+            return JSONResponse(whole)
+        return StreamingResponse(_named_events(response_events(whole, _deltas)), media_type="text/event-stream")
+
     async def models(request: Request) -> Response:
         listed = [{"id": id_, "object": "model", "created": 1_700_000_000, "owned_by": "demo"} for id_ in MODELS]
         return JSONResponse({"object": "list", "data": listed})
@@ -81,6 +117,7 @@ def demo_provider(
     return Starlette(
         routes=[
             Route("/v1/chat/completions", completions, methods=["POST"]),
+            Route("/v1/responses", responses, methods=["POST"]),
             Route("/v1/models", models),
         ]
     )
@@ -231,6 +268,16 @@ async def _events(chunks: Iterable[dict[str, Any]]) -> AsyncIterator[bytes]:
         yield b"data: " + json.dumps(chunk).encode() + b"\n\n"
         await asyncio.sleep(PAUSE_SECONDS)
     yield b"data: [DONE]\n\n"
+
+
+async def _named_events(events: Iterable[dict[str, Any]]) -> AsyncIterator[bytes]:
+    for event in events:
+        yield f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
+        await asyncio.sleep(PAUSE_SECONDS)
+
+
+def _deltas(text: str) -> list[str]:
+    return [text[start : start + _FRAGMENT] for start in range(0, len(text), _FRAGMENT)]
 
 
 def _error(status: int, message: str, code: str | None) -> Response:

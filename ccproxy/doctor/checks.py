@@ -1,6 +1,7 @@
 """Every check, in the order in which they are made. A new one is a function that asks, and a row here."""
 
 from . import answers, boost, connection, forms, schemas, tools
+from .api import api
 from .examination import Check
 
 CHECKS = (
@@ -28,5 +29,6 @@ CHECKS = (
     Check("long_description", "Long description", forms.long_description, ("tools",)),
     Check("schemas", "Schemas", schemas.tool_schemas, ("tools",)),
     Check("claude_code", "Claude Code's request", tools.claude_code, ("tools",)),
+    Check("api", "API", api, ("answer",)),
     Check("planner", "Boost's planner", boost.planner),
 )

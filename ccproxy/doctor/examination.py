@@ -81,7 +81,7 @@ class Examination:
     @property
     def profile(self) -> Profile:
         """The profile for BIG_MODEL with these switches."""
-        return profile_for_model(resolve_profile(self.provider, self.options), self.settings.big_model)
+        return profile_for_model(resolve_profile(self.provider, self.options), self.settings.big_model, "chat")
 
     def learn(self, **switches: Any) -> None:
         """Note the switches that the provider needs, as far as they are not set."""
@@ -157,7 +157,7 @@ class Examination:
 
     def _with(self, learned: Mapping[str, Any]) -> Profile:
         profile = resolve_profile(self.provider, {**self.options, **learned})
-        return profile_for_model(profile, self.settings.big_model)
+        return profile_for_model(profile, self.settings.big_model, "chat")
 
 
 Run: TypeAlias = Callable[[Examination], Awaitable[Result]]

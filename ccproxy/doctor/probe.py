@@ -207,6 +207,10 @@ class Probe:
         """The answer to a chat completions request. ``below``: a path behind the base URL, to try out."""
         return await exchange(self.app, "POST", f"/v1{below}/chat/completions", body)
 
+    async def respond(self, body: Mapping[str, Any]) -> Answer:
+        """The answer to a Responses request."""
+        return await exchange(self.app, "POST", "/v1/responses", body)
+
 
 @asynccontextmanager
 async def open_probe(settings: Settings) -> AsyncIterator[Probe]:

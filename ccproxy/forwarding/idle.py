@@ -9,6 +9,7 @@ _LINE_ENDS = re.compile(rb"[\r\n]+")
 _IDLE_LINE = re.compile(
     rb'(?::|event:|id:|retry:).*+|data: ?(?:\{\}|\{"type": ?"ping"\})?|[ \t]*+', re.DOTALL
 )  # what servers of event streams send to keep a connection alive
+_CONTENT = (b"data: {", b"event: response.")
 _LONGEST_IDLE_LINE = 100
 
 
@@ -75,7 +76,7 @@ class EventContent:
         self._begun = b""  # of a line that may yet be one that says nothing
 
     def __call__(self, chunk: bytes) -> bool:
-        if len(chunk) > _LONGEST_IDLE_LINE and chunk.startswith(b"data: {"):  # as nearly every one does
+        if len(chunk) > _LONGEST_IDLE_LINE and chunk.startswith(_CONTENT):  # as nearly every one does
             self._begun = b""
             return True
         *lines, last = _LINE_ENDS.split(self._begun + chunk)

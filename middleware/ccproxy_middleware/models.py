@@ -38,7 +38,10 @@ PROVIDERS_OWN = "claude-provider/"
 
 TIERS = ("BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL")
 
-_MODEL_PATHS = ("/messages", "/messages/count_tokens", "/chat/completions", "/tokenize", "/apply-template")
+_MODEL_PATHS = (
+    "/messages", "/messages/count_tokens", "/chat/completions", "/responses", "/responses/input_tokens", "/tokenize",
+    "/apply-template",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +63,9 @@ class ModelMappingMiddleware:
         name they ask for; without it they are mapped as any other.
 
     Reads: ``ccproxy.model`` in the scope, which may say that a layer of ours asks for a model of the provider's by its
-    own name; ``model`` in the JSON body of ``/v1/messages``, ``/v1/messages/count_tokens``, ``/chat/completions``
-    or where a provider counts tokens, so it may stand on either side of FormatConversionMiddleware. A body that it
-    can't read passes unchanged.
+    own name; ``model`` in the JSON body of ``/v1/messages``, ``/v1/messages/count_tokens``, ``/chat/completions``,
+    ``/responses`` or where a provider counts tokens, so it may stand on either side of FormatConversionMiddleware. A
+    body that it can't read passes unchanged.
     Writes: ``model``; ``ccproxy.model`` in the scope, with the name that the client ``requested`` and its ``tier``;
     ``ccproxy.models``, the aliases that FormatConversionMiddleware lists at ``GET /v1/models``.
     Needs: nothing.
@@ -257,9 +260,10 @@ class _NameRestorer:
         await self._send({**message, "body": body})
 
     def _renamed(self, data: Any) -> Any:
-        """The object with its ``model`` replaced, also inside a ``message_start`` event."""
+        """The object with its ``model`` replaced, also inside an event's ``message`` or ``response``."""
         if not isinstance(data, dict):
             return data
-        if isinstance(data.get("message"), dict):
-            return {**data, "message": self._renamed(data["message"])}
+        for holder in ("message", "response"):
+            if isinstance(data.get(holder), dict):
+                return {**data, holder: self._renamed(data[holder])}
         return {**data, "model": self._requested} if "model" in data else data

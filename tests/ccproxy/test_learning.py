@@ -94,6 +94,7 @@ REFUSALS = [
         "azure-parallel_tool_calls", 400, error_body("Unrecognized request argument supplied: parallel_tool_calls"),
         lambda body: "parallel_tool_calls" in body, {"parallel_flag": False},
         {"tools": [TOOL], "tool_choice": {"type": "auto", "disable_parallel_tool_use": True}}, "azure",
+        {"api": "chat"},
     ),
     Refusal(
         "xai-reasoning_effort", 400,
@@ -108,7 +109,8 @@ REFUSALS = [
             "To use function tools, use /v1/responses or set reasoning_effort to 'none'.", param="reasoning_effort",
         ),
         lambda body: "tools" in body and body.get("reasoning_effort") != "none", {"tools_with_effort": "none"},
-        {"tools": [TOOL], "output_config": {"effort": "high"}}, "openai", {"efforts": ["none", "low", "high"]},
+        {"tools": [TOOL], "output_config": {"effort": "high"}}, "openai",
+        {"api": "chat", "efforts": ["none", "low", "high"]},
     ),
     Refusal(
         "deepseek-tool_choice", 400,

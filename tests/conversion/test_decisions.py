@@ -8,6 +8,8 @@ import pytest
 from ccproxy_middleware.conversion.chat.request import convert_request
 from ccproxy_middleware.conversion.decisions import explain
 from ccproxy_middleware.conversion.providers.profiles import resolve_profile
+from ccproxy_middleware.conversion.responses import convert_responses_request
+from ccproxy_middleware.conversion.responses.state import encode_state
 from support.paths import DATA
 
 TOOL = {"name": "t", "input_schema": {"type": "object", "properties": {}}}
@@ -222,3 +224,53 @@ def test_blocks_of_any_depth_are_explained() -> None:
 
 def test_tools_that_extra_body_has_put_there_are_no_functions() -> None:
     explained({"tools": [TOOL]}, extra_body={"tools": [{"type": "web_search"}]})
+
+
+def by_responses(request: dict[str, Any], **options: Any) -> list[str]:
+    data = {"model": "m", "max_tokens": 99, "messages": [said()], **request}
+    profile = resolve_profile("openai", {"api": "responses", **options})
+    return explain(data, convert_responses_request(data, profile))
+
+
+OURS = {"type": "thinking", "thinking": "secret words"}
+
+
+@pytest.mark.parametrize(
+    ("request_", "decision"),
+    [
+        ({}, "asked by Responses: api is responses, or auto takes it for the model"),
+        ({"max_tokens": 9}, "max_tokens 9 becomes 16: Responses takes no fewer"),
+        ({"stop_sequences": ["a"]}, "1 stop sequence is looked for here: Responses has none"),
+        ({"top_k": 3}, "top_k is left out: Responses has none"),
+        (
+            {"messages": [said(), said(THOUGHT, CALL, role="assistant"), said(RESULT)]},
+            "1 thinking block is left out: it is another provider's, or its signature was changed",
+        ),
+        (
+            {"messages": [said(), said({**OURS, "signature": encode_state("openai", "other", {}, None)}, CALL,
+                                       role="assistant"), said(RESULT)]},
+            "1 thinking block is left out: another provider or model made it",
+        ),
+        (
+            {"messages": [said(), said(CALL, role="assistant")]},
+            "1 tool call is answered '[no result]' for want of a result: history_repair is on",
+        ),
+        (
+            {"tools": [{**TOOL, "strict": True}]},
+            "tool t: strict is left out, by the switch strict_tools or for its schema",
+        ),
+    ],
+)  # fmt: skip
+def test_decision_by_responses(request_: dict[str, Any], decision: str) -> None:
+    decisions = by_responses(request_)
+    assert decision in decisions
+    assert "secret" not in "".join(decisions)
+
+
+def test_responses_cases_are_explained() -> None:
+    for path in sorted((DATA / "responses-cases").glob("q*.json")):
+        case = json.loads(path.read_text())
+        if case["kind"] == "request":
+            request = case["anthropic_request"]
+            profile = resolve_profile(case["profile"]["base"], case["profile"]["overrides"])
+            assert all(isinstance(line, str) for line in explain(request, convert_responses_request(request, profile)))

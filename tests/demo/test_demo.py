@@ -54,6 +54,20 @@ def test_everything_arrives_when_run(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [".env"]
 
 
+def test_everything_arrives_by_responses(tmp_path: Path) -> None:
+    command = [*COMMAND, "--api", "responses", "--verbose"]
+    result = subprocess.run(
+        command, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=60
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "its result, the provider's own reasoning, stop reasons, usage.\n" in result.stdout
+    [_, second] = (
+        json.loads(part) for part in re.findall(r"as the provider got it\n(\{.*?\n\})\n", result.stdout, re.DOTALL)
+    )
+    kinds = [item["type"] for item in second["input"]]
+    assert kinds == ["message", "reasoning", "message", "function_call", "function_call_output"]
+
+
 def test_converted_requests_when_verbose(tmp_path: Path) -> None:
     result = subprocess.run(
         [*COMMAND, "--verbose"], cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=60

@@ -64,7 +64,7 @@ def test_all_is_well_with_a_provider_that_can_do_everything(examine: Examine) ->
     assert outcomes(document) == expected, document
     assert (document["verdict"], document["code"], document["env"], document["changes"]) == ("ok", 0, {}, {})
     assert all(request.headers["x-team"] == HEADER for request in provider.requests)
-    assert document["requests"] == len(provider.requests) == 15  # as docs/doctor.md says
+    assert document["requests"] == len(provider.requests) == 16  # as docs/doctor.md says
     assert all(body.get("max_tokens", 0) <= 32_000 for body in provider.completions)
 
 
@@ -81,6 +81,7 @@ class Case:
 
 AFTER_ANSWER = (
     *("stream", "usage", "stop", "reasoning", "content_parts", "images", "system_messages", "truncation", "tools"),
+    "api",
 )
 AFTER_TOOLS = ("parallel_tools", "tool_choice", "two_results", "long_description", "schemas", "claude_code")
 NO_MORE = dict.fromkeys((*AFTER_ANSWER, *AFTER_TOOLS), "skipped")
@@ -473,3 +474,23 @@ def test_what_fits_is_written_where_settings_of_ours_stand(
         assert run(write_env=True) == 0
     assert "MAX_TOKENS_LIMIT=16384\n" in (tmp_path / written).read_text()
     assert [name for name in files if name != written and "MAX_TOKENS" in (tmp_path / name).read_text()] == []
+
+
+@pytest.mark.parametrize(
+    ("has_responses", "variables", "outcome", "detail"),
+    [
+        (True, {"PROVIDER": "openai", "BIG_MODEL": "gpt-5.6"}, "ok", "Responses is used: api is auto, and gpt-5.6 is"),
+        (False, {"PROVIDER": "openai", "BIG_MODEL": "gpt-5.6"}, "warning", "no answer by Responses"),
+        (True, {"PROVIDER": "openai", "BIG_MODEL": "gpt-4o"}, "ok", "chat completions are used: api is auto"),
+        (False, {"PROVIDER_OPTIONS": '{"api": "chat"}'}, "ok", "api is chat; Responses does not answer"),
+        (True, {"PROVIDER_OPTIONS": '{"api": "responses"}'}, "ok", "Responses is used: api is responses"),
+    ],
+)
+def test_says_by_which_api_the_provider_is_asked(
+    has_responses: bool, variables: dict[str, str], outcome: str, detail: str, examine: Examine
+) -> None:
+    provider = ScriptedProvider(has_responses=has_responses)
+    with serve(provider, lifespan="off") as server:
+        document = examine(f"{server.url}/v1", **{"BIG_MODEL": "local", "SMALL_MODEL": "local", **variables})
+    [check] = [check for check in document["checks"] if check["id"] == "api"]
+    assert (check["outcome"], detail in check["detail"]) == (outcome, True), check

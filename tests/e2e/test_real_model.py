@@ -63,15 +63,15 @@ def chat(smol: str) -> Iterator[Anthropic]:
     yield from client(smol, "smol")
 
 
-@pytest.fixture(scope="module")
-def caller(qwen: str) -> Iterator[Anthropic]:
-    yield from client(qwen, "qwen")
+@pytest.fixture(scope="module", params=["chat", "responses"])
+def caller(qwen: str, request: pytest.FixtureRequest) -> Iterator[Anthropic]:
+    yield from client(qwen, "qwen", api=request.param)
 
 
-def client(upstream: str, model: str) -> Iterator[Anthropic]:
+def client(upstream: str, model: str, **options: Any) -> Iterator[Anthropic]:
     settings: dict[str, Any] = {
         "provider": "llama.cpp",
-        "provider_options": OPTIONS,
+        "provider_options": {**OPTIONS, **options},
         "big_model": model,
         "small_model": model,
     }
@@ -102,6 +102,24 @@ def test_model_chats_over_two_turns_and_the_provider_counts_what_it_reads(chat: 
         conversation += [{"role": "assistant", "content": said(message)}]
         if question:
             conversation += [{"role": "user", "content": question}]
+
+
+@pytest.fixture(scope="module")
+def by_responses(smol: str) -> Iterator[Anthropic]:
+    yield from client(smol, "smol", api="responses")
+
+
+def test_model_is_asked_by_responses(by_responses: Anthropic) -> None:
+    """This server numbers no items, and tells them apart by their ids."""
+    prompt: dict[str, Any] = {"model": "claude-opus-4-8", "messages": [{"role": "user", "content": "Count to nine."}]}
+    whole = by_responses.messages.create(**prompt, max_tokens=32, extra_body=GREEDY)
+    with by_responses.messages.stream(**prompt, max_tokens=32, extra_body=GREEDY) as stream:
+        pieces = list(stream.text_stream)
+        message = stream.get_final_message()
+    assert len(pieces) > 2
+    assert "".join(pieces) == said(message) == said(whole)
+    assert read(message) == read(whole) > 0
+    assert 0 < message.usage.output_tokens <= 32
 
 
 def test_stream_brings_the_text_piece_by_piece_and_the_usage_at_its_end(chat: Anthropic) -> None:

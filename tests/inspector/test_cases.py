@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
+import anyio.to_thread
 import pytest
 
 from conversion.chat import test_request_cases, test_response_cases
@@ -10,6 +11,7 @@ from conversion.providers import test_errors
 from support.inspected import MESSAGE, Inspected, client, inspected
 from support.provider import Answer, Chunks, Failure, Raw, Reply, ScriptedProvider, ToolCall, error_body
 from support.proxied import proxy
+from support.responses_cases import differences
 
 TOOL = {"name": "Read", "description": "Read a file", "input_schema": {"type": "object", "properties": {}}}
 FULL: dict[str, Any] = {
@@ -72,6 +74,35 @@ def test_saved_case_passes(running: Running, answer: Answer, stream: bool) -> No
         RUN[document["kind"]](document)
     assert cases[0].json()["kind"] == "request"
     assert cases[0].json()["expected"]["max_tokens"] == 4096
+
+
+@pytest.fixture(scope="module")
+def by_responses() -> Iterator[Running]:
+    provider = ScriptedProvider([])
+    with inspected(provider, provider="openai", big_model="gpt-5.6", max_tokens_limit=4096) as inspector:
+        yield provider, inspector
+
+
+SEPARATOR = Raw([b"data: {\"type\":\"response.output_text.delta\",\"delta\":\"a\"}\n\n: hi\n\ndata: busy\n\n",
+                 b"data: {\"type\":\"response.completed\",\"response\":{\"output\":[]}}\n\n"])  # fmt: skip
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("answer", "stream"),
+    [pytest.param(answer, stream, id=f"{name}-{'stream' if stream else 'json'}")
+     for name, answer in ANSWERS for stream in (False, True)] + [pytest.param(SEPARATOR, True, id="no-json")],
+)  # fmt: skip
+async def test_saved_case_of_responses_passes(by_responses: Running, answer: Answer, stream: bool) -> None:
+    provider, inspector = by_responses
+    provider.add(answer)
+    await anyio.to_thread.run_sync(inspector.ask, {**FULL, "stream": stream})
+    for part in ("case", "case?of=answer"):
+        case = await anyio.to_thread.run_sync(inspector.last, part)
+        assert case.status_code == 200, case.text
+        document = case.json()
+        assert document["profile"]["overrides"]["api"] == "responses"
+        assert await differences(document) == []
 
 
 @pytest.mark.parametrize(

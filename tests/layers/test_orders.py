@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ccproxy.demo.responses import call_item, message_item, response, response_events
 from ccproxy_middleware import (
     AuthMiddleware,
     BoostMiddleware,
@@ -60,13 +61,14 @@ class Provider:
         self.requests.append({"path": scope["path"], "body": body.data, "custom": custom})
         assert KEY not in str(scope["headers"])
         stream = body.data.get("stream") is True
-        openai = scope["path"].endswith("/chat/completions")
-        answer = self.openai(body.data) if openai else self.anthropic()
+        whole, streamed = {
+            "/v1/chat/completions": (self.openai, self.openai_stream),
+            "/v1/responses": (self.response, self.response_stream),
+        }.get(scope["path"], (self.anthropic, self.anthropic_stream))
         if stream:
-            frames = self.openai_stream(body.data) if openai else self.anthropic_stream()
-            kind, chunks = b"text/event-stream", frames
+            kind, chunks = b"text/event-stream", streamed(body.data)
         else:
-            kind, chunks = b"application/json", [json.dumps(answer).encode()]
+            kind, chunks = b"application/json", [json.dumps(whole(body.data)).encode()]
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind)]})
         for data in chunks:
             await send({"type": "http.response.body", "body": data, "more_body": True})
@@ -98,7 +100,18 @@ class Provider:
         chunks += [chunk({}, "stop"), chunk({}, None, usage)]
         return [b"data: " + json.dumps(item).encode() + b"\n\n" for item in chunks] + [b"data: [DONE]\n\n"]
 
-    def anthropic(self) -> dict[str, Any]:
+    def response(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        output = [message_item("msg_1", "Hello")]
+        if request.get("tools"):
+            output.append(call_item("fc_1", "call_1", "look", "{}"))
+        usage = {"input_tokens": 9, "output_tokens": 2, "total_tokens": 11}
+        return response({"id": "resp_1", "created_at": 1, "model": "real-2024"}, output, usage)
+
+    def response_stream(self, request: Mapping[str, Any]) -> list[bytes]:
+        events = response_events(self.response(request), lambda text: [text[:3], text[3:]])
+        return [f"event: {e['type']}\ndata: {json.dumps(e)}\n\n".encode() for e in events]
+
+    def anthropic(self, request: Mapping[str, Any] = {}) -> dict[str, Any]:
         content = [{"type": "text", "text": "Hello"}, {"type": "tool_use", "id": "call_1", "name": "look", "input": {}}]
         usage = {**CACHE, "input_tokens": 9, "output_tokens": 2}
         message = {
@@ -110,7 +123,7 @@ class Provider:
         }
         return {**message, "stop_reason": "tool_use", "stop_sequence": None, "stop_details": None, "usage": usage}
 
-    def anthropic_stream(self) -> list[bytes]:
+    def anthropic_stream(self, request: Mapping[str, Any] = {}) -> list[bytes]:
         message = {**self.anthropic(), "content": [], "stop_reason": None}
         block = {"type": "tool_use", "id": "call_1", "name": "look", "input": {}}
         json_delta = {"type": "input_json_delta", "partial_json": "{}"}
@@ -145,20 +158,19 @@ LAYERS: dict[str, Callable[[ASGIApp], ASGIApp]] = {
     "models": lambda app: ModelMappingMiddleware(app, big="B", middle="M", small="S", classifier="C"),
     "safeguards": lambda app: SafeguardsMiddleware(app, model="claude-judge"),
     "boost": lambda app: BoostMiddleware(app, planner=planner, model="P", tiers=["BIG_MODEL"]),
-    "conversion": FormatConversionMiddleware,
 }
 
 
-def stacked(names: Iterable[str], app: ASGIApp) -> ASGIApp:
+def stacked(names: Iterable[str], app: ASGIApp, api: str = "chat") -> ASGIApp:
     for name in reversed(list(names)):
-        app = LAYERS[name](app)
+        app = FormatConversionMiddleware(app, options={"api": api}) if name == "conversion" else LAYERS[name](app)
     return app
 
 
-async def exchange(names: Iterable[str], request: Any, key: str = KEY) -> tuple[list[Any], Answer]:
+async def exchange(names: Iterable[str], request: Any, key: str = KEY, api: str = "chat") -> tuple[list[Any], Answer]:
     provider = Provider()
     scope = http_scope("POST", "/v1/messages", {"x-api-key": key, "content-type": "application/json"})
-    answer = await call(stacked(names, provider), scope, request)
+    answer = await call(stacked(names, provider, api), scope, request)
     return provider.requests, answer
 
 
@@ -177,15 +189,19 @@ def stream(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.mark.parametrize("body", [PLAIN, TOOLS], ids=["plain", "tools"])
-async def test_every_order_gives_the_same_request_and_the_same_answer(body: dict[str, Any], stream: bool) -> None:
+@pytest.mark.parametrize("api", ["chat", "responses"])
+async def test_every_order_gives_the_same_request_and_the_same_answer(
+    body: dict[str, Any], stream: bool, api: str
+) -> None:
     request = {**body, "stream": stream}
-    upstream, answer = await exchange(CANONICAL, request)
+    upstream, answer = await exchange(CANONICAL, request, api=api)
+    assert upstream[0]["path"] == ("/v1/responses" if api == "responses" else "/v1/chat/completions")
     assert [r["body"]["model"] for r in upstream] == ["B"]
     assert upstream[0]["custom"] == [("x-team", "a"), ("authorization", "Bearer own")]
     assert answer.headers["x-upstream-model"] == "B"
     different = {}
     for order in ORDERS:
-        requests, other = await exchange(order, request)
+        requests, other = await exchange(order, request, api=api)
         if requests != upstream or told(other) != told(answer):
             different[order] = (requests, told(other))
     assert not different, f"{len(different)} orders, such as {next(iter(different.items()))}; not {told(answer)}"

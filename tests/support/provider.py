@@ -1,4 +1,4 @@
-"""A provider that speaks OpenAI's chat completions and answers what a test tells it to.
+"""A provider that speaks OpenAI's chat completions and Responses and answers what a test tells it to.
 
 Serve it on a real socket: ``with serve(provider := ScriptedProvider([Reply("Hi")])) as server: ...``
 """
@@ -27,6 +27,8 @@ from .openai_answers import (
     render,
 )
 from .openai_rules import Refused, check_request, error_body
+from .responses_answers import render_response
+from .responses_rules import check_responses_request
 
 __all__ = [
     "Answer",
@@ -78,7 +80,8 @@ class ScriptedProvider:
     disconnects: requests whose client left before the end.
 
     A request that OpenAI would refuse gets OpenAI's own 400. ``allow`` names further top-level parameters
-    that this provider takes; with ``api_key`` every other bearer token or ``api-key`` gets a 401.
+    that this provider takes; without ``has_responses`` it has chat completions alone. With ``api_key`` every other
+    bearer token or ``api-key`` gets a 401.
     """
 
     def __init__(
@@ -88,7 +91,9 @@ class ScriptedProvider:
         models: Sequence[str] = ("gpt-4o", "gpt-4o-mini"),
         api_key: str | None = None,
         allow: Collection[str] = (),
+        has_responses: bool = True,
     ) -> None:
+        self._has_responses = has_responses
         self._script = script if callable(script) else None
         self._queue = [] if script is None or callable(script) else list(script)
         self._default = script is None
@@ -98,6 +103,12 @@ class ScriptedProvider:
         self.requests: list[Recorded] = []
         self.disconnects: list[Disconnect] = []
         self.active = 0
+        self.issued: list[dict[str, Any]] = []  # the reasoning items of its responses
+
+    @property
+    def responses(self) -> list[Any]:
+        """The bodies of the responses that were asked for."""
+        return [request.body for request in self.requests if request.path.endswith("/responses")]
 
     @property
     def completions(self) -> list[Any]:
@@ -156,13 +167,16 @@ class ScriptedProvider:
         if request.method in ("GET", "HEAD") and request.path.endswith("/models"):
             models = [{"id": id_, "object": "model", "created": 1, "owned_by": "test"} for id_ in self._models]
             return json_answer(200, {"object": "list", "data": models})
-        if request.method != "POST" or not request.path.endswith("/chat/completions"):
+        paths = ("/chat/completions", "/responses") if self._has_responses else ("/chat/completions",)
+        if request.method != "POST" or not request.path.endswith(paths):
             return json_answer(404, error_body(f"Invalid URL ({request.method} {request.path})"))
+        by_responses = request.path.endswith("/responses")
         try:
-            check_request(request.body, self._allow)
+            (check_responses_request if by_responses else check_request)(request.body, self._allow)
         except Refused as exc:
             return json_answer(400, exc.body)
-        return render(self._next(request.body), request.body)
+        answer = self._next(request.body)
+        return render_response(answer, request.body, self.issued) if by_responses else render(answer, request.body)
 
     def _next(self, body: dict[str, Any]) -> Answer:
         if self._script is not None:

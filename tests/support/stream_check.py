@@ -3,9 +3,10 @@
 import random
 import re
 from base64 import urlsafe_b64decode
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
 
+from ccproxy_middleware.conversion.anthropic import EventStream
 from ccproxy_middleware.conversion.chat.stream import StreamConverter
 from ccproxy_middleware.conversion.context import Context
 from ccproxy_middleware.conversion.providers.profiles import PROFILES, resolve_profile
@@ -35,33 +36,35 @@ CONTEXTS = [
     for stops in ((), ("END", "b"))
 ]
 
+Make: TypeAlias = Callable[[Context, str], EventStream]
+
 _MADE_UP_ID = re.compile(rb"(?<=\")(msg|toolu)_[0-9A-Za-z]{16,}(?=\")")
-_SIGNATURE = re.compile(rb"(?<=\"signature\":\")p1\.([\w-]+)(?=\")")
+_SIGNATURE = re.compile(rb"(?<=\"signature\":\")p1\.([\w-]+)(?:\.[0-9a-f]+)?(?=\")")
 _EVERY_BYTE = 500  # bytes up to which a stream is also fed byte by byte
 
 
-def run(context: Context, pieces: Iterable[bytes]) -> tuple[bytes, ApiError | None]:
+def run(context: Context, pieces: Iterable[bytes], make: Make = StreamConverter) -> tuple[bytes, ApiError | None]:
     """The frames that a stream becomes, and the failure that ends it."""
-    converter = StreamConverter(context, REQUEST_ID)
+    converter = make(context, REQUEST_ID)
     frames = [frame for piece in pieces for frame in converter.feed(piece)]
     frames += converter.finish()
     assert converter.finished or (converter.error is not None and not converter.started)
     return b"".join(frames), converter.error
 
 
-def check_bytes(context: Context, raw: bytes, seed: int = 0) -> list[dict[str, Any]]:
+def check_bytes(context: Context, raw: bytes, seed: int = 0, make: Make = StreamConverter) -> list[dict[str, Any]]:
     """Convert a stream whole, byte by byte and cut at random places by ``seed``; its events, if there are any.
 
     Raises AssertionError where the events break the grammar or depend on the cuts, and whatever gets out of the
     parser or the converter, from which nothing must.
     """
-    frames, error = run(context, [raw])
+    frames, error = run(context, [raw], make)
     events = check_stream(frames) if frames else []
     if events:
         assert (events[-1]["type"] == "error") == (error is not None)
     expected = _told(frames, error), _parse([raw])
     for pieces in _cuts(raw, seed):
-        assert (_told(*run(context, pieces)), _parse(pieces)) == expected, f"another result for {pieces}"
+        assert (_told(*run(context, pieces, make)), _parse(pieces)) == expected, f"another result for {pieces}"
     return events
 
 

@@ -9,9 +9,9 @@ from ..toolkit.asgi import Headers, get_header, without_headers
 from ..toolkit.errors import ApiError, StreamAborted
 from ..toolkit.json import dumps, loads
 from ..toolkit.sse import SSEParser
-from .dialect import DONE, Dialect, Payload, Seen
+from .dialect import DONE, Dialect, Payload
 from .reply import Reply
-from .usage import Usage
+from .usage import Seen, Usage
 
 WaitFor = Literal["call", "content", "nothing"]
 

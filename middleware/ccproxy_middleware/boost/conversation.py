@@ -68,10 +68,13 @@ class Conversation:
 
 
 def read_conversation(data: Mapping[str, Any]) -> Conversation:
-    """The conversation of a Messages or Chat Completions body. What is malformed is skipped: upstream tells of it."""
+    """The conversation of a body of any of the APIs. What is malformed is skipped: upstream tells of it."""
     reader = _Reader()
-    system = data.get("system")
-    reader.add_system(_texts(system))
+    reader.add_system(_texts(data.get("system") or data.get("instructions")))
+    items = data.get("input")
+    for item in items if isinstance(items, list) else ():
+        if isinstance(item, Mapping):
+            reader.add_item(item)
     messages = data.get("messages")
     for message in messages if isinstance(messages, list) else ():
         if isinstance(message, Mapping):
@@ -109,6 +112,16 @@ class _Reader:
                 self._add_assistant(message, content)
             case "tool":
                 self._add_result(message.get("tool_call_id"), content)
+
+    def add_item(self, item: Mapping[str, Any]) -> None:
+        """An input item of a Responses body."""
+        match item.get("type"):
+            case "function_call":
+                self._add_call(item.get("call_id"), item.get("name"), item.get("arguments"))
+            case "function_call_output":
+                self._add_result(item.get("call_id"), item.get("output"))
+            case "message":
+                self.add(item)
 
     def _add_user(self, content: Any) -> None:
         said: list[str] = []
@@ -170,9 +183,9 @@ def _block_text(block: Mapping[str, Any]) -> str:
     if isinstance(text, str):
         return text
     match block.get("type"):
-        case "image" | "image_url":
+        case "image" | "image_url" | "input_image":
             return "[image]"
-        case "document" | "file":
+        case "document" | "file" | "input_file":
             return "[document]"
         case "refusal":
             return str(block.get("refusal") or "")

@@ -1,10 +1,9 @@
-"""The one seam between the boost loop and the two APIs: everything that looks different in them.
+"""The one seam between the boost loop and the APIs: everything that looks different in them.
 
-``dialect_of`` tells which one a path speaks. Both classes are stateless.
+``dialect_of`` tells which one a path speaks. The classes are stateless.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..conversion.anthropic import message_events
@@ -13,28 +12,26 @@ from ..conversion.providers import error_from_payload
 from ..toolkit.errors import ApiError
 from ..toolkit.json import dumps
 from ..toolkit.sse import sse_event
-from .usage import Usage, add_to_anthropic, add_to_openai, from_anthropic, from_openai
+from .responses import ResponsesDialect
+from .usage import Seen, Usage, add_to_anthropic, add_to_openai, from_anthropic, from_openai
 
 Payload = dict[str, Any]
 
 DONE = b"data: [DONE]\n\n"
 
 
-@dataclass(slots=True)
-class Seen:
-    """What an answer, or one event of it, tells."""
-
-    text: str = ""
-    calls_tool: bool = False
-    usage: Usage | None = None
-    complete: bool = False
-    error: ApiError | None = None
-
-
 class Dialect(Protocol):
     """What the loop has to do with a request and its answers."""
 
-    anthropic: bool
+    api: str  # anthropic, chat, responses
+
+    def messages(self, data: Mapping[str, Any]) -> Any:
+        """The conversation."""
+        ...
+
+    def with_guidance(self, data: Mapping[str, Any], text: str) -> Payload:
+        """The request with one more system text at the end of the conversation."""
+        ...
 
     def tool_choice(self, data: Mapping[str, Any]) -> str:
         """``auto``, ``none``, or ``forced`` where the answer must call a tool."""
@@ -77,10 +74,12 @@ def dialect_of(path: str) -> Dialect | None:
     """The dialect of ``POST`` to a path below the mount; None if it asks for no answer."""
     if path == "/v1/messages":
         return AnthropicDialect()
+    if path.endswith("/responses"):
+        return ResponsesDialect()
     return OpenAIDialect() if path.endswith("/chat/completions") else None
 
 
-def with_guidance(data: Mapping[str, Any], text: str) -> Payload:
+def _with_guidance(data: Mapping[str, Any], text: str) -> Payload:
     """The request with one more system text at the end of its messages, where it leaves the prompt's prefix alone.
 
     A message of the assistant's that the answer shall continue stays the last one; the text joins a system message
@@ -112,7 +111,13 @@ def _is_prefill(message: Any) -> bool:
 class OpenAIDialect:
     """Chat Completions."""
 
-    anthropic = False
+    api = "chat"
+
+    def messages(self, data: Mapping[str, Any]) -> Any:
+        return data.get("messages")
+
+    def with_guidance(self, data: Mapping[str, Any], text: str) -> Payload:
+        return _with_guidance(data, text)
 
     def tool_choice(self, data: Mapping[str, Any]) -> str:
         choice = data.get("tool_choice")
@@ -184,7 +189,13 @@ class OpenAIDialect:
 class AnthropicDialect:
     """Messages."""
 
-    anthropic = True
+    api = "anthropic"
+
+    def messages(self, data: Mapping[str, Any]) -> Any:
+        return data.get("messages")
+
+    def with_guidance(self, data: Mapping[str, Any], text: str) -> Payload:
+        return _with_guidance(data, text)
 
     def tool_choice(self, data: Mapping[str, Any]) -> str:
         choice = data.get("tool_choice")

@@ -17,7 +17,7 @@ from ..toolkit.record import get_record
 from .answer import ExecutorAnswer, WaitFor
 from .conversation import Conversation, read_conversation
 from .cut import cut_middle
-from .dialect import Dialect, Payload, with_guidance
+from .dialect import Dialect, Payload
 from .plan import Plan, PlanReader
 from .planner import PlannerAnswer, PlannerError
 from .plans import Plans
@@ -207,7 +207,7 @@ class BoostLoop:
         # After a tool's result a plain text may be the end of the work: an agent must be able to finish.
         wait_for: WaitFor = "content" if self._conversation.has_results else "call"
         answer = self._answer(wait_for, may_fail=True)
-        await self._call(with_guidance(self._data, _guidance_text(plan)), answer)
+        await self._call(self._dialect.with_guidance(self._data, _guidance_text(plan)), answer)
         if not self._reply.done:
             return answer
         self._record.usages.append(answer.usage)

@@ -34,10 +34,10 @@ class BoostMiddleware:
 
     Raises ValueError for a tier, template or number that can't be used.
 
-    Reads: ``POST /v1/messages`` and ``*/chat/completions`` that carry tools, so it may stand on either side of
-    FormatConversionMiddleware; ``ccproxy.model`` in the scope, without which the tier follows from the model's name.
-    Everything else passes untouched, and so does a request for an answer by a JSON schema, with ``tool_choice`` none,
-    or in which Claude Code's auto mode asks whether an action is safe.
+    Reads: ``POST /v1/messages``, ``*/chat/completions`` and ``*/responses`` that carry tools, so it may stand on
+    either side of FormatConversionMiddleware; ``ccproxy.model`` in the scope, without which the tier follows from the
+    model's name. Everything else passes untouched, and so does a request for an answer by a JSON schema, with
+    ``tool_choice`` none, or in which Claude Code's auto mode asks whether an action is safe.
     Writes: the guidance, as one more system message; ``x-boost-loops`` and ``x-boost-outcome`` on the answer, whose
     usage is the sum over all calls.
     Needs: asyncio, a planner, and an inner app whose model calls tools.
@@ -97,7 +97,8 @@ class BoostMiddleware:
             return
 
     def _is_boosted(self, scope: Scope, data: Payload, dialect: Dialect) -> bool:
-        if not isinstance(data.get("messages"), list) or not data["messages"]:
+        messages = dialect.messages(data)
+        if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages) or not messages:
             return False
         if not offered_tools(data) or dialect.tool_choice(data) == "none" or dialect.fixes_format(data):
             return False

@@ -21,7 +21,8 @@ from ..toolkit.errors import ApiError, StreamAborted, header_value, request_id, 
 from ..toolkit.json import dumps
 from ..toolkit.write_lock import WriteLock
 from .dialect import DONE, Dialect
-from .usage import Usage, add_to_openai
+from .responses import SummaryResponse
+from .usage import Usage, add_to_openai, add_to_responses
 
 _STREAM_HEADERS: Headers = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -62,7 +63,10 @@ class Reply:
         self._include_usage = include_usage
         self._context = Context(model=model, estimate_input=estimate_input)
         self._request_id = request_id(scope)
-        self._converter = StreamConverter(self._context, self._request_id) if dialect.anthropic and stream else None
+        self._converter = (
+            StreamConverter(self._context, self._request_id) if dialect.api == "anthropic" and stream else None
+        )
+        self._response = SummaryResponse(model) if dialect.api == "responses" else None
         self._lock = WriteLock()
         self._last_output = time.monotonic()
         self._chunk = {
@@ -127,6 +131,8 @@ class Reply:
 
     async def summary_text(self, text: str, headers: Headers) -> None:
         """Stream a piece of the final answer."""
+        if self._response is not None:
+            return await self._summary(self._response.text(text), headers)
         choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
         if not self.committed:
             choice["delta"] = {"role": "assistant", "content": text}
@@ -135,8 +141,14 @@ class Reply:
     async def summary_end(self, text: str, finish_reason: str, usage: Usage, headers: Headers) -> None:
         """End the final answer; ``text`` is all of it, which is sent here if the client did not ask for a stream."""
         counts = add_to_openai({}, usage)
+        if not self.stream and self._response is not None:
+            whole = self._response.whole(text, finish_reason, add_to_responses({}, usage))
+            return await self._send_json(whole, headers)
         if not self.stream:
             return await self._summary_whole(text, finish_reason, counts, headers)
+        if self._response is not None:
+            end = self._response.end(finish_reason, add_to_responses({}, usage))
+            return await self._summary(end, headers, more=False)
         last = self._frame({"choices": [{"index": 0, "delta": {}, "finish_reason": finish_reason}]})
         if self._include_usage:
             last += self._frame({"choices": [], "usage": counts})
@@ -152,7 +164,10 @@ class Reply:
         message = {"role": "assistant", "content": text, "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason}
         completion = {**self._chunk, "object": "chat.completion", "choices": [choice], "usage": usage}
-        answer = convert_response(completion, self._context) if self._dialect.anthropic else completion
+        anthropic = self._dialect.api == "anthropic"
+        await self._send_json(convert_response(completion, self._context) if anthropic else completion, headers)
+
+    async def _send_json(self, answer: dict[str, Any], headers: Headers) -> None:
         kind: Headers = [(b"content-type", b"application/json")]
         await self.whole(_ok([*kind, *self._own_headers(headers)]), dumps(answer))
 

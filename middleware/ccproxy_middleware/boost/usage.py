@@ -1,15 +1,29 @@
-"""Token counts of several calls, added up. They are kept in Anthropic's terms, as the conversion makes them."""
+"""What calls have said and cost. Token counts are added up in Anthropic's terms, as the conversion makes them."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ..conversion.chat import convert_usage
 from ..conversion.context import Context
 from ..conversion.counting import estimate_tokens
+from ..toolkit.errors import ApiError
 
 Usage = Mapping[str, int]
 """``input_tokens`` (without cached ones), ``cache_creation_input_tokens``, ``cache_read_input_tokens``,
 ``output_tokens``, and ``thinking_tokens``, which are part of the output."""
+
+
+@dataclass(slots=True)
+class Seen:
+    """What an answer, or one event of it, tells."""
+
+    text: str = ""
+    calls_tool: bool = False
+    usage: Usage | None = None
+    complete: bool = False
+    error: ApiError | None = None
+
 
 _COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
 
@@ -68,6 +82,22 @@ def add_to_openai(usage: Mapping[str, Any], more: Usage) -> dict[str, Any]:
             details = details if isinstance(details, Mapping) else {}
             added[holder] = {**details, name: _count(details.get(name)) + count}
     return added
+
+
+def add_to_responses(usage: Mapping[str, Any], more: Usage) -> dict[str, Any]:
+    """A response's usage with those of other calls."""
+    chat = {chat: usage[name] for name, chat in _RESPONSES_NAMES.items() if name in usage}
+    added = add_to_openai(chat, more)
+    return {**usage, **{name: added[chat] for name, chat in _RESPONSES_NAMES.items() if chat in added}}
+
+
+_RESPONSES_NAMES = {
+    "input_tokens": "prompt_tokens",
+    "output_tokens": "completion_tokens",
+    "total_tokens": "total_tokens",
+    "input_tokens_details": "prompt_tokens_details",
+    "output_tokens_details": "completion_tokens_details",
+}
 
 
 def as_cached(usage: Usage) -> Usage:

@@ -6,8 +6,10 @@ from typing import Any, Literal
 
 from ..toolkit.asgi import LARGE
 from ..toolkit.json import loads
-from .counting import estimate_request
 from .providers import Profile
+
+Api = Literal["chat", "responses"]
+"""An upstream API: Chat Completions or Responses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +17,7 @@ class Context:
     """One request's memory.
 
     model: the client's own name for the model, echoed in the answer.
+    upstream_model: the name that upstream was asked for.
     thinking: whether reasoning becomes thinking blocks: ``show``; ``omit`` (block with a signature, no text, as
         ``display: omitted`` asks); ``off``.
     tool_names: upstream's name of a tool -> the client's, for names that had to be shortened.
@@ -29,6 +32,7 @@ class Context:
 
     model: str
     profile: Profile = field(default_factory=Profile)
+    upstream_model: str = ""
     thinking: Literal["show", "omit", "off"] = "off"
     tool_names: Mapping[str, str] = field(default_factory=dict)
     tools: frozenset[str] = frozenset()
@@ -41,12 +45,16 @@ class Context:
 
 
 class UpstreamBody:
-    """A body for upstream: its objects, or its bytes where it is rarely looked at any more."""
+    """A body for upstream: its objects, or its bytes where it is rarely looked at any more.
 
-    __slots__ = ("_data", "_tokens", "_written")
+    ``estimate`` tells how many tokens such a body has.
+    """
 
-    def __init__(self, data: dict[str, Any]) -> None:
+    __slots__ = ("_data", "_estimate", "_tokens", "_written")
+
+    def __init__(self, data: dict[str, Any], estimate: Callable[[Mapping[str, Any]], int]) -> None:
         self._data: dict[str, Any] | None = data
+        self._estimate = estimate
         self._written = b""
         self._tokens: int | None = None
 
@@ -61,7 +69,7 @@ class UpstreamBody:
     def tokens(self) -> int:
         """The estimate of its tokens."""
         if self._tokens is None:
-            self._tokens = estimate_request(self.data)
+            self._tokens = self._estimate(self.data)
         return self._tokens
 
     def keep_bytes(self, written: bytes) -> None:
@@ -77,6 +85,8 @@ class ConvertedRequest:
     upstream_model: the name that upstream is asked for.
     clamped_from: the ``max_tokens`` that the client asked for, where the profile allows less.
     json: of those fields of the body whose JSON is known already.
+    api: the API that the body is for.
+    left_out: what of the conversation's provider state was left out, by the reason, with its number.
     """
 
     upstream: UpstreamBody
@@ -86,6 +96,8 @@ class ConvertedRequest:
     upstream_model: str
     clamped_from: int | None = None
     json: Mapping[str, bytes] = field(default_factory=dict)
+    api: Api = "chat"
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def body(self) -> dict[str, Any]:

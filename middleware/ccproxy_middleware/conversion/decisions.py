@@ -32,26 +32,38 @@ def explain(data: Mapping[str, Any], request: ConvertedRequest, patch: Mapping[s
     corrected = [f"{name} is {value!r}: the provider has refused it otherwise" for name, value in patch.items()]
     return [
         *corrected,
+        *_api(request),
         *_parameters(data, request),
-        *_reasoning(data, request.body, request.context.profile),
+        *_reasoning(data, request),
         *_tools(data, request),
         *_tool_choice(data.get("tool_choice"), request.body, request.context.profile),
-        *_messages(data, request.body, request.context.profile),
+        *_messages(data, request),
     ]
+
+
+def _api(request: ConvertedRequest) -> Iterator[str]:
+    if request.api == "responses":
+        yield "asked by Responses: api is responses, or auto takes it for the model"
 
 
 def _parameters(data: Mapping[str, Any], request: ConvertedRequest) -> Iterator[str]:
     body, profile = request.body, request.context.profile
-    asked, sent = data.get("max_tokens"), body.get(profile.max_tokens_field)
-    if sent is not None and sent != asked:
+    responses = request.api == "responses"
+    asked = data.get("max_tokens")
+    sent = body.get("max_output_tokens" if responses else profile.max_tokens_field)
+    if sent is not None and responses and sent > asked and sent != profile.min_output:
+        yield f"max_tokens {asked} becomes {sent}: Responses takes no fewer"
+    elif sent is not None and sent != asked:
         limit = "max_output" if sent < asked else "min_output"
         yield f"max_tokens {asked} becomes {sent}: {limit} is {sent}"
     for name in ("temperature", "top_p", "top_k"):
         if data.get(name) is not None and name not in body:
             switch = "top_k" if name == "top_k" and profile.top_k == "drop" else "sampling"
-            yield f"{name} is left out: {switch} is drop"
+            why = "Responses has none" if responses and name == "top_k" else f"{switch} is drop"
+            yield f"{name} is left out: {why}"
     if local := request.context.local_stops:
-        yield f"{_are(len(local), 'stop sequence')} looked for here: stop_limit is {profile.stop_limit}"
+        why = "Responses has none" if responses else f"stop_limit is {profile.stop_limit}"
+        yield f"{_are(len(local), 'stop sequence')} looked for here: {why}"
     if request.stream != request.asks_stream:
         asked_for = "a stream" if request.asks_stream else "a whole answer"
         yield f"the provider is asked for {asked_for}: streaming is {profile.streaming}"
@@ -70,10 +82,12 @@ def _parameters(data: Mapping[str, Any], request: ConvertedRequest) -> Iterator[
         yield f"left out, for want of a counterpart: {_listed(unread)}"
 
 
-def _reasoning(data: Mapping[str, Any], body: Mapping[str, Any], profile: Profile) -> Iterator[str]:
+def _reasoning(data: Mapping[str, Any], request: ConvertedRequest) -> Iterator[str]:
+    body, profile = request.body, request.context.profile
     config = data.get("output_config")
     effort = config.get("effort") if isinstance(config, dict) else None
-    sent = body.get("reasoning_effort")
+    responses = request.api == "responses"
+    sent = (body.get("reasoning") or {}).get("effort") if responses else body.get("reasoning_effort")
     if effort is not None and sent is not None and sent != effort:
         yield f"effort {_short(effort)} becomes {sent}: {_reasoning_switches(profile)}"
     elif (effort is not None or data.get("thinking") is not None) and not any(name in body for name in _REASONING):
@@ -89,8 +103,8 @@ def _reasoning_switches(profile: Profile) -> str:
 
 def _tools(data: Mapping[str, Any], request: ConvertedRequest) -> Iterator[str]:
     context = request.context
-    functions = [tool["function"] for tool in request.body.get("tools", ()) if "function" in tool]
-    sent = {function["name"]: function for function in functions}
+    functions = [tool.get("function", tool) for tool in request.body.get("tools", ())]
+    sent = {function["name"]: function for function in functions if "name" in function}
     for upstream, name in context.tool_names.items():
         if upstream != name:
             yield f"tool {_short(name)} is called {upstream}: tool_name_max is {context.profile.tool_name_max}"
@@ -112,7 +126,7 @@ def _tools(data: Mapping[str, Any], request: ConvertedRequest) -> Iterator[str]:
         limit = context.profile.tool_description_max
         if limit is not None and len(tool.get("description") or "") > limit:
             yield f"tool {_short(name)}: the end of its description stands in the system prompt (tool_description_max)"
-        if tool.get("strict") is True and "strict" not in function:
+        if tool.get("strict") is True and not function.get("strict"):
             yield f"tool {_short(name)}: strict is left out, by the switch strict_tools or for its schema"
 
 
@@ -135,14 +149,15 @@ def _tool_choice(choice: Any, body: Mapping[str, Any], profile: Profile) -> Iter
         yield "disable_parallel_tool_use is left out: parallel_flag is off"
 
 
-def _messages(data: Mapping[str, Any], body: Mapping[str, Any], profile: Profile) -> Iterator[str]:
-    system, chat = data.get("system") or "", body["messages"]
+def _messages(data: Mapping[str, Any], request: ConvertedRequest) -> Iterator[str]:
+    body, profile = request.body, request.context.profile
+    system = data.get("system") or ""
     blocks = list(_blocks([system, *(message.get("content") for message in data["messages"])]))
     count = Counter(str(block.get("type")) for block in blocks)
     first = system if isinstance(system, str) else str(system[0].get("text"))
     if first.startswith("x-anthropic-billing-header"):
         yield "the billing header of the system prompt is left out: it would defeat the provider's prefix cache"
-    if profile.system_role != "system":
+    if profile.system_role != "system" and request.api == "chat":
         yield f"the system prompt is sent as {profile.system_role}: system_role is {profile.system_role}"
     if profile.mid_system != "inline" and any(message.get("role") == "system" for message in data["messages"]):
         yield f"system messages have moved: mid_system is {profile.mid_system}"
@@ -151,31 +166,59 @@ def _messages(data: Mapping[str, Any], body: Mapping[str, Any], profile: Profile
         yield f"{_are(marks, 'cache_control mark')} left out: cache_control is drop"
     if count["image"] and not (profile.vision and profile.content_parts):
         yield f"{_are(count['image'], 'image')} left out: vision or content_parts is off"
-    elif (limits := _image_limits(profile)) and (fewer := count["image"] - _images(chat)) > 0:
+    elif (limits := _image_limits(profile)) and (fewer := count["image"] - _images(body)) > 0:
         yield f"{_are(fewer, 'image')} left out: {limits}"
     if count["document"] and profile.pdf in _PDF:
         yield f"{_are(count['document'], 'document')} sent {_PDF[profile.pdf]}: pdf is {profile.pdf}"
     thoughts = count["thinking"] + count["redacted_thinking"]
-    if thoughts and profile.reasoning_roundtrip == "drop":
+    if thoughts and profile.reasoning_roundtrip == "drop" and request.api == "chat":
         yield f"{_are(thoughts, 'thinking block')} left out: reasoning_roundtrip is drop"
+    if request.api == "responses":
+        returned = sum(item.get("type") == "reasoning" for item in body["input"])
+        silent = thoughts - returned - sum(request.left_out.values())
+        reasons = {**request.left_out, "nothing else is left of their turn": silent}
+        for reason, number in reasons.items():
+            if number > 0:
+                yield f"{_are(number, 'thinking block')} left out: {reason}"
     if servers := sum(count[kind] for kind in SERVER_BLOCKS - {"document"}):
         yield f"{_are(servers, 'block')} left out: made by Anthropic's servers"
-    if profile.first_user and chat and any(message.get("content") == FIRST_USER for message in chat[:2]):
+    chat = body.get("messages") or ()
+    if profile.first_user and any(message.get("content") == FIRST_USER for message in chat[:2]):
         yield "a user message is added in front: first_user is on"
-    told = count["tool_use"] - sum(len(message.get("tool_calls") or ()) for message in chat)
+    told = count["tool_use"] - _calls(body)
     if told > 0 and profile.unoffered_calls == "text":
         yield f"{_are(told, 'tool call')} told as text, with the result: unoffered_calls is text"
-    results = [message for message in chat if message["role"] == "tool"]
-    if missing := sum(message["content"] == NO_RESULT for message in results):
+    results = _results(body)
+    if missing := sum(result == NO_RESULT for result in results):
         yield f"{_are(missing, 'tool call')} answered {NO_RESULT!r} for want of a result: history_repair is on"
     told = told if profile.unoffered_calls == "text" else 0
     if (stray := count["tool_result"] - told - (len(results) - missing)) > 0:
         yield f"{_are(stray, 'tool result')} sent as text for want of the call: history_repair is on"
 
 
-def _images(chat: list[dict[str, Any]]) -> int:
-    contents = [content for message in chat if isinstance(content := message.get("content"), list)]
-    return sum(part["type"] == "image_url" for content in contents for part in content)
+def _calls(body: Mapping[str, Any]) -> int:
+    if "input" in body:
+        return sum(item.get("type") == "function_call" for item in body["input"])
+    return sum(len(message.get("tool_calls") or ()) for message in body["messages"])
+
+
+def _results(body: Mapping[str, Any]) -> list[Any]:
+    """What the tools have returned, as the body for upstream has it."""
+    if "input" in body:
+        return [item["output"] for item in body["input"] if item.get("type") == "function_call_output"]
+    return [message["content"] for message in body["messages"] if message["role"] == "tool"]
+
+
+def _images(body: Mapping[str, Any]) -> int:
+    """How many images it has, those of tool results too."""
+    lists = [
+        content
+        for item in body.get("messages") or body.get("input") or ()
+        if isinstance(item, dict)
+        for content in (item.get("content"), item.get("output"))
+        if isinstance(content, list)
+    ]
+    return sum(part.get("type") in ("image_url", "input_image") for content in lists for part in content)
 
 
 def _image_limits(profile: Profile) -> str:

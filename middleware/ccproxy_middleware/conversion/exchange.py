@@ -4,12 +4,9 @@ Nothing is sent before the answer is known to be good, so that a failure still g
 fails later ends in an ``error`` event and a broken body, never cleanly: Claude Code takes a clean end for success.
 """
 
-import asyncio
 import contextlib
 import logging
 from collections.abc import Mapping
-from time import monotonic
-from types import TracebackType
 from typing import Any
 
 from starlette.types import Message, Send
@@ -20,18 +17,12 @@ from ..toolkit.errors import ApiError, StreamAborted, header_value
 from ..toolkit.json import dumps
 from ..toolkit.record import Record
 from ..toolkit.worker_threads import in_thread
-from ..toolkit.write_lock import WriteLock
-from .anthropic import collect_message, message_events, refusal_message
-from .chat import StreamConverter, convert_response
+from .anthropic import collect_message, refusal_message
+from .apis import APIS
 from .context import ConvertedRequest
-from .providers import (
-    Correction,
-    PromptRefused,
-    error_from_payload,
-    error_from_response,
-    find_correction,
-    response_headers,
-)
+from .providers import Correction, PromptRefused, error_from_payload, response_headers
+from .responses import answer_notes
+from .second_try import fixed_api, second_try, second_try_after
 
 logger = logging.getLogger("ccproxy.conversion")
 
@@ -70,13 +61,16 @@ class Exchange:
         self._refusal: ApiError | None = None
         self.cause: ApiError | None = None  # why the inner app's answer broke off, as far as it tells
         self.correction: Correction | None = None  # the profile switches that the refusal asks for
+        self._first: ApiError | None = None  # the refusal because of which the other API was asked
+        self._otherwise: Correction | None = None  # what to try where that doesn't answer
         self.answered = False  # upstream has given an answer, and no error, so far as it has come
+        self.notes: list[str] = []  # what of the answer was left out
         self.done = False  # the client has the whole answer, or an aborted one
         self.aborted = False
 
     async def send(self, message: Message) -> None:
         """Take one message of the inner app's answer."""
-        if self.done:
+        if self.done or self.correction is not None:
             return
         if message["type"] == "http.response.start":
             self._status = message["status"]
@@ -108,28 +102,41 @@ class Exchange:
             message = await in_thread(self._message) if large else self._message()
         except ApiError as error:
             error.without_frames()
-            if not self._is_corrected(error):
-                await self.fail(error)
+            await self._refused(error, self._second_try(error))
         else:
             self.answered = True
             await self._send_message(message)
 
-    def _is_corrected(self, error: ApiError) -> bool:
-        """Whether the failure is a refusal that can be avoided; then it is kept for later."""
-        status, body = self._status, bytes(self._body)
+    def _second_try(self, error: ApiError) -> Correction | None:
+        """What the failure asks for, which stands in the complete body in ``_body``, if it is a refusal."""
         if self._own_error is not None:
-            return False
-        if 200 <= status < 300:  # the refusal stands where an answer should be
-            if error.type not in _OF_REFUSALS:
-                return False
-            status, body = 400, dumps({"error": {"message": error.message}})
-        self.correction = find_correction(status, body, self.request.body, self._context.profile)
+            return None
+        if not 200 <= self._status < 300:
+            return second_try(self._status, bytes(self._body), self.request)
+        return self._second_try_after(error, _error_in(self._body) if self.request.api == "responses" else None)
+
+    def _second_try_after(self, error: ApiError, failed: Any = None) -> Correction | None:
+        """The same where the refusal stands in place of an answer, or in a stream. ``failed`` is its error object."""
+        if failed is not None:
+            return second_try_after(failed, self.request)
+        return second_try_after({"message": error.message}, self.request) if error.type in _OF_REFUSALS else None
+
+    async def _refused(self, error: ApiError, correction: Correction | None) -> None:
+        """Keep a refusal from the client if something else can be tried."""
+        self.correction = correction or self._otherwise
+        if correction is None:
+            self._otherwise = None
         if self.correction is not None:
             self._refusal = error
-        return self.correction is not None
+            return
+        error.message += fixed_api(self._status, bytes(self._body), self.request)
+        await self.fail(self._first or error)
 
     def restart(self, request: ConvertedRequest) -> None:
         """Forget a refused request and its answer, and expect the answer to this one."""
+        if request.api != self.request.api and self._first is None:
+            self._first = self._refusal
+            self._otherwise = self.correction.otherwise if self.correction is not None else None
         self.request = request
         self._context = request.context
         self._status = 0
@@ -144,24 +151,31 @@ class Exchange:
             raise self._own_error
         try:
             if not 200 <= self._status < 300:
-                raise error_from_response(
+                raise APIS[self.request.api].error(
                     self._status, self._headers, bytes(self._body), profile, max_tokens=self._context.max_tokens
                 )
             if self.request.asks_stream and not self._body.lstrip().startswith((b"{", b"[")):
                 return self._collected()
-            payload = parse_answer(self._body)
-            if isinstance(payload, dict) and payload.get("error") and not payload.get("choices"):
-                raise error_from_payload(payload, None, profile, max_tokens=self._context.max_tokens)
-            return convert_response(payload, self._context)
+            return self._converted(parse_answer(self._body))
         except PromptRefused as refusal:
             return refusal_message(refusal.message, self._context)
 
+    def _converted(self, payload: Any) -> dict[str, Any]:
+        api = self.request.api
+        if api == "chat" and isinstance(payload, dict) and payload.get("error") and not payload.get("choices"):
+            raise error_from_payload(payload, None, self._context.profile, max_tokens=self._context.max_tokens)
+        message = APIS[api].convert_response(payload, self._context)
+        if api == "responses":
+            self.notes += answer_notes(payload)
+        return message
+
     def _collected(self) -> dict[str, Any]:
         """The message of a stream, for a client that has asked for none."""
-        converter = StreamConverter(self._context, self._id)
+        converter = APIS[self.request.api].stream(self._context, self._id)
         frames = converter.feed(bytes(self._body)) + converter.finish()
         if converter.error is not None:
             raise converter.error
+        self.notes += converter.notes
         return collect_message(frames)
 
     async def _send_message(self, message: dict[str, Any]) -> None:
@@ -182,7 +196,7 @@ class Exchange:
     async def close(self) -> None:
         """The inner app is through: whatever is missing now will never come."""
         if not self.done:
-            await self.fail(self._refusal or self.cause or ApiError(502, "api_error", _CUT_OFF))
+            await self.fail(self._first or self._refusal or self.cause or ApiError(502, "api_error", _CUT_OFF))
 
     async def break_off(self) -> None:
         """The inner app has raised: an answer that has begun must not look complete."""
@@ -210,190 +224,9 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": body})
 
 
-class StreamExchange(Exchange):
-    """An exchange whose client asked for a stream, to be entered while the inner app is at work.
-
-    ``grace`` is how many seconds of silence may pass before the stream is begun without a first event,
-    ``interval`` after how many without output a ping follows, and ``usage_wait`` how many the usage may take that
-    follows the finish reason. ``idle_limit``: how long upstream may send comments and blanks and nothing else.
-    """
-
-    def __init__(
-        self,
-        request: ConvertedRequest,
-        request_id: str,
-        send: Send,
-        record: Record | None = None,
-        *,
-        max_answer: int = MAX_ANSWER_BYTES,
-        grace: float,
-        interval: float,
-        usage_wait: float,
-        idle_limit: float,
-    ) -> None:
-        super().__init__(request, request_id, send, record, max_answer=max_answer)
-        self._converter = StreamConverter(request.context, request_id)
-        self._grace = grace
-        self._interval = interval
-        self._usage_wait = usage_wait
-        self._idle_limit = idle_limit
-        self._moved_at = monotonic()  # when upstream has last said something of its answer
-        self._choices = 0
-        self._ended_at: float | None = None  # when upstream has told its finish reason
-        self._lock = WriteLock()  # a ping must not come in between two halves of an answer
-        self._committed = False
-        self._whole: bool | None = None  # whether upstream answers with one JSON body, once that is known
-        self._last_output = monotonic()
-        self._timer: asyncio.TimerHandle | None = None
-        self._keeper: asyncio.Task[None] | None = None  # what the timer has set to work
-
-    async def __aenter__(self) -> "StreamExchange":
-        self._set_timer()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.wait((self._keeper,))
-            if kind is None and not self._keeper.cancelled() and (failure := self._keeper.exception()) is not None:
-                raise failure
-
-    def _set_timer(self) -> None:
-        """Look again when something is due. Output puts that off, which the timer finds out itself."""
-        wait = self._next_action() - monotonic()
-        self._timer = asyncio.get_running_loop().call_later(max(0.0, wait), self._on_timer)
-
-    def _on_timer(self) -> None:
-        if self._next_action() > monotonic():
-            self._set_timer()
-        elif not self.done:
-            self._keeper = asyncio.create_task(self._keep_alive())
-
-    async def _keep_alive(self) -> None:
-        """Start the stream when the grace is over, send a ping where upstream is silent, end it when all is said."""
-        try:
-            async with self._lock:
-                if self.done:
-                    return
-                if self._next_action() > monotonic():  # upstream was faster than this task
-                    return self._set_timer()
-                if self._ended_at is not None:
-                    return await self._convert(b"", more=False)
-                await self._emit(self._converter.ping() if self._converter.started else self._converter.start())
-        except OSError:  # the client is gone, as the inner app will find out too
-            return
-        self._set_timer()
-
-    def _next_action(self) -> float:
-        if self._ended_at is not None:
-            return self._ended_at + self._usage_wait
-        return self._last_output + (self._interval if self._committed else self._grace)
-
-    async def _on_body(self, data: bytes, *, more: bool) -> None:
-        async with self._lock:
-            if self.correction is not None:  # what follows a refusal in a stream
-                return
-            if self._whole is None:
-                data = data.lstrip()  # blanks that keep the connection alive while nothing is said yet
-                self._whole = self._is_whole(data)
-                if self._whole is None and more:
-                    return await self._check_idle()
-            if self._whole:
-                await self._hold(data)
-                if not more:
-                    await self._answer_whole()
-            else:
-                await self._convert(data, more=more)
-
-    def restart(self, request: ConvertedRequest) -> None:
-        super().restart(request)
-        self._whole = None
-        begun = self._converter.started
-        self._converter = StreamConverter(request.context, self._id)
-        if begun:
-            self._converter.start()  # the client has these events already
-
-    def _is_whole(self, start: bytes) -> bool | None:
-        """Whether the answer is one JSON body, as every error is. Told by the body: content types lie."""
-        if not 200 <= self._status < 300:
-            return True
-        return start.startswith((b"{", b"[")) if start else None
-
-    async def _convert(self, data: bytes, *, more: bool) -> None:
-        converter = self._converter
-        frames = converter.feed(data) if data else []
-        if not more and not converter.finished and converter.error is None:
-            frames += converter.finish()
-        if converter.error is not None:
-            if not converter.has_content and self._is_corrected(converter.error):
-                return
-            await self._emit(frames[:-1] if converter.started else [])
-            await self.fail(converter.error)
-        elif converter.finished:
-            self.done = self.answered = True
-            self._note_end(converter.final_usage, converter.stop_reason)
-            await self._emit(frames, more=False)
-        elif frames:
-            self._moved_at = monotonic()
-            self.answered = converter.has_content
-            await self._emit(frames)
-        else:
-            await self._check_idle()
-        if converter.ending and self._ended_at is None:
-            self._ended_at = monotonic()
-            if self._timer is not None:
-                self._timer.cancel()
-            self._set_timer()
-
-    async def _check_idle(self) -> None:
-        """Break off a stream that says nothing of its answer, however lively its connection is."""
-        now = monotonic()
-        if self._converter.choices_read != self._choices:  # such as thoughts that the client doesn't see
-            self._choices = self._converter.choices_read
-            self._moved_at = now
-        elif now - self._moved_at > self._idle_limit:
-            words = f"the provider timed out in its answer: nothing with content came for {self._idle_limit:g} seconds"
-            await self.fail(ApiError(504, "timeout_error", words))
-            raise StreamAborted(words)  # so that the inner app stops
-
-    async def _emit(self, frames: list[bytes], *, more: bool = True) -> None:
-        if not self._committed:
-            if not frames:
-                return
-            self._committed = True
-            headers: Headers = [
-                (b"content-type", b"text/event-stream; charset=utf-8"),
-                (b"cache-control", b"no-cache"),
-                (b"x-accel-buffering", b"no"),
-                *self._own_headers(),
-            ]
-            await self._send({"type": "http.response.start", "status": 200, "headers": headers})
-        self._last_output = monotonic()
-        await self._send({"type": "http.response.body", "body": b"".join(frames), "more_body": more})
-
-    async def _send_message(self, message: dict[str, Any]) -> None:
-        frames = message_events(message)
-        self._note_end(message["usage"], message["stop_reason"])
-        self.done = True
-        await self._emit(frames[1:] if self._converter.started else frames, more=False)
-
-    async def break_off(self) -> None:
-        if self._committed and not self.done:
-            with contextlib.suppress(StreamAborted):
-                await self.fail(ApiError(500, "api_error", "Internal proxy error"))
-        self.done = True
-
-    async def fail(self, error: ApiError) -> None:
-        if isinstance(error, PromptRefused) and not self._converter.has_content:
-            return await self._send_message(refusal_message(error.message, self._context))
-        if not self._committed:
-            return await super().fail(error)
-        self.done = self.aborted = True
-        self._note_error(error)
-        logger.warning("stream broken off: %s (%s)", error.type, self._id)
-        await self._emit(self._converter.fail(error))
-        raise StreamAborted(error.message)
+def _error_in(body: bytearray) -> Any:
+    """The error object of an answer; None if it has none."""
+    with contextlib.suppress(ApiError):
+        answer = parse_answer(body)
+        return (answer.get("error") if isinstance(answer, dict) else None) or None
+    return None

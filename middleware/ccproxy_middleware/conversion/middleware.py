@@ -34,18 +34,20 @@ from ..toolkit.record import Record, get_record
 from ..toolkit.safety_checks import is_safety_check
 from ..toolkit.worker_threads import in_thread
 from .anthropic import empty_message, message_events
-from .chat import ToolConverter, convert_request
-from .context import ConvertedRequest
+from .apis import APIS, convert_request
+from .chat import ToolConverter
+from .claude_code import told_at_once
+from .context import Api, ConvertedRequest
 from .counting import DocumentReader, DocumentToRead, TokenCounter
 from .decisions import explain
-from .exchange import Exchange, StreamExchange
-from .final import told_at_once
+from .exchange import Exchange
 from .incoming import check_depth, check_json, session_id, takes_long
 from .model_list import ModelList
 from .providers import Correction, LearnedProfiles, error_from_response, resolve_profile, what_helped
+from .refused_reasoning import RefusedReasoning
+from .stream_exchange import StreamExchange
 
 logger = logging.getLogger("ccproxy.conversion")
-
 
 # Headers that only concern Anthropic; Claude Code's own tell of its sessions, prompts and agents.
 _OF_ANTHROPIC = (b"anthropic-", b"x-stainless-", b"x-claude-")
@@ -54,7 +56,7 @@ _METHODS = {"/v1/messages": "POST", "/v1/messages/count_tokens": "POST", "/v1/mo
 
 
 class FormatConversionMiddleware:
-    """Answer Anthropic clients from an inner app that speaks OpenAI's Chat Completions.
+    """Answer Anthropic clients from an inner app that speaks OpenAI's Chat Completions or Responses.
 
     ``provider`` names a profile and ``options`` sets switches of it; :mod:`.profiles` has both. Raises ValueError
     for one that does not exist. ``stream_idle_timeout``: seconds that a stream may go on with nothing but comments and
@@ -63,12 +65,13 @@ class FormatConversionMiddleware:
     Reads: ``POST /v1/messages``, ``POST /v1/messages/count_tokens``, ``GET /v1/models`` and ``/v1/models/{id}``;
     everything else passes untouched. ``ccproxy.model`` and ``ccproxy.models`` in the scope, which an outer
     ModelMappingMiddleware leaves.
-    Writes: ``POST /v1/chat/completions`` to the inner app, with the headers that only concern Anthropic removed;
-    the answer, with the model's name as the client sent it. ``ccproxy.safety_check`` in the scope: whether Claude
-    Code's auto mode asks whether an action is safe, which is sent without thinking as far as the model can;
-    ``ccproxy.safeguards``, where a client asks for verdicts on tool calls, for an inner SafeguardsMiddleware: without
-    one the answer says that they are unsupported. Counting asks the inner app only by the switch
-    ``count_tokens``, for ``POST /tokenize`` and ``/apply-template``; a list of models by ``GET /v1/models``.
+    Writes: ``POST /v1/chat/completions`` or, by the switch ``api``, ``POST /v1/responses`` to the inner app, with the
+    headers that only concern Anthropic removed; the answer, with the model's name as the client sent it.
+    ``ccproxy.safety_check`` in the scope: whether Claude Code's auto mode asks whether an action is safe, which is sent
+    without thinking as far as the model can; ``ccproxy.safeguards``, where a client asks for verdicts on tool calls,
+    for an inner SafeguardsMiddleware: without one the answer says that they are unsupported. Counting asks the inner
+    app only by the switch ``count_tokens``, for ``POST /tokenize`` and ``/apply-template`` or
+    ``/v1/responses/input_tokens``; a list of models by ``GET /v1/models``.
     Needs: asyncio, and an inner app that speaks OpenAI's API.
     Alone: complete. Models are asked for by the names that the client sends, and listed as the inner app lists them.
     """
@@ -95,6 +98,7 @@ class FormatConversionMiddleware:
         self._count_tokens = TokenCounter()
         self._profiles = LearnedProfiles(self._profile)
         self._tool_converter = ToolConverter()
+        self._refused = RefusedReasoning()
         self._documents = DocumentReader()
         self._told_of_clamp = False
 
@@ -142,11 +146,11 @@ class FormatConversionMiddleware:
         request = await self._convert(body, known.get("requested"), counting=False)
         self._tell_of_clamp(request)
         if record is not None:
-            record.explain = partial(_explain, body, request)
+            record.explain = partial(_explain, body, request, [])
         if body.data["max_tokens"] == 0:
             return await _send_prewarmed(scope, request, send)
         inner_scope = {
-            **with_path(scope, "/v1/chat/completions"),
+            **scope,
             "query_string": b"",
             "ccproxy.model": {"tier": None, **known, "requested": request.context.model},
             "ccproxy.safety_check": is_safety_check(body.data),
@@ -157,6 +161,8 @@ class FormatConversionMiddleware:
         id_ = request_id(scope)
         if not request.stream:
             exchange = Exchange(request, id_, send, record, max_answer=self._max_answer)
+            if record is not None:
+                record.explain = partial(_explain, body, request, exchange.notes)
             return await self._run(inner_scope, body, exchange)
         stream = StreamExchange(
             request,
@@ -169,6 +175,8 @@ class FormatConversionMiddleware:
             usage_wait=self.usage_wait,
             idle_limit=self._idle_limit,
         )
+        if record is not None:
+            record.explain = partial(_explain, body, request, stream.notes)
         async with stream:
             await self._run(inner_scope, body, stream)
 
@@ -179,7 +187,6 @@ class FormatConversionMiddleware:
         provider has answered it.
         """
         applied: list[Correction] = []
-        headers = scope["headers"]  # the client's
         patch: dict[str, Any] = {}
         request = exchange.request
         asked: list[bytes] = []  # digests of the bodies
@@ -187,31 +194,40 @@ class FormatConversionMiddleware:
         async def send(message: Message) -> None:
             await exchange.send(message)
             if applied and exchange.answered:
-                if helped := what_helped(applied):
-                    self._profiles.remember(request.upstream_model, helped)
+                self._remember(request.upstream_model, applied)
                 applied.clear()
 
         while True:
+            api = request.api
             inner_body = body.replace(request.body, request.json)
             await body.work(partial(_write, inner_body, request))
-            scope = {**scope, "headers": self._inner_headers(headers, request.asks_stream)}
-            await self._call(scope, inner_body, send, exchange)
+            headers = self._inner_headers(scope["headers"], request.asks_stream)
+            inner_scope = {**with_path(scope, APIS[api].path), "headers": headers}
+            await self._call(inner_scope, inner_body, send, exchange)
             if inner_body.disconnected:
                 return
             if exchange.correction is None or len(asked) >= self.max_corrections:
                 break
             applied.append(exchange.correction)
-            asked.append(sha256(inner_body.body).digest())
+            asked.append(sha256(api.encode() + inner_body.body).digest())
             patch |= exchange.correction
             request = await self._convert(body, exchange.request.context.model, counting=False, patch=patch)
             corrected = body.replace(request.body, request.json)
             await body.work(partial(check_depth, corrected))
-            if sha256(corrected.body).digest() in asked:
+            if sha256(request.api.encode() + corrected.body).digest() in asked:
                 break  # it would be refused again
             exchange.restart(request)
             if (record := get_record(scope)) is not None:
-                record.explain = partial(_explain, body, request, patch)
+                record.explain = partial(_explain, body, request, exchange.notes, patch)
         await exchange.close()
+
+    def _remember(self, model: str, applied: list[Correction]) -> None:
+        """Keep what has helped for the next requests."""
+        if helped := what_helped(applied):
+            self._profiles.remember(model, helped)
+        for correction in applied:
+            if correction.reasoning:
+                self._refused.add(correction.reasoning)
 
     async def _call(self, scope: Scope, body: BufferedBody, send: Send, exchange: Exchange) -> None:
         try:
@@ -227,7 +243,13 @@ class FormatConversionMiddleware:
             raise StreamAborted
 
     async def _convert(
-        self, body: BufferedBody, model: str | None, *, counting: bool, patch: Mapping[str, Any] = {}
+        self,
+        body: BufferedBody,
+        model: str | None,
+        *,
+        counting: bool,
+        patch: Mapping[str, Any] = {},
+        api: Api | None = None,
     ) -> ConvertedRequest:
         data = await body.work(lambda: body.data)
         name = data.get("model") if isinstance(data, dict) else None
@@ -237,7 +259,13 @@ class FormatConversionMiddleware:
         def convert() -> ConvertedRequest:
             try:
                 return convert_request(
-                    body.data, profile, model=model, counting=counting, tool_converter=self._tool_converter
+                    body.data,
+                    profile,
+                    model=model,
+                    counting=counting,
+                    tool_converter=self._tool_converter,
+                    refused=self._refused.__contains__,
+                    api=api,
                 )
             except (JSONEncodeError, RecursionError):
                 raise nested_too_deeply() from None
@@ -298,9 +326,10 @@ class FormatConversionMiddleware:
             return await self._ask({**scope, "method": "POST"}, body.replace(question), path)
 
         self._record(scope, body.data)
-        request = await self._convert(body, None, counting=True)
+        by_chat = self._profile.count_tokens in ("vllm", "llama.cpp")  # these count no other body
+        request = await self._convert(body, None, counting=True, api="chat" if by_chat else None)
         await body.work(lambda: check_depth(body.replace(request.body, request.json)))
-        tokens = await self._count_tokens(request.body, request.context.profile, ask)
+        tokens = await self._count_tokens(request.body, request.context.profile, ask, APIS[request.api].count)
         await _send_json(scope, send, {"input_tokens": tokens})
 
     async def _ask(self, scope: Scope, body: BufferedBody, path: str) -> Any:
@@ -328,8 +357,10 @@ def _write(body: BufferedBody, request: ConvertedRequest) -> None:
     request.keep_bytes(body.body)
 
 
-def _explain(body: BufferedBody, request: ConvertedRequest, patch: Mapping[str, Any] = {}) -> list[str]:
-    return explain(body.data, request, patch)
+def _explain(
+    body: BufferedBody, request: ConvertedRequest, notes: list[str], patch: Mapping[str, Any] = {}
+) -> list[str]:
+    return [*explain(body.data, request, patch), *notes]
 
 
 async def _send_prewarmed(scope: Scope, request: ConvertedRequest, send: Send) -> None:

@@ -21,7 +21,7 @@ def request_case(exchange: Exchange, options: Mapping[str, Any], redact: Redact)
     request, chat = _json(request_body(exchange.client, redact)), _json(request_body(call, redact))
     model = chat.get("model")
     return {
-        **_head(exchange, "request", options),
+        **_head(exchange, call, "request", options),
         "anthropic_request": {**request, "model": model},  # the model's name is another layer's work
         "expected": chat,
     }
@@ -38,7 +38,7 @@ def answer_case(exchange: Exchange, options: Mapping[str, Any], redact: Redact) 
         raise _unfit("one of its answers is a stream and the other is not")
     request = {"anthropic_request": _json(request_body(exchange.client, redact))}
     if is_stream(call):
-        return {**_head(exchange, "stream", options), **request, **_stream_pair(exchange, call, redact)}
+        return {**_head(exchange, call, "stream", options), **request, **_stream_pair(exchange, call, redact)}
     given, got = answer_body(call, redact), answer_body(exchange.client, redact)
     if (call.status or 0) >= 400:
         error = {"status": call.status, "headers": _values(call, _PROVIDER_HEADERS), "body": _json_or_text(given)}
@@ -50,11 +50,12 @@ def answer_case(exchange: Exchange, options: Mapping[str, Any], redact: Redact) 
             },
             "body": {**_json(got), "request_id": "$REQ_ID"},
         }
-        head = _head(exchange, "error", options)
+        head = _head(exchange, call, "error", options)
         return {**head, **request, "openai_error": error, "upstream_called": True, "expected": expected}
     answer = _json(given)
-    pair = {"openai_response": answer, "expected": _with_wildcards(_json(got), given.decode(errors="replace"))}
-    return {**_head(exchange, "response", options), **request, **pair}
+    name = "responses_response" if _is_responses(call) else "openai_response"
+    pair = {name: answer, "expected": _with_wildcards(_json(got), given.decode(errors="replace"))}
+    return {**_head(exchange, call, "response", options), **request, **pair}
 
 
 def _stream_pair(exchange: Exchange, call: Call, redact: Redact) -> Document:
@@ -64,10 +65,17 @@ def _stream_pair(exchange: Exchange, call: Call, redact: Redact) -> Document:
     chunks = events(call, 0, redact)
     done = bool(chunks) and chunks[-1].get("text") == "[DONE]"
     chunks = chunks[:-1] if done else chunks
-    if all(isinstance(chunk.get("json"), dict) for chunk in chunks):
+    plain = all(isinstance(chunk.get("json"), dict) for chunk in chunks)
+    if plain and _is_responses(call):
+        return {"responses_events": [chunk["json"] for chunk in chunks], "wire": {"done": done}, "expected": expected}
+    if plain:
         return {"openai_chunks": [chunk["json"] for chunk in chunks], "done": done, "expected": expected}
     reads = [base64.b64encode(redact(data)).decode() for _, data in call.answer]
-    return {"openai_sse_b64": reads, "expected": expected}
+    return {"responses_sse_b64" if _is_responses(call) else "openai_sse_b64": reads, "expected": expected}
+
+
+def _is_responses(call: Call) -> bool:
+    return call.path.endswith("/responses")
 
 
 def _provider(exchange: Exchange) -> Call:
@@ -76,14 +84,15 @@ def _provider(exchange: Exchange) -> Call:
         raise _unfit("it is no request of the Messages API")
     if exchange.record.boost_loops is not None:
         raise _unfit("boost has changed the request and the answer")
-    calls = [call for call in exchange.provider if call.path.endswith("/chat/completions")]
+    calls = [call for call in exchange.provider if call.path.endswith(("/chat/completions", "/responses"))]
     if not calls:
         raise _unfit("nothing was asked of the provider")
     return calls[-1]
 
 
-def _head(exchange: Exchange, kind: str, options: Mapping[str, Any]) -> Document:
+def _head(exchange: Exchange, call: Call, kind: str, options: Mapping[str, Any]) -> Document:
     record = exchange.record
+    options = {**options, "api": "responses"} if _is_responses(call) else options
     return {
         "name": f"{kind}-{re.sub('[^A-Za-z0-9]+', '-', exchange.id)}",
         "kind": kind,

@@ -15,7 +15,7 @@ from .exchanges import Call, Exchange, Exchanges
 from .pages import Pages
 from .redaction import shown_headers
 
-_PATHS = ("/v1/messages", "/v1/messages/count_tokens", "/chat/completions")
+_PATHS = ("/v1/messages", "/v1/messages/count_tokens", "/chat/completions", "/responses")
 
 # Boost's planner is asked by a request of its own, whose scope has nothing of the client's. Weak, since whatever was
 # begun meanwhile, such as a timer, holds the context for longer than the exchange lasts.
@@ -35,7 +35,7 @@ class InspectorMiddleware:
     Raises ValueError for keys that could never match and limits below 1.
 
     Reads: ``/ui``, which inner layers never see; ``POST`` of ``/v1/messages``, ``/v1/messages/count_tokens`` and
-    ``*/chat/completions``, whose bytes it passes on as they are. ``ccproxy.record`` in the scope.
+    ``*/chat/completions`` or ``*/responses``, whose bytes it passes on as they are. ``ccproxy.record`` in the scope.
     Writes: ``ccproxy.exchange`` in the scope, for the second one.
     Needs: a place outside AuthMiddleware: it checks the key for its own pages.
     Alone: works in front of any ASGI app; models and tokens are known where our other layers stand inside.

@@ -35,7 +35,7 @@ _KINDS = {
     "cache_read": "cache_read_input_tokens",
     "cache_creation": "cache_creation_input_tokens",
 }
-_CHAT_ROUTES = frozenset(("messages", "chat_completions"))
+_CHAT_ROUTES = frozenset(("messages", "chat_completions", "responses"))
 _ERRORS = frozenset(
     (
         *("invalid_request_error", "authentication_error", "billing_error", "permission_error", "not_found_error"),

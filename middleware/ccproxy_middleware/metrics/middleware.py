@@ -25,6 +25,8 @@ _ROUTES = {
     "/v1/models": "models",
     "/v1/chat/completions": "chat_completions",
     "/chat/completions": "chat_completions",
+    "/v1/responses": "responses",
+    "/responses": "responses",
 }
 
 

@@ -96,6 +96,9 @@ def _datas(blocks: bytes) -> list[bytes]:
 
 def _data(block: bytes) -> bytes:
     """The joined ``data`` lines of one event."""
+    name, _, value = block.partition(b"\n")
+    if value.startswith(b"data: ") and name.startswith(b"event:") and b"\n" not in value:  # nearly all that have a name
+        return value[6:]
     lines: list[bytes] = []
     for line in block.split(b"\n"):
         name, _, value = line.partition(b":")

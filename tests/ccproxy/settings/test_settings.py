@@ -136,7 +136,7 @@ BAD: list[tuple[str, str, str, str]] = [  # variable, value, the line's beginnin
     ("PROVIDER", "nobody", "PROVIDER: given 'nobody'", "there are generic, openai, azure"),
     ("PROVIDER_OPTIONS", "{", "PROVIDER_OPTIONS: given '{'; it is no JSON", "a JSON object"),
     ("PROVIDER_OPTIONS", "[1]", "PROVIDER_OPTIONS: given '[1]'", "a JSON object"),
-    ("PROVIDER_OPTIONS", '{"visoin": 1}', "PROVIDER_OPTIONS: given '{\"visoin\": 1}'", "there are max_"),
+    ("PROVIDER_OPTIONS", '{"visoin": 1}', "PROVIDER_OPTIONS: given '{\"visoin\": 1}'", "there are api, max_"),
     ("PROVIDER_OPTIONS", '{"top_k": 1}', "PROVIDER_OPTIONS: given '{\"top_k\": 1}'", "there are pass, drop"),
     ("BIG_MODEL", " ", "BIG_MODEL: given ' '", "a model"),
     ("HOST", "a b", "HOST: given 'a b'", "an address"),

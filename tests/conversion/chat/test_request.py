@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from ccproxy_middleware.conversion.anthropic.names import ToolIds
 from ccproxy_middleware.conversion.anthropic.signatures import encode_signature
-from ccproxy_middleware.conversion.anthropic.tool_calls import ToolIds
 from ccproxy_middleware.conversion.chat.request import convert_request
 from ccproxy_middleware.conversion.context import ConvertedRequest
 from ccproxy_middleware.conversion.providers.profiles import resolve_profile

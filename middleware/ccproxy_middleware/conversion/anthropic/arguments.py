@@ -1,17 +1,20 @@
-"""Arguments of a tool call that miss their schema only in how a value is written, put right.
+"""The arguments of tool calls: read from what a model has written, and put right where a value is written otherwise.
 
 Models write the JSON of an array as a string where the schema asks for the array, or put numbers and booleans in
 quotes. Clients refuse such a call, again and again. Only what the schema leaves no doubt about is changed.
 """
 
 import html
+import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from ...toolkit.json import loads
+from ...toolkit.errors import ApiError
+from ...toolkit.json import dumps, loads
 from ..providers import Profile
+from .streamed_call import NOTHING
 
 _MOST_LEVELS = 20
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,15})(?:\.\d{1,15})?")
@@ -116,3 +119,73 @@ def _unescaped(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _unescaped(item) for name, item in value.items()}
     return [_unescaped(item) for item in value] if isinstance(value, list) else value
+
+
+def parse_arguments(arguments: Any, *, cut_off: bool) -> dict[str, Any]:
+    """The ``input`` of a tool_use block.
+
+    Models err here: a JSON string that holds the object is decoded once more, and what is no object becomes
+    ``{"_raw_arguments": text}``, which the client's schema check turns into an error that the model can see.
+    ``cut_off`` says that the answer hit a limit: then what there is of the object counts, without its last value.
+    """
+    if arguments is None:
+        return {}
+    if isinstance(arguments, dict):
+        return arguments if _is_writable(arguments) else {}
+    if not isinstance(arguments, str):
+        return {"_raw_arguments": arguments_text(arguments)}
+    if arguments.strip() in NOTHING:
+        return {}
+    try:
+        value = loads(arguments)
+        if isinstance(value, str):
+            value = loads(value)
+    except ValueError:
+        value = _parse_partial(arguments) if cut_off else None
+    if isinstance(value, dict) and _is_writable(value):
+        return value
+    return {"_raw_arguments": arguments}
+
+
+def is_whole(arguments: Any) -> bool:
+    """Whether arguments are complete: one JSON value, or none at all."""
+    if not isinstance(arguments, str) or not arguments.strip():
+        return True
+    try:
+        loads(arguments)
+    except ValueError:
+        return False
+    return True
+
+
+def arguments_text(arguments: Any) -> str:
+    """A fragment of arguments as text: strings as they are, null as nothing, whole values serialised."""
+    if isinstance(arguments, str):
+        return arguments
+    if arguments is None:
+        return ""
+    try:
+        return dumps(arguments).decode()
+    except TypeError:
+        raise ApiError(502, "api_error", "upstream sent tool arguments that are nested too deeply") from None
+
+
+def _parse_partial(text: str) -> Any:
+    """What there is of a value that was cut off; None where jiter, which the SDKs use for it, is not installed."""
+    try:
+        import jiter
+    except ImportError:
+        return None
+    try:
+        value = jiter.from_json(text.encode(), allow_inf_nan=False, partial_mode=True)
+        return loads(json.dumps(value))  # numbers over 64 bits become floats, as everywhere else
+    except ValueError:
+        return None
+
+
+def _is_writable(value: dict[str, Any]) -> bool:
+    try:
+        dumps(value)
+    except TypeError:
+        return False
+    return True

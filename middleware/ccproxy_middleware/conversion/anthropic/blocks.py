@@ -11,14 +11,13 @@ from typing import Any
 from ...toolkit.errors import ApiError
 from ...toolkit.json import dumps
 from ..context import Context
-from ..counting import estimate_tokens
-from .arguments import repaired
+from ..counting import OutputEstimate
+from .arguments import parse_arguments, repaired
 from .events import EventWriter
+from .names import ToolIds, client_tool_name
 from .signatures import MAX_SIGNATURE_CHARS, add_details, details_size, encode_signature
 from .streamed_call import StreamedCall
-from .tool_calls import ToolIds, client_tool_name, parse_arguments
 
-_ESTIMATED_AT_ONCE = 64 * 1024  # characters
 _MAX_THOUGHTS = 256 * 1024  # characters
 _MAX_HELD = 32 * 1024 * 1024  # bytes of text that waits for its turn
 
@@ -47,9 +46,7 @@ class BlockStream:
         self._blank_size = 0  # bytes
         self._waiting: list[tuple[bool, str]] = []  # (is thinking, text) that came during an unfinished call
         self._held = 0  # bytes of it
-        self._output: list[str] = []  # what the model has written, until its tokens are estimated
-        self._output_size = 0
-        self._output_tokens = 0
+        self._output = OutputEstimate()
         self._thoughts: list[str] = []  # as long as they are all there is, since they may be the answer
         self._thoughts_size = 0
         self._only_thoughts = True
@@ -71,18 +68,18 @@ class BlockStream:
     @property
     def empty(self) -> bool:
         """Whether the model has said nothing so far."""
-        return not (self._output or self._output_tokens or self._calls)
+        return self._output.empty and not self._calls
 
     def estimate_tokens(self) -> int:
         """An estimate of the tokens of all that the model has written."""
         calls = [call.name + call.arguments for call in self._calls]
-        return self._output_tokens + estimate_tokens("".join(self._output + calls))
+        return self._output.tokens("".join(calls))
 
     def text(self, text: str) -> None:
         if self._only_thoughts and not text.isspace():
             self._only_thoughts = False
             self._thoughts.clear()
-        self._note(text)
+        self._output.add(text)
         if self._writer.open == "text":
             self._writer.text(text)
         elif self._waiting or self._call is None or not text.isspace():  # whitespace behind a call goes
@@ -90,7 +87,7 @@ class BlockStream:
 
     def thinking(self, text: str, source: str) -> None:
         """Reasoning, and the field that it came from."""
-        self._note(text)
+        self._output.add(text)
         if self._only_thoughts:
             self._thoughts_size += len(text)
             self._only_thoughts = self._thoughts_size <= _MAX_THOUGHTS
@@ -137,15 +134,6 @@ class BlockStream:
     def lone_thoughts(self) -> str:
         """The thoughts, as long as they are all that there is."""
         return "".join(self._thoughts) if self._only_thoughts and not self._calls else ""
-
-    def _note(self, text: str) -> None:
-        """Keep what the model has written as long as it takes to estimate its tokens."""
-        self._output.append(text)
-        self._output_size += len(text)
-        if self._output_size > _ESTIMATED_AT_ONCE:
-            self._output_tokens += estimate_tokens("".join(self._output))
-            self._output.clear()
-            self._output_size = 0
 
     def _hold(self, text: str) -> None:
         self._held += len(text) + PER_PIECE

@@ -5,9 +5,9 @@ from typing import Any
 
 from ...toolkit.json import dumps, loads
 from ..context import Context
+from .arguments import parse_arguments
 from .events import EventWriter
 from .stops import StopReason
-from .tool_calls import parse_arguments
 
 
 def new_message(model: str, usage: dict[str, Any]) -> dict[str, Any]:

@@ -3,13 +3,16 @@
 import re
 import secrets
 from hashlib import sha256
+from typing import Any
 
+from ..context import Context
 from ..providers import Profile
 from ..schemas import DIALECTS
 
 _ILLEGAL = re.compile(r"[^A-Za-z0-9_-]")
 _LEGAL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")  # for all of them
 _LEGAL_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
+_LEGAL_CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MISTRAL_ID = re.compile(r"[A-Za-z0-9]{9}")
 _KIMI_ID = re.compile(r"functions\.[^:]{1,1000}:(\d{1,6})")
 _KIMI_CLIENT_ID = re.compile(r"functions_(\d{1,6})_[0-9a-f]{16}")
@@ -33,7 +36,7 @@ def upstream_tool_name(name: str, profile: Profile) -> str:
 
 
 def upstream_tool_id(id_: str, name: str, profile: Profile) -> str:
-    """A call's id as upstream takes it: OpenAI allows 40 characters, Mistral wants nine alphanumerics.
+    """A call's id as upstream takes it: 40 characters at OpenAI (64 in Responses), nine alphanumerics at Mistral.
 
     Kimi gets its own form back, which clients can't have: ``functions.NAME:0``. ``name`` is the tool's, as upstream
     knows it.
@@ -43,7 +46,8 @@ def upstream_tool_id(id_: str, name: str, profile: Profile) -> str:
     if profile.tool_id == "kimi" and (found := _KIMI_CLIENT_ID.fullmatch(id_)):
         return f"functions.{name}:{found[1]}"
     mistral = profile.tool_id == "mistral9"
-    if (_MISTRAL_ID if mistral else _LEGAL_ID).fullmatch(id_):
+    openai = _LEGAL_CALL_ID if profile.api == "responses" else _LEGAL_ID
+    if (_MISTRAL_ID if mistral else openai).fullmatch(id_):
         return id_
     digest = sha256(id_.encode()).hexdigest()
     return digest[:9] if mistral else f"call_{digest[:32]}"
@@ -53,3 +57,32 @@ def client_tool_id(upstream_id: str) -> str:
     """An id for the client where upstream's own has characters that Anthropic's have not, or is there already."""
     found = _KIMI_ID.fullmatch(upstream_id)
     return f"functions_{found[1]}_{secrets.token_hex(8)}" if found else "toolu_" + secrets.token_hex(12)
+
+
+class ToolIds:
+    """The ids of one answer's calls. Claude Code drops turns in which an id of the conversation is repeated."""
+
+    __slots__ = ("_history", "_taken")
+
+    def __init__(self, context: Context) -> None:
+        self._history = context.used_tool_ids
+        self._taken: set[str] = set()
+
+    def claim(self, upstream_id: Any) -> str:
+        """Upstream's own id if it is legal and new in the conversation, else one of ours."""
+        id_ = upstream_id if isinstance(upstream_id, str) else ""
+        if not _LEGAL_CALL_ID.fullmatch(id_) or id_ in self._taken or id_ in self._history:
+            id_ = client_tool_id(id_)
+        self._taken.add(id_)
+        return id_
+
+
+def client_tool_name(name: str, context: Context) -> str:
+    """The client's name of a tool: a shortened one restored, one in the wrong case (``bash``) put right."""
+    if name in context.tool_names:
+        return context.tool_names[name]
+    if name not in context.tools:
+        alike = [tool for tool in context.tools if tool.lower() == name.lower()]
+        if len(alike) == 1:
+            return alike[0]
+    return name

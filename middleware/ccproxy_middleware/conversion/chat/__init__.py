@@ -1,26 +1,69 @@
 """OpenAI Chat Completions: requests, answers, streams."""
 
+from .content import (
+    OMITTED,
+    Attachments,
+    Part,
+    mark_cached,
+    marked_error,
+    result_parts,
+    result_text,
+    text_part,
+    unsupported,
+    user_parts,
+)
 from .finish_reasons import check_finish_reason
-from .messages import FIRST_USER, NO_RESULT
+from .messages import (
+    BRIDGE,
+    EARLIER_RESULT,
+    FIRST_USER,
+    NO_RESULT,
+    arguments_json,
+    loop_start,
+    repeated_id,
+    without_call,
+    without_results,
+)
 from .reasoning import chunks_text
 from .request import convert_request
 from .response import convert_response, upstream_error
 from .stream import StreamConverter
+from .streamed_calls import MAX_ARGUMENTS
 from .think_tags import split_think_tags
-from .tools import ToolConverter
-from .usage import convert_usage, find_usage
+from .tools import ToolConverter, convert_tool_choice
+from .usage import convert_usage, find_usage, service_tier
 
 __all__ = [
+    "BRIDGE",
+    "EARLIER_RESULT",
     "FIRST_USER",
+    "MAX_ARGUMENTS",
     "NO_RESULT",
+    "OMITTED",
+    "Attachments",
+    "Part",
     "StreamConverter",
     "ToolConverter",
+    "arguments_json",
     "check_finish_reason",
     "chunks_text",
     "convert_request",
     "convert_response",
+    "convert_tool_choice",
     "convert_usage",
     "find_usage",
+    "loop_start",
+    "mark_cached",
+    "marked_error",
+    "repeated_id",
+    "result_parts",
+    "result_text",
+    "service_tier",
     "split_think_tags",
+    "text_part",
+    "unsupported",
     "upstream_error",
+    "user_parts",
+    "without_call",
+    "without_results",
 ]

@@ -18,6 +18,7 @@ Part = dict[str, Any]
 _OMITTED = "[image omitted: this model does not accept {}]"
 NO_VISION = _OMITTED.format("images")
 NO_OUTPUT = "(no output)"
+OMITTED = "[image omitted]"
 _MAX_TYPE = 40  # characters of a media type in a note
 
 
@@ -73,22 +74,28 @@ def result_text(block: Block, profile: Profile, attachments: Attachments) -> str
         text = NO_OUTPUT if is_blank(content) else content
     else:
         text = _joined([] if content is None else read_blocks(content, f"{block}.content"), profile, attachments)
-    if block.data.get("is_error") is True and not text[:5].lower().startswith("error"):
-        text = f"Error: {text}"
-    return text
+    return marked_error(text) if block.data.get("is_error") is True else text
+
+
+def marked_error(text: str) -> str:
+    """The text of a failed result, which says that it is one."""
+    return text if text[:5].lower().startswith("error") else f"Error: {text}"
+
+
+def result_parts(piece: Block, profile: Profile) -> list[Part]:
+    """One block of a tool result as parts."""
+    match piece.type:
+        case "tool_reference":
+            return [text_part(f"[tool available: {required(piece.data, 'tool_name', str, piece)}]")]
+        case "browser_state":
+            return [text_part(dumps({k: v for k, v in piece.data.items() if k != "cache_control"}).decode())]
+        case _:
+            return user_parts(piece, profile)
 
 
 def _joined(blocks: list[Block], profile: Profile, attachments: Attachments) -> str:
     """The blocks of a tool result as one text."""
-    pieces: list[str] = []
-    for piece in blocks:
-        match piece.type:
-            case "tool_reference":
-                pieces.append(f"[tool available: {required(piece.data, 'tool_name', str, piece)}]")
-            case "browser_state":
-                pieces.append(dumps({k: v for k, v in piece.data.items() if k != "cache_control"}).decode())
-            case _:
-                pieces.append(_with_labels(user_parts(piece, profile), profile, attachments))
+    pieces = [_with_labels(result_parts(piece, profile), profile, attachments) for piece in blocks]
     return "\n\n".join(pieces) or NO_OUTPUT
 
 
@@ -145,7 +152,7 @@ def _with_labels(parts: list[Part], profile: Profile, attachments: Attachments) 
         if part["type"] == "text":
             pieces.append(part["text"])
         elif part["type"] == "image_url" and profile.tool_images == "drop":
-            pieces.append("[image omitted]")
+            pieces.append(OMITTED)
         else:
             pieces.append(attachments.add("image" if part["type"] == "image_url" else "document", part))
     return "\n".join(pieces)
@@ -195,6 +202,8 @@ def _document(block: Block, profile: Profile) -> list[Part]:
         return _wrapped(block, parts)
     if kind == "base64":
         return _pdf(block, source, profile)
+    if kind == "url" and profile.api == "responses" and profile.pdf == "file":  # chat completions has none by URL
+        return [{"type": "file", "file": {"file_url": required(source, "url", str, f"{block}.source")}}]
     raise unsupported(block, f"a document with a source of type '{kind}'")
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
-from ...toolkit.errors import invalid_request
+from ...toolkit.errors import ApiError, invalid_request
 from ...toolkit.field_checks import required
 from ...toolkit.json import dumps, loads
 from ..anthropic import SERVER_BLOCKS, Block, Turn, decode_signature, upstream_tool_id, upstream_tool_name
@@ -24,6 +24,7 @@ from .content import (
 Message = dict[str, Any]
 
 NO_RESULT = "[no result]"
+EARLIER_RESULT = "[result of an earlier tool call]\n"
 BRIDGE = "Tool results received."
 FIRST_USER = "Go on."
 GEMINI_SKIP = "skip_thought_signature_validator"
@@ -42,7 +43,7 @@ def convert_turns(
         turns = _with_calls_as_text(turns, offered, told)
     ids = set(told)
     open_calls: dict[str, Block] = {}  # the last assistant message's calls that have no result yet
-    loop = _loop_start(turns) if profile.reasoning_turns == "loop" else 0
+    loop = loop_start(turns) if profile.reasoning_turns == "loop" else 0
     for n, turn in enumerate(turns):
         if turn.role == "user":
             results, parts = _user(turn, open_calls, told, profile)
@@ -83,7 +84,7 @@ def _with_calls_as_text(turns: Sequence[Turn], offered: Container[Any], ids: set
                 if block.type == "tool_use" and block.data.get("name") not in offered:
                     _claim(required(block.data, "id", str, block), ids)
                     name = required(block.data, "name", str, block)
-                    text = f"[called the tool {name} with {_arguments(block.data.get('input'))}]"
+                    text = f"[called the tool {name} with {arguments_json(block.data.get('input'))}]"
                     if blocks and blocks[-1].type == "text":  # neighbouring texts are one
                         text = f"\n\n{text}"
                     block = Block(text_part(text), block)
@@ -126,12 +127,9 @@ def _user(
         if call is not None:
             results.append(_tool_message(block, id_, call, profile, attachments))
         elif profile.history_repair == "on" or id_ in told:
-            own.append(text_part("[result of an earlier tool call]\n" + result_text(block, profile, attachments)))
+            own.append(text_part(EARLIER_RESULT + result_text(block, profile, attachments)))
         else:
-            raise invalid_request(
-                f"{block}: unexpected `tool_use_id` found in `tool_result` blocks: {id_}. Each `tool_result` "
-                "block must have a corresponding `tool_use` block in the previous message."
-            )
+            raise without_call(block, id_)
     return results, attachments.parts + own
 
 
@@ -152,12 +150,7 @@ def _tool_message(block: Block, id_: str, call: Block, profile: Profile, attachm
 def _missing_results(open_calls: dict[str, Block], profile: Profile) -> list[Message]:
     """Answers for calls without a result: an interrupt, a rewind or a compaction must not end the session."""
     if profile.history_repair == "refuse":
-        index = str(next(iter(open_calls.values()))).split(".")[1]
-        raise invalid_request(
-            f"messages.{index}: `tool_use` ids were found without `tool_result` blocks immediately after: "
-            f"{', '.join(open_calls)}. Each `tool_use` block must have a corresponding `tool_result` block in the "
-            "next message."
-        )
+        raise without_results(open_calls)
     missing = []
     for id_, call in open_calls.items():
         upstream_id = upstream_tool_id(id_, upstream_tool_name(call.data["name"], profile), profile)
@@ -166,7 +159,30 @@ def _missing_results(open_calls: dict[str, Block], profile: Profile) -> list[Mes
     return missing
 
 
-def _loop_start(turns: Sequence[Turn]) -> int:
+def repeated_id() -> ApiError:
+    """The refusal of a conversation in which two calls have one id."""
+    return invalid_request("messages: `tool_use` ids must be unique")
+
+
+def without_call(block: Block, id_: str) -> ApiError:
+    """The refusal of a result whose call is not in the turn before."""
+    return invalid_request(
+        f"{block}: unexpected `tool_use_id` found in `tool_result` blocks: {id_}. Each `tool_result` "
+        "block must have a corresponding `tool_use` block in the previous message."
+    )
+
+
+def without_results(open_calls: Mapping[str, Block]) -> ApiError:
+    """The refusal of calls that have no result in the next turn."""
+    index = str(next(iter(open_calls.values()))).split(".")[1]
+    return invalid_request(
+        f"messages.{index}: `tool_use` ids were found without `tool_result` blocks immediately after: "
+        f"{', '.join(open_calls)}. Each `tool_use` block must have a corresponding `tool_result` block in the "
+        "next message."
+    )
+
+
+def loop_start(turns: Sequence[Turn]) -> int:
     """Where the tool loop begins that is still going on: behind the last message of the user's own."""
     for n in range(len(turns) - 1, -1, -1):
         if turns[n].role == "user" and not any(block.type == "tool_result" for block in turns[n].blocks):
@@ -239,12 +255,12 @@ def _tool_call(block: Block, id_: str, profile: Profile) -> dict[str, Any]:
         "type": "function",
         "function": {
             "name": name,
-            "arguments": _arguments(block.data.get("input")),
+            "arguments": arguments_json(block.data.get("input")),
         },
     }
 
 
-def _arguments(input_: Any) -> str:
+def arguments_json(input_: Any) -> str:
     """Compact JSON of a call's input, always of an object.
 
     Claude Code replays input that it could not use as it came: an array, or a string with JSON inside.

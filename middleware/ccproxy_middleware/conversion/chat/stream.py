@@ -1,23 +1,12 @@
 """A stream of chat completion chunks as an Anthropic stream of events."""
 
-import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 from ...toolkit.errors import ApiError
-from ...toolkit.sse import EventTooLarge, SSEParser, behind, divided, sse_event
-from ..anthropic import (
-    PER_PIECE,
-    PING,
-    BlockStream,
-    EventWriter,
-    StopMatcher,
-    StreamedCall,
-    new_message,
-    start_usage,
-    stop_outcome,
-)
+from ...toolkit.sse import behind, divided
+from ..anthropic import PER_PIECE, BlockStream, EventStream, StopMatcher, StreamedCall, stop_outcome
 from ..context import Context
 from ..providers import error_from_payload
 from .choices import ChoicePicker
@@ -31,33 +20,16 @@ from .text_events import TextEvents, text_alone
 from .think_tags import Piece, ThinkTagSplitter
 from .usage import convert_usage, find_usage, has_counts, service_tier
 
-logger = logging.getLogger("ccproxy.conversion")
-
 _MAX_EXPLANATION = 64 * 1024  # bytes of a refusal that are told at the end once more
-_MAX_MALFORMED = 3  # so many events in a row
 
 
-class StreamConverter:
-    """Upstream's bytes in, the client's SSE frames out, without I/O.
-
-    started: message_start was handed out.
-    finished: message_stop or an ``error`` event was handed out; what comes later is ignored.
-    error: the failure that upstream reported or caused. One that comes before the start is only noted here: the
-        client can still get a real HTTP status.
-    """
+class StreamConverter(EventStream):
+    """The chunks of a chat completion as the client's stream."""
 
     def __init__(self, context: Context, request_id: str) -> None:
-        self.started = False
-        self.finished = False
-        self.error: ApiError | None = None
-        self.stop_reason: str | None = None
-        self.final_usage: Mapping[str, Any] = {}
-        self._context = context
-        self._request_id = request_id
-        self._parser = SSEParser()
+        super().__init__(context, request_id)
         self._reader = ChunkReader()
         self._text_events = TextEvents()
-        self._writer = EventWriter()
         self._calls = ToolCallAssembler(context)
         self._blocks = BlockStream(context, self._writer, self._calls.calls)
         self._choices = ChoicePicker()
@@ -67,10 +39,7 @@ class StreamConverter:
         self._text_calls = TextCalls(context.tools) if context.tools and context.profile.text_calls else None
         self._keeps_details = context.profile.reasoning_roundtrip == "reasoning_details"
         self._source = ""  # where the reasoning comes from; it is never taken from two places
-        self._malformed = 0
         self._lost = False  # an event that began as one could not be read
-        self._skipped = False  # there was something that is no event
-        self.choices_read = 0  # pieces of the answer, whether or not they show
         self._refusal: list[str] = []  # the beginning of it
         self._refusal_size = 0
         self._usage: Mapping[str, Any] | None = None
@@ -78,61 +47,8 @@ class StreamConverter:
         self._matched: str | None = None  # the stop sequence that ended the answer
 
     @property
-    def has_content(self) -> bool:
-        """Whether the client has got anything of the answer itself."""
-        return self._writer.blocks > 0
-
-    @property
     def ending(self) -> bool:
-        """Whether upstream has told why it stops: only the usage and its goodbye are still to come."""
         return self._finish_reason is not None and not self.finished
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """Frames for the next bytes from upstream, cut anywhere."""
-        return self._read(data)
-
-    def finish(self) -> list[bytes]:
-        """The last frames, when upstream's body has ended cleanly."""
-        return self._read(None)
-
-    def start(self) -> list[bytes]:
-        """message_start and a ping, if upstream's silence has lasted too long to wait for its first event."""
-        if not self.started and not self.finished and self.error is None:
-            self._start({})
-        return self._writer.take()
-
-    def ping(self) -> list[bytes]:
-        return [PING] if self.started and not self.finished else []
-
-    def fail(self, error: ApiError) -> list[bytes]:
-        """The ``error`` event for a failure of the transport; none before the start or after a good end.
-
-        The first failure counts: after it, its event is handed out again.
-        """
-        if self.finished and self.error is None:
-            return []
-        if self.error is None:
-            self.error = error
-        if not self.started:
-            return []
-        self.finished = True
-        return [sse_event("error", self.error.event())]
-
-    def _read(self, data: bytes | None) -> list[bytes]:
-        """Convert the next bytes, or with None the rest."""
-        if self.finished or self.error is not None:
-            return []
-        try:
-            self._on_events(self._parser.finish() if data is None else self._parser.feed(data))
-            if data is None and not self.finished:
-                self._on_end()
-        except EventTooLarge as failure:
-            error = ApiError(502, "api_error", str(failure))
-        except ApiError as failure:
-            error = failure.without_frames()
-        else:
-            return self._writer.take()
-        return self._writer.take() + self.fail(error)
 
     def _on_end(self) -> None:
         self._take_held()
@@ -161,18 +77,12 @@ class StreamConverter:
         if (failure := upstream_error(chunk, self._context)) is not None:
             raise failure
         if not isinstance(chunk, dict) or not isinstance(chunk.get("choices") or [], list):
-            self._on_malformed()
+            self._on_malformed("chat completion chunks")
             return
         self._malformed = 0
         if not self.started:
             self._start(service_tier(chunk, self._context))
         self._on_chunk(chunk)
-
-    def _on_events(self, events: Iterable[bytes]) -> None:
-        for event in events:
-            self._on_event(event)
-            if self.finished:
-                break
 
     def _behind(self, data: bytes) -> Any:
         for candidate in behind(data):
@@ -191,18 +101,6 @@ class StreamConverter:
         self._lost = self._lost or (self._skipped and self._finish_reason is None)
         self._complete()
 
-    def _on_malformed(self) -> None:
-        if self._malformed == 0:
-            logger.warning("skipped a malformed event of the provider's stream (%s)", self._request_id)
-        self._malformed += 1
-        self._skipped = True
-        if self._malformed == _MAX_MALFORMED:
-            raise ApiError(502, "api_error", "upstream sent events that are not chat completion chunks")
-
-    def _start(self, tier: dict[str, str]) -> None:
-        self.started = True
-        self._writer.message_start(new_message(self._context.model, {**start_usage(self._context), **tier}))
-
     def _on_chunk(self, chunk: dict[str, Any]) -> None:
         choices = self._choices.pick(chunk.get("choices") or [])
         usage = find_usage(chunk, choices[0] if choices else {})
@@ -220,7 +118,7 @@ class StreamConverter:
                 self._on_choice(choice)
 
     def _on_choice(self, choice: dict[str, Any]) -> None:
-        self.choices_read += 1
+        self.events_read += 1
         if error := choice.get("error"):
             raise error_from_payload(
                 {"error": error}, profile=self._context.profile, max_tokens=self._context.max_tokens
@@ -383,6 +281,4 @@ class StreamConverter:
             has_whole_calls=self._blocks.has_whole_calls,
         )
         usage = convert_usage(self._usage, self._context, self._blocks.estimate_tokens)
-        self._writer.message_end(outcome, usage)
-        self.stop_reason, self.final_usage = outcome["stop_reason"], usage
-        self.finished = True
+        self._end(outcome, usage)

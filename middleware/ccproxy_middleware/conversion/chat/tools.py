@@ -65,7 +65,7 @@ def offered_tools(
 
 
 class ConvertedTools(NamedTuple):
-    """The tools of a request as the chat body has them, and their JSON; the client's names, all and by upstream's.
+    """The tools of a request as upstream's API has them, and their JSON; the client's names, all and by upstream's.
 
     ``schemas``: the client's, by its names, of the tools whose arguments may have to be put right.
     ``told``: of descriptions that are too long for the provider, what has no room there.
@@ -135,7 +135,14 @@ def _converted(definitions: Sequence[Block], profile: Profile) -> ConvertedTools
             if profile.unescape_arguments or may_need_repair(schema):
                 schemas[definition.data["name"]] = schema
     told = _shorten_descriptions(tools, profile.tool_description_max)
+    if profile.api == "responses":
+        tools = [_flat(tool["function"]) for tool in tools]
     return ConvertedTools(tools, dumps(tools), frozenset(names), by_upstream, schemas, told)
+
+
+def _flat(function: dict[str, Any]) -> dict[str, Any]:
+    """A function as Responses has it; where nothing is said it is strict there."""
+    return {"type": "function", **function, "strict": function.get("strict", False)}
 
 
 def _make_strict_uniform(tools: Sequence[dict[str, Any]]) -> None:
@@ -209,7 +216,10 @@ def convert_tool_choice(
             if name not in names:
                 raise _not_offered(name, tools)
             function = {"name": upstream_tool_name(name, profile)}
-            forced: Any = {"type": "function", "function": function} if profile.tool_choice_object else "required"
+            flat = profile.api == "responses"
+            forced: Any = {"type": "function", **function} if flat else {"type": "function", "function": function}
+            if not profile.tool_choice_object:
+                forced = "required"
             params["tool_choice"] = forced if profile.forced_tool_choice else "auto"
         case other:
             raise invalid_request(f"tool_choice.type: Input should be 'auto', 'any', 'tool' or 'none', not '{other}'")

@@ -9,16 +9,20 @@ import anyio.to_thread
 
 from ...toolkit.errors import ApiError, StreamAborted
 from ..providers import Profile
-from .tokens import count_request, part_tokens
+from .tokens import part_tokens
 
 logger = logging.getLogger("ccproxy.conversion")
 
 Ask = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
 """Post a JSON object to a path of the provider. Returns the answer's JSON, or raises ApiError."""
 
+Count = Callable[[Mapping[str, Any], Any], int]
+
 T = TypeVar("T")
 
 _ATTACHMENTS = ("image_url", "file")
+# What OpenAI's count takes of a Responses body (openai, types/responses/input_token_count_params.py)
+_COUNTED = ("model", "input", "instructions", "tools", "tool_choice", "parallel_tool_calls", "reasoning", "text")
 
 
 class TokenCounter:
@@ -32,15 +36,17 @@ class TokenCounter:
     def __init__(self) -> None:
         self._warned = False
 
-    async def __call__(self, body: Mapping[str, Any], profile: Profile, ask: Ask) -> int:
-        if profile.count_tokens != "local":
+    async def __call__(self, body: Mapping[str, Any], profile: Profile, ask: Ask, count: Count) -> int:
+        """The tokens of a body for upstream; ``count`` counts it here, by the profile's tokenizer."""
+        by_provider = profile.api == "responses" if profile.count_tokens == "upstream" else True
+        if profile.count_tokens != "local" and by_provider:
             try:
                 with anyio.fail_after(self.limit):
                     return await count_by_provider(body, profile.count_tokens, ask)
             except (ApiError, StreamAborted, TimeoutError) as error:
                 self._warn(profile.count_tokens, error)
         # In a thread: the first count by o200k loads the tokenizer, and a long request takes a while.
-        return await anyio.to_thread.run_sync(count_request, body, profile.tokenizer)
+        return await anyio.to_thread.run_sync(count, body, profile.tokenizer)
 
     def _warn(self, counter: str, error: Exception) -> None:
         if self._warned:
@@ -50,13 +56,20 @@ class TokenCounter:
         logger.warning("count_tokens is %s, but the provider did not count (%s): counting here", counter, reason)
 
 
-async def count_by_provider(body: Mapping[str, Any], counter: Literal["vllm", "llama.cpp"], ask: Ask) -> int:
-    """The provider's own count of a chat completions body; images and files are counted here and added.
+async def count_by_provider(
+    body: Mapping[str, Any], counter: Literal["vllm", "llama.cpp", "upstream"], ask: Ask
+) -> int:
+    """The provider's own count. That of a chat completions body: images and files are counted here and added.
+
+    ``upstream`` is OpenAI's own for a Responses body, ``POST /v1/responses/input_tokens``.
 
     vLLM has ``POST /tokenize`` for conversations; llama.cpp renders one by ``POST /apply-template`` and counts the
     text by ``POST /tokenize``. Both stand beside ``/v1``, not below it. Raises ApiError, also for an answer without
     the count. https://docs.vllm.ai (entrypoints/serve/tokenize), llama.cpp's tools/server/README.md
     """
+    if counter == "upstream":
+        question = {name: body[name] for name in _COUNTED if name in body}
+        return _field(await ask("/v1/responses/input_tokens", question), "input_tokens", int)
     messages, attached = _without_attachments(body["messages"])
     question = {"model": body["model"], "messages": messages}
     question |= {name: body[name] for name in ("tools", "chat_template_kwargs") if name in body}

@@ -17,10 +17,10 @@ from .images import image_tokens
 
 logger = logging.getLogger("ccproxy.conversion")
 
-_PER_REQUEST = 3
-_PER_MESSAGE = 4
-_PER_TOOL = 8
-_WITH_TOOLS = 12
+PER_REQUEST = 3
+PER_MESSAGE = 4
+PER_TOOL = 8
+WITH_TOOLS = 12
 _PER_PDF_PAGE = 2000
 
 _CHUNK = 50_000  # characters handed to the tokenizer at once; it refuses more than 200,000 tokens
@@ -49,7 +49,12 @@ def count_request(body: Mapping[str, Any], tokenizer: Literal["o200k", "estimate
     The first use loads the tokenizer (a second or so, 130 MB): call it in a worker thread. Without
     ``bpe-openai`` it is the estimate.
     """
-    return _count(body, _o200k() if tokenizer == "o200k" else estimate_tokens)
+    return _count(body, tokenizer_count(tokenizer))
+
+
+def tokenizer_count(tokenizer: Literal["o200k", "estimate"]) -> Callable[[str], int]:
+    """What counts the tokens of a text."""
+    return _o200k() if tokenizer == "o200k" else estimate_tokens
 
 
 def part_tokens(part: Mapping[str, Any]) -> int:
@@ -74,14 +79,14 @@ def _o200k() -> Callable[[str], int]:
 
 
 def _count(body: Mapping[str, Any], count: Callable[[str], int]) -> int:
-    total = _PER_REQUEST
+    total = PER_REQUEST
     for message in body.get("messages") or ():
-        total += _PER_MESSAGE + _message(message, count)
+        total += PER_MESSAGE + _message(message, count)
     tools = body.get("tools") or ()
     if tools:
-        total += _WITH_TOOLS
+        total += WITH_TOOLS
     for tool in tools:
-        total += _PER_TOOL + count(_compact(tool.get("function", tool)))
+        total += PER_TOOL + count(_compact(tool.get("function", tool)))
     schema = (body.get("response_format") or {}).get("json_schema")
     if schema:
         total += count(_compact(schema))

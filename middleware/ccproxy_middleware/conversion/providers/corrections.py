@@ -5,13 +5,13 @@ has no eyes. The wordings are in :mod:`.refusals`. One that isn't known teaches 
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .context_length import overflow_message
 from .errors import read_refusal
 from .profiles import Profile
-from .refusals import IMAGES, RULES, Patch
+from .refusals import IMAGES, RULES, Patch, Rule
 
 
 class Correction(dict[str, Any]):
@@ -20,12 +20,24 @@ class Correction(dict[str, Any]):
     lasting: whether the model doesn't take the parameter as such, so that other requests need the correction too. What
         one request's content has caused, such as an odd schema, is corrected for that request alone.
     refusal: the provider's words, without keys and without what differs from one answer to the next.
+    reasoning: returned reasoning, by its fingerprints, to leave out besides.
+    otherwise: what to try if this is answered by a refusal of its own.
     """
 
-    def __init__(self, switches: Patch, *, lasting: bool, refusal: str) -> None:
+    def __init__(
+        self,
+        switches: Patch,
+        *,
+        lasting: bool,
+        refusal: str,
+        reasoning: frozenset[str] = frozenset(),
+        otherwise: "Correction | None" = None,
+    ) -> None:
         super().__init__(switches)
         self.lasting = lasting
         self.refusal = refusal
+        self.reasoning = reasoning
+        self.otherwise = otherwise
 
 
 def what_helped(applied: Sequence[Correction]) -> dict[str, Any]:
@@ -48,12 +60,19 @@ def find_correction(status: int, body: bytes, sent: Mapping[str, Any], profile: 
     Its words count and not its status: templates fail with a 500, and relays put a refusal into a 429 or a 402. An
     image may also be what a server above has failed with.
     """
+    return first_correction(RULES if status <= 500 else IMAGES, status, body, sent, profile)
+
+
+def first_correction(
+    rules: Iterable[Rule], status: int, body: bytes, sent: Mapping[str, Any], profile: Profile
+) -> Correction | None:
+    """What the first of ``rules`` that knows the refusal teaches."""
     if status < 400:
         return None
     message = read_refusal(body)
     if message is None or overflow_message(message, status=status) is not None:
         return None
-    for rule in RULES if status <= 500 else IMAGES:
+    for rule in rules:
         if rule.concerns(sent) and (match := rule.words.search(message)):
             patch = rule.patch(match, sent, profile) if callable(rule.patch) else rule.patch
             changes = {name: value for name, value in patch.items() if getattr(profile, name) != value}

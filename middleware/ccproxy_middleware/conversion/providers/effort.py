@@ -89,7 +89,7 @@ def reasoning_params(asked: Reasoning, explicit_effort: bool, body: dict[str, An
     forced = body.get("tool_choice") not in (None, "auto", "none")
     if forced and profile.reasoning_style in ("deepseek", "thinking_object", "enable_thinking"):
         asked = Reasoning(enabled=False)  # these refuse a forced choice while they think
-    effort = _off(profile) if asked.enabled is False else _clamp(asked.effort, profile)
+    effort = effort_word(asked, profile)
     match profile.reasoning_style:
         case "openai":
             return _effort(effort)
@@ -113,6 +113,11 @@ def reasoning_params(asked: Reasoning, explicit_effort: bool, body: dict[str, An
             return _gemini(asked, effort, str(body.get("model")), _budget(asked, body, profile))
         case "none":
             return {}
+
+
+def effort_word(asked: Reasoning, profile: Profile) -> str | None:
+    """The effort that the model takes for what was asked for, if it takes one."""
+    return _off(profile) if asked.enabled is False else _clamp(asked.effort, profile)
 
 
 def _budget(asked: Reasoning, body: dict[str, Any], profile: Profile) -> int | None:

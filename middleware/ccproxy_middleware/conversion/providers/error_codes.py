@@ -4,6 +4,7 @@ A code stands in lower case. Those of MiniMax begin with ``base_resp:``, the fie
 they mean other things at Z.ai.
 """
 
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ MONEY = Meaning(402, passing=False)
 RATE = Meaning(429)
 PLAN = Meaning(429, passing=False)  # used up for hours or days
 _BUSY = Meaning(529)
+_BAD_REQUEST = Meaning(400, passing=False)
 _NO_MODEL = Meaning(404, passing=False)
 _NO_RIGHT = Meaning(403, passing=False)
 
@@ -37,7 +39,11 @@ CODES: Mapping[str, Meaning] = {
     **dict.fromkeys(("rate_limit_exceeded", "rate_limit_error"), RATE),
     **dict.fromkeys(("overloaded", "overloaded_error", "server_overloaded"), _BUSY),
     **dict.fromkeys(("unavailable", "service_unavailable", "service_not_available"), _BUSY),
+    **dict.fromkeys(("server_is_overloaded", "slow_down", "service_unavailable_error"), _BUSY),
     "content_filter": REFUSED,
+    **dict.fromkeys(("bio_policy", "cyber_policy", "image_content_policy_violation"), REFUSED),
+    "misalignment_policy_violation": REFUSED,
+    **dict.fromkeys(("invalid_prompt", "data_residency_mismatch"), _BAD_REQUEST),
     "responsibleaipolicyviolation": REFUSED,  # Azure
     # Google: google.rpc.Code
     "resource_exhausted": RATE,
@@ -101,9 +107,14 @@ WEAK_CODES: Mapping[str, int] = {
 }
 
 
+_ABOUT_IMAGES = re.compile(r"(?:\b|_)images?(?:\b|_)")
+
+
 def meanings(codes: frozenset[str]) -> list[Meaning]:
     """What these codes say. Of one with parts, such as ``RateLimitExceeded.EndpointRPMExceeded``, the first may do."""
     found = [CODES.get(code) or CODES.get(code.partition(".")[0]) for code in codes]
     if any(code.partition(".")[0].endswith("sensitivecontentdetected") for code in codes):  # Volcengine
         found.append(REFUSED)
+    if REFUSED not in found and any(_ABOUT_IMAGES.search(code) for code in codes):  # OpenAI: invalid_base64_image
+        found.append(_BAD_REQUEST)
     return [meaning for meaning in found if meaning is not None]

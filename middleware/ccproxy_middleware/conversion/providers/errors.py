@@ -152,6 +152,12 @@ def read_refusal(body: bytes) -> str | None:
     return message if message and type == "invalid_request_error" else None
 
 
+def refusal_words(body: bytes) -> str:
+    """The message of an error's body, without keys, and its codes behind it."""
+    failure = read_failure(_payload(body))
+    return " ".join([redact(failure.message[:_MAX_READ]), *sorted(failure.codes)])
+
+
 _WRAPPED = re.compile(r"""["'`\\]type["'`\\]{1,4}: ?["'`\\]{1,4}invalid_request_error""")
 
 

@@ -51,8 +51,15 @@ _OPENAI_MODELS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ),
 )  # fmt: skip
 
+# gpt-5.4 and later refuse tools with an effort on chat completions; codex and pro models are on Responses alone.
+_RESPONSES_MODELS = (
+    r"(?!.*(?:search-preview|audio|realtime|transcribe|o1-mini))(?:gpt-(?:[5-9]|[12]\d)|o\d|codex|computer-use)"
+)
+
 _OPENAI = _row(
     name="openai",
+    obfuscation="off",
+    responses_models=_RESPONSES_MODELS,
     hosts=("api.openai.com", ".api.openai.com"),  # platform.openai.com/docs/guides/your-data: eu. and others
     max_tokens_field="max_completion_tokens",
     efforts=("none", "minimal", "low", "medium", "high", "xhigh", "max"),
@@ -163,6 +170,7 @@ ROWS: tuple[Row, ...] = (
     ),
     _row(
         name="xai",
+        responses_models=r"grok-(?:[4-9]|[1-9]\d)",  # docs.x.ai calls chat completions deprecated
         unescape_arguments=True,  # github.com/anomalyco/opencode, issues on grok-4.1 and "&amp;&amp;"
         hosts=("api.x.ai", ".api.x.ai"),  # docs.x.ai/docs/key-information/regions
         max_tokens_field="max_completion_tokens",

@@ -22,6 +22,9 @@ class Profile:
 
     name: str = "generic"
 
+    # The API
+    api: Literal["auto", "chat", "responses"] = "auto"  # auto: Responses for the models that are better asked by it
+
     # Parameters
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     max_output: int | None = None  # lower a larger max_tokens to this
@@ -30,6 +33,7 @@ class Profile:
     top_k: Literal["pass", "drop"] = "drop"
     stop_limit: int | None = 4  # more stop sequences than this are found by the proxy; none: no limit
     stream_usage: bool = True  # ask for usage with stream_options
+    obfuscation: Literal["default", "off"] = "default"  # Responses: off asks for a stream without padding
     streaming: Literal["asked", "always", "never"] = "asked"  # the client gets what it asked for in any case
     user_field: Literal["none", "user", "safety_identifier"] = "none"  # where metadata.user_id goes
     prompt_cache_key: bool = False  # send one, derived from the session
@@ -49,6 +53,7 @@ class Profile:
     image_urls: Literal["pass", "refuse", "drop"] = "pass"
     pdf: Literal["text", "file", "refuse"] = "text"
     tool_images: Literal["user_message", "tool_content", "drop"] = "user_message"
+    tool_output_parts: bool = True  # Responses: images and files inside results
     bridge_after_tool: bool = False  # an assistant message between tool results and a user message
     tool_result_name: bool = False  # the tool's name on its result message
     prefill: Literal["refuse", "vllm", "prefix", "pass"] = "refuse"
@@ -88,14 +93,24 @@ class Profile:
         "none",
     ] = "openai"
     tools_with_effort: Literal["ok", "none", "drop"] = "ok"
-    reasoning_roundtrip: Literal["drop", "reasoning_content", "reasoning", "reasoning_details", "gemini"] = "drop"
+    reasoning_roundtrip: Literal[
+        "drop",
+        "reasoning_content",
+        "reasoning",
+        "reasoning_details",
+        "gemini",
+        "reasoning_text",
+        "off",
+    ] = "drop"  # Responses returns encrypted reasoning by all of them but off
+    encrypted_reasoning: bool = True  # Responses: ask for it where the model reasons
+    reasoning_summary: Literal["auto", "drop"] = "auto"  # Responses: ask for one where thinking is shown
     reasoning_turns: Literal["all", "loop"] = "all"  # loop: only while the tool calls of one user message go on
     think_tags: Literal["off", "on", "auto"] = "off"
     emit_thinking: Literal["auto", "on", "off"] = "auto"
 
     # Counting
     tokenizer: Literal["o200k", "estimate"] = "estimate"
-    count_tokens: Literal["local", "vllm", "llama.cpp"] = "local"  # by the provider's own /tokenize, in this form
+    count_tokens: Literal["local", "vllm", "llama.cpp", "upstream"] = "local"  # by the provider, in this form
 
     # Models
     context: int | None = (
@@ -109,6 +124,7 @@ class Profile:
 
     # Matched in order against the upstream model's name; the first match's switches replace those above.
     models: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    responses_models: str = ""  # a pattern of the upstream models that ``api: auto`` asks by Responses; empty: none
     options: Mapping[str, Any] = field(default_factory=dict)  # set by the user: they beat the models' switches
     # Hosts (a leading dot or dash: all that end so) and ports by which a base URL shows its provider.
     hosts: tuple[str, ...] = ()
@@ -121,6 +137,13 @@ class Profile:
                 return replace(self, **{**switches, **self.options})
         return self
 
+    def api_for(self, model: str) -> Literal["chat", "responses"]:
+        """The API by which to ask for an upstream model."""
+        if self.api != "auto":
+            return self.api
+        wanted = self.responses_models and re.match(self.responses_models, model.rpartition("/")[2], re.IGNORECASE)
+        return "responses" if wanted else "chat"
+
     def __hash__(self) -> int:
         return id(self)
 
@@ -132,7 +155,7 @@ PROFILES: Mapping[str, Profile] = {profile.name: profile for profile in _TABLE}
 
 _HINTS = get_type_hints(Profile)
 SWITCHES: tuple[str, ...] = tuple(
-    f.name for f in fields(Profile) if f.name not in ("name", "models", "options", "hosts", "port")
+    f.name for f in fields(Profile) if f.name not in ("name", "models", "options", "hosts", "port", "responses_models")
 )
 """The names of all switches."""
 
@@ -172,6 +195,8 @@ def detect_provider(base_url: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def profile_for_model(profile: Profile, model: str) -> Profile:
-    """``profile.for_model(model)``, remembered."""
-    return profile.for_model(model)
+def profile_for_model(profile: Profile, model: str, api: Literal["chat", "responses"] | None = None) -> Profile:
+    """``profile.for_model(model)``, remembered, with the API to ask by: ``api``, or the one that the profile takes."""
+    switches = profile.for_model(model)
+    api = api or switches.api_for(model)
+    return switches if switches.api == api else replace(switches, api=api)

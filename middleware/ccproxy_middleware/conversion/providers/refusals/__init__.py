@@ -3,10 +3,10 @@
 from .images import IMAGES
 from .messages import MESSAGES
 from .parameters import PARAMETERS
-from .rule import Patch, Rule, Sent
+from .rule import Patch, Rule, Sent, Words, forced_choice, top, unsupported
 from .tools import TOOLS
 
 RULES: tuple[Rule, ...] = (*IMAGES, *PARAMETERS, *TOOLS, *MESSAGES)
 """In the order of trying."""
 
-__all__ = ["IMAGES", "RULES", "Patch", "Rule", "Sent"]
+__all__ = ["IMAGES", "RULES", "Patch", "Rule", "Sent", "Words", "forced_choice", "top", "unsupported"]

@@ -2,9 +2,9 @@
 
 from starlette.types import Message, Scope, Send
 
-from ..toolkit.errors import ApiError
-from ..toolkit.json import loads
-from .anthropic import FINAL_STATUS, is_claude_code, is_final
+from ...toolkit.errors import ApiError
+from ...toolkit.json import loads
+from .words import FINAL_STATUS, is_claude_code, is_final
 
 
 def told_at_once(scope: Scope, send: Send) -> Send:

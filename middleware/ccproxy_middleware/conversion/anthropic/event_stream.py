@@ -1,0 +1,137 @@
+"""Upstream's event stream as the client's: what is the same for all upstream APIs."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ...toolkit.errors import ApiError
+from ...toolkit.sse import EventTooLarge, SSEParser, sse_event
+from ..context import Context
+from .events import PING, EventWriter
+from .message import new_message, start_usage
+
+logger = logging.getLogger("ccproxy.conversion")
+
+_MAX_MALFORMED = 3  # so many events in a row
+
+
+class EventStream:
+    """Upstream's bytes in, the client's SSE frames out, without I/O. Subclasses read the events of one API.
+
+    started: message_start was handed out.
+    finished: message_stop or an ``error`` event was handed out; what comes later is ignored.
+    error: the failure that upstream reported or caused. One that comes before the start is only noted here: the
+        client can still get a real HTTP status.
+    failed: the error object by which upstream has told of a failure, before it has begun its answer.
+    notes: what of the answer was left out.
+    events_read: how many pieces of the answer have come, whether or not they show.
+    """
+
+    def __init__(self, context: Context, request_id: str) -> None:
+        self.started = False
+        self.finished = False
+        self.error: ApiError | None = None
+        self.failed: Any = None
+        self.notes: list[str] = []
+        self.events_read = 0
+        self.stop_reason: str | None = None
+        self.final_usage: Mapping[str, Any] = {}
+        self._context = context
+        self._request_id = request_id
+        self._parser = SSEParser()
+        self._writer = EventWriter()
+        self._malformed = 0
+        self._skipped = False  # there was something that is no event
+
+    @property
+    def has_content(self) -> bool:
+        """Whether the client has got anything of the answer itself."""
+        return self._writer.blocks > 0
+
+    @property
+    def ending(self) -> bool:
+        """Whether upstream has told why it stops: only the usage and its goodbye are still to come."""
+        return False
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Frames for the next bytes from upstream, cut anywhere."""
+        return self._read(data)
+
+    def finish(self) -> list[bytes]:
+        """The last frames, when upstream's body has ended cleanly."""
+        return self._read(None)
+
+    def start(self) -> list[bytes]:
+        """message_start and a ping, if upstream's silence has lasted too long to wait for its first event."""
+        if not self.started and not self.finished and self.error is None:
+            self._start({})
+        return self._writer.take()
+
+    def ping(self) -> list[bytes]:
+        return [PING] if self.started and not self.finished else []
+
+    def fail(self, error: ApiError) -> list[bytes]:
+        """The ``error`` event for a failure of the transport; none before the start or after a good end.
+
+        The first failure counts: after it, its event is handed out again.
+        """
+        if self.finished and self.error is None:
+            return []
+        if self.error is None:
+            self.error = error
+        if not self.started:
+            return []
+        self.finished = True
+        return [sse_event("error", self._error_event(self.error))]
+
+    def _error_event(self, error: ApiError) -> dict[str, Any]:
+        return error.event()
+
+    def _read(self, data: bytes | None) -> list[bytes]:
+        """Convert the next bytes, or with None the rest."""
+        if self.finished or self.error is not None:
+            return []
+        try:
+            self._on_events(self._parser.finish() if data is None else self._parser.feed(data))
+            if data is None and not self.finished:
+                self._on_end()
+        except EventTooLarge as failure:
+            error = ApiError(502, "api_error", str(failure))
+        except ApiError as failure:
+            error = failure.without_frames()
+        else:
+            return self._writer.take()
+        return self._writer.take() + self.fail(error)
+
+    def _on_events(self, events: Iterable[bytes]) -> None:
+        for event in events:
+            self._on_event(event)
+            if self.finished:
+                break
+
+    def _on_event(self, data: bytes) -> None:
+        """Take the data of one event. Raises ApiError for a failure that upstream reports or causes."""
+        raise NotImplementedError
+
+    def _on_end(self) -> None:
+        """Upstream's body has ended, and the answer has no end yet."""
+        raise NotImplementedError
+
+    def _on_malformed(self, expected: str) -> None:
+        """An event is none of those that are ``expected``."""
+        if self._malformed == 0:
+            logger.warning("skipped a malformed event of the provider's stream (%s)", self._request_id)
+        self._malformed += 1
+        self._skipped = True
+        if self._malformed == _MAX_MALFORMED:
+            raise ApiError(502, "api_error", f"upstream sent events that are not {expected}")
+
+    def _start(self, tier: Mapping[str, str]) -> None:
+        self.started = True
+        self._writer.message_start(new_message(self._context.model, {**start_usage(self._context), **tier}))
+
+    def _end(self, outcome: dict[str, Any], usage: dict[str, Any]) -> None:
+        """The good end."""
+        self._writer.message_end(outcome, usage)
+        self.stop_reason, self.final_usage = outcome["stop_reason"], usage
+        self.finished = True

@@ -1,0 +1,34 @@
+"""An estimate of the tokens of what a model has written, for an upstream that doesn't count them."""
+
+from .tokens import estimate_tokens
+
+_AT_ONCE = 64 * 1024  # characters
+
+
+class OutputEstimate:
+    """Keeps what is written no longer than it takes to estimate its tokens."""
+
+    __slots__ = ("_size", "_texts", "_tokens")
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+        self._size = 0
+        self._tokens = 0
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was written."""
+        return not (self._texts or self._tokens)
+
+    def add(self, text: str) -> None:
+        """Take in the next piece."""
+        self._texts.append(text)
+        self._size += len(text)
+        if self._size > _AT_ONCE:
+            self._tokens += estimate_tokens("".join(self._texts))
+            self._texts.clear()
+            self._size = 0
+
+    def tokens(self, more: str = "") -> int:
+        """The estimate for all pieces and ``more``."""
+        return self._tokens + estimate_tokens("".join(self._texts) + more)

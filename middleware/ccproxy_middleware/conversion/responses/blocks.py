@@ -1,0 +1,263 @@
+"""The content blocks of a streamed answer: which item is open, and what has to wait for its turn.
+
+An Anthropic stream has one block at a time. Items take their turn in the order of the answer; what comes of another
+meanwhile is held.
+"""
+
+from heapq import heappop, heappush
+from typing import Any
+
+from ...toolkit.errors import ApiError
+from ...toolkit.json import dumps
+from ..anthropic import (
+    EventWriter,
+    StopMatcher,
+    ToolIds,
+    client_tool_name,
+    is_whole,
+    nameless,
+    parse_arguments,
+    repaired,
+)
+from ..chat import MAX_ARGUMENTS
+from ..context import Context
+from ..counting import OutputEstimate
+from .response import held_signature
+from .state import Following, encode_state
+from .streamed_items import StreamedCall, StreamedItem, StreamedMessage, StreamedReasoning
+
+_MAX_HELD = 32 * 1024 * 1024  # characters that wait for their turn
+
+
+class ItemBlocks:
+    """Writes the blocks of an answer's items.
+
+    matched: the stop sequence that has ended the answer; nothing behind it is written.
+    """
+
+    def __init__(self, context: Context, writer: EventWriter) -> None:
+        self.matched: str | None = None
+        self.has_tool_use = False
+        self.has_whole_calls = True
+        self._context = context
+        self._writer = writer
+        self._ids = ToolIds(context)
+        self._matcher = StopMatcher(context.local_stops) if context.local_stops else None
+        self._output = OutputEstimate()
+        self._queue: list[tuple[int, int, StreamedItem]] = []  # by their place in the answer, then by arrival
+        self._arrived = 0
+        self._cut_off = False
+        self._current: StreamedItem | None = None
+        self._held = 0  # characters of items whose turn has not come
+        self._thinking: StreamedReasoning | None = None  # its block waits for what follows
+        self._hidden: list[tuple[StreamedReasoning, int]] = []  # with the number of messages before it
+        self._phases: list[str | None] = []  # of the messages that were begun
+        self._blank: list[str] = []  # messages of nothing but whitespace
+
+    def announce(self, item: StreamedItem) -> None:
+        """There is a new item."""
+        self._arrived += 1
+        heappush(self._queue, (self._arrived if item.index is None else item.index, self._arrived, item))
+        self._advance()
+
+    def added(self, item: StreamedItem, text: str) -> None:
+        """``text`` has come of an item, which it is pending in."""
+        if not text:
+            return
+        self._output.add(text)
+        if item is self._current:
+            if item.kind == "call" and item.size > MAX_ARGUMENTS:
+                raise ApiError(502, "api_error", f"upstream sent tool arguments of over {MAX_ARGUMENTS} characters")
+            return self._write(item)
+        if self._is_hidden(item):
+            item.pending.clear()
+            return
+        self._held += len(text)
+        if self._held > _MAX_HELD:
+            raise ApiError(502, "api_error", f"upstream sent over {_MAX_HELD} characters that have to wait")
+
+    def shows(self, item: StreamedItem | None) -> bool:
+        """Whether the text of an item goes to the client just as it comes."""
+        return item is not None and item is self._current and self._writer.open == "text" and self._matcher is None
+
+    def show(self, item: StreamedItem, text: str) -> None:
+        """Write the text of such an item."""
+        item.sent(text)
+        self._output.add(text)
+        self._writer.text(text)
+
+    def finished(self, item: StreamedItem) -> None:
+        """An item is done."""
+        if item is self._current:
+            self._advance()
+
+    def cut_off(self) -> None:
+        """The answer has hit a limit: a call may have no name."""
+        self._cut_off = True
+
+    def finish(self) -> None:
+        """Close what is open, when all items are done, or a stop sequence was found."""
+        self._before(None)
+        self._writer.stop_block()
+        if isinstance(self._current, StreamedMessage) and self._current.blank:
+            self._blank.append("".join(self._current.blank))
+        if self._writer.blocks == 0:
+            for text in self._blank:
+                self._writer.start_text()
+                self._writer.text(text)
+                self._writer.stop_block()
+
+    def estimate_tokens(self) -> int:
+        """An estimate of the tokens of all that the model has written."""
+        return self._output.tokens()
+
+    def _is_hidden(self, item: StreamedItem) -> bool:
+        return item.kind == "reasoning" and self._context.thinking == "off"
+
+    def _advance(self) -> None:
+        """Write the items whose turn it is."""
+        while self.matched is None:
+            if self._current is None:
+                if not self._queue:
+                    return
+                self._current = heappop(self._queue)[2]
+                self._held -= sum(map(len, self._current.pending))
+            item = self._current
+            self._write(item)
+            if not item.done or self.matched is not None:
+                return
+            self._close(item)
+            self._current = None
+
+    def _write(self, item: StreamedItem) -> None:
+        match item:
+            case StreamedMessage():
+                if text := item.take():
+                    self._write_text(item, text)
+            case StreamedReasoning():
+                self._write_reasoning(item)
+            case StreamedCall():
+                self._write_call(item)
+
+    def _close(self, item: StreamedItem) -> None:
+        match item:
+            case StreamedMessage():
+                self._close_message(item)
+            case StreamedReasoning():
+                self._close_reasoning(item)
+            case StreamedCall():
+                self._close_call(item)
+
+    # Messages
+
+    def _write_text(self, item: StreamedMessage, text: str) -> None:
+        if self._matcher is not None:
+            text = self._matcher.feed(text)
+            self.matched = self._matcher.matched
+        if text:
+            self._show_text(item, text)
+
+    def _show_text(self, item: StreamedMessage, text: str) -> None:
+        if not item.opened:
+            if text.isspace():
+                item.blank.append(text)
+                return
+            item.opened = True
+            text = "".join((*item.blank, text))
+            item.blank.clear()
+            self._phases.append(item.phase)
+            self._before(Following("message", item.phase))
+            self._writer.start_text()
+        self._writer.text(text)
+
+    def _close_message(self, item: StreamedMessage) -> None:
+        if self._matcher is not None and (rest := self._matcher.finish()):
+            self._show_text(item, rest)
+        if item.opened:
+            self._writer.stop_block()
+        elif item.blank:
+            self._blank.append("".join(item.blank))
+
+    # Reasoning
+
+    def _write_reasoning(self, item: StreamedReasoning) -> None:
+        words = item.take()
+        if self._context.thinking == "off" or not words:
+            return
+        self._open_thinking(item)
+        if self._context.thinking == "show":
+            self._writer.thinking(words)
+
+    def _open_thinking(self, item: StreamedReasoning) -> None:
+        if not item.opened:
+            item.opened = True
+            self._before(Following("reasoning"))
+            self._writer.start_thinking()
+
+    def _close_reasoning(self, item: StreamedReasoning) -> None:
+        if self._context.thinking == "off":
+            if item.has_state:
+                self._hidden.append((item, len(self._phases)))
+            return
+        if item.has_state:
+            self._open_thinking(item)
+        if item.opened:
+            self._thinking = item
+
+    def _before(self, following: Following | None) -> None:
+        """Close the thinking block that waits for what follows."""
+        if self._thinking is not None:
+            context = self._context
+            state = encode_state(context.profile.name, context.upstream_model, self._thinking.data, following)
+            self._writer.signature(state)
+            self._writer.stop_block()
+            self._thinking = None
+
+    # Calls
+
+    def _write_call(self, item: StreamedCall) -> None:
+        if not item.opened:
+            if not item.name:
+                return
+            item.opened = True
+            item.client_id = self._ids.claim(item.upstream_id)
+            self._before(Following("call", item.client_id))
+            for reasoning, count in self._hidden:
+                self._writer.start_thinking()
+                state = held_signature(reasoning.data, count, self._phases, item.client_id, self._context)
+                self._writer.signature(state)
+                self._writer.stop_block()
+            self._hidden.clear()
+            self.has_tool_use = True
+            self._writer.start_tool_use(item.client_id, client_tool_name(item.name, self._context))
+        if not self._waits_until_whole(item) and (fragment := item.take()):
+            self._writer.input_json(fragment)
+
+    def _waits_until_whole(self, item: StreamedCall) -> bool:
+        return item.custom or client_tool_name(item.name, self._context) in self._context.tool_schemas
+
+    def _close_call(self, item: StreamedCall) -> None:
+        if not item.opened:
+            if not self._cut_off and (item.size or item.upstream_id):
+                raise nameless()
+            return
+        if self._waits_until_whole(item):
+            self._writer.input_json(self._whole_arguments(item))
+        elif not item.arguments.strip():
+            self._writer.input_json("{}")
+        if self._matcher is not None:  # else nobody asks
+            self.has_whole_calls = self.has_whole_calls and (item.custom or is_whole(item.arguments))
+        self._writer.stop_block()
+
+    def _whole_arguments(self, item: StreamedCall) -> str:
+        text = item.take()
+        if item.custom:
+            return dumps({"input": text}).decode()
+        if not text.strip():
+            return "{}"
+        input_: dict[str, Any] = parse_arguments(text, cut_off=False)
+        if "_raw_arguments" in input_:  # cut off, or no object
+            return text
+        name = client_tool_name(item.name, self._context)
+        fitted = repaired(input_, self._context.tool_schemas[name], self._context.profile)
+        return text if fitted is input_ else dumps(fitted).decode()

@@ -1,0 +1,113 @@
+"""The JSON of a Responses stream's events, with emoji put together that a server has cut in two."""
+
+import re
+from typing import Any
+
+import orjson
+
+from ...toolkit.json import dumps, loads, loads_lenient, replace_surrogates
+
+_Key = tuple[Any, ...]
+
+
+class EventReader:
+    """Parse the events of one stream.
+
+    A delta's last character is held if it is a high surrogate, and goes in front of the next delta of the same part.
+    What finds no partner becomes U+FFFD where the part is told as a whole, and is lost where it never is.
+    """
+
+    __slots__ = ("_held",)
+
+    def __init__(self) -> None:
+        self._held: dict[_Key, str] = {}
+
+    @property
+    def held(self) -> bool:
+        """Whether half of a pair waits for the other."""
+        return bool(self._held)
+
+    def read(self, data: bytes) -> Any:
+        """The JSON of one event, bytes that are no UTF-8 replaced. Raises ValueError if it is none."""
+        try:
+            return self._parse(data)
+        except ValueError:
+            readable = data.decode("utf-8", "replace").encode()
+            if readable == data:
+                raise
+            return self._parse(readable)
+
+    def _parse(self, data: bytes) -> Any:
+        escaped = b"\\" in data and (b"\\ud" in data or b"\\uD" in data)
+        if not escaped and not self._held:
+            return loads(data)
+        event = loads_lenient(data) if escaped else loads(data)
+        if isinstance(event, dict) and isinstance(event.get("delta"), str):
+            event = {**event, "delta": self._joined(event)}
+        try:
+            return replace_surrogates(event)
+        except RecursionError:
+            raise ValueError("the document is nested too deeply") from None
+
+    def _joined(self, event: dict[str, Any]) -> str:
+        item = event.get("output_index", event.get("item_id"))
+        key = (event.get("type"), item, event.get("content_index"), event.get("summary_index"))
+        if not all(value is None or isinstance(value, (int, str)) for value in key):
+            return str(event["delta"])
+        delta: str = self._held.pop(key, "") + event["delta"]
+        if delta and "\ud800" <= delta[-1] <= "\udbff":
+            self._held[key] = delta[-1]
+            delta = delta[:-1]
+        return delta
+
+
+_LESSONS = 2  # without a use of one
+_STRING = rb'("[^"\\]*(?:\\.[^"\\]*)*")'
+# What changes from one delta to the next and means nothing here.
+_COUNTER = re.compile(rb'"sequence_number":\d+')
+_PADDING = re.compile(rb'"obfuscation":"[^"\\]*"')
+
+
+class TextDeltas:
+    """Reads the text of an event that is like an earlier one but for its delta, its number and its padding.
+
+    All but a few events of a stream bring text alone, and only the delta of such a one has to be parsed.
+    """
+
+    __slots__ = ("_lessons", "_like")
+
+    def __init__(self) -> None:
+        self._lessons = _LESSONS
+        self._like: re.Pattern[bytes] | None = None
+
+    def text(self, data: bytes) -> str | None:
+        """The delta of an event that is like the learned one; None if that can't be seen without parsing it all."""
+        if self._like is None or (found := self._like.fullmatch(data)) is None:
+            return None
+        try:
+            text = orjson.loads(found[1])
+        except ValueError:  # half of a surrogate pair, too, for which there is a reader
+            return None
+        self._lessons = _LESSONS
+        return text if isinstance(text, str) else None
+
+    def learn(self, data: bytes, delta: str) -> None:
+        """Remember what stands around the delta of an event."""
+        if self._lessons == 0:
+            return
+        self._lessons -= 1
+        written = b'"delta":' + dumps(delta)
+        if data.count(b'"delta":') != 1 or data.count(written) != 1:
+            self._like = None
+            return
+        before, _, after = data.partition(written)
+        self._like = re.compile(_varied(before) + b'"delta":' + _STRING + _varied(after))
+
+
+def _varied(data: bytes) -> bytes:
+    """A pattern for the bytes, whose counter and padding may be others."""
+    pattern = re.escape(data)
+    for what, shown in ((_COUNTER, rb'"sequence_number":\d+'), (_PADDING, rb'"obfuscation":"[^"\\]*"')):
+        if found := what.search(data):
+            pattern = pattern.replace(re.escape(found[0]), shown)
+    return pattern

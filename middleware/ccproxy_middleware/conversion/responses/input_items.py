@@ -1,0 +1,161 @@
+"""Turns become input items: texts, calls and results in their order, and the provider's own reasoning before them.
+
+No item carries an id: ids mean items that the provider has stored, and nothing is stored there.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...toolkit.errors import invalid_request
+from ...toolkit.field_checks import required
+from ..anthropic import SERVER_BLOCKS, Block, Turn, upstream_tool_id, upstream_tool_name
+from ..chat import (
+    BRIDGE,
+    NO_RESULT,
+    Attachments,
+    Part,
+    arguments_json,
+    loop_start,
+    mark_cached,
+    repeated_id,
+    text_part,
+    unsupported,
+    user_parts,
+    without_call,
+    without_results,
+)
+from ..providers import Profile
+from .input_parts import earlier_result, input_parts, keep_newest_images, tool_output
+from .returned import Entry, Returned, output_message, place_reasoning
+
+Item = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Input:
+    """The conversation as items; the client's ids of all its calls; what of its reasoning was left out, and why."""
+
+    items: list[Item] = field(default_factory=list)
+    ids: set[str] = field(default_factory=set)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+def convert_turns(turns: Sequence[Turn], profile: Profile, model: str, refused: Callable[[str], bool]) -> Input:
+    """The conversation without its system prompt, every call answered.
+
+    ``refused`` tells by its digest whether the provider has refused a reasoning item. Raises a 400, also where an id
+    repeats.
+    """
+    result = Input()
+    open_calls: dict[str, Block] = {}  # the last assistant turn's calls that have no result yet
+    by_text = profile.reasoning_roundtrip == "reasoning_text" and profile.reasoning_turns == "loop"
+    loop = loop_start(turns) if by_text else 0
+    returned = Returned(profile, model, refused, result.left_out)
+    for n, turn in enumerate(turns):
+        if turn.role == "user":
+            _add_user(result.items, turn, open_calls, profile)
+            continue
+        _add_missing(result.items, open_calls, profile)
+        if turn.role == "assistant":
+            entries = _entries(turn, open_calls, result.ids, profile, returned, with_reasoning=n >= loop)
+            result.items += place_reasoning(entries, result.left_out)
+        else:
+            parts = [mark_cached(text_part(block.data["text"]), block.data, profile) for block in turn.blocks]
+            result.items.append(_message("developer", parts, profile))
+    _add_missing(result.items, open_calls, profile)
+    if profile.images_max is not None:
+        keep_newest_images(result.items, profile)
+    return result
+
+
+def _message(role: str, parts: list[Part], profile: Profile) -> Item:
+    if not profile.content_parts:
+        return {"type": "message", "role": role, "content": "\n\n".join(part.get("text", "") for part in parts)}
+    return {"type": "message", "role": role, "content": input_parts(parts)}
+
+
+def _add_user(items: list[Item], turn: Turn, open_calls: dict[str, Block], profile: Profile) -> None:
+    """The results of a user turn, and its message behind them. Closes the calls."""
+    own: list[Part] = []
+    attachments = Attachments()
+    for block in turn.blocks:
+        if block.type != "tool_result":
+            parts = user_parts(block, profile)
+            own += [*parts[:-1], mark_cached(parts[-1], block.data, profile)]
+            continue
+        id_ = required(block.data, "tool_use_id", str, block)
+        call = open_calls.pop(id_, None)
+        if call is not None:
+            call_id = _call_id(id_, call, profile)
+            output = tool_output(block, profile, attachments)
+            items.append({"type": "function_call_output", "call_id": call_id, "output": output})
+        elif profile.history_repair == "on":
+            own += earlier_result(block, profile)
+        else:
+            raise without_call(block, id_)
+    _add_missing(items, open_calls, profile)
+    if parts := attachments.parts + own:
+        if profile.bridge_after_tool and items and items[-1]["type"] == "function_call_output":
+            items.append(output_message(BRIDGE))
+        items.append(_message("user", parts, profile))
+
+
+def _call_id(id_: str, call: Block, profile: Profile) -> str:
+    return upstream_tool_id(id_, upstream_tool_name(call.data["name"], profile), profile)
+
+
+def _add_missing(items: list[Item], open_calls: dict[str, Block], profile: Profile) -> None:
+    """Answers for calls without a result: an interrupt, a rewind or a compaction must not end the session."""
+    if open_calls and profile.history_repair == "refuse":
+        raise without_results(open_calls)
+    for id_, call in open_calls.items():
+        call_id = _call_id(id_, call, profile)
+        items.append({"type": "function_call_output", "call_id": call_id, "output": NO_RESULT})
+    open_calls.clear()
+
+
+def _entries(
+    turn: Turn,
+    open_calls: dict[str, Block],
+    ids: set[str],
+    profile: Profile,
+    returned: Returned,
+    *,
+    with_reasoning: bool,
+) -> list[Entry]:
+    """What an assistant turn holds, in its order. Its calls are noted."""
+    entries: list[Entry] = []
+    after_text = False
+    for block in turn.blocks:
+        is_text = False
+        match block.type:
+            case "text":
+                is_text = True
+                entries.append(Entry("message", text=block.data["text"], joins=after_text))
+            case "tool_use":
+                id_ = required(block.data, "id", str, block)
+                if id_ in ids:
+                    raise repeated_id()
+                ids.add(id_)
+                open_calls[id_] = block
+                name = upstream_tool_name(required(block.data, "name", str, block), profile)
+                call = {
+                    "type": "function_call",
+                    "call_id": upstream_tool_id(id_, name, profile),
+                    "name": name,
+                    "arguments": arguments_json(block.data.get("input")),
+                }
+                entries.append(Entry("call", item=call, id=id_))
+            case "thinking" | "redacted_thinking":
+                signature = block.data.get("signature" if block.type == "thinking" else "data")
+                entries.append(returned.entry(signature, wanted=with_reasoning))
+            case "document" if profile.strict_version:
+                raise unsupported(block, "a document in an assistant message")
+            case type_ if type_ in SERVER_BLOCKS:
+                pass
+            case type_:
+                raise invalid_request(f"{block}: unsupported block type '{type_}'")
+        after_text = is_text
+    return entries

@@ -1,0 +1,89 @@
+"""Which item an event of a stream is about."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from .output_items import Kind, kind_of
+from .streamed_items import StreamedItem, new_item
+
+
+class KnownItems:
+    """The items of one answer. They are told apart by ``output_index``, else by id, else the last of a kind is meant.
+
+    Some hosts send another id with every event, some no index.
+    """
+
+    __slots__ = ("_all", "_by_id", "_by_index", "_last")
+
+    def __init__(self) -> None:
+        self._all: list[StreamedItem] = []
+        self._by_index: dict[tuple[Kind, int], StreamedItem] = {}
+        self._by_id: dict[tuple[Kind, str], StreamedItem] = {}
+        self._last: dict[Kind, StreamedItem] = {}
+
+    def add(self, kind: Kind, index: Any, id_: Any, data: Mapping[str, Any]) -> StreamedItem:
+        """A new item."""
+        number = index if isinstance(index, int) else None
+        item = new_item(kind, number, id_, data)
+        self._all.append(item)
+        if number is not None:
+            self._by_index[kind, number] = item
+        if item.id:
+            self._by_id[kind, item.id] = item
+        self._last[kind] = item
+        return item
+
+    def find(self, kind: Kind | None, event: Mapping[str, Any], id_: Any) -> StreamedItem | None:
+        """The item that an event is about; ``id_`` is the id that it tells."""
+        if kind is None:
+            return None
+        index = event.get("output_index")
+        if isinstance(index, int):
+            found = self._by_index.get((kind, index))
+            item = event.get("item")
+            if found is not None and found.done and isinstance(item, dict) and not _same(found.data, item):
+                return None  # a host that gives all items one index
+            return found
+        if isinstance(id_, str) and id_:
+            return self._by_id.get((kind, id_))
+        last = self._last.get(kind)
+        announces = event.get("type") == "response.output_item.added"
+        return None if announces or last is None or last.done else last
+
+    def match(
+        self, output: Sequence[Mapping[str, Any]]
+    ) -> Iterator[tuple[StreamedItem | None, Mapping[str, Any], int]]:
+        """The items of the finished answer with those that were streamed, or None, and their places."""
+        found: dict[int, StreamedItem] = {}
+        used: set[int] = set()
+        for n, item in enumerate(output):
+            kind = kind_of(item)
+            if kind is None:
+                continue
+            id_ = item.get("id")
+            known = self._by_index.get((kind, n))
+            if known is None and isinstance(id_, str):
+                known = self._by_id.get((kind, id_))
+            if known is not None and id(known) not in used:
+                found[n] = known
+                used.add(id(known))
+        left: dict[str, list[StreamedItem]] = {}  # by kind, the first one last
+        for streamed in reversed(self._all):
+            if id(streamed) not in used:
+                left.setdefault(streamed.kind, []).append(streamed)
+        for n, item in enumerate(output):
+            kind = kind_of(item)
+            if kind is not None:
+                rest = left.get(kind)
+                yield found.get(n) or (rest.pop() if rest else None), item, n
+
+    def unfinished(self) -> list[StreamedItem]:
+        """Those that are not done, in the order in which they came."""
+        return [item for item in self._all if not item.done]
+
+
+def _same(known: Mapping[str, Any], item: Mapping[str, Any]) -> bool:
+    """Whether an item is one that is known, whatever ids the host gives its events."""
+    if known.get("id") and known.get("id") == item.get("id"):
+        return True
+    return all(known.get(name) == item.get(name) for name in ("call_id", "content", "encrypted_content", "summary"))
