@@ -52,8 +52,8 @@ _FORMAT = re.compile(
 )
 _FORMATS = "|".join(("png", "jpe?g", "gif", "webp", "bmp", "tiff?", "avif", "hei[cf]", "svg"))
 _LISTS = re.compile(
-    r"(?<!un)(?<!not )(?<!in)(?<!不)(?:supported|allowed|accepted|valid|following|supports?|accepts?|only|must be|should be"
-    r"|expected|one of|\buse|convert(?:ed)?(?: it)? (?:in)?to|支持|允许)",
+    r"(?<!un)(?<!not )(?<!in)(?<!不)(?:supported|allowed|accepted|valid|following|supports?|accepts?|only|must be"
+    r"|should be|expected|one of|\buse|convert(?:ed)?(?: it)? (?:in)?to|支持|允许)",
     re.IGNORECASE,
 )
 _GIVEN = re.compile(r"\b(?:but|got|received|given|instead)\b", re.IGNORECASE)
