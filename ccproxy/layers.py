@@ -53,6 +53,17 @@ def conversion_options(settings: "Settings") -> dict[str, Any]:
     return options
 
 
+def set_contexts(settings: "Settings") -> dict[str, int | None]:
+    """The context sizes that are set, by tier; a model that stands for several tiers has one."""
+    by_tier = {
+        "BIG_MODEL": (settings.big_model, settings.big_context),
+        "MIDDLE_MODEL": (settings.middle_model, settings.middle_context),
+        "SMALL_MODEL": (settings.small_model, settings.small_context),
+    }
+    of_model = {model: context for model, context in by_tier.values() if context}
+    return {tier: context or of_model.get(model) for tier, (model, context) in by_tier.items()}
+
+
 class _Layer(Middleware):
     """One of ours. Its options hold keys, which starlette's ``repr`` would show."""
 
@@ -84,6 +95,7 @@ def _make_layer(name: str, settings: "Settings", planner: ASGIApp | None) -> Mid
                 big=settings.big_model,
                 middle=settings.middle_model,
                 small=settings.small_model,
+                contexts=set_contexts(settings),
                 classifier=settings.classifier_model,
             )
         case "safeguards" if settings.safeguards_model is not None:

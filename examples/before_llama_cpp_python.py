@@ -1,7 +1,7 @@
 """Anthropic's API for the server of llama-cpp-python (pip install 'llama-cpp-python[server]').
 
 MODEL=model.gguf ANTHROPIC_API_KEY=team-key python examples/before_llama_cpp_python.py
-ANTHROPIC_BASE_URL=http://localhost:8082 ANTHROPIC_API_KEY=team-key claude --model mine
+ANTHROPIC_BASE_URL=http://localhost:8082 ANTHROPIC_AUTH_TOKEN=team-key claude --model mine
 """
 
 import os

@@ -1,7 +1,7 @@
 """Anthropic's API for an app that speaks OpenAI's only: here one made with fastapi-openai-compat.
 
 ANTHROPIC_API_KEY=team-key python examples/before_openai_app.py
-ANTHROPIC_BASE_URL=http://localhost:8082 ANTHROPIC_API_KEY=team-key claude --model echo
+ANTHROPIC_BASE_URL=http://localhost:8082 ANTHROPIC_AUTH_TOKEN=team-key claude --model echo
 """
 
 import os

@@ -43,6 +43,7 @@ ORDER = (
     "ccproxy.boundary",
     "ccproxy.pages",
     "ccproxy.layers",
+    "ccproxy.model_limits",
     "ccproxy.app",
     "ccproxy.worker",
     "ccproxy.doctor",
@@ -54,7 +55,10 @@ TOOLKIT = ORDER[0]  # each of its modules is a face of its own
 MAX_MODULES = 15  # side by side in a folder
 
 # Of the conversion.
-ASGI_MODULES = {"count_tokens.py", "document_reader.py", "exchange.py", "final.py", "incoming.py", "middleware.py"}
+ASGI_MODULES = {
+    *("count_tokens.py", "document_reader.py", "exchange.py", "final.py", "incoming.py", "middleware.py"),
+    "model_list.py",
+}
 PROGRAMS = {"pdf_program.py"}  # run in processes of their own; all the rest of the conversion does no I/O
 
 

@@ -17,9 +17,12 @@ ELSEWHERE = {
     "cc-boost": "test_cli",
     "cc-boost claude": "test_launch",
     "cc-boost claude --url http://localhost:8082": "test_launch",
+    "cc-boost config": "test_config",
+    "cc-boost setup": "test_setup",
+    "cc-boost service install": "test_service",
     "cc-boost doctor": "test_doctor_command",
     'eval "$(cc-boost env)"': "test_launch",
-    "ANTHROPIC_BASE_URL=http://localhost:8082 ANTHROPIC_API_KEY=any-text claude": "test_claude_code",
+    "ANTHROPIC_BASE_URL=http://localhost:8082 ANTHROPIC_AUTH_TOKEN=any-text claude": "test_claude_code",
     "gunicorn -c gunicorn.conf.py asgi:app": "test_run",
 }
 """Commands that a test runs in a form of its own: the file of that test."""

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..layers import layers_in_use
+from ..model_limits import short_answers
 from ..settings import Settings, startup_warnings
 
 _EVERY_INTERFACE = ("0.0.0.0", "::")  # noqa: S104 - not a bind
@@ -24,9 +25,14 @@ def banner(settings: Settings, url: str, console: Console | None = None) -> str:
         console.print(Text("\nIn another terminal:", style="bold"))
         for command in _commands(settings, url):
             console.print(Text(f"  {command}", style="green"), soft_wrap=True)  # whole, for whoever copies it
-        for warning in startup_warnings(settings):
+        for warning in [*startup_warnings(settings), *filter(None, (short_answers(settings),))]:
             console.print(Text(f"\nWarning: {warning}", style="yellow"))
     return captured.get().rstrip("\n") + "\n"
+
+
+def claude_command(url: str, key: str) -> str:
+    """What starts Claude Code by hand. It uses an auth token as it is; an API key it would first ask its user about."""
+    return f"ANTHROPIC_BASE_URL={url} ANTHROPIC_AUTH_TOKEN={key} claude"
 
 
 def _facts(settings: Settings, url: str) -> list[tuple[str, str]]:
@@ -48,4 +54,4 @@ def _facts(settings: Settings, url: str) -> list[tuple[str, str]]:
 
 def _commands(settings: Settings, url: str) -> list[str]:
     key = "your-key" if settings.client_keys else "any-text"
-    return [f"cc-boost claude --url {url}", f"ANTHROPIC_BASE_URL={url} ANTHROPIC_API_KEY={key} claude"]
+    return [f"cc-boost claude --url {url}", claude_command(url, key)]

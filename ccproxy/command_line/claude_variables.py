@@ -5,21 +5,15 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from ccproxy_middleware.conversion.anthropic import model_info
-from ccproxy_middleware.conversion.providers import resolve_profile
-from ccproxy_middleware.models import tier_of
+from ccproxy_middleware.conversion.anthropic import NEWEST, client_id, needs_own_ids
+from ccproxy_middleware.models import PROVIDERS_OWN, tier_of
 
-from ..layers import conversion_options
+from ..model_limits import ModelLimits, least
 from ..settings import Settings
 
-# Names that Claude Code knows, for its three aliases: of others it complains on standard error.
-_CLAUDE_NAMES = {"OPUS": "claude-opus-4-8", "SONNET": "claude-sonnet-5", "HAIKU": "claude-haiku-4-5"}
+_FAMILIES = {"OPUS": "opus", "SONNET": "sonnet", "HAIKU": "haiku", "FABLE": "fable"}
 _LISTED_AS = {"OPUS": "claude-opus", "SONNET": "claude-sonnet", "HAIKU": "claude-haiku"}  # by GET /v1/models
 _CONVERSATION = ("OPUS", "SONNET")  # what the main conversation may run on, whose length is to be bounded
-
-_ASSUMED_WINDOW = 200_000  # Claude Code's own idea of a model, unless it is one with a million
-_LEAST_COMPACT_WINDOW = 100_000  # it takes no smaller one
-_COMPACT_AT = 80  # percent of the room for the prompt, for windows below that
 
 # Another provider, another account, and the keys that only cc-boost reads.
 _NOT_FOR_CLAUDE = (
@@ -36,7 +30,9 @@ _OWN_CHOICE = (
     ("CLAUDE_CODE_AUTO_MODE_SERVER",),
     ("CLAUDE_CODE_MAX_OUTPUT_TOKENS",),
     ("CLAUDE_CODE_DISABLE_1M_CONTEXT",),
-    ("CLAUDE_CODE_AUTO_COMPACT_WINDOW", "CLAUDE_AUTOCOMPACT_PCT_OVERRIDE"),
+    ("CLAUDE_CODE_MAX_CONTEXT_TOKENS",),
+    ("CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY",),
+    ("CLAUDE_CODE_ALWAYS_ENABLE_EFFORT",),
 )
 _LOOPBACK = ("127.0.0.1", "localhost")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
@@ -59,16 +55,15 @@ class Models:
     safeguards: bool = False
 
 
-def set_models(settings: Settings) -> Models:
-    """The models of a proxy with these settings, with what is known of them without asking."""
+def set_models(settings: Settings, limits: ModelLimits) -> Models:
+    """The models of a proxy with these settings, and what is known of them."""
     names = {"OPUS": settings.big_model, "SONNET": settings.middle_model, "HAIKU": settings.small_model}
-    profile = resolve_profile(settings.provider, conversion_options(settings))
-    infos = [model_info(name, names[name], profile) for name in _CONVERSATION]
+    output = None if limits.output is None else min(limits.output, settings.max_tokens_limit)
     return Models(
         names,
         "model_mapping" in settings.ccproxy_layers,
-        _least(info["max_input_tokens"] for info in infos),
-        _least(info["max_tokens"] for info in infos),
+        limits.window,
+        output or settings.max_tokens_limit,
         settings.safeguards_model is not None and "safeguards" in settings.ccproxy_layers,
     )
 
@@ -83,8 +78,8 @@ def listed_models(listed: Iterable[Mapping[str, Any]], known: Models = Models())
     return Models(
         names,
         known.mapped,
-        _least(entry.get("max_input_tokens") for entry in told),
-        known.output or _least(entry.get("max_tokens") for entry in told),
+        least(entry.get("max_input_tokens") for entry in told),
+        known.output or least(entry.get("max_tokens") for entry in told),
         known.safeguards,
     )
 
@@ -95,15 +90,18 @@ def claude_variables(url: str, key: str, models: Models) -> dict[str, str]:
     The key goes into ANTHROPIC_AUTH_TOKEN, which it uses without asking; ANTHROPIC_API_KEY needs the user's approval.
     """
     variables = {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_AUTH_TOKEN": key, "CLAUDE_CODE_GATEWAY_HINT_HEADERS": "1"}
-    for alias, claude_name in _CLAUDE_NAMES.items():
-        name = models.names.get(alias)
-        variables[f"ANTHROPIC_DEFAULT_{alias}_MODEL"] = claude_name if models.mapped or name is None else name
+    names = {**models.names, "FABLE": models.names["OPUS"]} if "OPUS" in models.names else models.names
+    for alias, family in _FAMILIES.items():
+        name = names.get(alias)
+        variable = f"ANTHROPIC_DEFAULT_{alias}_MODEL"
+        variables[variable] = NEWEST[family]
         if name is not None:
-            variables[f"ANTHROPIC_DEFAULT_{alias}_MODEL_NAME"] = name
-            variables[f"ANTHROPIC_DEFAULT_{alias}_MODEL_DESCRIPTION"] = f"{alias.lower()}, by cc-boost"
-    opus = [name for name in variables if "_OPUS_" in name]
-    variables |= {name.replace("_OPUS_", "_FABLE_"): variables[name] for name in opus}  # a fourth alias
+            variables[variable] = client_id(family, name, models.window) if models.mapped else name
+            variables[f"{variable}_NAME"] = name
+            variables[f"{variable}_DESCRIPTION"] = f"{family}, by cc-boost"
     variables["ANTHROPIC_SMALL_FAST_MODEL"] = variables["ANTHROPIC_DEFAULT_HAIKU_MODEL"]
+    variables["CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY"] = "1"
+    variables["CLAUDE_CODE_ALWAYS_ENABLE_EFFORT"] = "1"  # for names of the provider's own too
     if not models.safeguards:
         variables["CLAUDE_CODE_AUTO_MODE_SERVER"] = "0"
     return variables | _limits(models)
@@ -111,29 +109,35 @@ def claude_variables(url: str, key: str, models: Models) -> dict[str, str]:
 
 def child_environment(parent: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
     """A user's environment with these variables, and without what would lead to another provider or model."""
-    kept = {name: value for name, value in parent.items() if not _is_foreign(name, value)}
-    ours = dict(variables)
-    for names in _OWN_CHOICE:
-        if not kept.keys().isdisjoint(names):  # the user's own values win
-            for name in names:
-                ours.pop(name, None)
-    environment = {**kept, **ours}
-    host = urlsplit(variables["ANTHROPIC_BASE_URL"]).hostname or ""
-    if host in _LOOPBACK and any(name.upper() in _PROXIES for name in kept):
-        excepted = kept.get("NO_PROXY") or kept.get("no_proxy")  # Claude Code asks a proxy even for this machine
-        environment["NO_PROXY"] = environment["no_proxy"] = ",".join(filter(None, (excepted, *_LOOPBACK)))
-    return environment
+    kept = {name: value for name, value in parent.items() if not is_foreign(name, value)}
+    users = {name for names in own_choices(kept) for name in names}
+    ours = {name: value for name, value in variables.items() if name not in users}
+    return {**kept, **ours, **no_proxy(kept, variables["ANTHROPIC_BASE_URL"])}
+
+
+def no_proxy(parent: Mapping[str, str], url: str) -> dict[str, str]:
+    """What keeps Claude Code from asking an HTTP proxy for this machine, which it does otherwise."""
+    if urlsplit(url).hostname not in _LOOPBACK or not any(name.upper() in _PROXIES for name in parent):
+        return {}
+    excepted = ",".join(filter(None, (parent.get("NO_PROXY") or parent.get("no_proxy"), *_LOOPBACK)))
+    return {"NO_PROXY": excepted, "no_proxy": excepted}
 
 
 def foreign_names(parent: Mapping[str, str]) -> list[str]:
     """The variables of a user's environment that :func:`child_environment` leaves out."""
-    return [name for name, value in parent.items() if _is_foreign(name, value)]
+    return [name for name, value in parent.items() if is_foreign(name, value)]
 
 
-def _is_foreign(name: str, value: str) -> bool:
+def own_choices(environment: Mapping[str, object]) -> list[tuple[str, ...]]:
+    """The groups of variables of which the user has set one: all of the group is the user's then."""
+    return [names for names in _OWN_CHOICE if not environment.keys().isdisjoint(names)]
+
+
+def is_foreign(name: str, value: str) -> bool:
+    """Whether a variable leads Claude Code to another provider, account or model than the proxy's."""
     name = name.upper()
     if name in _CHOICES:
-        return tier_of(value) is None and value != "inherit"
+        return tier_of(value) is None and value != "inherit" and not value.startswith(PROVIDERS_OWN)
     return name in _NOT_FOR_CLAUDE or name.startswith(_NOT_FOR_CLAUDE_PREFIXES)
 
 
@@ -142,16 +146,11 @@ def _limits(models: Models) -> dict[str, str]:
     variables: dict[str, str] = {}
     if models.output is not None:
         variables["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] = str(models.output)
-    if models.window is None or models.window <= _ASSUMED_WINDOW:
-        variables["CLAUDE_CODE_DISABLE_1M_CONTEXT"] = "1"
-    if models.window is not None:
-        variables["CLAUDE_CODE_AUTO_COMPACT_WINDOW"] = str(max(models.window, _LEAST_COMPACT_WINDOW))
-    if models.window is not None and models.window < _LEAST_COMPACT_WINDOW:
-        output = min(models.output or 20_000, 20_000, models.window // 2)
-        percent = _COMPACT_AT * (models.window - output) // (_LEAST_COMPACT_WINDOW - output)
-        variables["CLAUDE_AUTOCOMPACT_PCT_OVERRIDE"] = str(max(percent, 1))
+    own_ids = needs_own_ids(models.window)
+    if models.window is None or own_ids or models.window < 1_000_000:
+        variables["CLAUDE_CODE_DISABLE_1M_CONTEXT"] = (
+            "1"  # with it no [1m] is put behind ids, which would say a million
+        )
+    if models.window is not None and own_ids:
+        variables["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] = str(models.window)
     return variables
-
-
-def _least(values: Iterable[int | None]) -> int | None:
-    return min((value for value in values if value), default=None)

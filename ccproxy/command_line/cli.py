@@ -29,6 +29,8 @@ class _Serve(_WithVariables, TyperCommand):
     pass
 
 
+_ENV_FILE = "A file to read instead of .env; your own configuration file is read all the same."
+
 app = typer.Typer(
     cls=_Group,
     add_completion=False,
@@ -73,7 +75,7 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on, over HOST.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on, over PORT.")] = None,
     log_level: Annotated[str | None, typer.Option(help="How much to log, over LOG_LEVEL.")] = None,
-    env_file: Annotated[str | None, typer.Option(help="A file to read instead of .env.")] = None,
+    env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
 ) -> None:
     """Run the proxy until Ctrl-C."""
     from ..serving import Shutdown, load_settings_or_exit, local_url
@@ -90,7 +92,10 @@ def serve(
 
         serve_app(app, settings, announce=banner(settings, url), warn=not sys.stderr.isatty())
     else:
-        announce = f"cc-boost: {url} -> {settings.openai_base_url}. Use it: ANTHROPIC_BASE_URL={url} claude"
+        from .banner import claude_command
+
+        use = claude_command(url, "your-key" if settings.client_keys else "any-text")
+        announce = f"cc-boost: {url} -> {settings.openai_base_url}. Use it: {use}"
         serve_app(app, settings, announce=announce)
 
 
@@ -123,7 +128,7 @@ def claude(
     proxy_log: Annotated[
         str | None, typer.Option(metavar="FILE", help="Where the proxy logs, by LOG_LEVEL; it is added to the file.")
     ] = None,
-    env_file: Annotated[str | None, typer.Option(help="A file to read instead of .env.")] = None,
+    env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
 ) -> None:
     """Run Claude Code with a proxy of its own.
 
@@ -142,7 +147,7 @@ def env(
     url: Annotated[
         str | None, typer.Option(help="The proxy's URL; else the one of HOST and PORT.", show_default=False)
     ] = None,
-    env_file: Annotated[str | None, typer.Option(help="A file to read instead of .env.")] = None,
+    env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
 ) -> None:
     """Print the variables that lead claude to the proxy.
 
@@ -151,6 +156,79 @@ def env(
     from .launch import exports
 
     typer.echo(exports(url=url, env_file=env_file))
+
+
+@app.command()
+def setup(
+    url: Annotated[
+        str | None, typer.Option(help="The proxy's URL; else the one of HOST and PORT.", show_default=False)
+    ] = None,
+    project: Annotated[
+        bool, typer.Option("--project", help="Write into .claude/settings.json of this folder, not of your home.")
+    ] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Take back all that was written.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask, for scripts.")] = False,
+    env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
+) -> None:
+    """Make your configuration file, and lead every Claude Code to the proxy.
+
+    Writes the proxy's variables into Claude Code's settings, which its background agents, editors and the desktop app
+    read too, after it has shown the difference. The rest of the file stays as it is. No proxy need run.
+
+    Exit code 0: written; 1: not agreed to; 2: bad settings, or a file that can't be changed.
+    """
+    from .setup import run_setup
+
+    raise typer.Exit(run_setup(url=url, project=project, undo=undo, yes=yes, env_file=env_file))
+
+
+service = typer.Typer(help="Run the proxy as a service of yours, by systemd or launchd.", no_args_is_help=True)
+app.add_typer(service, name="service")
+
+
+@service.command("install")
+def service_install() -> None:
+    """Start the proxy now, and whenever you log in, with the settings of your configuration file.
+
+    After a change of the settings run it again. Exit code 0: it answers; 1: it can't be started; 2: bad settings.
+    """
+    from .service import install
+
+    raise typer.Exit(install())
+
+
+@service.command("status")
+def service_status() -> None:
+    """Say whether the service is installed and answers, and where its settings and its log are.
+
+    Exit code 0: it answers; 1: it doesn't.
+    """
+    from .service import status
+
+    raise typer.Exit(status())
+
+
+@service.command("remove")
+def service_remove() -> None:
+    """Stop the service, and take its file away; your configuration file stays."""
+    from .service import remove
+
+    raise typer.Exit(remove())
+
+
+@app.command()
+def config(
+    env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="As cc-boost serve reads it, not as cc-boost claude.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Tell it as one JSON document.")] = False,
+) -> None:
+    """Show which files are read here, what is set, and where each setting comes from.
+
+    Keys are not shown. Exit code 0: it can be used; 2: bad settings.
+    """
+    from .config import show_config
+
+    raise typer.Exit(show_config(env_file=env_file, serve=serve, as_json=json))
 
 
 @app.command()

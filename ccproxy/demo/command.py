@@ -58,7 +58,7 @@ def run_servers(port: int, *, boost: bool = False) -> None:
         provider_url = stack.enter_context(served(demo_provider()))
         planner_url = stack.enter_context(served(demo_provider(decide=plan))) if boost else None
         settings = demo_settings(provider_url, planner_url, port=port)
-        announce = f"ANTHROPIC_BASE_URL=http://localhost:{port} ANTHROPIC_API_KEY={CLIENT_KEY} claude"
+        announce = f"ANTHROPIC_BASE_URL=http://localhost:{port} ANTHROPIC_AUTH_TOKEN={CLIENT_KEY} claude"
         serve(create_app(settings), settings, announce=announce)
 
 

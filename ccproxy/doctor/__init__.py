@@ -1,5 +1,7 @@
 """``cc-boost doctor``: what works with the provider, what does not, and what to do about it."""
 
 from .command import run
+from .env_file import write_variables
+from .probe import open_probe
 
-__all__ = ["run"]
+__all__ = ["open_probe", "run", "write_variables"]

@@ -8,19 +8,21 @@ import io
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from ccproxy.model_limits import model_limits, short_answers
 from ccproxy.serving import EXIT_CONFIGURATION
-from ccproxy.settings import ConfigurationError, Settings, startup_warnings
+from ccproxy.settings import ConfigurationError, Settings, file_to_write, place_of, settings_files, startup_warnings
 from ccproxy_middleware.conversion.providers import detect_provider
 
 from .checks import CHECKS
 from .env_file import write_variables
 from .examination import Check, Examination, Result, ok, problem, skipped, warning
 from .probe import open_probe
-from .report import Document, Lines, Redactor, Verdict, configuration_document, print_document
+from .report import NOT_ASKED, Document, Lines, Redactor, Verdict, configuration_document, print_document
 
 EXIT_PROBLEMS = 1
 EXIT_INTERRUPTED = 130
@@ -28,7 +30,7 @@ EXIT_INTERRUPTED = 130
 CHECK_LIMIT = 150.0
 """Seconds for one check."""
 
-_SHORT_ANSWERS = 8192  # a MAX_TOKENS_LIMIT below this cuts long edits off
+_SETTING = re.compile(r"\b[A-Z]{2,}(?:_[A-Z]+)+\b")
 
 
 def run(*, env_file: str | None = None, as_json: bool = False, write_env: bool = False) -> int:
@@ -50,14 +52,14 @@ def run(*, env_file: str | None = None, as_json: bool = False, write_env: bool =
         return EXIT_CONFIGURATION
     report = Document() if as_json else Lines()
     try:
-        exam, results = asyncio.run(_examine(settings, report))
+        exam, results = asyncio.run(_examine(settings, report, env_file))
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
         return EXIT_INTERRUPTED
     env, changes = _fitting(exam)
     written = None
     if write_env and changes:
-        written = env_file or ".env"
+        written = file_to_write(env_file)
         try:
             write_variables(Path(written), changes)
         except OSError as exc:
@@ -71,7 +73,9 @@ def run(*, env_file: str | None = None, as_json: bool = False, write_env: bool =
     return EXIT_PROBLEMS if verdict.problems else 0
 
 
-async def _examine(settings: Settings, report: Document | Lines) -> tuple[Examination, Mapping[str, Result]]:
+async def _examine(
+    settings: Settings, report: Document | Lines, env_file: str | None
+) -> tuple[Examination, Mapping[str, Result]]:
     clean = Redactor(settings)
     blocked: dict[str, str] = {}
     report.begin(settings)
@@ -81,16 +85,24 @@ async def _examine(settings: Settings, report: Document | Lines) -> tuple[Examin
             stopped = next((blocked[need] for need in check.needs if need in blocked), None)
             if stopped is not None:
                 blocked[check.id] = stopped
-                result = skipped(f"not asked: see {stopped}")
+                result = skipped(f"{NOT_ASKED}{stopped}")
             else:
                 with report.running(check):
                     result = await _within_limit(check, exam)
                 if result.outcome == "problem":
                     blocked[check.id] = check.title
-            result = Result(result.outcome, clean(result.detail), clean(result.remedy))
+            result = Result(result.outcome, clean(result.detail), clean(_with_places(result.remedy, env_file)))
             exam.results[check.id] = result
             report.result(check.title, result)
     return exam, exam.results
+
+
+def _with_places(remedy: str, env_file: str | None) -> str:
+    """A remedy that also says where the settings that it names are set."""
+    paths = [file.path for file in settings_files(env_file) if not file.left_out]
+    known = dict.fromkeys(name for name in _SETTING.findall(remedy) if name.lower() in Settings.model_fields)
+    places = [f"{name} stands in {place}." for name in known if (place := place_of(name, paths))]
+    return " ".join([remedy, *places])
 
 
 async def _within_limit(check: Check, exam: Examination) -> Result:
@@ -106,9 +118,8 @@ async def _within_limit(check: Check, exam: Examination) -> Result:
 async def _configuration(exam: Examination) -> Result:
     warnings = startup_warnings(exam.settings, "127.0.0.1")
     remedy = ""
-    if exam.settings.max_tokens_limit < _SHORT_ANSWERS:
-        limit = exam.settings.max_tokens_limit
-        warnings.append(f"MAX_TOKENS_LIMIT is {limit:,}: longer answers and edits of Claude Code are cut off.")
+    if too_short := short_answers(exam.settings):
+        warnings.append(too_short)
         remedy = "Raise MAX_TOKENS_LIMIT to what the model can write."
     if warnings:
         return warning(" ".join(warnings), remedy)
@@ -126,6 +137,10 @@ def _fitting(exam: Examination) -> tuple[dict[str, str], dict[str, str]]:
         env["PROVIDER"] = exam.provider
         if exam.provider != settings.provider:
             changes["PROVIDER"] = exam.provider
+    answer = model_limits(settings, exam.listed or {}).answer
+    if answer is not None and "max_tokens_limit" not in settings.model_fields_set:
+        limit = max(answer, settings.min_tokens_limit or 1)
+        env["MAX_TOKENS_LIMIT"] = changes["MAX_TOKENS_LIMIT"] = str(limit)
     if exam.options:
         env["PROVIDER_OPTIONS"] = json.dumps(exam.options).replace("${", "\\u0024{")  # which .env files expand
         if exam.found:

@@ -1,11 +1,10 @@
 """Variables set in a ``.env`` file, which stays as it is otherwise."""
 
-import os
 import re
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
+
+from ccproxy.settings import replace_file
 
 _VALUE = rb"""(?:'(?:\\'|[^'])*'|"(?:\\"|[^"])*"|[^\r\n]*?)(?=[ \t]+\#[^\r\n]*|[ \t]*(?:\r|\n|\Z))"""
 
@@ -15,24 +14,11 @@ def write_variables(path: Path, values: Mapping[str, str]) -> None:
 
     The file is replaced in one step and keeps its mode. One behind a symbolic link is changed where it is.
     """
-    path = path.resolve()
     try:
-        before, mode = path.read_bytes(), path.stat()
+        before = path.resolve().read_bytes()
     except FileNotFoundError:
-        before, mode = b"", None
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")  # for its owner only
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(set_variables(before, values))
-        if mode is not None:
-            os.chmod(name, mode.st_mode & 0o7777)
-            with suppress(OSError, AttributeError):
-                os.chown(name, mode.st_uid, mode.st_gid)
-        os.replace(name, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(name)
-        raise
+        before = b""
+    replace_file(path, set_variables(before, values))
 
 
 def set_variables(content: bytes, values: Mapping[str, str]) -> bytes:

@@ -18,6 +18,7 @@ from .env_file import quote
 from .examination import Check, Result, counted
 
 _MAX_DETAIL = 300
+NOT_ASKED = "not asked: see "
 _MIN_SECRET = 8  # shorter ones are placeholders, such as none, and parts of other words
 _SIGNS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗", "red"), "skipped": ("-", "dim")}
 _TITLE_WIDTH = max(len("Configuration"), *(len(check.title) for check in CHECKS))
@@ -67,6 +68,7 @@ class Lines:
 
     def __init__(self) -> None:
         self._console = Console(highlight=False, soft_wrap=True)
+        self._not_asked: dict[str, int] = {}  # how many checks, by why: they would bury what is wrong
 
     def begin(self, settings: Settings) -> None:
         """What is examined."""
@@ -80,7 +82,10 @@ class Lines:
             yield
 
     def result(self, title: str, result: Result) -> None:
-        """One check's result."""
+        """One check's result; those that were not asked for want of an earlier one are told in a line at the end."""
+        if result.outcome == "skipped" and result.detail.startswith(NOT_ASKED):
+            self._not_asked[result.detail] = self._not_asked.get(result.detail, 0) + 1
+            return
         sign, style = _SIGNS[result.outcome]
         head = f" {sign} " if self._console.is_terminal else f"{result.outcome:8} "
         quiet = "dim" if result.outcome == "skipped" else ""
@@ -93,6 +98,8 @@ class Lines:
     def verdict(self, verdict: Verdict) -> None:
         """The verdict, and the lines for ``.env``."""
         show = self._console.print
+        for reason, count in self._not_asked.items():
+            show(Text(f"{counted(count, 'check')} {reason}", "dim"))
         problems, warnings = verdict.problems, verdict.count("warning")
         show()
         if problems:

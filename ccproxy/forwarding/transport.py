@@ -19,6 +19,7 @@ import yarl
 from aiohttp.abc import AbstractStreamWriter
 
 from .connections import KeptConnections, is_unread
+from .wording import connect_failure, payload_failure, system_failure
 
 KEEPALIVE = 60.0  # seconds: longer than an agent's tool calls usually take, shorter than load balancers wait
 MAX_HEADER = 64 * 1024
@@ -270,16 +271,18 @@ class _AsHttpx:
             case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
                 return httpx.ProxyError("the proxy refuses or can't be reached", request=self._request)
             case aiohttp.ClientConnectorError():  # refused, DNS, TLS
-                return httpx.ConnectError(str(exc), request=self._request)
+                return httpx.ConnectError(connect_failure(exc), request=self._request)
             case aiohttp.ServerDisconnectedError():
                 message = "the connection was closed before an answer came"
                 return httpx.RemoteProtocolError(message, request=self._request)
+            case aiohttp.ClientOSError():
+                return httpx.ReadError(system_failure(exc), request=self._request)
             case aiohttp.ClientConnectionError():
                 return httpx.ReadError(str(exc) or "the connection was lost", request=self._request)
             case aiohttp.ClientResponseError():  # its text would hold the URL and bytes of the answer
-                return httpx.RemoteProtocolError(exc.message.partition("\n")[0], request=self._request)
+                return httpx.RemoteProtocolError(exc.message.partition("\n")[0].rstrip(":"), request=self._request)
             case aiohttp.ClientPayloadError():
-                return httpx.RemoteProtocolError(str(exc).partition("\n")[0], request=self._request)
+                return httpx.RemoteProtocolError(payload_failure(exc), request=self._request)
             case aiohttp.InvalidURL():
                 return httpx.UnsupportedProtocol("aiohttp can't use this URL", request=self._request)
         return None

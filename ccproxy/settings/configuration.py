@@ -25,9 +25,10 @@ def problem(variable: str, given: str, reason: str, accepted: str) -> str:
     return f"{variable}: " + "; ".join(part for part in parts if part)
 
 
-def describe(error: ValidationError, fields: Mapping[str, FieldInfo]) -> list[str]:
-    """A line for each thing that is wrong: the variable, what was given, why not, what is accepted.
+def describe(error: ValidationError, fields: Mapping[str, FieldInfo], files: Mapping[str, str] = {}) -> list[str]:
+    """A line for each thing that is wrong: the variable, what was given and in which file, why not, what is accepted.
 
+    ``files``: those that variables come from.
     A field's ``accepted`` stands in its ``json_schema_extra``. A ConfigurationError of a validator has its
     lines already. A ValueError that says what "there are" needs no more.
     """
@@ -46,24 +47,35 @@ def describe(error: ValidationError, fields: Mapping[str, FieldInfo]) -> list[st
         elif name == "custom_headers" or SecretStr.__name__ in str(fields[name].annotation):
             given = f"given {MASK}"
         else:
-            given = f"given {_shown(detail['input'])}"
+            given = f"given {shown(detail['input'])}"
+        if given != "not set" and (file := files.get(name.upper())):
+            given += f" in {file}"
         lines[problem(name.upper(), given, reason, accepted)] = None
     return list(lines)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A value on one short line, without what may be a key in a URL."""
     text = re.sub(r"[^/\s]*@", f"{MASK}@", str(value))
     text = re.sub(r"\?.*", f"?{MASK}", text, flags=re.DOTALL)
     return repr(text if len(text) <= 80 else text[:77] + "...")
 
 
-def find_lookalikes(names: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
-    """A warning for each variable that is nearly one of ours, such as OPENAI_BASEURL."""
+def find_lookalikes(names: Iterable[str], known: Iterable[str], own: Mapping[str, str] = {}) -> tuple[str, ...]:
+    """A warning for each variable that is nearly one of ours, such as OPENAI_BASEURL.
+
+    ``own``: variables of files that hold nothing but settings, with the file; there each unknown one is a mistake.
+    """
+    known = list(known)
     candidates = [name for name in known if len(name) > 4]
     found = []
     for name in dict.fromkeys(name.upper() for name in names):
-        close = get_close_matches(name, candidates, n=1, cutoff=0.93)
-        if close and name not in candidates:
-            found.append(f"{name} is set, but not a setting. Do you mean {close[0]}?")
+        if name in known:
+            continue
+        close = get_close_matches(name, candidates, n=1, cutoff=0.6 if name in own else 0.93)
+        shown_name = f"{name} in {own[name]}" if name in own else name
+        if close:
+            found.append(f"{shown_name} is set, but not a setting. Do you mean {close[0]}?")
+        elif name in own:
+            found.append(f"{shown_name} is set, but not a setting. cc-boost --help lists them.")
     return tuple(found)

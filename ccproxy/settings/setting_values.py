@@ -16,6 +16,11 @@ def setting(default: Any, description: str, accepted: str, **options: Any) -> An
     return Field(default, description=description, json_schema_extra={"accepted": accepted}, **options)
 
 
+def context_setting(tier: str) -> Any:
+    text = f"Tokens that {tier} takes, prompt and answer. Unset: as the provider or a table of known models tells."
+    return setting(None, text, "a whole number of at least 1000", ge=1000)
+
+
 def split(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 

@@ -9,22 +9,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from dotenv import dotenv_values
 from pydantic import PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import (
-    BaseSettings,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ccproxy_middleware.boost import PLACEHOLDERS, Template
 from ccproxy_middleware.conversion.providers import PROFILES, detect_provider, resolve_profile
 
 from .configuration import ConfigurationError, describe, find_lookalikes
 from .custom_headers import HEADER_PREFIX, CustomHeadersSource, header_problems
+from .files import names_by_file, origins, settings_files, unread_files, unreadable
 from .layer_names import LAYERS, check_layers
-from .setting_values import check_hosts, read_json, read_key, read_text, read_url, setting, split
+from .setting_values import check_hosts, context_setting, read_json, read_key, read_text, read_url, setting, split
 
 Tier = Literal["BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
@@ -80,6 +75,9 @@ class Settings(BaseSettings):
     big_model: str = setting("gpt-4o", "Model for opus and other Claude names.", "a model", min_length=1)
     middle_model: str = setting(None, "Model for sonnet. Unset: BIG_MODEL.", "a model", min_length=1)
     small_model: str = setting("gpt-4o-mini", "Model for haiku.", "a model", min_length=1)
+    big_context: int | None = context_setting("BIG_MODEL")
+    middle_context: int | None = context_setting("MIDDLE_MODEL")
+    small_context: int | None = context_setting("SMALL_MODEL")
     classifier_model: str | None = setting(
         None,
         "Model for the questions of Claude Code's auto mode, whether an action is safe. Unset: that of their tier.",
@@ -218,20 +216,32 @@ class Settings(BaseSettings):
         try:
             super().__init__(**values)
         except ValidationError as exc:
-            problems = describe(exc, type(self).model_fields)
+            files = {name: path for name, path in origins(_paths(values)).items() if name.lower() not in values}
+            problems = describe(exc, known, files)
             raise ConfigurationError(problems) from None  # the original holds the values
         except (OSError, UnicodeDecodeError):
-            raise ConfigurationError([".env: can't be read; accepted: a UTF-8 text file"]) from None
+            raise ConfigurationError(
+                [f"{unreadable(_paths(values))}: can't be read; accepted: a UTF-8 text file"]
+            ) from None
 
     @classmethod
-    def load(cls, env_file: str | None = None, **values: Any) -> Self:
-        """The settings of a process: as the constructor, with another ``.env`` file if one is named."""
+    def load(cls, env_file: str | None = None, *, any_env: bool = True, **values: Any) -> Self:
+        """The settings of a process: as the constructor, with the user's configuration file below ``.env``.
+
+        ``env_file`` is another file instead of ``.env``. ``any_env``: see :func:`settings_files`.
+        """
         if env_file is not None and not Path(env_file).is_file():
             raise ConfigurationError([f"--env-file: given {env_file!r}; accepted: a file that exists"])
-        path = env_file or ".env"
-        settings = cls(_env_file=path, **values)
-        names = [name for name, _, _ in variables()]
-        settings._lookalikes = find_lookalikes([*os.environ, *dotenv_values(path)], names)
+        files = settings_files(env_file, any_env=any_env)
+        paths = tuple(file.path for file in files if not file.left_out)
+        try:
+            settings = cls(_env_file=paths, **values)
+        except ConfigurationError as exc:
+            raise ConfigurationError([*exc.problems, *unread_files(files)]) from None
+        names, own = names_by_file(paths)
+        known = [name.upper() for name in cls.model_fields if name != "custom_headers"]
+        names = [name for name in names if not name.upper().startswith(HEADER_PREFIX)]
+        settings._lookalikes = find_lookalikes([*os.environ, *names], known, own)
         return settings
 
     @staticmethod
@@ -377,20 +387,7 @@ class _Explicit(Settings):
         return (init_settings,)
 
 
-def variables() -> list[tuple[str, str, str]]:
-    """Each variable with its default as one writes it (empty: unset) and its description, in order."""
-    listed = []
-    for name, field in Settings.model_fields.items():
-        if name == "custom_headers":
-            listed.append((f"{HEADER_PREFIX}*", "", field.description or ""))
-        elif name == "ccproxy_layers":
-            listed.append((name.upper(), ",".join(field.default), field.description or ""))
-        elif name == "enable_boost_support":
-            listed.append((name.upper(), "NONE", field.description or ""))
-        else:
-            default = "" if field.is_required() or field.default in (None, {}, ()) else field.default
-            shown = f"{default:g}" if isinstance(default, float) else str(default)
-            if isinstance(default, bool):
-                shown = shown.lower()
-            listed.append((name.upper(), shown, field.description or ""))
-    return listed
+def _paths(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """The files that the arguments of a Settings name."""
+    paths = values.get("_env_file", ".env")
+    return (paths,) if isinstance(paths, str) else tuple(paths or ())

@@ -1,6 +1,7 @@
 """Claude's model names become the provider's."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,13 @@ _CLAUDE = re.compile(
     re.IGNORECASE,
 )
 
+# A tier with the provider's model behind it, as in claude-opus/qwen3-coder: a name that Claude Code takes for none of
+# Anthropic's, so that it believes what it is told of the context size, and shows the real one.
+_TIER_AND_MODEL = re.compile(r"claude-(opus|fable|sonnet|haiku)/", re.IGNORECASE)
+
+PROVIDERS_OWN = "claude-provider/"
+"""What stands before a name of the provider's own in Claude Code, which lists only those that contain ``claude``."""
+
 TIERS = ("BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL")
 
 _MODEL_PATHS = ("/messages", "/messages/count_tokens", "/chat/completions", "/tokenize", "/apply-template")
@@ -35,17 +43,18 @@ _MODEL_PATHS = ("/messages", "/messages/count_tokens", "/chat/completions", "/to
 
 @dataclass(frozen=True, slots=True)
 class Alias:
-    """A name that clients may ask for, and the provider's model behind it."""
+    """A name that clients may ask for, the provider's model behind it, and that one's context size if it is set."""
 
     id: str
     model: str
+    context: int | None = None
 
 
 class ModelMappingMiddleware:
     """Map the ``model`` of a request by tier: ``haiku`` -> small, ``sonnet`` -> middle, any other Claude -> big.
 
-    Any name that is not Claude's goes through unchanged; a trailing ``[1m]`` is ignored. The answer carries the
-    client's own name, and the provider's in the header ``x-upstream-model``.
+    Any name that is not Claude's goes through unchanged, and one behind ``claude-provider/`` without that; a trailing
+    ``[1m]`` is ignored. The answer carries the client's own name, and the provider's in ``x-upstream-model``.
 
     classifier: the model for the requests in which Claude Code's auto mode asks whether an action is safe, whatever
         name they ask for; without it they are mapped as any other.
@@ -62,13 +71,21 @@ class ModelMappingMiddleware:
     """
 
     def __init__(
-        self, app: ASGIApp, *, big: str, middle: str | None = None, small: str, classifier: str | None = None
+        self,
+        app: ASGIApp,
+        *,
+        big: str,
+        middle: str | None = None,
+        small: str,
+        classifier: str | None = None,
+        contexts: Mapping[str, int | None] = {},
     ) -> None:
+        """``contexts``: the tokens that a tier's model takes, by ``BIG_MODEL`` and so on, for the list of models."""
         self.app = app
         self._classifier = classifier
         self._models = {"BIG_MODEL": big, "MIDDLE_MODEL": middle or big, "SMALL_MODEL": small}
         self._aliases = tuple(
-            Alias(id_, self._models[tier])
+            Alias(id_, self._models[tier], contexts.get(tier))
             for id_, tier in (
                 ("claude-opus", "BIG_MODEL"),
                 ("claude-sonnet", "MIDDLE_MODEL"),
@@ -98,7 +115,7 @@ class ModelMappingMiddleware:
             return await self.app(scope, body, send)
 
         tier = tier_of(name)
-        model = self._models[tier] if tier else name
+        model = self._models[tier] if tier else upstream_name(name)
         if self._classifier is not None and is_safety_check(data, scope):
             model = self._classifier
         del data  # the body lets go of it when it is replayed
@@ -132,6 +149,7 @@ class ModelMappingMiddleware:
                 "created": 0,
                 "owned_by": "cc-boost",
                 "display_name": alias.model,
+                **({"context_length": alias.context} if alias.context else {}),
             }
             for alias in self._aliases
         ]
@@ -147,11 +165,18 @@ def tier_of(name: str) -> str | None:
     Other vendors' models may have ``opus``, ``sonnet`` or ``haiku`` in their names.
     """
     name = name.lower().removesuffix("[1m]")
-    if _CLAUDE.match(name) is None:
+    if _CLAUDE.match(name) is None or name.startswith(PROVIDERS_OWN):
         return None
+    if own := _TIER_AND_MODEL.match(name):
+        name = own[1]
     if "haiku" in name:
         return "SMALL_MODEL"
     return "MIDDLE_MODEL" if "sonnet" in name else "BIG_MODEL"
+
+
+def upstream_name(name: str) -> str:
+    """The provider's name for a model that is named as its own, by that alone or behind ``claude-provider/``."""
+    return name[len(PROVIDERS_OWN) :].removesuffix("[1m]") if name.lower().startswith(PROVIDERS_OWN) else name
 
 
 class _NameRestorer:

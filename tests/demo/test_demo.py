@@ -75,7 +75,7 @@ def test_proxy_stays_up_when_served(tmp_path: Path) -> None:
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
-        assert line == f"ANTHROPIC_BASE_URL=http://localhost:{port} ANTHROPIC_API_KEY=demo claude\n"
+        assert line == f"ANTHROPIC_BASE_URL=http://localhost:{port} ANTHROPIC_AUTH_TOKEN=demo claude\n"
         with anthropic.Anthropic(base_url=f"http://localhost:{port}", api_key="demo") as client:
             answer = client.messages.create(
                 model="claude-opus-4-8", max_tokens=999, messages=[{"role": "user", "content": "Hello"}]

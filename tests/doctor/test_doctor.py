@@ -1,6 +1,7 @@
 """``cc-boost doctor`` against providers in many disguises, on real sockets."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -423,8 +424,52 @@ def test_lines_when_a_person_reads(
     assert lines[0] == f"{server.url}/v1 with gpt-4o, gpt-4o-mini"
     assert any(line.split() == ["ok", "Key", "accepted"] for line in lines)
     assert next(line for line in lines if "Images" in line).startswith("warning  Images ")
-    assert lines[-3:] == [
+    assert lines[-4:] == [
         "It works, with 2 warnings.",
         "What fits, for .env (--write-env puts it there):",
+        "  MAX_TOKENS_LIMIT=16384",
         "  PROVIDER_OPTIONS='{\"vision\": false}'",
     ]
+
+
+def test_problem_at_the_top_is_not_buried_and_its_remedy_says_where(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / ".env").write_text("# mine\n\nexport OPENAI_BASE_URL=http://127.0.0.1:9/v1\nOPENAI_API_KEY=k\n")
+    assert run() == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[2:7]] == ["warning", "remedy:", "problem", "remedy:", "skipped"]
+    assert lines[4].endswith("could not connect to the provider 127.0.0.1:9: Connection refused")
+    assert lines[5].endswith("OPENAI_BASE_URL stands in .env, line 3.")
+    assert re.fullmatch(r"\d+ checks not asked: see Reachable", lines[7])
+    assert len(lines) == 12
+
+
+@pytest.mark.parametrize(
+    ("files", "written"),
+    [
+        ({}, ".env"),
+        ({".config/cc-boost/.env": "OPENAI_API_KEY=k\n"}, ".config/cc-boost/.env"),
+        ({".config/cc-boost/.env": "OPENAI_API_KEY=k\n", ".env": "FOREIGN=1\n"}, ".config/cc-boost/.env"),
+        ({".config/cc-boost/.env": "OPENAI_API_KEY=k\n", ".env": "# Settings of cc-boost\n"}, ".env"),
+        ({".env": "OPENAI_API_KEY=k\n"}, ".env"),
+    ],
+)
+def test_what_fits_is_written_where_settings_of_ours_stand(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, files: dict[str, str], written: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    (tmp_path / ".config/cc-boost").mkdir(parents=True)
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with serve(ScriptedProvider(disguises.sees_nothing), lifespan="off") as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
+        assert run(write_env=True) == 0
+    assert "MAX_TOKENS_LIMIT=16384\n" in (tmp_path / written).read_text()
+    assert [name for name in files if name != written and "MAX_TOKENS" in (tmp_path / name).read_text()] == []

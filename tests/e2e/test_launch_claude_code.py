@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from typing import Any, TypeAlias
 import pytest
 
 from support.claude_code import OFFLINE
+from support.model_lists import listing
+from support.process import started
 from support.provider import Answer, Endless, Failure, Reply, ScriptedProvider, ToolCall, error_body
 from support.servers import serve
 
@@ -34,30 +37,10 @@ def launch(claude_program: Path, tmp_path: Path) -> Launch:
     (tmp_path / "bin" / "claude").symlink_to(claude_program)
 
     def launch(base_url: str, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
-        environment = {
-            "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
-            "LANG": "C.UTF-8",
-            "HOME": str(tmp_path / "home"),
-            "TMPDIR": str(tmp_path / "tmp"),
-            "SHELL": "/bin/bash",
-            "OPENAI_API_KEY": KEY,
-            "OPENAI_BASE_URL": f"{base_url}/v1",
-            "BIG_MODEL": "big-model",
-            "MIDDLE_MODEL": "middle-model",
-            "SMALL_MODEL": "small-model",
-            **OFFLINE,  # without NO_PROXY: the proxy on this machine must be reached all the same
-            # Leftovers of other gateways, which must not lead it astray.
-            "ANTHROPIC_API_KEY": "sk-ant-left-over",
-            "ANTHROPIC_MODEL": "glm-4.6",
-            "ANTHROPIC_SMALL_FAST_MODEL": "glm-4.5-air",
-            "CLAUDE_CODE_SUBAGENT_MODEL": "glm-4.6",
-            "CLAUDE_CODE_USE_BEDROCK": "1",
-            **variables,
-        }
         return subprocess.Popen(
             [COMMAND, "claude", *arguments],
             cwd=tmp_path / "work",
-            env=environment,
+            env=environment_of(tmp_path, base_url, **variables),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -66,6 +49,29 @@ def launch(claude_program: Path, tmp_path: Path) -> Launch:
         )
 
     return launch
+
+
+def environment_of(directory: Path, base_url: str, **variables: str) -> dict[str, str]:
+    return {
+        "PATH": f"{directory / 'bin'}:{os.environ['PATH']}",
+        "LANG": "C.UTF-8",
+        "HOME": str(directory / "home"),
+        "TMPDIR": str(directory / "tmp"),
+        "SHELL": "/bin/bash",
+        "OPENAI_API_KEY": KEY,
+        "OPENAI_BASE_URL": f"{base_url}/v1",
+        "BIG_MODEL": "big-model",
+        "MIDDLE_MODEL": "middle-model",
+        "SMALL_MODEL": "small-model",
+        **OFFLINE,  # without NO_PROXY: the proxy on this machine must be reached all the same
+        # Leftovers of other gateways, which must not lead it astray.
+        "ANTHROPIC_API_KEY": "sk-ant-left-over",
+        "ANTHROPIC_MODEL": "glm-4.6",
+        "ANTHROPIC_SMALL_FAST_MODEL": "glm-4.5-air",
+        "CLAUDE_CODE_SUBAGENT_MODEL": "glm-4.6",
+        "CLAUDE_CODE_USE_BEDROCK": "1",
+        **variables,
+    }
 
 
 def finish(process: "subprocess.Popen[str]") -> tuple[str, str, int]:
@@ -114,31 +120,142 @@ def test_model_of_the_command_line_and_exit_code_when_the_provider_refuses(launc
     assert {body["model"] for body in provider.completions} == {"middle-model"}
 
 
-def test_conversation_is_compacted_before_a_small_window_is_full(launch: Launch) -> None:
-    usage = {"prompt_tokens": 25_000, "completion_tokens": 5, "total_tokens": 25_005}
+WINDOWS = [(32_768, "32.8k"), (131_072, "131.1k"), (200_000, "200k"), (262_144, "262.1k"), (1_048_576, "1m")]
+
+
+@pytest.mark.seen("context size", "`/context` shows the true size of models with 32k, 128k, 200k, 262k and 1M")
+@pytest.mark.parametrize(("window", "shown"), WINDOWS)
+def test_context_command_shows_the_true_size(launch: Launch, window: int, shown: str) -> None:
+    entry = {"id": "big-model", "context_length": window}
+    with serve(listing(ScriptedProvider(), entry), lifespan="off") as server:
+        output, errors, code = finish(launch(server.url, "-p", "/context", MIDDLE_MODEL="big-model"))
+    assert code == 0, errors
+    assert re.search(rf"Tokens:\*\* \S+ / {re.escape(shown)} ", output), output
+
+
+@pytest.mark.seen(
+    "context size",
+    "`/context` shows the true size of a client that was started by hand, with what `cc-boost env` prints",
+)
+def test_context_command_shows_the_true_size_when_started_by_hand_with_the_printed_variables(
+    claude_program: Path, launch: Launch, tmp_path: Path
+) -> None:
+    entry = {"id": "big-model", "context_length": 131_072}
+    with serve(listing(ScriptedProvider(), entry), lifespan="off") as server:
+        environment = environment_of(tmp_path, server.url, MIDDLE_MODEL="big-model", NO_PROXY="127.0.0.1,localhost")
+        script = f'eval "$({COMMAND} env)" && exec claude -p /context'
+        done = subprocess.run(
+            ["/bin/sh", "-c", script],
+            cwd=tmp_path / "work",
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT,
+        )
+    assert "/ 131.1k " in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.seen("context size", "a conversation is compacted before a provider with 32k, 64k or 128k overflows")
+@pytest.mark.parametrize("window", [32_768, 65_536, 131_072])
+def test_conversation_is_compacted_before_the_window_is_full(launch: Launch, window: int) -> None:
+    """The provider counts a token for three bytes, and refuses what is beyond its window."""
+    overflows: list[int] = []
+    most: list[int] = []
 
     def model(body: dict[str, Any]) -> Answer:
-        turn = sum(message["role"] == "assistant" for message in body["messages"])
+        tokens = len(json.dumps(body)) // 3
+        most.append(tokens)
+        usage = {"prompt_tokens": tokens, "completion_tokens": 5, "total_tokens": tokens + 5}
+        if tokens > window:
+            overflows.append(tokens)
+            return Failure(400, error_body(f"This model's maximum context length is {window} tokens."))
         if "TEXT ONLY" in str(body["messages"][-2:]):
-            return Reply("A summary.")
-        if turn < 4 and "A summary." not in str(body["messages"]):
-            return Reply(tool_calls=[ToolCall("Bash", {"command": f"echo {turn}"})], usage=usage)
-        return Reply("Done.")
+            return Reply("A summary.", usage=usage)
+        if "A summary." in str(body["messages"]):
+            return Reply("Done.", usage=usage)
+        size = window // 5  # bytes: each turn adds a fifteenth of the window
+        return Reply(tool_calls=[ToolCall("Bash", {"command": f"head -c {size} /dev/zero | tr '\\0' x"})], usage=usage)
 
-    entry: dict[str, Any] = {"id": "big-model", "object": "model", "meta": {"n_ctx": 32_768}}
-    provider = ScriptedProvider(model)
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        if not scope["path"].endswith("/models"):
-            return await provider(scope, receive, send)
-        headers = [(b"content-type", b"application/json")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": json.dumps({"data": [entry]}).encode()})
-
-    with serve(app, lifespan="off") as server:
-        output, errors, code = finish(launch(server.url, "-p", "Go.", "--allowedTools", "Bash"))
+    entry = {"id": "big-model", "context_length": window}
+    with serve(listing(ScriptedProvider(model), entry), lifespan="off") as server:
+        known = {"MIDDLE_MODEL": "big-model", "BASH_MAX_OUTPUT_LENGTH": "150000"}
+        output, errors, code = finish(launch(server.url, "-p", "Go.", "--allowedTools", "Bash", **known))
     assert (output, code) == ("Done.\n", 0), errors
-    assert any("A summary." in str(body["messages"]) for body in provider.completions)
+    assert overflows == []
+    assert max(most) < window
+
+
+@pytest.mark.seen("settings", "variables and the model of another gateway in settings.json are named and overridden")
+def test_settings_of_another_gateway_are_overridden(launch: Launch, tmp_path: Path) -> None:
+    (tmp_path / "home/.claude").mkdir()
+    left = {"model": "glm-4.6", "env": {"ANTHROPIC_BASE_URL": "http://127.0.0.1:9", "ANTHROPIC_API_KEY": "sk-left"}}
+    (tmp_path / "home/.claude/settings.json").write_text(json.dumps(left))
+    provider = ScriptedProvider([Reply("Hello.")], api_key=KEY)
+    with serve(provider, lifespan="off") as server:
+        output, errors, code = finish(launch(server.url, "-p", "Say hello."))
+    assert (output, code) == ("Hello.\n", 0), errors
+    assert "model glm-4.6 leads to another gateway" in errors
+    assert provider.completions[0]["model"] == "big-model"
+
+
+@pytest.mark.seen(
+    "settings", "after `cc-boost setup` a plain `claude` goes through the proxy; `--undo` restores the file"
+)
+def test_every_claude_goes_through_the_proxy_after_setup(claude_program: Path, launch: Launch, tmp_path: Path) -> None:
+    provider = ScriptedProvider(lambda body: Reply("Hello."), api_key=KEY)
+    settings = tmp_path / "home/.claude/settings.json"
+    settings.parent.mkdir()
+    settings.write_text('{"theme": "dark",   "model": "glm-4.6"}')
+    before = settings.read_bytes()
+    with (
+        serve(listing(provider, {"id": "big-model", "context_length": 131_072}), lifespan="off") as server,
+        started("cc-boost", tmp_path / "tmp", server.url, OPENAI_API_KEY=KEY, BIG_MODEL="big-model") as proxy,
+    ):
+        port = proxy.url.rpartition(":")[2]
+        known = environment_of(
+            tmp_path, server.url, PORT=port, MIDDLE_MODEL="big-model", NO_PROXY="127.0.0.1,localhost"
+        )
+        run: dict[str, Any] = {"cwd": tmp_path / "work", "capture_output": True, "text": True, "timeout": LIMIT}
+        subprocess.run([COMMAND, "setup", "--yes"], env=known, check=True, **run)
+        bare = {
+            name: value
+            for name, value in known.items()
+            if not name.startswith(("ANTHROPIC_", "CLAUDE_CODE_", "OPENAI"))
+        }
+        done = subprocess.run(["claude", "-p", "Say hello."], env=bare, check=False, **run)
+        context = subprocess.run(["claude", "-p", "/context"], env=bare, check=False, **run)
+        subprocess.run([COMMAND, "setup", "--undo", "--yes"], env=known, check=True, **run)
+    assert done.stdout == "Hello.\n", done.stderr
+    assert provider.completions[0]["model"] == "big-model"
+    assert "/ 131.1k " in context.stdout
+    assert settings.read_bytes() == before
+
+
+@pytest.mark.seen("background sessions", "`cc-boost claude --url ... --bg` goes on after the command has ended")
+def test_background_session_lives_on_a_proxy_that_runs_by_itself(
+    claude_program: Path, launch: Launch, tmp_path: Path
+) -> None:
+    provider = ScriptedProvider(lambda body: Reply("Hello."), api_key=KEY)
+    trusted = {str(tmp_path / "work"): {"hasTrustDialogAccepted": True}}
+    (tmp_path / "home/.claude.json").write_text(json.dumps({"hasCompletedOnboarding": True, "projects": trusted}))
+    with (
+        serve(provider, lifespan="off") as server,
+        started("cc-boost", tmp_path / "tmp", server.url, OPENAI_API_KEY=KEY, BIG_MODEL="big-model") as proxy,
+    ):
+        output, errors, code = finish(launch(server.url, "--url", proxy.url, "--bg", "Say hello in the background."))
+        assert code == 0, errors
+        session = re.search(r"claude stop (\w+)", output)
+        try:
+            assert session, output
+            end = time.monotonic() + LIMIT
+            while not any("in the background" in str(body) for body in provider.completions):
+                assert time.monotonic() < end, output + errors
+                time.sleep(0.1)
+        finally:
+            known = environment_of(tmp_path, server.url)
+            for command in (["stop", session[1]] if session else [], ["daemon", "stop", "--any"]):
+                if command:
+                    subprocess.run(["claude", *command], env=known, cwd=tmp_path, capture_output=True, timeout=LIMIT)
 
 
 def test_sigterm_ends_claude_code_and_its_request(launch: Launch) -> None:

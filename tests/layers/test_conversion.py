@@ -507,6 +507,56 @@ async def test_aliases_are_listed_on_whichever_side_the_mapping_stands(outside: 
     assert inner.scopes == []
 
 
+@pytest.mark.parametrize(
+    ("client", "ids"),
+    [
+        (
+            "claude-code/2.1.332",
+            [
+                "claude-opus/gpt-4o",
+                "claude-sonnet/old",
+                "claude-haiku/S",
+                "claude-provider/new/x:1",
+                "claude-provider/undated",
+            ],
+        ),
+        ("other/1", ["claude-opus", "claude-sonnet", "claude-haiku", "new/x:1", "old", "undated"]),
+    ],
+)
+async def test_claude_code_gets_ids_that_it_keeps_for_the_providers_own_models(client: str, ids: list[str]) -> None:
+    app = ModelMappingMiddleware(
+        FormatConversionMiddleware(Inner(MODELS), options={"list_models": "upstream"}),
+        big="gpt-4o",
+        middle="old",
+        small="S",
+        contexts={"MIDDLE_MODEL": 64_000},
+    )
+    page = (await call(app, http_scope("GET", "/v1/models", headers={"user-agent": client}))).json()
+    assert [model["id"] for model in page["data"]] == ids
+    assert page["data"][1]["max_input_tokens"] == 64_000
+    assert ("description" in page["data"][0]) is client.startswith("claude-code/")
+
+
+@pytest.mark.parametrize(
+    ("size", "id_"),
+    [
+        (200_000, "claude-opus-5-5"),
+        (1_048_576, "claude-opus-5-5"),
+        (None, "claude-opus-5-5"),
+        (64_000, "claude-opus/B"),
+    ],
+)
+async def test_claude_code_gets_the_newest_ids_where_it_believes_their_size(size: int | None, id_: str) -> None:
+    app = ModelMappingMiddleware(
+        FormatConversionMiddleware(Inner(MODELS)),
+        big="B",
+        small="S",
+        contexts={"BIG_MODEL": size, "MIDDLE_MODEL": size},
+    )
+    page = (await call(app, http_scope("GET", "/v1/models", headers={"user-agent": "claude-code/2.1.332"}))).json()
+    assert (page["data"][0]["id"], page["data"][0]["display_name"]) == (id_, "B")
+
+
 class Breaking:
     """Begins to answer, and then stops."""
 

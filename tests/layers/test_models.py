@@ -34,6 +34,13 @@ async def ask(inner: Inner, model: Any, path: str = "/v1/messages", **more: Any)
         ("anthropic/claude-sonnet-5", "M", "MIDDLE_MODEL"),
         ("anthropic/other", "B", "BIG_MODEL"),
         ("Claude-HAIKU", "S", "SMALL_MODEL"),
+        ("claude-opus/qwen3-coder", "B", "BIG_MODEL"),
+        ("claude-fable/qwen3-coder", "B", "BIG_MODEL"),
+        ("claude-opus/claude-3-haiku", "B", "BIG_MODEL"),  # the tier is what stands first
+        ("claude-sonnet/meta/llama:70b[1m]", "M", "MIDDLE_MODEL"),
+        ("claude-haiku/opus-mt", "S", "SMALL_MODEL"),
+        ("claude-provider/deepseek/deepseek-chat:free", "deepseek/deepseek-chat:free", None),
+        ("claude-provider/claude-sonnet-5", "claude-sonnet-5", None),
         ("gpt-5.2-codex", "gpt-5.2-codex", None),
         ("qwen3-coder:30b", "qwen3-coder:30b", None),
     ],

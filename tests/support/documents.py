@@ -15,7 +15,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from prometheus_client import CollectorRegistry
 
 from ccproxy.logs.exchange_log import _fields
-from ccproxy.settings.settings import Settings, variables
+from ccproxy.settings.listing import variables
+from ccproxy.settings.settings import Settings
 from ccproxy_middleware.conversion.providers.profiles import PROFILES, SWITCHES, Profile
 from ccproxy_middleware.conversion.providers.switch_values import EFFORTS, IMAGE_FORMATS
 from ccproxy_middleware.metrics.instruments import Instruments

@@ -6,7 +6,6 @@ from functools import partial
 from hashlib import sha256
 from typing import Any
 
-import anyio
 from orjson import JSONEncodeError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -34,7 +33,7 @@ from ..toolkit.json import dumps, loads
 from ..toolkit.record import Record, get_record
 from ..toolkit.safety_checks import is_safety_check
 from ..toolkit.worker_threads import in_thread
-from .anthropic import ModelInfo, empty_message, find_model, message_events, model_info, models_from_openai, models_page
+from .anthropic import empty_message, message_events
 from .chat import ToolConverter, convert_request
 from .context import ConvertedRequest
 from .counting import DocumentReader, DocumentToRead, TokenCounter
@@ -42,11 +41,11 @@ from .decisions import explain
 from .exchange import Exchange, StreamExchange
 from .final import told_at_once
 from .incoming import check_depth, check_json, session_id, takes_long
+from .model_list import ModelList
 from .providers import Correction, LearnedProfiles, error_from_response, resolve_profile, what_helped
 
 logger = logging.getLogger("ccproxy.conversion")
 
-_MODELS_LIMIT = 2.0  # seconds for the provider's own models; Claude Code waits three for the whole list
 
 # Headers that only concern Anthropic; Claude Code's own tell of its sessions, prompts and agents.
 _OF_ANTHROPIC = (b"anthropic-", b"x-stainless-", b"x-claude-")
@@ -121,7 +120,8 @@ class FormatConversionMiddleware:
                 raise ApiError(405, "invalid_request_error", f"{path} takes {method} only", headers=allow)
             if method == "GET":
                 id_ = path.removeprefix("/v1/models/") if is_model else None
-                return await self._models(scope, receive, send, id_)
+                listed = ModelList(self._profile, self._ask)
+                return await _send_json(scope, send, await listed.answer(scope, receive, id_))
             request = await read_request(scope, receive, send)
             if request is None:
                 return
@@ -302,47 +302,6 @@ class FormatConversionMiddleware:
         await body.work(lambda: check_depth(body.replace(request.body, request.json)))
         tokens = await self._count_tokens(request.body, request.context.profile, ask)
         await _send_json(scope, send, {"input_tokens": tokens})
-
-    async def _models(self, scope: Scope, receive: Receive, send: Send, id_: str | None) -> None:
-        aliases = scope.get("ccproxy.models")
-        if aliases:
-            models = [model_info(alias.id, alias.model, self._profile) for alias in aliases]
-        else:  # an inner ModelMappingMiddleware lists its aliases
-            models = await self._listed({**scope, "ccproxy.lists_models": True}, receive)
-        if self._profile.list_models == "upstream":
-            taken = {model["id"] for model in models}
-            models += [model for model in await self._upstream_models(scope, receive) if model["id"] not in taken]
-        if id_ is None:
-            answer = models_page(models, scope["query_string"])
-        else:
-            answer = await self._model(scope, receive, models, id_)
-        await _send_json(scope, send, answer)
-
-    async def _model(self, scope: Scope, receive: Receive, models: list[ModelInfo], id_: str) -> ModelInfo:
-        """The entry of one model: any that a request may name."""
-        if (known := find_model(models, id_)) is not None:
-            return known
-        try:
-            with anyio.fail_after(_MODELS_LIMIT):
-                models = await self._listed(scope, receive)
-        except (ApiError, StreamAborted, TimeoutError):  # it has no list, and takes any name
-            return model_info(id_, id_, self._profile)
-        if (known := find_model(models, id_)) is None:
-            raise ApiError(404, "not_found_error", f"model: {id_}")
-        return known
-
-    async def _upstream_models(self, scope: Scope, receive: Receive) -> list[ModelInfo]:
-        """The provider's own models; none where it fails, since the aliases are there all the same."""
-        try:
-            with anyio.fail_after(_MODELS_LIMIT):
-                return await self._listed(scope, receive)
-        except (ApiError, TimeoutError) as error:
-            logger.warning("the provider's own models are not listed: %s", str(error) or type(error).__name__)
-            return []
-
-    async def _listed(self, scope: Scope, receive: Receive) -> list[ModelInfo]:
-        answer = await self._ask(scope, BufferedBody(receive, b""), "/v1/models")
-        return models_from_openai(answer, self._profile)
 
     async def _ask(self, scope: Scope, body: BufferedBody, path: str) -> Any:
         """The JSON of the inner app's answer. Raises ApiError for an error, or for what is no JSON."""

@@ -78,7 +78,7 @@ def test_banner_is_shown_on_a_terminal(tmp_path: Path) -> None:
         "opus gpt-4o sonnet gpt-4o haiku gpt-4o-mini",
         "layers metrics, auth, custom_headers, model_mapping, format_conversion",
         "cc-boost claude --url http://localhost:8082",
-        "ANTHROPIC_BASE_URL=http://localhost:8082 ANTHROPIC_API_KEY=any-text claude",
+        "ANTHROPIC_BASE_URL=http://localhost:8082 ANTHROPIC_AUTH_TOKEN=any-text claude",
     ):
         assert part in text
     assert text.count("without ANTHROPIC_API_KEY") == 1  # told once, though the log is on the terminal too
@@ -86,14 +86,14 @@ def test_banner_is_shown_on_a_terminal(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
 def test_no_colours_where_none_are_wanted(tmp_path: Path, variables: Mapping[str, str]) -> None:
-    shown = on_terminal(tmp_path, 50, "ANTHROPIC_API_KEY=your-key claude", ANTHROPIC_API_KEY="k", **variables)
+    shown = on_terminal(tmp_path, 50, "ANTHROPIC_AUTH_TOKEN=your-key claude", ANTHROPIC_API_KEY="k", **variables)
     assert not re.search(r"\x1b\[(3[0-7]|38)", shown)
 
 
 @pytest.mark.parametrize("columns", [24, 50, 80])
 def test_lines_fit_but_commands_stay_whole(columns: int) -> None:
     lines = plain(settings(big_model="qwen3-coder:30b-a3b-instruct-2507-q8_0"), columns).splitlines()
-    commands = [f"  cc-boost claude --url {URL}", f"  ANTHROPIC_BASE_URL={URL} ANTHROPIC_API_KEY=any-text claude"]
+    commands = [f"  cc-boost claude --url {URL}", f"  ANTHROPIC_BASE_URL={URL} ANTHROPIC_AUTH_TOKEN=any-text claude"]
     assert [line for line in lines if len(line) > columns and line not in commands] == []
     assert [line for line in lines if line in commands] == commands
 
@@ -108,3 +108,17 @@ def test_planner_and_inspector_are_named_where_they_are_on() -> None:
 
 def test_names_are_shown_as_they_are() -> None:
     assert "llama[bold][1m]" in plain(settings(small_model="llama[bold][1m]"))
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"big_model": "gpt-4.1"}, "are cut off. Your models can write 16,384."),
+        ({"big_model": "local", "small_model": "local"}, "are cut off."),
+        ({"max_tokens_limit": 16_384}, None),
+    ],
+)
+def test_limit_that_cuts_edits_off_is_warned_of_once(values: dict[str, object], told: str | None) -> None:
+    text = " ".join(plain(settings(**values)).split())
+    assert text.count("MAX_TOKENS_LIMIT is") == (0 if told is None else 1)
+    assert told is None or told in text

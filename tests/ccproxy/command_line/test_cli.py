@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ccproxy.serving import local_url
-from ccproxy.settings.settings import variables
+from ccproxy.settings.listing import variables
 from support.paths import ROOT
 
 BIN = Path(sys.executable).parent
@@ -65,7 +65,7 @@ def test_exit_code_2_when_the_file_of_settings_is_bad(tmp_path: Path) -> None:
     (tmp_path / "mine.env").write_text("OPENAI_API_KEY=k\nPORT=x\n")
     result = run([*COMMAND, "--env-file", "mine.env"], tmp_path)
     assert (result.stderr.splitlines(), result.returncode) == (
-        ["PORT: given 'x'; accepted: a whole number from 1 to 65535"],
+        ["PORT: given 'x' in mine.env; accepted: a whole number from 1 to 65535"],
         2,
     )
     result = run([*COMMAND, "--env-file", "none.env"], tmp_path)

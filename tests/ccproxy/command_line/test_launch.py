@@ -27,6 +27,7 @@ from ccproxy.command_line.claude_variables import (
     set_models,
 )
 from ccproxy.command_line.cli import app
+from ccproxy.model_limits import model_limits
 from support.provider import Failure, Reply, ScriptedProvider
 from support.proxied import PROVIDER_KEY, proxied
 from support.servers import serve
@@ -36,7 +37,10 @@ LIMIT = 60
 
 FAKE = f"""#!{sys.executable}
 import json, os, sys, urllib.request
-told = {{"arguments": sys.argv[1:], "environment": dict(os.environ), "directory": os.getcwd()}}
+arguments, settings = sys.argv[1:], None
+if arguments[:1] == ["--settings"]:
+    settings, arguments = json.load(open(arguments[1])), arguments[2:]
+told = {{"arguments": arguments, "settings": settings, "environment": dict(os.environ), "directory": os.getcwd()}}
 if not sys.stdin.isatty():
     told["input"] = sys.stdin.read()
 if os.environ.get("FAKE_ASKS"):
@@ -99,7 +103,19 @@ def environment(home: Path, **variables: str) -> dict[str, str]:
     temporary = home / "tmp"
     temporary.mkdir(exist_ok=True)
     known = {"PATH": f"{home / 'bin'}:/usr/bin:/bin", "HOME": str(home), "TMPDIR": str(temporary)}
-    return known | {"OPENAI_API_KEY": PROVIDER_KEY, "OPENAI_BASE_URL": "http://127.0.0.1:9/v1"} | variables
+    return known | {"OPENAI_API_KEY": PROVIDER_KEY, "OPENAI_BASE_URL": PROVIDER[0]} | variables
+
+
+PROVIDER: list[str] = []
+
+
+@pytest.fixture(autouse=True, scope="module")
+def provider_that_is_there() -> Iterator[None]:
+    """A provider that lists no models, for tests that need one to be up."""
+    with serve(ScriptedProvider(), lifespan="off") as server:
+        PROVIDER.append(f"{server.url}/v1")
+        yield
+    PROVIDER.clear()
 
 
 @dataclass(frozen=True)
@@ -186,26 +202,130 @@ def test_key_is_checked_when_the_layers_lack_auth(run: Run) -> None:
 
 def test_models_behind_the_names_are_shown_and_bounded(run: Run) -> None:
     variables = told(run("claude", BIG_MODEL="gpt-4.1", MIDDLE_MODEL="gpt-4o", MAX_TOKENS_LIMIT="9000"))["environment"]
-    assert variables["ANTHROPIC_DEFAULT_OPUS_MODEL"] == "claude-opus-4-8"
+    assert variables["ANTHROPIC_DEFAULT_OPUS_MODEL"] == "claude-opus/gpt-4.1"
     assert variables["ANTHROPIC_DEFAULT_OPUS_MODEL_NAME"] == "gpt-4.1"
     assert variables["ANTHROPIC_DEFAULT_SONNET_MODEL_NAME"] == "gpt-4o"
     assert variables["ANTHROPIC_DEFAULT_HAIKU_MODEL_NAME"] == "gpt-4o-mini"
     assert variables["ANTHROPIC_SMALL_FAST_MODEL"] == variables["ANTHROPIC_DEFAULT_HAIKU_MODEL"]
-    assert variables["CLAUDE_CODE_AUTO_COMPACT_WINDOW"] == "128000"
+    assert variables["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] == "128000"
     assert variables["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] == "9000"
 
 
-def test_window_is_the_one_that_the_provider_tells(run: Run) -> None:
-    models = {"data": [{"id": "local", "object": "model", "meta": {"n_ctx": 150_000}}]}
+ENTRIES: list[tuple[dict[str, Any], str, str | None]] = [  # the provider's own entry, the window, the longest answer
+    ({"meta": {"n_ctx": 150_000, "n_ctx_train": 262_144}}, "150000", "4096"),
+    ({"max_model_len": 32_768}, "32768", "4096"),
+    ({"context_length": 262_144, "top_provider": {"max_completion_tokens": 32_000}}, "262144", "32000"),
+    ({"context_window": 131_072, "max_completion_tokens": 131_072}, "131072", "32768"),  # leaves room for the prompt
+]
+
+
+@pytest.mark.parametrize(("entry", "window", "output"), ENTRIES)
+@pytest.mark.parametrize("command", ["claude", "env"])
+def test_limits_are_those_that_the_provider_tells(
+    run: Run, command: str, entry: dict[str, Any], window: str, output: str
+) -> None:
+    with serve(json_answers({"/v1/models": {"data": [{"id": "local", **entry}]}}), lifespan="off") as server:
+        done = run(command, OPENAI_BASE_URL=f"{server.url}/v1", BIG_MODEL="local", SMALL_MODEL="local")
+    if command == "env":
+        assert f"export CLAUDE_CODE_MAX_CONTEXT_TOKENS={window}\n" in done.stdout
+        assert (
+            "export CLAUDE_CODE_MAX_OUTPUT_TOKENS=4096\n" in done.stdout
+        )  # the limit of the server, which asks nobody
+        assert "export ANTHROPIC_DEFAULT_OPUS_MODEL=claude-opus/local\n" in done.stdout
+    else:
+        variables = told(done)["environment"]
+        assert variables["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] == window
+        assert variables["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] == output
+        assert variables["ANTHROPIC_DEFAULT_OPUS_MODEL"] == "claude-opus/local"
+
+
+@pytest.mark.parametrize(
+    ("served", "window"),
+    [
+        ({"default_generation_settings": {"n_ctx": 16_384}}, "16384"),
+        ({}, "262144"),
+        (["odd"], "262144"),
+        (None, "262144"),
+    ],
+)
+def test_window_of_llama_cpp_is_the_one_that_it_serves(run: Run, served: Any, window: str) -> None:
+    pages = {"/v1/models": {"data": [{"id": "local", "meta": {"n_ctx_train": 262_144}}]}}
+    with serve(json_answers(pages | ({} if served is None else {"/props": served})), lifespan="off") as server:
+        known = {"PROVIDER": "llama.cpp", "OPENAI_BASE_URL": f"{server.url}/v1"}
+        variables = told(run("claude", **known, BIG_MODEL="local", SMALL_MODEL="local"))["environment"]
+    assert variables["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] == window
+
+
+@pytest.mark.parametrize(
+    ("answers", "window"),
+    [
+        ({"/api/ps": {"models": [{"name": "local", "context_length": 65_536}]}, "/api/show": {}}, "65536"),
+        ({"/api/show": {"parameters": "top_k 40\nnum_ctx      40960", "model_info": {"a.context_length": 9}}}, "40960"),
+        ({"/api/show": {"model_info": {"general.name": "q", "qwen3.context_length": 262_144}}}, "262144"),
+        ({"/api/show": ["not", "an", "object"]}, None),
+    ],
+)
+def test_window_is_the_one_that_ollama_tells_by_its_own_api(
+    run: Run, answers: dict[str, Any], window: str | None
+) -> None:
+    with serve(json_answers(answers), lifespan="off") as server:
+        known = {"PROVIDER": "ollama", "OPENAI_BASE_URL": f"{server.url}/v1"}
+        variables = told(run("claude", **known, BIG_MODEL="local", SMALL_MODEL="local"))["environment"]
+    assert variables.get("CLAUDE_CODE_MAX_CONTEXT_TOKENS") == window
+
+
+@pytest.mark.parametrize(
+    ("entry", "window"),
+    [
+        ({"loaded_context_length": 16_384, "max_context_length": 262_144}, "16384"),
+        ({"max_context_length": 262_144}, "262144"),
+        ({"max_context_length": "much"}, None),
+    ],
+)
+def test_window_is_the_one_that_lm_studio_tells_by_its_own_api(
+    run: Run, entry: dict[str, Any], window: str | None
+) -> None:
+    with serve(json_answers({"/api/v0/models": {"data": [{"id": "local", **entry}]}}), lifespan="off") as server:
+        known = {"PROVIDER": "lmstudio", "OPENAI_BASE_URL": f"{server.url}/v1"}
+        variables = told(run("claude", **known, BIG_MODEL="local", SMALL_MODEL="local"))["environment"]
+    assert variables.get("CLAUDE_CODE_MAX_CONTEXT_TOKENS") == window
+
+
+def test_window_that_is_set_goes_over_what_the_provider_tells(run: Run) -> None:
+    with serve(json_answers({"/v1/models": {"data": [{"id": "b", "context_length": 9000}]}}), lifespan="off") as server:
+        known = {"OPENAI_BASE_URL": f"{server.url}/v1", "BIG_MODEL": "b", "MIDDLE_MODEL": "m", "SMALL_MODEL": "s"}
+        variables = told(run("claude", **known, BIG_CONTEXT="64000", MIDDLE_CONTEXT="48000"))["environment"]
+        switch = told(run("claude", **known, PROVIDER_OPTIONS='{"context": 50000}'))["environment"]
+    assert variables["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] == "48000"
+    assert variables["ANTHROPIC_DEFAULT_SONNET_MODEL"] == "claude-sonnet/m"
+    assert switch["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] == "50000"
+
+
+def json_answers(answers: dict[str, Any]) -> Any:
+    """A server with a JSON page at each of these paths."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        body = json.dumps(models).encode()
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+        status = 200 if scope["path"] in answers else 404
+        body = json.dumps(answers.get(scope["path"], {})).encode()
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    with serve(app, lifespan="off") as server:
-        done = run("claude", OPENAI_BASE_URL=f"{server.url}/v1", BIG_MODEL="local", SMALL_MODEL="local")
-    assert told(done)["environment"]["CLAUDE_CODE_AUTO_COMPACT_WINDOW"] == "150000"
+    return app
+
+
+def test_exit_code_1_at_once_when_the_provider_can_not_be_reached(run: Run) -> None:
+    done = run("claude", "-p", "hi", OPENAI_BASE_URL="http://127.0.0.1:9/v1")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("The provider can't be reached: ")
+    assert "OPENAI_BASE_URL=http://127.0.0.1:9/v1" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("--", "--version"), ("mcp", "list")])
+def test_provider_is_not_asked_for_what_needs_none(run: Run, arguments: tuple[str, ...]) -> None:
+    done = run("claude", *arguments, OPENAI_BASE_URL="http://127.0.0.1:9/v1")
+    assert told(done)["arguments"] == [argument for argument in arguments if argument != "--"]
+    assert told(done)["settings"] is None
 
 
 def test_log_is_told_only_when_claude_fails_and_something_was_logged(home: Path, run: Run) -> None:
@@ -272,14 +392,91 @@ def test_exit_code_2_when_settings_are_bad(run: Run) -> None:
     assert done.stderr.startswith("MAX_RETRIES: given 'many'")
 
 
+LEFT_OVER = {
+    "model": "glm-4.6",
+    "env": {"ANTHROPIC_BASE_URL": "https://elsewhere.example", "ANTHROPIC_API_KEY": "sk-left", "FOO": "1"},
+}
+
+
 @pytest.mark.parametrize("file", [".claude/settings.json", ".claude/settings.local.json"])
-def test_exit_code_2_when_settings_of_claude_code_lead_elsewhere(home: Path, run: Run, file: str) -> None:
+def test_settings_of_another_gateway_are_named_and_overridden(home: Path, run: Run, file: str) -> None:
     (home / ".claude").mkdir()
-    (home / file).write_text(json.dumps({"env": {"ANTHROPIC_BASE_URL": "https://elsewhere.example", "FOO": "1"}}))
+    (home / file).write_text(json.dumps(LEFT_OVER))
+    done = run("claude", "-c")
+    settings = told(done)["settings"]
+    variables = told(done)["environment"]
+    assert settings["env"]["ANTHROPIC_BASE_URL"] == variables["ANTHROPIC_BASE_URL"]
+    assert settings["env"]["ANTHROPIC_AUTH_TOKEN"] == variables["ANTHROPIC_AUTH_TOKEN"]
+    assert settings["env"]["ANTHROPIC_API_KEY"] == ""
+    assert settings["model"] == "opus"
+    assert "FOO" not in settings["env"]
+    assert f"{file}: ANTHROPIC_BASE_URL, ANTHROPIC_API_KEY, model glm-4.6 leads to another gateway" in done.stderr
+    assert json.loads((home / file).read_text()) == LEFT_OVER
+
+
+@pytest.mark.parametrize("model", ["sonnet", "claude-opus/qwen3", "claude-provider/qwen3", "default"])
+def test_choice_of_a_model_that_the_proxy_knows_is_left(home: Path, run: Run, model: str) -> None:
+    (home / ".claude").mkdir()
+    (home / ".claude/settings.json").write_text(json.dumps({"model": model}))
     done = run("claude")
+    assert "model" not in told(done)["settings"]
+    assert "another gateway" not in done.stderr
+
+
+@pytest.mark.parametrize("form", ["file", "text", "equals"])
+def test_settings_of_the_user_are_merged_with_those_of_the_proxy(home: Path, run: Run, form: str) -> None:
+    own = {"model": "haiku", "env": {"FOO": "1", "ANTHROPIC_BASE_URL": "x"}, "permissions": {"deny": ["WebFetch"]}}
+    (home / "own.json").write_text(json.dumps(own))
+    arguments = {
+        "file": ["--settings", "own.json"],
+        "text": ["--settings", json.dumps(own)],
+        "equals": ["--settings=own.json"],
+    }[form]
+    fake = told(run("claude", "--", "-p", *arguments, "hi", "--", "--settings"))
+    assert fake["arguments"] == ["-p", "hi", "--", "--settings"]
+    assert fake["settings"]["permissions"] == own["permissions"]
+    assert fake["settings"]["model"] == "haiku"
+    assert fake["settings"]["env"]["FOO"] == "1"
+    assert fake["settings"]["env"]["ANTHROPIC_BASE_URL"] == fake["environment"]["ANTHROPIC_BASE_URL"]
+
+
+@pytest.mark.parametrize(
+    ("given", "told_of"),
+    [("none.json", "--settings none.json can't be read"), ("{", "is no JSON"), ('{"a": [', "is no JSON")],
+)
+def test_exit_code_2_when_settings_of_the_user_can_not_be_read(run: Run, given: str, told_of: str) -> None:
+    done = run("claude", "--", "--settings", given)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "ANTHROPIC_BASE_URL" in done.stderr
-    assert "settings" in done.stderr
+    assert told_of in done.stderr
+
+
+def test_settings_file_is_for_its_owner_only_and_gone_at_the_end(home: Path, run: Run) -> None:
+    install(home, f"#!{sys.executable}\nimport os, sys\nprint(sys.argv[2], oct(os.stat(sys.argv[2]).st_mode & 0o777))")
+    path, mode = run("claude").stdout.split()
+    assert mode == "0o600"
+    assert not Path(path).exists()
+
+
+def test_background_session_needs_a_proxy_that_stays(run: Run) -> None:
+    done = run("claude", "--", "--bg", "task")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "cc-boost service install" in done.stderr
+    assert "--url" in done.stderr
+
+
+def test_settings_file_stays_for_a_background_session(home: Path, run: Run) -> None:
+    with proxied(ScriptedProvider(), big_model="gpt-4o", small_model="small") as url:
+        done = run("claude", "--url", url, "--bg", "task")
+    assert told(done)["arguments"] == ["--bg", "task"]
+    assert len(list((home / "tmp").glob("cc-boost-claude-*.json"))) == 1
+
+
+@pytest.mark.parametrize("page", [{"name": "other"}, ["list"], "text"])
+def test_exit_code_1_when_the_url_is_no_cc_boost(run: Run, page: Any) -> None:
+    with serve(json_answers({"/": page, "/v1/models": {"data": [{"id": "gpt-4o"}]}}), lifespan="off") as server:
+        done = run("claude", "--url", server.url)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"{server.url} is no cc-boost.")
 
 
 @pytest.fixture
@@ -386,7 +583,9 @@ def test_suspended_and_resumed_by_a_shell_when_claude_suspends(home: Path, who: 
 
 
 def test_env_prints_lines_that_a_shell_takes(home: Path, run: Run) -> None:
-    (home / ".env").write_text("ANTHROPIC_API_KEY=it's a key,other\nPORT=9001\nBIG_MODEL=gpt-4o\n")
+    (home / ".env").write_text(
+        "# Settings of cc-boost.\nANTHROPIC_API_KEY=it's a key,other\nPORT=9001\nBIG_MODEL=gpt-4o\n"
+    )
     done = run("env", CLAUDE_CODE_USE_BEDROCK="1")
     script = (
         f'{done.stdout}\necho "$ANTHROPIC_BASE_URL|$ANTHROPIC_AUTH_TOKEN|$CLAUDE_CODE_USE_BEDROCK|$ANTHROPIC_API_KEY"'
@@ -432,28 +631,33 @@ def test_environment_loses_what_leads_elsewhere(name: str, value: str, kept: boo
 
 
 @pytest.mark.parametrize(
-    ("window", "output", "variables"),
+    ("window", "output", "opus", "variables"),
     [
-        (None, None, {"CLAUDE_CODE_DISABLE_1M_CONTEXT": "1"}),
-        (128_000, 4096, {"CLAUDE_CODE_DISABLE_1M_CONTEXT": "1", "CLAUDE_CODE_AUTO_COMPACT_WINDOW": "128000"}),
-        (1_047_576, None, {"CLAUDE_CODE_AUTO_COMPACT_WINDOW": "1047576"}),
-        (
-            32_768,
-            4096,
-            {
-                "CLAUDE_CODE_DISABLE_1M_CONTEXT": "1",
-                "CLAUDE_CODE_AUTO_COMPACT_WINDOW": "100000",
-                "CLAUDE_AUTOCOMPACT_PCT_OVERRIDE": "23",
-            },
+        (None, None, "claude-opus-5-5", {"CLAUDE_CODE_DISABLE_1M_CONTEXT": "1"}),
+        (200_000, 9000, "claude-opus-5-5", {"CLAUDE_CODE_DISABLE_1M_CONTEXT": "1"}),
+        (1_047_576, None, "claude-opus-5-5", {}),
+        *(
+            (
+                window,
+                4096,
+                "claude-opus/big",
+                {"CLAUDE_CODE_DISABLE_1M_CONTEXT": "1", "CLAUDE_CODE_MAX_CONTEXT_TOKENS": str(window)},
+            )
+            for window in (32_768, 128_000, 262_144)
         ),
     ],
 )
-def test_limits_by_the_window_of_the_models(window: int | None, output: int | None, variables: dict[str, str]) -> None:
-    limits = claude_variables(URL, "key", Models({}, True, window, output))
+def test_names_and_limits_by_the_window_of_the_models(
+    window: int | None, output: int | None, opus: str, variables: dict[str, str]
+) -> None:
+    limits = claude_variables(URL, "key", Models(KNOWN.names, True, window, output))
+    expected = dict(variables)
     if output is not None:
-        variables = {**variables, "CLAUDE_CODE_MAX_OUTPUT_TOKENS": str(output)}
-    found = {name: value for name, value in limits.items() if name.startswith("CLAUDE_")}
-    assert found == {**variables, "CLAUDE_CODE_AUTO_MODE_SERVER": "0"}
+        expected["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] = str(output)
+    of_sizes = ("CLAUDE_CODE_MAX_", "CLAUDE_CODE_DISABLE_1M_CONTEXT", "CLAUDE_CODE_AUTO_COMPACT", "CLAUDE_AUTOCOMPACT")
+    assert {name: value for name, value in limits.items() if name.startswith(of_sizes)} == expected
+    assert limits["ANTHROPIC_DEFAULT_OPUS_MODEL"] == opus
+    assert limits["ANTHROPIC_DEFAULT_OPUS_MODEL_NAME"] == limits["ANTHROPIC_DEFAULT_FABLE_MODEL_NAME"] == "big"
 
 
 @pytest.mark.parametrize(
@@ -469,18 +673,18 @@ def test_limits_by_the_window_of_the_models(window: int | None, output: int | No
 def test_claude_code_checks_actions_itself_where_the_proxy_does_not(
     settings: dict[str, Any], parent: dict[str, str], expected: str | None
 ) -> None:
-    models = set_models(Settings.explicit(openai_api_key="k", **settings))
+    known = Settings.explicit(openai_api_key="k", **settings)
+    models = set_models(known, model_limits(known))
     child = child_environment(parent, claude_variables(URL, "key", models))
     assert child.get("CLAUDE_CODE_AUTO_MODE_SERVER") == expected
     child = child_environment(parent, claude_variables(URL, "key", listed_models([], models)))
     assert child.get("CLAUDE_CODE_AUTO_MODE_SERVER") == expected
 
 
-def test_limits_of_the_user_win_together() -> None:
+def test_limits_of_the_user_win() -> None:
     variables = claude_variables(URL, "key", Models({}, True, 32_768, 4096))
-    child = child_environment({"CLAUDE_CODE_AUTO_COMPACT_WINDOW": "150000"}, variables)
-    assert child["CLAUDE_CODE_AUTO_COMPACT_WINDOW"] == "150000"
-    assert "CLAUDE_AUTOCOMPACT_PCT_OVERRIDE" not in child
+    child = child_environment({"CLAUDE_CODE_MAX_CONTEXT_TOKENS": "150000"}, variables)
+    assert child["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] == "150000"
     assert child["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] == "4096"
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 from typing import Any
 
 import httpx
@@ -75,6 +76,34 @@ async def test_error_has_a_status_when_nothing_was_sent_yet(
     assert proxy.errors == []
 
 
+INTERNALS = re.compile(r"ssl:default|_ssl\.c|Errno|Error\b|<|\[Connect|aiohttp|b'|400, message")
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+@pytest.mark.parametrize("behaviour", [fault[1] for fault in BEFORE_THE_START], ids=[f[0] for f in BEFORE_THE_START])
+async def test_message_has_no_internals_of_a_library(path: str, behaviour: Behaviour) -> None:
+    with faulty(behaviour) as provider, forwarding(provider.url, "aiohttp", timeout=0.5) as proxy:
+        response = await post(proxy, path)
+    assert not INTERNALS.search(response.json()["error"]["message"])
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("http://127.0.0.1:9", "could not connect to the provider 127.0.0.1:9: Connection refused"),
+        ("http://no-such-host.invalid", "could not connect to the provider no-such-host.invalid: "),
+        ("https://{plain}", "wrong version number"),
+    ],
+)
+async def test_message_says_why_there_is_no_connection(url: str, message: str) -> None:
+    with serve(ScriptedProvider(), lifespan="off") as plain:
+        url = url.format(plain=plain.url.removeprefix("http://"))
+        with forwarding(url, "aiohttp", timeout=5) as proxy:
+            told = (await post(proxy)).json()["error"]["message"]
+    assert message in told
+    assert not INTERNALS.search(told)
+
+
 AFTER_THE_START: list[tuple[str, Behaviour, int, bytes]] = [
     ("closes_mid_body", faults.closes_mid_body, 502, EVENT),
     ("resets_mid_body", faults.resets_mid_body, 502, EVENT),
@@ -114,6 +143,7 @@ async def test_stream_ends_with_an_error_event_when_it_breaks(
     assert len(warnings) == 1
     assert warnings[0].endswith(error["message"])
     assert "\n" not in warnings[0]
+    assert transport != "aiohttp" or not INTERNALS.search(error["message"])
     assert len(proxy.aborted) == 1
     assert provider.connections == 1
 

@@ -58,7 +58,7 @@ def test_says_where_it_listens_when_started(tmp_path: Path) -> None:
         proxy.terminate()
     url = proxy.url.replace("127.0.0.1", "localhost")
     assert proxy.output.read_text() == (
-        f"cc-boost: {url} -> {provider.url}/v1. Use it: ANTHROPIC_BASE_URL={url} claude\n"
+        f"cc-boost: {url} -> {provider.url}/v1. Use it: ANTHROPIC_BASE_URL={url} ANTHROPIC_AUTH_TOKEN=your-key claude\n"
     )
     assert "server" not in health.headers
 

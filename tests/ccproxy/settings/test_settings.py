@@ -7,7 +7,8 @@ import pytest
 
 from ccproxy.settings.configuration import ConfigurationError
 from ccproxy.settings.layer_names import LAYERS
-from ccproxy.settings.settings import Settings, variables
+from ccproxy.settings.listing import variables
+from ccproxy.settings.settings import Settings
 from ccproxy.settings.startup import startup_warnings
 from support.paths import ROOT
 
@@ -23,6 +24,9 @@ DEFAULTS: dict[str, Any] = {
     "big_model": "gpt-4o",
     "middle_model": "gpt-4o",
     "small_model": "gpt-4o-mini",
+    "big_context": None,
+    "middle_context": None,
+    "small_context": None,
     "classifier_model": None,
     "safeguards_model": None,
     "safeguards_timeout": 20.0,
@@ -64,6 +68,9 @@ GIVEN: list[tuple[str, str, str, Any]] = [
     ("BIG_MODEL", "qwen3", "middle_model", "qwen3"),
     ("MIDDLE_MODEL", " qwen3 ", "middle_model", "qwen3"),
     ("SMALL_MODEL", "qwen3", "small_model", "qwen3"),
+    ("BIG_CONTEXT", "131072", "big_context", 131_072),
+    ("MIDDLE_CONTEXT", "32768", "middle_context", 32_768),
+    ("SMALL_CONTEXT", "1000000", "small_context", 1_000_000),
     ("CLASSIFIER_MODEL", "qwen3", "classifier_model", "qwen3"),
     ("SAFEGUARDS_MODEL", "qwen3", "safeguards_model", "qwen3"),
     ("SAFEGUARDS_TIMEOUT", "2.5", "safeguards_timeout", 2.5),
@@ -122,8 +129,8 @@ BAD: list[tuple[str, str, str, str]] = [  # variable, value, the line's beginnin
     ("OPENAI_BASE_URL", "https://a b", "OPENAI_BASE_URL: given 'https://a b'", ACCEPTED_URL),
     ("OPENAI_BASE_URL", f"https://u:{SECRET}@h", "OPENAI_BASE_URL: given 'https://****@h'", ACCEPTED_URL),
     ("OPENAI_BASE_URL", f"u:{SECRET}@h", "OPENAI_BASE_URL: given '****@h'", ACCEPTED_URL),
-    ("OPENAI_BASE_URL", "https://h/d?api-version=1", "OPENAI_BASE_URL: given 'https://h/d?****'; its api-version",
-     ACCEPTED_URL),
+    ("OPENAI_BASE_URL", "https://h/openai/deployments/d?api-version=1",
+     "OPENAI_BASE_URL: given 'https://h/openai/deployments/d?****'; its api-version belongs", ACCEPTED_URL),
     ("OPENAI_BASE_URL", f"https://h?key={SECRET}", "OPENAI_BASE_URL: given 'https://h?****'", ACCEPTED_URL),
     ("AZURE_API_VERSION", "a b", "AZURE_API_VERSION: given 'a b'", "2024-10-21"),
     ("PROVIDER", "nobody", "PROVIDER: given 'nobody'", "there are generic, openai, azure"),

@@ -8,7 +8,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from ccproxy_middleware import FormatConversionMiddleware, ModelMappingMiddleware
-from ccproxy_middleware.conversion import middleware
+from ccproxy_middleware.conversion import model_list
 from ccproxy_middleware.conversion.anthropic.catalogue import model_info, models_from_openai
 from ccproxy_middleware.conversion.providers.profiles import resolve_profile
 from support.asgi import Inner, call, http_scope
@@ -112,7 +112,7 @@ async def never_answers(scope: Scope, receive: Receive, send: Send) -> None:
 async def test_aliases_are_listed_when_the_provider_fails(
     inner: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(middleware, "_MODELS_LIMIT", 0.05)
+    monkeypatch.setattr(model_list, "_MODELS_LIMIT", 0.05)
     page = (await call(app(inner, list_models="upstream"), http_scope("GET", "/v1/models"))).json()
     assert [model["id"] for model in page["data"]] == ALIASES
     assert [record.levelname for record in caplog.records] == ["WARNING"]

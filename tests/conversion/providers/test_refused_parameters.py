@@ -209,6 +209,9 @@ LIMITS = [
     Case("responses", "",
          "Invalid 'max_output_tokens': integer below minimum value. Expected a value >= 16, but got 1 instead.",
          {"min_output": 16}, {"max_tokens": 1}),
+    Case("reasoning-probe", "",
+         "Could not finish the message because max_tokens or model output limit was reached. Please try again with "
+         "higher max_tokens.", {"min_output": 1024}, {"max_tokens": 1}),
     Case("stops", "QwenLM/Qwen-Agent#228",
          "Invalid 'stop': array too long. Expected an array with maximum length 4, but got an array with length 5 "
          "instead.", {"stop_limit": 4}, {"stop_sequences": list("abcde")}, options={"stop_limit": None}),

@@ -2,8 +2,9 @@
 
 from .arguments import may_need_repair, repaired
 from .blocks import MAX_BLANK, PER_PIECE, BlockStream
-from .catalogue import ModelInfo, find_model, model_info, models_from_openai, models_page
+from .catalogue import ModelInfo, find_model, model_info, models_from_openai, models_page, with_told_limits
 from .claude_code import FINAL_STATUS, is_claude_code, is_final
+from .client_models import NEWEST, client_id, for_claude_code, needs_own_ids
 from .client_tools import client_tool
 from .events import PING, EventWriter
 from .message import collect_message, empty_message, message_events, new_message, refusal_message, start_usage
@@ -28,6 +29,7 @@ __all__ = [
     "BILLING_HEADER",
     "FINAL_STATUS",
     "MAX_BLANK",
+    "NEWEST",
     "PER_PIECE",
     "PING",
     "SERVER_BLOCKS",
@@ -42,6 +44,7 @@ __all__ = [
     "ToolIds",
     "Turn",
     "arguments_text",
+    "client_id",
     "client_tool",
     "client_tool_name",
     "collect_message",
@@ -50,6 +53,7 @@ __all__ = [
     "empty_message",
     "encode_signature",
     "find_model",
+    "for_claude_code",
     "held_suffix",
     "is_blank",
     "is_claude_code",
@@ -61,6 +65,7 @@ __all__ = [
     "models_from_openai",
     "models_page",
     "nameless",
+    "needs_own_ids",
     "new_message",
     "parse_arguments",
     "read_blocks",
@@ -71,5 +76,6 @@ __all__ = [
     "stop_outcome",
     "upstream_tool_id",
     "upstream_tool_name",
+    "with_told_limits",
     "without_billing_header",
 ]

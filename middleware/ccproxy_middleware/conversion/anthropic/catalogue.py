@@ -45,10 +45,13 @@ _OUTPUT_FIELD = "max_completion_tokens"
 def model_info(id_: str, model: str, profile: Profile, told: Mapping[str, Any] = {}) -> ModelInfo:
     """One entry: the id that clients send, and what is known of the model behind it.
 
-    ``told`` is the provider's own entry. The profile's ``max_output`` for the model caps ``max_tokens``.
+    ``told`` is the provider's own entry. The profile's ``context`` for the model goes over that, and its ``max_output``
+    caps ``max_tokens``.
     """
     window, output = _limits(model, told)
-    cap = profile_for_model(profile, model).max_output
+    switches = profile_for_model(profile, model)
+    window = switches.context or window
+    cap = switches.max_output
     return {
         "type": "model",
         "id": id_,
@@ -62,6 +65,13 @@ def model_info(id_: str, model: str, profile: Profile, told: Mapping[str, Any] =
         "deprecated_at": None,
         "retires_at": None,
     }
+
+
+def with_told_limits(alias: ModelInfo, told: ModelInfo | None) -> ModelInfo:
+    """An alias with what the provider tells of the model behind it, over what is known of its name."""
+    if told is None:
+        return alias
+    return {**alias, **{name: told[name] or alias[name] for name in ("max_input_tokens", "max_tokens")}}
 
 
 def models_from_openai(payload: Any, profile: Profile) -> list[ModelInfo]:

@@ -7,6 +7,7 @@ OpenAI-compatible server.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, Literal, get_type_hints
 from urllib.parse import urlsplit
@@ -97,6 +98,9 @@ class Profile:
     count_tokens: Literal["local", "vllm", "llama.cpp"] = "local"  # by the provider's own /tokenize, in this form
 
     # Models
+    context: int | None = (
+        None  # tokens that a model takes, the answer among them; none: as the provider or a table says
+    )
     list_models: Literal["aliases", "upstream"] = "aliases"  # upstream: the provider's own models behind the aliases
 
     # Who is who
@@ -146,7 +150,9 @@ def resolve_profile(provider: str, options: Mapping[str, Any]) -> Profile:
     checked = {}
     for name, value in options.items():
         if name not in SWITCHES:
-            raise ValueError(f"unknown switch {name!r}; there are {', '.join(SWITCHES)}")
+            close = get_close_matches(str(name), SWITCHES, n=1, cutoff=0.6)
+            meant = f"; do you mean {close[0]!r}?" if close else ""
+            raise ValueError(f"unknown switch {name!r}{meant}; there are {', '.join(SWITCHES)}")
         checked[name] = read_switch(name, _HINTS[name], value)
     return replace(profile, **checked, options=checked)
 

@@ -52,6 +52,12 @@ def _listed_minimum(match: re.Match[str], sent: Sent, profile: Profile) -> Patch
     return {"min_output": least} if isinstance(asked, int) and asked < least <= 4096 else {}
 
 
+def _room_to_think(match: re.Match[str], sent: Sent, profile: Profile) -> Patch:
+    """For a request that only tries the model. One that wants a real answer shall hear that its limit was too low."""
+    asked = sent.get(profile.max_tokens_field)
+    return {"min_output": 1024} if isinstance(asked, int) and asked <= 16 else {}
+
+
 def _listed_stops(match: re.Match[str], sent: Sent, profile: Profile) -> Patch:
     limit = int(next(filter(None, match.groups())))
     return {"stop_limit": limit} if len(sent["stop"]) > limit else {}
@@ -84,6 +90,12 @@ PARAMETERS = (
         Words(r"max_(?:completion_|output_)?tokens@: integer below minimum value\. Expected a value >= (\d{1,9})"),
         top("max_tokens", "max_completion_tokens"),
         _listed_minimum,
+    ),
+    Rule(  # OpenAI's reasoning models, which had not thought to the end
+        Words(r"could not finish the message because max_tokens or model output limit was reached"),
+        top("max_tokens", "max_completion_tokens"),
+        _room_to_think,
+        lasting=False,
     ),
     # Reasoning
     Rule(

@@ -123,7 +123,8 @@ _UNSUPPORTED = (
     r"(?:<quoted>|^<name>|<snake>) (?:parameter |argument |field )?(?:cannot|can't|can not) be (?:set|specified"
     r"|used|changed|modified)(?! (?:together|with @|when|while|above|below|over|to|greater|less|and|more))",
     r"@<name>@ (?:(?:parameter|argument|field|option) )?is (?:not supported|unsupported|deprecated|not allowed"
-    r"|not permitted|no longer supported) (?:with|by|for|on|in) (?:this|the) (?!(?:plan|region|account|tier|organi[sz]ation)\b)",
+    r"|not permitted|no longer supported) (?:with|by|for|on|in)"
+    r" (?:this|the) (?!(?:plan|region|account|tier|organi[sz]ation)\b)",
     r"(?:(?<!tool )(?<!model )(?<!function )(?<!role )(?<!role: )(?<!value )(?<!=)<quoted> (?:(?:is|are) )?not "
     r"(?:supported|allowed|permitted)|^<name> is not supported"
     r"|(?<![.\]])<snake> (?:(?:is|are) )?(?:not (?:supported|permitted)|unsupported)"

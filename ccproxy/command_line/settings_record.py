@@ -1,0 +1,98 @@
+"""What ``cc-boost setup`` has written into a settings file of Claude Code's, so that it can be taken back."""
+
+import base64
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_state_path
+
+from ..settings import replace_file
+from .json_edits import set_in
+
+ABSENT = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """before: the file's bytes as they were, None if there was none. after: the SHA-256 of what was written.
+
+    env: each variable that was written, with the value that stood there before, None if none did. model: the same for
+    the member ``model``; empty if it was not written. written: the values that were written.
+    """
+
+    path: str
+    before: str | None
+    after: str
+    env: dict[str, Any]
+    model: list[Any]
+    written: dict[str, Any]
+
+    @property
+    def bytes_before(self) -> bytes | None:
+        return None if self.before is None else base64.b64decode(self.before)
+
+
+def encoded(content: bytes | None) -> str | None:
+    """Bytes as they stand in a record."""
+    return None if content is None else base64.b64encode(content).decode()
+
+
+def digest(content: bytes) -> str:
+    """By which it is known whether a file has been changed since."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def load_record(path: Path) -> Record | None:
+    """The record of a settings file, if setup has written to it."""
+    try:
+        return Record(**json.loads(_place(path).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def save_record(path: Path, record: Record) -> None:
+    """Keep it, for its owner only. Raises OSError."""
+    place = _place(path)
+    place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    replace_file(place, json.dumps(asdict(record), indent=2).encode())
+
+
+def forget_record(path: Path) -> None:
+    """It has been taken back."""
+    _place(path).unlink(missing_ok=True)
+
+
+def taken_back(content: bytes, record: Record) -> tuple[bytes | None, list[str]]:
+    """The file without what setup has written, None if it was not there; and the names that others have changed since.
+
+    Unchanged, it is byte for byte what it was. Else each value that still is setup's own becomes what it was.
+    """
+    if digest(content) == record.after:
+        return record.bytes_before, []
+    text = content.decode("utf-8")
+    settings = json.loads(text.removeprefix("\ufeff") or "{}")
+    env = settings.get("env")
+    env = env if isinstance(env, dict) else {}
+    back: dict[str, Any] = {}
+    changed: list[str] = []
+    for name, before in record.env.items():
+        if env.get(name) == record.written.get(name):
+            back[name] = before
+        elif name in env:
+            changed.append(name)
+    if back:
+        text = set_in(text, back, inside="env")
+    if record.model:
+        if settings.get("model") == record.written.get("model"):
+            text = set_in(text, {"model": record.model[0]})
+        else:
+            changed.append("model")
+    return text.encode("utf-8"), changed
+
+
+def _place(path: Path) -> Path:
+    name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:32]
+    return user_state_path("cc-boost", appauthor=False) / "setup" / f"{name}.json"

@@ -1,0 +1,39 @@
+"""Failures of a connection in plain words, without the names and forms of the library that met them."""
+
+import os
+import re
+
+import aiohttp
+
+_PLACE = re.compile(r"\s*\(_?ssl\.c:\d+\)")
+_ERRNO = re.compile(r"\[Errno -?\d+\] ")
+_UNFINISHED = {
+    "ContentLengthError": "it ended before its Content-Length",
+    "TransferEncodingError": "it ended in the middle of a chunk",
+}
+
+
+def connect_failure(exc: aiohttp.ClientConnectorError) -> str:
+    """Why no connection came about: refused, no such name, TLS."""
+    if isinstance(exc, aiohttp.ClientConnectorCertificateError):
+        error: Exception = exc.certificate_error
+        return f"certificate refused: {getattr(error, 'verify_message', '') or _plain(error)}"
+    return system_failure(exc.os_error)
+
+
+def system_failure(error: OSError) -> str:
+    """What the system says, such as ``Connection refused``."""
+    if error.errno is not None and error.errno > 0 and not str(error).startswith("[SSL"):
+        return os.strerror(error.errno)
+    return _plain(error) or "the connection was lost"
+
+
+def payload_failure(exc: aiohttp.ClientPayloadError) -> str:
+    """What is wrong with a body."""
+    text = str(exc)
+    return next((words for name, words in _UNFINISHED.items() if name in text), "its body is malformed")
+
+
+def _plain(error: Exception) -> str:
+    text = getattr(error, "strerror", None) or str(error)
+    return _ERRNO.sub("", _PLACE.sub("", text)).partition("\n")[0]

@@ -1,0 +1,83 @@
+"""What is known of the models of a proxy: how much they take, and how much they write."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ccproxy_middleware.conversion.anthropic import model_info
+from ccproxy_middleware.conversion.providers import resolve_profile
+
+from .layers import set_contexts
+from .settings import Settings
+
+_SHORT_ANSWERS = 8192  # a MAX_TOKENS_LIMIT below this cuts long edits of Claude Code off
+
+_LONGEST_ANSWER = 64_000  # what Claude Code itself asks of most models
+_CONVERSATION = ("BIG_MODEL", "MIDDLE_MODEL")  # a conversation runs on these
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLimits:
+    """What is known; None is not.
+
+    windows: tokens that the model of each tier takes. window: tokens that a conversation may have, the least of
+    BIG_MODEL and MIDDLE_MODEL. output: tokens that each model can write. answer: what to ask for, which leaves most of
+    the window to the prompt.
+    """
+
+    windows: Mapping[str, int | None]
+    output: int | None
+    answer: int | None
+
+    @property
+    def window(self) -> int | None:
+        return least(self.windows[tier] for tier in _CONVERSATION)
+
+
+def model_limits(settings: Settings, told: Mapping[str, Mapping[str, Any]] = {}) -> ModelLimits:
+    """By the settings, then by the provider's own entries, by id, then by the table of known models."""
+    profile = resolve_profile(settings.provider, settings.provider_options)
+    contexts = set_contexts(settings)
+    names = {
+        "BIG_MODEL": settings.big_model,
+        "MIDDLE_MODEL": settings.middle_model,
+        "SMALL_MODEL": settings.small_model,
+    }
+    infos = {tier: model_info(name, name, profile, told.get(name, {})) for tier, name in names.items()}
+    windows = {tier: contexts[tier] or info["max_input_tokens"] for tier, info in infos.items()}
+    answers = [_answer(info["max_tokens"], windows[tier]) for tier, info in infos.items()]
+    return ModelLimits(windows, least(info["max_tokens"] for info in infos.values()), least(answers))
+
+
+def with_limits(settings: Settings, limits: ModelLimits) -> Settings:
+    """The settings with what is known of the models, where the user has set nothing."""
+    update = {
+        "big_context": limits.windows["BIG_MODEL"],
+        "middle_context": limits.windows["MIDDLE_MODEL"],
+        "small_context": limits.windows["SMALL_MODEL"],
+    }
+    if limits.answer is not None and "max_tokens_limit" not in settings.model_fields_set:
+        update["max_tokens_limit"] = max(limits.answer, settings.min_tokens_limit or 1)
+    return settings.model_copy(update=update)
+
+
+def short_answers(settings: Settings) -> str | None:
+    """What to say of a MAX_TOKENS_LIMIT that cuts edits off, with a better one if it is known."""
+    limit = settings.max_tokens_limit
+    if limit >= _SHORT_ANSWERS:
+        return None
+    text = f"MAX_TOKENS_LIMIT is {limit:,}: longer answers and edits of Claude Code are cut off."
+    answer = model_limits(settings).answer
+    return f"{text} Your models can write {answer:,}." if answer is not None and answer > limit else text
+
+
+def least(values: Iterable[int | None]) -> int | None:
+    """The least of those that are known."""
+    return min((value for value in values if value), default=None)
+
+
+def _answer(output: int | None, window: int | None) -> int | None:
+    """What to ask of a model. Some may fill their whole window with an answer, which would leave the prompt no room."""
+    if output is None:
+        return None
+    return min(output, _LONGEST_ANSWER, max(window // 4, 4096) if window else output)

@@ -1,0 +1,141 @@
+"""The files that settings are read from: the user's own, and the ``.env`` of a folder."""
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dotenv import dotenv_values
+from platformdirs import user_config_path
+
+HEADER = "# Settings of cc-boost"
+"""How the first line of a file begins that is cc-boost's: ``.env.example``, and what ``cc-boost setup`` makes."""
+
+_FOLDERS_FILE = ".env"
+_OURS_ALONE = {"BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL", "MAX_TOKENS_LIMIT", "PROVIDER_OPTIONS", "BOOST_BASE_URL"}
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsFile:
+    """A file that may hold settings. ``left_out``: why it isn't read, empty if it is."""
+
+    path: str
+    left_out: str = ""
+
+
+def users_file() -> Path:
+    """The configuration file of this user, such as ``~/.config/cc-boost/.env``; it need not be there."""
+    return user_config_path("cc-boost", appauthor=False) / ".env"
+
+
+def settings_files(env_file: str | None = None, *, any_env: bool = True) -> list[SettingsFile]:
+    """What there is, the later over the earlier: the user's file, then ``env_file`` or the folder's ``.env``.
+
+    ``any_env``: take the folder's ``.env`` whatever it is. Else only one that begins as ours do: in a project where
+    Claude Code works it is mostly the project's own, and its OPENAI_API_KEY and HOST are for something else.
+    """
+    files = [SettingsFile(str(path))] if _is_file(path := users_file()) else []
+    if env_file is not None:
+        files.append(SettingsFile(env_file))
+    elif any_env or _is_ours(_FOLDERS_FILE):
+        if os.path.lexists(_FOLDERS_FILE):
+            files.append(SettingsFile(_FOLDERS_FILE))
+    elif os.path.lexists(_FOLDERS_FILE):
+        files.append(SettingsFile(_FOLDERS_FILE, "its first line is not that of cc-boost's .env.example"))
+    return files
+
+
+def unread_files(files: Iterable[SettingsFile], *, likely: bool = False) -> list[str]:
+    """A line for each file that was left out, with what to do if it was meant.
+
+    ``likely``: only for files with variables that hardly another program has.
+    """
+    return [
+        f"{file.path} of this folder was not read: {file.left_out}. If it is meant, add --env-file {file.path}; "
+        f"what holds for all folders belongs into {users_file()}, which cc-boost setup makes."
+        for file in files
+        if file.left_out and not (likely and _OURS_ALONE.isdisjoint(_values_if_readable(file.path)))
+    ]
+
+
+def origins(paths: Iterable[str]) -> dict[str, str]:
+    """The file that each variable comes from, in upper case; not those that the environment sets, which wins."""
+    found: dict[str, str] = {}
+    for path in paths:
+        found |= dict.fromkeys(values_of(path), path)
+    for name, value in os.environ.items():
+        if value:
+            found.pop(name.upper(), None)
+    return found
+
+
+def names_by_file(paths: Iterable[str]) -> tuple[list[str], dict[str, str]]:
+    """All variables of these files, and the file of each that stands in the user's own, which holds settings alone."""
+    names: list[str] = []
+    ours: dict[str, str] = {}
+    for path in paths:
+        there = list(dotenv_values(path))
+        names += there
+        if Path(path) == users_file():
+            ours |= {name.upper(): path for name in there}
+    return names, ours
+
+
+def values_of(path: str) -> dict[str, str]:
+    """The variables of a file that are not empty, in upper case."""
+    return {name.upper(): value for name, value in dotenv_values(path).items() if value}
+
+
+def place_of(name: str, paths: Iterable[str]) -> str | None:
+    """Where a variable is set: ``the environment``, or a file with the line; None where it has its default."""
+    if os.environ.get(name):
+        return "the environment"
+    place = None
+    for path in paths:
+        if name not in _values_if_readable(path):
+            continue
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+        pattern = re.compile(rf"\s*(?:export\s+)?{re.escape(name)}\s*=", re.IGNORECASE)
+        numbers = [number for number, line in enumerate(lines, 1) if pattern.match(line)]
+        place = f"{path}, line {numbers[-1]}" if numbers else path
+    return place
+
+
+def file_to_write(env_file: str | None) -> str:
+    """Where settings that a command has found belong: the named file, a ``.env`` of ours, or the user's file."""
+    if env_file is not None:
+        return env_file
+    return str(users_file()) if _is_file(users_file()) and not _is_ours(_FOLDERS_FILE) else _FOLDERS_FILE
+
+
+def unreadable(paths: Iterable[str]) -> str:
+    """The first of these files that is no UTF-8 text file to be read."""
+    for path in paths:
+        try:
+            dotenv_values(path)
+        except (OSError, UnicodeDecodeError):
+            return path
+    return _FOLDERS_FILE
+
+
+def _values_if_readable(path: str) -> dict[str, str]:
+    try:
+        return values_of(path)
+    except (OSError, UnicodeDecodeError):
+        return {}
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _is_ours(path: str) -> bool:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.readline(1000).lstrip("\ufeff").startswith(HEADER)
+    except OSError:
+        return False
