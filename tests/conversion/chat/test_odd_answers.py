@@ -22,6 +22,7 @@ ITEMS = [
     ([{"type": "markdown", "content": "a"}, {"type": "html", "html": "b"}], "", "ab"),
     ([{"type": "text", "text": {"value": "a", "annotations": []}}], "", "a"),
     ([{"type": "refusal", "refusal": "no"}], "", "no"),
+    ([{"type": "image_url", "image_url": "data:image/png;base64,AAAA"}, {"type": "audio", "transcript": "a"}], "", "a"),
     ({"type": "text", "text": "a"}, "", "a"),
     ([{"type": "reasoning", "text": "t"}, {"type": "text", "text": "a"}], "t", "a"),
     ([{"type": ["odd"], "text": "a"}, {"type": "image_url", "image_url": {"url": "x"}}, None, 5], "", "a"),

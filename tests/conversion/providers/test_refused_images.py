@@ -68,6 +68,14 @@ BLIND_MODELS = [
     Case("chinese", "", "当前模型不支持图片输入", BLIND, ONE),
     Case("chinese-modal", "", "该模型不支持多模态输入，请使用视觉模型", BLIND, ONE),
     Case("chinese-understanding", "", "模型 glm-4.7 暂不支持图像理解", BLIND, ONE),
+    *(
+        Case(words, "", words, BLIND, ONE)
+        for words in (
+            "This model is not multimodal", "The model cannot handle image content", "Model has no vision tower",
+            "vision is not available for this model", "image inputs require a vision model",
+            "Expected content to be text, got image_url", "该模型为纯文本模型，不能接收图片", "当前模型无法识别图片",
+        )
+    ),
     Case("received", "", "this model is text-only and received image content", BLIND, ONE),
     Case("zai", "", {"error": {"code": "1210", "message": "messages.content.type 参数非法，取值范围 ['text']"}}, BLIND,
          ONE),
@@ -104,6 +112,8 @@ COUNTS = [
     Case("together", "", "This model supports only one image per request", {"images_max": 1}, MANY),
     Case("limit", "", "The maximum number of images is 8, got 60", {"images_max": 8}, MANY),
     Case("number", "", "Number of images (60) exceeds the limit of 16", {"images_max": 16}, MANY),
+    Case("chinese-single", "", "仅支持单张图片", {"images_max": 1}, MANY),
+    Case("multiple", "", "Multiple images are not supported", {"images_max": 1}, MANY),
     Case("sentence", "", "Too many images: 60. The maximum is 10.", {"images_max": 10}, MANY),
     Case("chinese", "", "图片数量超过限制，最多支持 5 张图片", {"images_max": 5}, MANY),
 ]  # fmt: skip
@@ -131,6 +141,14 @@ FORMATS = [
          {"image_formats": ("png", "jpeg")}, WEBP),
     Case("supported", "", "Image format image/webp is not supported. Supported formats: image/png, image/jpeg",
          {"image_formats": ("png", "jpeg")}, WEBP),
+    *(
+        Case(words, "", words, {"image_formats": tuple(name for name in IMAGE_FORMATS if name != "webp")}, WEBP)
+        for words in (
+            "webp images are not supported", "WEBP is not a supported image format", "Invalid MIME type 'image/webp'",
+            "不支持 webp 格式的图片",
+        )
+    ),
+    Case("only-types", "", "Only image/png and image/jpeg are accepted", {"image_formats": ("png", "jpeg")}, WEBP),
     Case("use", "", "image format webp is not supported, please use jpg/png", {"image_formats": ("jpeg", "png")}, WEBP),
     Case("but-got", "", "invalid image format: expected jpeg or png but got webp", {"image_formats": ("jpeg", "png")},
          WEBP),
@@ -151,6 +169,13 @@ URLS = [
     Case("only-base64", "", "Only base64 encoded images are supported", {"image_urls": "drop"}, shots(REMOTE)),
     Case("url-images", "", "URL images are not supported; please send base64 data", {"image_urls": "drop"},
          shots(REMOTE)),
+    *(
+        Case(words, "", words, {"image_urls": "drop"}, shots(REMOTE))
+        for words in (
+            "image_url.url must start with data:image", "Only data URLs are supported",
+            "http image links not supported", "remote images are disabled",
+        )
+    ),
     Case("fetching", "", "Fetching images over plain http is not allowed", {"image_urls": "drop"}, shots(REMOTE)),
     Case("remote", "", "Remote image URLs are not allowed", {"image_urls": "drop"}, shots(REMOTE)),
     Case("chinese", "", "图片仅支持 base64 编码", {"image_urls": "drop"}, shots(REMOTE)),
@@ -256,6 +281,8 @@ def test_words_about_images_teach_nothing_when_none_was_sent(case: Case) -> None
         "Image generation is not supported by this model",
         "This model does not support image generation",
         "The model does not support image output; set modalities to ['text']",
+        "images are not allowed by our usage policy: content flagged",
+        "no more than 3 requests with images at once",
         "'image-model' is not a supported model, valid: text",
         "Fetching images over plain http is not allowed",
         "The request's image tokens exceed your quota",

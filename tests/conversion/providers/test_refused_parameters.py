@@ -50,6 +50,16 @@ WORDINGS = [
     ("parameter `{}` is not allowed", ""),
     ("This model does not support the `{}` parameter", ""),
     ("This endpoint doesn't accept parameter '{}'", ""),
+    ("Invalid request: unknown parameter `{}`", ""),
+    ("Unsupported field `{}`", ""),
+    ("{}: unknown field", ""),
+    ("{} is an unknown parameter", ""),
+    ("'{}' not supported", ""),
+    ("{} cannot be set for this model", ""),
+    ("You cannot specify `{}` with this model", ""),
+    ("The `{}` parameter is deprecated for this model", ""),
+    ("非法参数: {}", ""),
+    ("{} 参数无效，该模型不支持", ""),
     ("`{}` is not supported", ""),
     ("{} is not supported by reasoning models", ""),
     ("The parameter `{}` specified in the request is not valid: not supported by this model", ""),
@@ -90,6 +100,15 @@ def test_refusal_inside_the_error_of_a_relay_counts(status: int, type_: str | No
     assert (correction, correction.lasting) == ({"sampling": "drop"}, False)
 
 
+@pytest.mark.parametrize("parameter", [name for name in PARAMETERS if "_" in name])
+@pytest.mark.parametrize(
+    "wording", ["{} unsupported", "This model does not support {}", "Model m does not support {}.", "{} not permitted"]
+)
+def test_name_that_is_no_plain_word_needs_no_quotes(wording: str, parameter: str) -> None:
+    case = Case("", "", wording.format(parameter), PARAMETERS[parameter], EVERYTHING, options=OPTIONS)
+    assert find(case) == case.patch
+
+
 REALLY_ELSE = [
     "'{0}' must be at most 1", "Invalid '{0}': expected a number, but got a string", "{0}: Field required",
     "Invalid value for {0}: 2. Must be between 0 and 1", "`{0}` and `n` are mutually exclusive",
@@ -118,6 +137,10 @@ def test_words_that_refuse_a_value_or_something_else_switch_nothing_off(
         "The user is not supported in your region",
         "'user' is not supported in this region",
         "The tool 'stop' is not supported",
+        "invalid result: 'user' is not allowed to run sudo",
+        "messages[0].user: unknown field",
+        "You cannot specify `temperature` with `top_p` above 1",
+        "the tool 'set_temperature' does not support temperature 30",
         "role: 'user' is not supported",
         "Unknown field 'temperature' in messages[2]",
         "Unsupported parameter: 'user' in messages[0]",

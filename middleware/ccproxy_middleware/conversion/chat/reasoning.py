@@ -6,7 +6,14 @@ from typing import Any, Literal
 from ..anthropic import detail_text
 
 _THOUGHTS = frozenset({"thinking", "reasoning", "reasoning_text", "reasoning_content", "summary_text"})
-_TEXTS = ("text", "content", "summary", "refusal", "value")  # where an item has its text, unless by its type
+_TEXTS = (
+    "text",
+    "content",
+    "summary",
+    "refusal",
+    "transcript",
+    "value",
+)  # where an item has its text, unless by its type
 _FIELDS = ("reasoning_content", "reasoning", "reasoning_text")
 
 
@@ -48,7 +55,7 @@ def chunks_text(chunks: Any, kind: Literal["text", "thinking"]) -> str:
             parts.append(chunk)
         if not isinstance(chunk, dict) or ((type_ := str(chunk.get("type"))) in _THOUGHTS) != (kind == "thinking"):
             continue
-        for name in (type_, *_TEXTS):
+        for name in _TEXTS if type_.endswith(("url", "image", "file", "audio")) else (type_, *_TEXTS):
             value = chunk.get(name)
             if isinstance(value, dict):  # of OpenAI's Assistants
                 value = value.get("value")

@@ -10,11 +10,13 @@ _MONEY = r"""(?x)
     | \b(?:balance|credits?|funds)\s+(?:is|are|has|have)\s+(?:been\s+)?(?:\w+\s+){0,2}?
       (?:insufficient|too\s+low|depleted|exhausted|used\s+up|overdue|not\s+enough|negative)
     | not\s+enough\s+(?:balance|credits?|funds|money)
-    | (?:out\s+of|no|requires?\s+more|more|any|purchase(?:\s+more)?|buy|add\s+more|used\s+all(?:\s+\w+)?)\s+credits
+    | (?:out\s+of|no|requires?\s+more|more|any|purchase(?:\s+more)?|buy|add(?:\s+more)?|used\s+all(?:\s+\w+)?)\s+credits
     | included\s+credits                                                                # Hugging Face
     | overdue\s+(?:balance|payment|bill) | (?:payment|account|bill)\S*\s+(?:is\s+)?(?:overdue|in\s+arrears)
     | please\s+(?:recharge|top[\ -]?up) | recharge\s+(?:your|the)\s+account
     | (?:spending|spend|billing\s+hard|hard\s+billing|key)\s+limit | higher\s+monthly\s+limit
+    | \b(?:balance|credits?|funds)\s+(?:exhausted|depleted|insufficient)
+    | add\s+(?:a\s+)?payment\s+method | requires?\s+a\s+paid\s+(?:plan|subscription|account)
     | payment\s+(?:is\s+)?required | requires?\s+billing | billing\s+(?:to\s+be\s+enabled|is\s+not\s+active)
     | token\s+quota\s+(?:is\s+)?(?:not\s+enough|exhausted) | (?:user|account)\s+quota\s+(?:is\s+)?not\s+enough
     | (?:exhausted|consumed|used\s+up)\b.{0,40}?\bfree\s+(?:tier|trial|quota)
@@ -30,7 +32,7 @@ _PLAN = (
     r"usage limit|(?:daily|weekly|monthly|hour(?:ly)?)\s+(?:\w+\s+)?(?:limit|quota)|quota will reset"
     r"|使用上限|今日调用次数"
 )
-_ACCOUNT = r"\b(?:accounts?|credits?|billing|recharge|top.?up)\b|余额|额度|欠费|充值"
+_ACCOUNT = r"\b(?:accounts?|credits?|billing|recharge|top.?up|payment)\b|余额|额度|欠费|充值"
 _ABOUT_REQUEST = r"\b(?:invalid|tools?|functions?|schema|param\w*|arguments?|fields?|messages?\b\W)"
 
 _NO_MODEL = (

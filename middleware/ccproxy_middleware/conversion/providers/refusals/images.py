@@ -13,14 +13,14 @@ _ELSE = (
     r"|pixel|aspect|\bdetail\b|\d ?[km]i?b\b|bytes|larger|smaller|too (?:large|big|small)|base64|download|corrupt"
     r"|\bvideos?\b|\baudio\b|temperature|top_p|top_k|\btools?\b|function call|tool_choice|reasoning|thinking"
     r"|\bstream|\bstop\b|max_tokens|\bplan\b|\baccount\b|\buser\b|\bkey\b|organi[sz]ation|subscription"
-    r"|images? outputs?|\bhttps?\b|\bfetch|not an? (?:supported|valid) model"
+    r"|\bpolicy\b|flagged|requests with|images? outputs?|\bhttps?\b|\bfetch|not an? (?:supported|valid) model"
     r"|permission|\bquota\b|balance|\bregion\b|per (?:minute|second|hour|day)|rate.?limit|\bagain\b|temporar"
     r"|connection|unavailable|overload|capacity|格式|类型错误|链接|生成|大小|尺寸|每分钟|余额|重试"
 )
 # A limit and its number, in this order.
 _LIMIT = re.compile(
     r"(?:at most|up to|\bmax(?:imum)?\b|\blimit|exceed\w*|more than|\bonly\b|\bsupports?\b|\bset .?image=|>"
-    r"|最多|不超过|不能超过|至多|超过|超出|上限|限制|仅支持|只支持)[^\d\n]{0,40}?(?<![A-Za-z0-9_.])(\d{1,4}|one|single)(?![A-Za-z0-9_]|\.\d)",
+    r"|最多|不超过|不能超过|至多|超过|超出|上限|限制|仅支持|只支持)[^\d\n]{0,40}?(?<![A-Za-z0-9_.])(\d{1,4}|one|single|[单一])(?![A-Za-z0-9_]|\.\d)",
     re.IGNORECASE,
 )
 
@@ -50,9 +50,10 @@ def _listed_count(match: re.Match[str], sent: Sent, profile: Profile) -> Patch:
 _FORMAT = re.compile(
     rf"(?<![a-z])(?:image/|\\.)?({'|'.join(map(re.escape, IMAGE_FORMATS))}|jpg|svg)(?![a-z])", re.IGNORECASE
 )
+_FORMATS = "|".join(("png", "jpe?g", "gif", "webp", "bmp", "tiff?", "avif", "hei[cf]", "svg"))
 _LISTS = re.compile(
-    r"(?<!un)(?<!not )(?:supported|allowed|accepted|valid|following|supports?|accepts?|only|must be|should be|expected"
-    r"|one of|\buse|convert(?:ed)?(?: it)? (?:in)?to|支持|允许)",
+    r"(?<!un)(?<!not )(?<!in)(?<!不)(?:supported|allowed|accepted|valid|following|supports?|accepts?|only|must be"
+    r"|should be|expected|one of|\buse|convert(?:ed)?(?: it)? (?:in)?to|支持|允许)",
     re.IGNORECASE,
 )
 _GIVEN = re.compile(r"\b(?:but|got|received|given|instead)\b", re.IGNORECASE)
@@ -112,6 +113,15 @@ IMAGES = (
         _images,
         _listed_count,
     ),
+    Rule(
+        Words(
+            r"(?:multiple|several|more than one) (?:images?|pictures?) (?:is|are) not (?:supported|allowed|accepted)",
+            r"(?:not|n't) support (?:multiple|several|more than one) (?:images?|pictures?)",
+            r"不支持多(?:张|个|幅)?(?:图片|图像|图)",
+        ),
+        _several_images,
+        {"images_max": 1},
+    ),
     Rule(Clause(r"too many (?:images|pictures)", but=_ELSE), _several_images, {"images_max": 1}, lasting=False),
     Rule(  # OpenAI and others, of images inside the results of tools
         Words(
@@ -139,6 +149,10 @@ IMAGES = (
             r"\burl images? (?:is|are) not (?:supported|allowed|accepted)",
             r"(?:fetch|download|load)\w{0,3} [^\n]{0,20}(?:images?|urls?)[^\n]{0,40}"
             r" not (?:supported|allowed|permitted|enabled)",
+            r"(?:http|https|remote|external) images?(?: links?)? (?:(?:is|are) )?"
+            r"(?:not (?:supported|allowed|accepted)|disabled)",
+            r"(?:must|should) (?:start|begin) with @data:",
+            r"only data ur[il]s? (?:is|are)",
             r"invalid image input",  # Ollama
             r"(?:仅|只)支持\s?base64|不支持[^\n]{0,12}(?:图片|图像)?\s?(?:url|链接)",
         ),
@@ -162,7 +176,11 @@ IMAGES = (
             r"mime.?type[^\n]{0,30}(?:must be|not supported|unsupported|invalid|should be)[^\n]{0,80}image",
             r"(?:image|mime|media)[ _-]?(?:format|type|extension)[^\n]{0,60}"
             r"(?:not (?:supported|allowed|accepted|valid)|unsupported|invalid|illegal|must be|should be|expected)",
-            r"image/[\w+.-]{2,12}@? (?:is |are )?(?:not (?:supported|allowed|accepted)|unsupported)",
+            r"image/[\w+.-]{2,12}@? (?:is |are )?(?:not (?:supported|allowed|accepted|recognized)|unsupported)",
+            rf"(?<![a-z])(?:{_FORMATS}) (?:images?|files?|format)? ?(?:is|are) not (?:an? )?"
+            r"(?:supported|allowed|accepted)",
+            r"only @image/[^\n]{0,60}(?:accepted|supported|allowed)",
+            rf"(?:invalid|unrecognized) (?:mime|media|content)[ _-]?type:? @image/|不支持\s?@(?:{_FORMATS})(?![a-z])",
             # OpenAI and others: github.com/XiaomiMiMo/MiMo-Code/issues/2411
             r"unsupported image\b[^\n]{0,120}formats?",
             r"(?:only|just)[^\n]{0,20} (?:png|jpe?g|gif|webp)[^\n]{0,60}",
@@ -179,6 +197,12 @@ IMAGES = (
             r"image_url is only supported by certain models",  # roboflow/awesome-openai-vision-api-experiments#11
             r"unknown variant @image_url",  # DeepSeek: github.com/rikkahub/rikkahub/issues/1433
             r"invalid value: @image_url@\. supported values are:? @text",
+            r"(?:is not|isn't)(?: an?)? (?:multi-?modal|vision)(?:[. ,;]|$)",
+            r"\bno (?:vision|image) (?:tower|encoder|processor|projector)",
+            r"(?:vision|image inputs?|images?) (?:is|are) not available (?:for|in|with|on) (?:this|the) model",
+            r"image(?:s| inputs?| content)? requires? an? (?:vision|multi-?modal)",
+            r"expected[^\n]{0,30}\btext\b[^\n]{0,10}(?:got|received) @image",
+            r"纯文本模型|模型[^\n]{0,10}(?:无法|不能)(?:处理|识别|接收|理解|查看)图|(?:图片|图像)(?:输入|理解)?未支持",
             r"(?:not a|isn't a|non-?) ?(?:multi-?modal|vision|visual)(?:-language| language)? (?:model|llm)",  # vLLM
             r"only (?:supports? |accepts? |takes? )?(?:plain )?text (?:content|input|messages?|parts?)",
             r"\btext(?: input)? only\b",
@@ -188,7 +212,8 @@ IMAGES = (
             r"content[^\n]{0,60} input should be @text@?(?! or)",
             r"content[^\n]{0,40}取值范围[^\n]{0,4}\[@text@\]",  # Z.ai (1210)
             r"(?:model|endpoint|server|api)\b[^\n]{0,40} (?:cannot|can't|can not|not able to|unable to) "
-            r"(?:process|read|handle|see|understand|view|interpret) (?:any )?(?:images|image inputs?|pictures)",
+            r"(?:process|read|handle|see|understand|view|interpret) (?:any )?"
+            r"(?:images|image (?:inputs?|content)|pictures)",
         ),
         _images,
         {"vision": False},

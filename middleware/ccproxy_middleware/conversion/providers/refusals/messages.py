@@ -61,6 +61,8 @@ MESSAGES = (
             r"unknown variant @developer",  # DeepSeek
             r"developer@ is not one of",  # Alibaba
             r"invalid role @developer",
+            r"role:? @developer@ (?:is )?(?:not supported|unsupported|not allowed|unknown)",
+            r"role@? must be one of (?![^\n]{0,60}developer)",
             r"unexpected message role",  # templates of Qwen, by vLLM and llama.cpp
             r"messages\.0\.role: input should be",  # pydantic
         ),

@@ -161,6 +161,8 @@ PARAMETERS = (
     Rule(
         Words(
             unsupported("temperature", "top_p").pattern,
+            r"(?:temperature|top_p)@? must be (?:exactly )?[\d.]+ (?:for|with|in|when using) (?:this|the) model",
+            r"only the default[^\n]{0,20} (?:is|are) (?:supported|allowed) for @(?:temperature|top_p)",
             r"invalid (?:temperature|top_p): only [\d.]+ is allowed for this model",  # Moonshot
         ),
         top("temperature", "top_p"),
@@ -228,6 +230,14 @@ PARAMETERS = (
     Rule(unsupported("prompt_cache_key"), top("prompt_cache_key"), {"prompt_cache_key": False}),
     Rule(unsupported("service_tier"), top("service_tier"), {"service_tier": "drop"}),
     # Structured output
+    Rule(
+        Words(
+            r"response_format(?:\.type)?@? must be[^\n]{0,60}json_object",
+            r"response_format@? @json_schema@ (?:is )?(?:not supported|unsupported)",
+        ),
+        _format("json_schema"),
+        {"structured_output": "json_object"},
+    ),
     *(
         Rule(
             Words(

@@ -116,10 +116,19 @@ _UNSUPPORTED = (
     r"extra (?:inputs are|fields) not permitted(?:, field)?: @<name>",
     # Groq, Cerebras; github.com/huggingface/chat-ui/issues/296
     r"property @<name>@ is unsupported",
-    r"@<name>@ is (?:not supported|unsupported|deprecated|not allowed|not permitted|no longer supported)"
-    r" (?:with|by|for|on|in) (?:this|the) (?!(?:plan|region|account|tier|organi[sz]ation)\b)",
-    r"(?:(?<!tool )(?<!model )(?<!function )(?<!role )(?<!role: )(?<!value )(?<!=)<quoted> (?:is|are) not "
-    r"(?:supported|allowed|permitted)|^<name> is not supported)\b(?! (?:in|at|on|for|by|with) (?:this|your|the) "
+    r"(?:unsupported|unknown|unrecognized|unexpected|forbidden) (?:parameter|argument|field|property|key|option"
+    r"|attribute) <quoted>(?! (?:must|should|in @?(?:messages|tools|functions)\b))",
+    r"(?<![.\]])<name>(?::| is an?) (?:unknown|unsupported|unrecognized) (?:parameter|argument|field"
+    r"|property|option)",
+    r"(?:<quoted>|^<name>|<snake>) (?:parameter |argument |field )?(?:cannot|can't|can not) be (?:set|specified"
+    r"|used|changed|modified)(?! (?:together|with @|when|while|above|below|over|to|greater|less|and|more))",
+    r"@<name>@ (?:(?:parameter|argument|field|option) )?is (?:not supported|unsupported|deprecated|not allowed"
+    r"|not permitted|no longer supported) (?:with|by|for|on|in)"
+    r" (?:this|the) (?!(?:plan|region|account|tier|organi[sz]ation)\b)",
+    r"(?:(?<!tool )(?<!model )(?<!function )(?<!role )(?<!role: )(?<!value )(?<!=)<quoted> (?:(?:is|are) )?not "
+    r"(?:supported|allowed|permitted)|^<name> is not supported"
+    r"|(?<![.\]])<snake> (?:(?:is|are) )?(?:not (?:supported|permitted)|unsupported)"
+    r"|does(?: not|n't) support <snake>(?=[.,;!)]|\s*$))(?! to\b)(?! (?:in|at|on|for|by|with) (?:this|your|the) "
     r"(?:plan|region|account|tier|organi[sz]ation|key)\b)",
     r"parameter @<name>@ specified in (?:the )?request is not (?:valid|supported)[^.\n]{0,40}not support",  # Volcengine
     # xAI, LiteLLM
@@ -132,7 +141,8 @@ _UNSUPPORTED = (
     r"(?:parameter|argument|field|option) @<name>@ (?:is|are) (?:not|un|in)(?: ?supported|valid for this| allowed"
     r"| permitted| recogni[sz]ed| accepted|known)",
     r"(?:does not|doesn't|do not|can't|cannot) (?:accept|allow|take|recogni[sz]e|set|specify) (?:the )?"
-    r"(?:parameter |argument |field )?<quoted>(?! (?:above|below|over|to|greater|less|with|and|when|while|together))",
+    r"(?:parameter |argument |field )?<quoted>(?! (?:above|below|over|to|greater|less|with(?! (?:this|the) model)"
+    r"|and|when|while|together))",
     # Python: github.com/langbot-app/LangBot/issues/828
     r"unexpected keyword argument:? @<name>@",
     # JSON Schema's own words, and zod's
@@ -143,6 +153,7 @@ _UNSUPPORTED = (
     r"unknown name @<name>@: cannot find field",
     # Servers in Rust, as Bedrock's and DeepSeek's, and in Go
     r"unknown field:? @<name>@(?!@ in @(?:messages|tools|functions)\b)",
+    r"@<name>@\s?(?:参数|字段)?(?:无效|非法)[^\n]{0,6}不支持|(?:非法|无效)的?参数[:：]\s?@<name>@(?=$|[\s,，。;；)])",
     # Chinese: "doesn't support", "unknown", "not allowed", "can't be changed"
     r"(?:不支持|不支援|未知|不允许|禁止)(?:的|使用|设置|传入|传递)?(?:请求)?(?:参数|字段)?[:：]?\s{0,2}@<name>@"
     r"(?!\s?(?:角色|消息|等于|大于|小于|为|值))",
@@ -156,5 +167,9 @@ def unsupported(*names: str) -> Words:
     """The wordings for a parameter that the model doesn't take; xAI writes its name in camelCase."""
     name = "|".join(re.escape(name).replace("_", "_?") for name in names)
     bare = rf"(?<![A-Za-z0-9_])(?:{name})(?![A-Za-z0-9_])"
+    snake = "|".join(re.escape(name) for name in names if "_" in name) or "(?!)"
+    snake = rf"(?<![A-Za-z0-9_])(?:{snake})(?![A-Za-z0-9_])"
     quoted = rf"[\"'`“\\]{{1,4}}(?:{name})[\"'`”\\]{{1,4}}"
-    return Words(*(words.replace("<name>", bare).replace("<quoted>", quoted) for words in _UNSUPPORTED))
+    return Words(
+        *(words.replace("<name>", bare).replace("<quoted>", quoted).replace("<snake>", snake) for words in _UNSUPPORTED)
+    )

@@ -76,7 +76,7 @@ TOOLS = (
             r"tool.choice must be @auto",  # Z.ai: github.com/vectorize-io/hindsight/issues/4246
             r"tool_choice@? only supports @?(?:auto|none)",
             r"only @auto@(?: (?:and|or) @none@)? (?:is|are) supported (?:for|as|in) @tool_choice",
-            r"tool_choice@?(?: value)?[:=]? @(?:required|any|function|object)@ (?:is|are) (?:not supported|unsupported"
+            r"tool_choice@?(?: value)?[:=]? ?@(?:required|any|function|object)@ (?:is|are) (?:not supported|unsupported"
             r"|not allowed|invalid|not valid)",
             r"(?:does not|doesn't) support tool_choice[=: ]{1,2}@(?:required|any|function|object)",
             r"forced (?:tool|function)(?: use| call(?:s|ing)?| choice)? (?:is|are) not supported",
@@ -91,6 +91,7 @@ TOOLS = (
             r"unknown name @strict@ at @[\w.]{0,20}tools",  # Gemini
             r"tools\S{1,40}\bstrict@?: (?:property|extra inputs)",  # Cerebras, Mistral
             r"(?:unknown|unsupported|unrecognized) [^:\n]{1,30}: @tools\[\d{1,4}\]\S{0,20}\bstrict",
+            r"unknown field in tool[^:\n]{0,20}: @strict",
             r"additional properties are not allowed \(@strict@ was unexpected\)",
         ),
         in_tools("strict"),
