@@ -3,7 +3,7 @@
 import re
 from urllib.parse import urlsplit
 
-_ENDPOINT = re.compile(r"/(?:chat/completions|completions|responses|messages|models)/*$")
+_ENDPOINT = re.compile(r"/(?:(?:chat/completions/*)+|completions|responses|messages|models)/*$", re.IGNORECASE)
 _OWN_MODELS = (".services.ai.azure.com", ".models.ai.azure.com")  # Azure serves chat completions below /models
 _REPEATED = re.compile(r"/+v1(?:/+messages|/+chat/+completions)?(?=/+v1/)")
 
@@ -14,7 +14,7 @@ def without_endpoint(base_url: str) -> str:
     found = _ENDPOINT.search(base_url)
     if found is None or not urlsplit(base_url[: found.start()]).netloc:
         return base_url
-    if found[0] == "/models" and (urlsplit(base_url).hostname or "").endswith(_OWN_MODELS):
+    if found[0].lower() == "/models" and (urlsplit(base_url).hostname or "").endswith(_OWN_MODELS):
         return base_url
     return base_url[: found.start()].rstrip("/")
 

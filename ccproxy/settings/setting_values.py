@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, SecretStr
 
@@ -56,6 +56,8 @@ def read_url(text: str) -> str:
     if not parts.hostname or re.search(r"[\s\x00-\x1f]", text) or parts.port == 0:  # port: may raise
         raise ValueError("it is no URL")
     if parts.username is not None or parts.query or parts.fragment:
+        if parse_qs(parts.query).keys() == {"api-version"}:
+            raise ValueError("its api-version belongs into AZURE_API_VERSION")
         raise ValueError("a key in the URL would be shown where URLs are")
     return text.rstrip("/")
 

@@ -124,7 +124,7 @@ def _switches(old: str) -> str:
 def _profile(name: str) -> Callable[[str], str]:
     def make(old: str) -> str:
         profile, generic = PROFILES[name], PROFILES["generic"]
-        known = [_code(f"*{host}" if host.startswith(".") else host) for host in profile.hosts]
+        known = [_code(f"*{host}" if host.startswith((".", "-")) else host) for host in profile.hosts]
         known += [f"port {profile.port}"] if profile.port else []
         found = "found by " + ", ".join(known) if known else f"needs `PROVIDER={name}`"
         lines = [f"Profile `{name}`: {found}."]

@@ -114,6 +114,9 @@ def gemini(schema: Any, root: dict[str, Any]) -> Faults:
         yield "items: missing field"
     if set(schema.get("required", ())) - schema.get("properties", {}).keys():
         yield "required: property is not defined"
+    for keyword, type_ in (("properties", "object"), ("required", "object"), ("items", "array")):
+        if keyword in schema and schema.get("type") != type_:
+            yield f"{keyword}: only allowed for {type_.upper()} type"
     if "anyOf" in schema and len(schema) > 1:
         yield "when using any_of, it must be the only field set"
     if schema.get("format", "enum") not in {"date-time", "enum", "int32", "int64", "float", "double"}:

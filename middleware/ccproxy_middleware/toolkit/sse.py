@@ -4,6 +4,10 @@ The format is https://html.spec.whatwg.org/multipage/server-sent-events.html. Li
 nowhere else: text-based line iterators also split at U+2028 and the like, which are legal inside JSON strings.
 """
 
+import json
+import re
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from .json import dumps
@@ -11,6 +15,12 @@ from .json import dumps
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 
 _BOM = b"\xef\xbb\xbf"
+
+
+_DONE = "[DONE]"
+_BETWEEN = re.compile(r"\s*(?:data:\s*)*")
+_BEGINNING = re.compile(rb"data: ?\{|\{(?=\"(?:id|choices|object|created)\")")
+_MAX_TRIES = 16  # places where a whole event may begin
 
 
 class EventTooLarge(ValueError):
@@ -97,3 +107,24 @@ def _data(block: bytes) -> bytes:
 def sse_event(type: str, payload: dict[str, Any]) -> bytes:
     """One event with its ``event:`` line, without which the Anthropic SDKs skip it."""
     return b"event: " + type.encode() + b"\ndata: " + dumps(payload) + b"\n\n"
+
+
+def divided(data: bytes) -> list[bytes]:
+    """The events of one that is several, as where the blank lines between them are missing; none if it is not."""
+    pieces: list[bytes] = []
+    decoder = json.JSONDecoder()
+    try:
+        text = data.decode()
+        at = _BETWEEN.match(text).end()  # type: ignore[union-attr]  # it matches nothing at all, too
+        while at < len(text):
+            end = at + len(_DONE) if text.startswith(_DONE, at) else decoder.raw_decode(text, at)[1]
+            pieces.append(text[at:end].encode())
+            at = _BETWEEN.match(text, end).end()  # type: ignore[union-attr]
+    except (ValueError, RecursionError):
+        return []
+    return pieces if len(pieces) > 1 else []
+
+
+def behind(data: bytes) -> Iterator[bytes]:
+    """What may be the whole event behind one that was cut off in its line, as some servers send them."""
+    return (data[start.end() - 1 :] for start in islice(_BEGINNING.finditer(data, 1), _MAX_TRIES))

@@ -29,6 +29,9 @@ MESSAGE = {"model": "claude-sonnet-5", "max_tokens": 9, "messages": [{"role": "u
         ("https://x.test/v1/completions", "https://x.test/v1"),
         ("https://x.test/api/paas/v4/chat/completions", "https://x.test/api/paas/v4"),
         ("https://x.test/chat/completions", "https://x.test"),
+        ("https://x.test/v1/chat/completions/chat/completions", "https://x.test/v1"),
+        ("https://x.test/v1/Chat/Completions", "https://x.test/v1"),
+        ("https://n.services.ai.azure.com/models/chat/completions", "https://n.services.ai.azure.com/models"),
         (
             "https://n.openai.azure.com/openai/deployments/d/chat/completions",
             "https://n.openai.azure.com/openai/deployments/d",

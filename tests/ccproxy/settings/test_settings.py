@@ -129,6 +129,8 @@ BAD: list[tuple[str, str, str, str]] = [  # variable, value, the line's beginnin
     ("OPENAI_BASE_URL", "https://a b", "OPENAI_BASE_URL: given 'https://a b'", ACCEPTED_URL),
     ("OPENAI_BASE_URL", f"https://u:{SECRET}@h", "OPENAI_BASE_URL: given 'https://****@h'", ACCEPTED_URL),
     ("OPENAI_BASE_URL", f"u:{SECRET}@h", "OPENAI_BASE_URL: given '****@h'", ACCEPTED_URL),
+    ("OPENAI_BASE_URL", "https://h/openai/deployments/d?api-version=1",
+     "OPENAI_BASE_URL: given 'https://h/openai/deployments/d?****'; its api-version belongs", ACCEPTED_URL),
     ("OPENAI_BASE_URL", f"https://h?key={SECRET}", "OPENAI_BASE_URL: given 'https://h?****'", ACCEPTED_URL),
     ("AZURE_API_VERSION", "a b", "AZURE_API_VERSION: given 'a b'", "2024-10-21"),
     ("PROVIDER", "nobody", "PROVIDER: given 'nobody'", "there are generic, openai, azure"),

@@ -20,6 +20,7 @@ def schema(**properties: Any) -> dict[str, Any]:
 
 
 ARRAY = {"type": "array", "items": {"type": "object"}}
+INTEGERS = {"type": "array", "items": {"type": "integer"}}
 TODOS = [{"content": "a", "status": "pending"}]
 
 
@@ -37,7 +38,24 @@ TODOS = [{"content": "a", "status": "pending"}]
         ({"type": "array", "items": {"type": "integer"}}, ["1", 2], [1, 2]),
         (schema(a={"type": "boolean"}), {"a": "true"}, {"a": True}),
         (schema(a={"type": "boolean"}), '{"a": "true"}', {"a": True}),
+        # null beside it, as pydantic writes what may be left out, and references
+        ({"type": ["integer", "null"]}, "5", 5),
+        ({"type": ["integer", "null"]}, "null", None),
+        ({"anyOf": [ARRAY, {"type": "null"}]}, json.dumps(TODOS), TODOS),
+        ({"anyOf": [{"type": "boolean"}, {"type": "null"}]}, "null", None),
+        ({"$ref": "#/properties/ints"}, '["1"]', [1]),
+        ({"anyOf": [{"$ref": "#/properties/ints"}, {"type": "null"}]}, '["1"]', [1]),
+        ({"type": "array", "items": {"$ref": "#/properties/ints/items"}}, ["1"], [1]),
+        ({"type": "integer", "enum": [1, 5]}, "5", 5),
+        ({"type": "boolean", "const": True}, "true", True),
         # left alone
+        ({"type": ["string", "null"]}, "null", "null"),
+        ({"anyOf": [{"type": "string"}, {"type": "null"}]}, "null", "null"),
+        ({"anyOf": [ARRAY, {"type": "object"}]}, "[1]", "[1]"),
+        ({"type": "integer", "enum": [1, 2]}, "5", "5"),
+        ({"$ref": "#/nowhere"}, "[1]", "[1]"),
+        ({"$ref": "https://example.com/a.json"}, "[1]", "[1]"),
+        ({"$ref": "#/properties/text"}, "[1]", "[1]"),
         (ARRAY, '{"a":1}', '{"a":1}'),
         (ARRAY, "[1, 2", "[1, 2"),
         ({"type": "object"}, "[1]", "[1]"),
@@ -58,7 +76,7 @@ TODOS = [{"content": "a", "status": "pending"}]
 )
 @pytest.mark.parametrize("stream", [False, True])
 def test_value_becomes_what_the_schema_asks_for(kind: Any, written: Any, read: Any, stream: bool) -> None:
-    tool = {"name": "f", "input_schema": {**schema(v=kind, n={"type": "integer"})}}
+    tool = {"name": "f", "input_schema": schema(v=kind, text={"type": "string"}, ints=INTEGERS)}
     request = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}], "tools": [tool]}
     context = convert_request(request, Profile()).context
     assert run(context, {"v": written, "other": "1"}, stream) == {"v": read, "other": "1"}
@@ -76,7 +94,10 @@ def run(context: Context, arguments: Any, stream: bool) -> Any:
     return json.loads(written)
 
 
-@pytest.mark.parametrize("written", [None, "null", " null ", ["nu", "ll"]])
+@pytest.mark.parametrize(
+    "written",
+    [None, "null", " null ", ["nu", "ll"], "[]", ["[", "]"], '""', '"null"', "None", list("undefined"), '"{}"'],
+)
 @pytest.mark.parametrize("stream", [False, True])
 def test_null_means_no_arguments(written: Any, stream: bool) -> None:
     context = Context(model="m", tools=frozenset({"f"}))
@@ -90,6 +111,25 @@ def test_null_means_no_arguments(written: Any, stream: bool) -> None:
         message = {"tool_calls": [{"id": "c1", "function": {"name": "f", "arguments": whole}}]}
         answer = convert_response({"choices": [{"message": message, "finish_reason": "tool_calls"}]}, context)
         assert answer["content"][0]["input"] == {}
+
+
+@pytest.mark.parametrize("schemas", [{}, {"f": schema(n={"type": "integer"})}])
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_object_inside_a_string_is_read_when_it_is_streamed(schemas: dict[str, Any], size: int) -> None:
+    context = Context(model="m", tools=frozenset({"f"}), tool_schemas=schemas)
+    text = json.dumps(json.dumps({"command": 'say "hi"'}))
+    pieces = [text[at : at + size] for at in range(0, len(text), size)]
+    chunks = [calls(call(piece, name="f" if n == 0 else None, id="c1", index=0)) for n, piece in enumerate(pieces)]
+    ((_, _, _, arguments),) = blocks(convert(context, sse(*chunks, chunk(finish="tool_calls"))))
+    assert json.loads(arguments) == {"command": 'say "hi"'}
+
+
+def test_placeholder_gives_way_when_the_real_arguments_follow() -> None:
+    context = Context(model="m", tools=frozenset({"f"}))
+    for placeholder in ("[]", '""', "null"):
+        chunks = [calls(call(placeholder, name="f", id="c1", index=0)), calls(call('{"a":1}', index=0))]
+        ((_, _, _, arguments),) = blocks(convert(context, sse(*chunks, chunk(finish="tool_calls"))))
+        assert json.loads(arguments) == {"a": 1}
 
 
 def test_groks_entities_are_read() -> None:

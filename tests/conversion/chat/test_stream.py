@@ -66,7 +66,7 @@ def reasoning(thought: str, **delta: Any) -> dict[str, Any]:
         ),
         pytest.param(
             [chunk({"content": [{"type": "text", "text": "a"}, {"type": "reference"}, "x"]})],
-            [["text", "a"]],
+            [["text", "ax"]],
             id="list",
         ),
         pytest.param([text("a"), STOP, text("b")], [["text", "ab"]], id="content after the finish"),

@@ -117,6 +117,51 @@ from ccproxy_middleware.conversion.providers.tool_limit import TOOL_LIMIT_REMEDY
         ("Prompt tokens (9000) exceeds context size (8192)", (9000, 8192)),
         ("输入长度超过模型最大上下文长度 131072，当前 140000", (140000, 131072)),
         ("请求的 token 数 70000 超过上限 65536", (70000, 65536)),
+        (  # OpenRouter, without a limit of the output
+            "This endpoint's maximum context length is 32768 tokens. However, you requested about 42832 tokens "
+            "(42832 of text input). Please reduce the length of either one.",
+            (42832, 32768),
+        ),
+        (
+            "Requested token count exceeds the model's maximum context length of 131072 tokens. You requested a total "
+            "of 163840 tokens: 131840 tokens from the input messages and 32000 tokens for the completion.",  # SGLang
+            (131840, 131072),
+        ),
+        (
+            "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 32769. Given: 33500 `inputs` tokens "
+            "and 1024 `max_new_tokens`",  # Hugging Face's TGI
+            (33500, 32769),
+        ),
+        ("Input validation error: `inputs` must have less than 32768 tokens. Given: 45102", (45102, 32768)),
+        (
+            "too many tokens: size limit exceeded by 11326 tokens. Try using shorter or fewer inputs. The limit for "
+            "this model is 4081 tokens.",  # Cohere
+            (15407, 4081),
+        ),
+        ("The context of 131,072 tokens is exceeded by your 140,512 tokens.", (140512, 131072)),
+        ("The prompt has 132045 tokens but the model supports only 131072", (132045, 131072)),
+        ("Max context of 131072 tokens reached: the conversation has 131900", (131900, 131072)),
+        ("the conversation has 205,113 tokens, more than the 200,000 that this model reads", (205113, 200000)),
+        ("context length exceeded: 143211/131072", (143211, 131072)),
+        ("This request exceeds the maximum number of tokens: 140000 > 131072", (140000, 131072)),
+        ("The number of input tokens is 201000, max allowed is 200000", (201000, 200000)),
+        ("too many tokens: total tokens (prompt 135000 + completion 4096) > 131072", (135000, 131072)),
+        ("the sum of prompt length (120000.0) should not exceed max_num_tokens (100000)", (120000, 100000)),
+        ("prompt length (150000) + max_tokens (32000) exceeds the context length (163840)", (150000, 32000, 163840)),
+        (
+            "Total tokens (prompt 100000 + completion 32000 = 132000) exceed model context length 131072",
+            (100000, 32000, 131072),
+        ),
+        ("Requested tokens (40285) exceed context window of 32768", (40285, 32768)),  # llama-cpp-python
+        ("Number of tokens (75700) exceeded maximum context length (51200).", (75700, 51200)),
+        ("error code 400: n_tokens 140000 >= n_ctx 131072", (140000, 131072)),
+        ("Cannot process 140000 tokens: model window is 131072 tokens", (140000, 131072)),
+        (
+            "requested 152000 tokens (prompt: 120000, max_tokens: 32000), model context is 131072",
+            (120000, 32000, 131072),
+        ),
+        ("文本长度超过限制，最大 131072 tokens，实际 140000 tokens", (140000, 131072)),
+        ("模型最大支持 131072 tokens，您的输入为 150233 tokens，请缩短输入", (150233, 131072)),
     ],
 )
 @pytest.mark.parametrize("status", [400, 413, 422, 500, None])
@@ -155,6 +200,13 @@ def test_overflow_has_claudes_wording_when_a_provider_tells_the_numbers(
         {"message": "Prompt tokens too long", "code": "tokens_too_long"},  # Baidu
         {"message": "Message exceeds token limit."},
         {"message": "上下文长度超过限制"},
+        {"message": "对话长度超出模型限制，请新建对话"},
+        {"message": "tokens 总数超过 32768 限制"},
+        {"message": "上下文窗口不足"},
+        {"message": "您的提问内容太长了，请缩短后再试"},
+        {"message": "token超限"},
+        {"message": "Please reduce the length of the messages or completion."},  # Groq
+        {"message": "Total tokens of image and text exceed max message tokens"},  # Volcengine
         {"message": "Error 40015: the conversation is longer than the context window"},
     ],
 )
@@ -215,11 +267,37 @@ def test_a_request_over_the_minutes_tokens_is_too_long_when_the_status_is_413() 
         "request body too large: 20971520 bytes",
         "每分钟请求的 token 数超过限制 60000",
         "工具数量超过上限 128",
+        "You have exceeded the token limit of your plan for today: 1000000",
+        "token limit exceeded for this API key",
+        "Too many tokens requested this minute (limit 30000, used 29000)",
+        "The request queue has a length of 500 and exceeds its limit of 400",
+        "The requested number of output tokens (64000) exceeds the maximum of 8192 for this model",
+        "max_tokens=32000 cannot be greater than max_model_len=max_total_tokens=8192. Please request fewer output "
+        "tokens.",
+        "max_tokens (32000) exceeds the model's context length (8192)",
+        "max_completion_tokens is too large for the context window",
+        "max_tokens 32000 超过模型上下文长度 8192",
+        "最大输出 token 数不能超过 8192",
+        "metadata.user_id: input length 300 exceeds maximum 256 characters",
+        "prompt_cache_key: string length 80 exceeds the limit of 64",
+        "Invalid 'tools[0].function.parameters': input schema has length 20000, maximum 16384",
+        "The input image's width of 8000 exceeds the maximum length of 7680 pixels",
+        "输入的图片长度超过 8000 像素",
+        "请求体长度超过限制 10485760",
+        "Max retries exceeded with url: /v1/context window",
+        "top_logprobs must be less than 20 for prompt tokens",
+        "token 超过限额",
     ],
 )
 def test_other_errors_stay_themselves(message: str) -> None:
-    told = error_from_payload({"error": {"message": message}}, 400).message
+    told = error_from_payload({"error": {"message": message}}, 400, max_tokens=32000).message
     assert told.removesuffix(f" {TOOL_LIMIT_REMEDY}") == message
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_token_is_no_overflow_when_its_limit_is_exceeded(status: int) -> None:
+    message = "user input token is invalid; session limit exceeded"
+    assert not error_from_payload({"error": {"message": message}}, status).message.startswith("prompt")
 
 
 @pytest.mark.parametrize(
@@ -234,6 +312,11 @@ def test_other_errors_stay_themselves(message: str) -> None:
             "max_total_tokens (33802) must be less than or equal to max_seq_len (32768)",
             32000,
             "input length and `max_tokens` exceed context limit: 1802 + 32000 > 32768, ",
+        ),
+        (
+            "Total input + output tokens (142000) exceed 131072",
+            32000,
+            "input length and `max_tokens` exceed context limit: 110000 + 32000 > 131072, ",
         ),
         (
             "prompt token count of 93854 exceeds the limit of 90000",

@@ -68,6 +68,11 @@ BLIND_MODELS = [
     Case("chinese", "", "当前模型不支持图片输入", BLIND, ONE),
     Case("chinese-modal", "", "该模型不支持多模态输入，请使用视觉模型", BLIND, ONE),
     Case("chinese-understanding", "", "模型 glm-4.7 暂不支持图像理解", BLIND, ONE),
+    Case("received", "", "this model is text-only and received image content", BLIND, ONE),
+    Case("zai", "", {"error": {"code": "1210", "message": "messages.content.type 参数非法，取值范围 ['text']"}}, BLIND,
+         ONE),
+    Case("not-implemented", "", "Images are not supported by this model", BLIND, ONE, status=501),
+    Case("gateway", "", "upstream: this model does not support image input", BLIND, ONE, status=502),
     Case("relay", "", error_body('{"type":"error","error":{"type":"invalid_request_error","message":"This model does '
          'not support images"}}', code="rate_limit_error"), BLIND, ONE, status=429),
 ]  # fmt: skip
@@ -99,6 +104,7 @@ COUNTS = [
     Case("together", "", "This model supports only one image per request", {"images_max": 1}, MANY),
     Case("limit", "", "The maximum number of images is 8, got 60", {"images_max": 8}, MANY),
     Case("number", "", "Number of images (60) exceeds the limit of 16", {"images_max": 16}, MANY),
+    Case("sentence", "", "Too many images: 60. The maximum is 10.", {"images_max": 10}, MANY),
     Case("chinese", "", "图片数量超过限制，最多支持 5 张图片", {"images_max": 5}, MANY),
 ]  # fmt: skip
 
@@ -125,6 +131,9 @@ FORMATS = [
          {"image_formats": ("png", "jpeg")}, WEBP),
     Case("supported", "", "Image format image/webp is not supported. Supported formats: image/png, image/jpeg",
          {"image_formats": ("png", "jpeg")}, WEBP),
+    Case("use", "", "image format webp is not supported, please use jpg/png", {"image_formats": ("jpeg", "png")}, WEBP),
+    Case("but-got", "", "invalid image format: expected jpeg or png but got webp", {"image_formats": ("jpeg", "png")},
+         WEBP),
     Case("chinese", "", "图片格式不支持，仅支持 png、jpg", {"image_formats": ("png", "jpeg")}, WEBP),
 ]  # fmt: skip
 
@@ -140,6 +149,9 @@ URLS = [
          {"error": "image URLs are not currently supported, please use base64 encoded data instead"},
          {"image_urls": "drop"}, shots(REMOTE)),
     Case("only-base64", "", "Only base64 encoded images are supported", {"image_urls": "drop"}, shots(REMOTE)),
+    Case("url-images", "", "URL images are not supported; please send base64 data", {"image_urls": "drop"},
+         shots(REMOTE)),
+    Case("fetching", "", "Fetching images over plain http is not allowed", {"image_urls": "drop"}, shots(REMOTE)),
     Case("remote", "", "Remote image URLs are not allowed", {"image_urls": "drop"}, shots(REMOTE)),
     Case("chinese", "", "图片仅支持 base64 编码", {"image_urls": "drop"}, shots(REMOTE)),
 ]  # fmt: skip
@@ -243,6 +255,10 @@ def test_words_about_images_teach_nothing_when_none_was_sent(case: Case) -> None
         "Rate limit reached for images per minute: Limit 5, Used 5",
         "Image generation is not supported by this model",
         "This model does not support image generation",
+        "The model does not support image output; set modalities to ['text']",
+        "'image-model' is not a supported model, valid: text",
+        "Fetching images over plain http is not allowed",
+        "The request's image tokens exceed your quota",
         "This model does not support tools",
         "This model does not support video input",
         "Unknown parameter: 'frequency_penalty'.",

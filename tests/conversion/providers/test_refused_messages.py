@@ -100,6 +100,9 @@ USERS = [
          CALLS_FIRST),
     Case("xinference", "as xorbitsai/inference#1317", "At least one message with role user is required", USER_FIRST,
          CALLS_FIRST),
+    Case("role", "", "First message role must be 'user'", USER_FIRST, CALLS_FIRST),
+    Case("chinese", "", "对话必须以 user 角色的消息开头", USER_FIRST, CALLS_FIRST),
+    Case("chinese-role", "", "messages 中至少需要包含一条 role 为 user 的消息", USER_FIRST, CALLS_FIRST),
     Case("contain", "", "messages must contain at least one user message", USER_FIRST, CALLS_FIRST),
 ]  # fmt: skip
 
@@ -118,6 +121,9 @@ CALLS = [
     Case("groq-older", "BerriAI/litellm#11001", "requested tool does not exist", AS_TEXT, OTHER_TOOL),
     Case("declared", "", "Function 'Bash' is not declared in tools", AS_TEXT, OTHER_TOOL),
     Case("unknown", "", "Unknown tool: Bash", AS_TEXT, OTHER_TOOL),
+    Case("not-found", "", "Tool 'Bash' not found in the provided tools", AS_TEXT, OTHER_TOOL),
+    Case("role", "", "Messages with role 'tool' require 'tools' to be set", AS_TEXT, NO_TOOLS),
+    Case("chinese-in", "", "工具 Bash 未在 tools 中定义", AS_TEXT, OTHER_TOOL),
     Case("required", "", "`tools` must be provided when messages contain tool calls", AS_TEXT, NO_TOOLS),
     Case("chinese", "", "工具 Bash 未定义", AS_TEXT, OTHER_TOOL),
 ]  # fmt: skip
@@ -237,3 +243,11 @@ def test_histories_are_refused_as_before_where_calls_are_told_as_text() -> None:
     stray = {"messages": [HISTORY[0], {"role": "assistant", "content": "x"}, HISTORY[2]]}
     with pytest.raises(ApiError, match="unexpected `tool_use_id`"):
         sent(stray, **options)
+
+
+@pytest.mark.parametrize(
+    "words", ["function 'generate' is not defined", "Unknown function: main", "tool 'x' not found"]
+)
+@pytest.mark.parametrize("request_", [OTHER_TOOL, NO_TOOLS], ids=["other", "none"])
+def test_calls_stay_when_another_name_is_refused(words: str, request_: Any) -> None:
+    assert find(Case("other", "", words, {}, request_, status=500)) is None

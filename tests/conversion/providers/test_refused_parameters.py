@@ -50,6 +50,9 @@ WORDINGS = [
     ("parameter `{}` is not allowed", ""),
     ("This model does not support the `{}` parameter", ""),
     ("This endpoint doesn't accept parameter '{}'", ""),
+    ("`{}` is not supported", ""),
+    ("{} is not supported by reasoning models", ""),
+    ("The parameter `{}` specified in the request is not valid: not supported by this model", ""),
     ("不支持的参数: {}", ""),
     ("参数 {} 不支持", ""),
     ("当前模型不支持 {} 参数", ""),
@@ -113,6 +116,11 @@ def test_words_that_refuse_a_value_or_something_else_switch_nothing_off(
         error_body("Unsupported parameter: 'temperature'", code="insufficient_quota"),
         "Overloaded",
         "The user is not supported in your region",
+        "'user' is not supported in this region",
+        "The tool 'stop' is not supported",
+        "role: 'user' is not supported",
+        "Unknown field 'temperature' in messages[2]",
+        "Unsupported parameter: 'user' in messages[0]",
         "模型不支持 user 角色",
         "Unsupported value: 'messages[0].role' does not support 'user' with this model.",
         {"detail": [{"type": "extra_forbidden", "loc": ["body", "messages", 0, "user"], "msg": "Field required"}]},
@@ -184,12 +192,43 @@ LIMITS = [
     Case("stops", "QwenLM/Qwen-Agent#228",
          "Invalid 'stop': array too long. Expected an array with maximum length 4, but got an array with length 5 "
          "instead.", {"stop_limit": 4}, {"stop_sequences": list("abcde")}, options={"stop_limit": None}),
+    *(
+        Case("stops-in-other-words", "", words, {"stop_limit": 2}, {"stop_sequences": list("abcde")})
+        for words in (
+            "stop: List should have at most 2 items after validation, not 4", "stop sequences: maximum 2 allowed",
+            "at most 2 stop sequences are allowed", "The number of stop sequences exceeds the limit of 2",
+        )
+    ),
+    *(
+        Case("output-in-other-words", "", words, {"max_output": 8192})
+        for words in (
+            "max_tokens must be less than or equal to 8192", "max_tokens: Input should be less than or equal to 8192",
+            "max_tokens (64000) exceeds the maximum output tokens 8192", "`max_tokens` must be between 1 and 8192",
+            "max_tokens=64000 cannot be greater than max_model_len=max_total_tokens=8192. Please request fewer output "
+            "tokens.", "max_tokens 不能大于 8192", "max_tokens 参数非法：取值范围为 [1, 8192]",
+        )
+    ),
+    Case("effort-alone", "", "Invalid value: 'high'. Supported values are: 'low', and 'medium'.",
+         {"efforts": ("low", "medium")}, {"output_config": {"effort": "high"}},
+         options={"efforts": ["low", "medium", "high"], "effort_off": "omit"}),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("case", LIMITS, ids=lambda case: case.name)
 def test_limit_that_is_told_is_kept(case: Case) -> None:
     assert find_whole(case) == case.patch
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "max_tokens must be at least 1024", "max_tokens per minute: limit 8192",
+        "Insufficient credits: You requested up to 64000 max_tokens, but can only afford up to 8192.",
+        "Invalid value: 'none'. Supported values are: 'auto', 'required'.",
+    ],
+)  # fmt: skip
+def test_no_limit_is_kept_when_another_is_told(words: str) -> None:
+    assert find(Case("", "", words, {}, {**EVERYTHING, "max_tokens": 64000}, options=OPTIONS)) is None
 
 
 BUDGET = {"max_tokens": 2000, "output_config": {"effort": "high"}}

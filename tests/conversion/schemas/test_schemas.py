@@ -51,6 +51,9 @@ RULES: list[tuple[str, Any, Any]] = [
     ("openai", {"anyOf": [{"type": ["array", "null"]}]}, {"anyOf": [{"type": ["array", "null"], "items": {}}]}),
     # Gemini
     ("gemini", {"type": "array"}, {"type": "array", "items": STRING}),
+    ("gemini", {"type": "string", "items": STRING}, STRING),
+    ("gemini", {"type": "integer", "properties": {"x": STRING}, "required": ["x"]}, {"type": "integer"}),
+    ("gemini", {"type": "array", "items": STRING, "properties": {}}, {"type": "array", "items": STRING}),
     ("gemini", {"type": "integer", "enum": [1, 2]}, noted({"type": "integer"}, '{"enum":[1,2]}')),
     ("gemini", {"type": "string", "enum": [1, "", None]},
      {"type": "string", "enum": ["1"], "nullable": True, "description": 'JSON Schema: {"enum":[1,"",null]}'}),

@@ -7,6 +7,7 @@ quotes. Clients refuse such a call, again and again. Only what the schema leaves
 import html
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from ...toolkit.json import loads
@@ -15,61 +16,97 @@ from ..providers import Profile
 _MOST_LEVELS = 20
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,15})(?:\.\d{1,15})?")
 _CONTAINERS: Mapping[str, type] = {"array": list, "object": dict}
-_SCALARS = frozenset({"integer", "number", "boolean"})
+_DECODED = frozenset({"integer", "number", "boolean", *_CONTAINERS})
+_MOST_REFERENCES = 8  # one behind the other
 
 
-def may_need_repair(schema: Any, levels: int = 0) -> bool:
+def may_need_repair(schema: Any) -> bool:
     """Whether a schema asks for anything but strings somewhere, so that values may be written as strings instead."""
+    return _asks_for_more(schema, schema, 0)
+
+
+def _asks_for_more(schema: Any, root: Any, levels: int) -> bool:
     if not isinstance(schema, dict) or levels > _MOST_LEVELS:
         return False
     properties = schema.get("properties")
     inner = list(properties.values()) if isinstance(properties, dict) else []
     inner.append(schema.get("items"))
-    for value in inner:
-        kind = value.get("type") if isinstance(value, dict) else None
-        if isinstance(kind, str) and (kind in _SCALARS or kind in _CONTAINERS):
-            return True
-    return any(may_need_repair(value, levels + 1) for value in inner)
+    return any(_kind(value, root)[0] is not None or _asks_for_more(value, root, levels + 1) for value in inner)
+
+
+def _kind(schema: Any, root: Any) -> tuple[str | None, Mapping[str, Any], bool]:
+    """The one type other than a string that a value must have, its schema, and whether it may be null.
+
+    The type is None where there is no such type, or several.
+    """
+    if not isinstance(schema, dict):
+        return None, {}, False
+    schema = _referred(schema, root)
+    kinds = schema.get("type")
+    branches = schema.get("anyOf") or schema.get("oneOf")
+    if kinds is None and isinstance(branches, list):  # as pydantic writes what may be null
+        resolved = [_referred(branch, root) if isinstance(branch, dict) else {} for branch in branches]
+        kept = [branch for branch in resolved if branch.get("type") != "null"]
+        if len(kept) != 1:
+            return None, schema, False
+        schema, kinds = kept[0], [kept[0].get("type"), *["null"] * (len(resolved) - 1)]
+    listed = kinds if isinstance(kinds, list) else [kinds]
+    others = [kind for kind in listed if kind != "null"]
+    if len(others) != 1 or not isinstance(others[0], str) or others[0] not in _DECODED:
+        return None, schema, False
+    return others[0], schema, "null" in listed
+
+
+def _referred(schema: dict[str, Any], root: Any) -> dict[str, Any]:
+    """What a schema refers to, as far as that stands in the same document; else itself."""
+    for _ in range(_MOST_REFERENCES):
+        reference = schema.get("$ref")
+        if not isinstance(reference, str) or not reference.startswith("#/"):
+            break
+        target = root
+        for part in reference[2:].split("/"):
+            target = target.get(part.replace("~1", "/").replace("~0", "~")) if isinstance(target, dict) else None
+        if not isinstance(target, dict):
+            break
+        schema = target
+    return schema
 
 
 def repaired(input_: dict[str, Any], schema: Any, profile: Profile) -> dict[str, Any]:
     """The input of a call with the values that its schema asks for; the same object if nothing was to be done."""
     if profile.repair_arguments:
-        input_ = _fitted(input_, schema, 0)
+        input_ = _fitted(input_, schema, schema, 0)
     return _unescaped(input_) if profile.unescape_arguments else input_
 
 
-def _fitted(value: Any, schema: Any, levels: int) -> Any:
+def _fitted(value: Any, schema: Any, root: Any, levels: int) -> Any:
     if not isinstance(schema, dict) or levels > _MOST_LEVELS:
         return value
-    kind = schema.get("type")
-    if isinstance(value, str) and isinstance(kind, str) and "enum" not in schema and "const" not in schema:
-        value = _decoded(value, kind)
+    kind, schema, nullable = _kind(schema, root)
+    if isinstance(value, str) and kind is not None:
+        value = None if nullable and value.strip() == "null" else _decoded(value, kind, schema)
     if isinstance(value, dict) and isinstance(properties := schema.get("properties"), dict):
-        fitted = {name: _fitted(item, properties.get(name), levels + 1) for name, item in value.items()}
+        fitted = {name: _fitted(item, properties.get(name), root, levels + 1) for name, item in value.items()}
         return fitted if any(fitted[name] is not item for name, item in value.items()) else value
     if isinstance(value, list) and isinstance(items := schema.get("items"), dict):
-        listed = [_fitted(item, items, levels + 1) for item in value]
+        listed = [_fitted(item, items, root, levels + 1) for item in value]
         return listed if any(new is not old for new, old in zip(listed, value, strict=True)) else value
     return value
 
 
-def _decoded(text: str, kind: str) -> Any:
+def _decoded(text: str, kind: str, schema: Mapping[str, Any]) -> Any:
     """What a string stands for, if it is of the kind; else the string."""
+    value: Any = text
     if kind == "boolean":
-        return {"true": True, "false": False}.get(text.strip().lower(), text)
-    if kind in _SCALARS:
-        if not _NUMBER.fullmatch(number := text.strip()) or (kind == "integer" and "." in number):
-            return text
-        return loads(number)
-    wanted = _CONTAINERS.get(kind)
-    if wanted is None:
-        return text
-    try:
-        decoded = loads(text)
-    except ValueError:
-        return text
-    return decoded if isinstance(decoded, wanted) else text
+        value = {"true": True, "false": False}.get(text.strip().lower(), text)
+    elif kind in _CONTAINERS:
+        with suppress(ValueError):
+            decoded = loads(text)
+            value = decoded if isinstance(decoded, _CONTAINERS[kind]) else text
+    elif _NUMBER.fullmatch(number := text.strip()) and not (kind == "integer" and "." in number):
+        value = loads(number)
+    allowed = schema.get("enum", [schema["const"]] if "const" in schema else None)
+    return value if not isinstance(allowed, list) or value in allowed else text
 
 
 def _unescaped(value: Any) -> Any:

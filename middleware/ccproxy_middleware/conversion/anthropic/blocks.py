@@ -120,8 +120,7 @@ class BlockStream:
 
         ``ends_well``: the model has ended the answer by itself; then thoughts that are all there is are the answer.
         """
-        if ends_well and self._only_thoughts and self._thoughts and not self._calls:
-            thoughts = "".join(self._thoughts)
+        if ends_well and (thoughts := self.lone_thoughts):
             self._drop_blank()
             self._wait_or_write(thinking=False, text=thoughts)
         self._open_calls(last=True)
@@ -133,6 +132,11 @@ class BlockStream:
             self._writer.text("".join(self._blank))
             self._writer.stop_block()
         self._write_state(for_call=self.has_tool_use)
+
+    @property
+    def lone_thoughts(self) -> str:
+        """The thoughts, as long as they are all that there is."""
+        return "".join(self._thoughts) if self._only_thoughts and not self._calls else ""
 
     def _note(self, text: str) -> None:
         """Keep what the model has written as long as it takes to estimate its tokens."""
@@ -170,8 +174,8 @@ class BlockStream:
         self._write_arguments(call)
 
     def _write_arguments(self, call: StreamedCall) -> None:
-        if client_tool_name(call.name, self._context) in self._context.tool_schemas:
-            return  # it waits until it is whole and can be compared with the schema
+        if call.quoted or client_tool_name(call.name, self._context) in self._context.tool_schemas:
+            return  # it waits until it is whole and can be decoded, or compared with the schema
         if fragment := call.take():
             self._writer.input_json(fragment)
 
@@ -228,13 +232,14 @@ class BlockStream:
     def _last_arguments(self, call: StreamedCall) -> str:
         rest = call.take_last()
         name = client_tool_name(call.name, self._context)
-        if call.custom or name not in self._context.tool_schemas:
+        schema = self._context.tool_schemas.get(name)
+        if call.custom or not (call.quoted or name in self._context.tool_schemas):
             return rest
         input_ = parse_arguments(rest, cut_off=False)
         if "_raw_arguments" in input_:  # cut off, or no object
             return rest
-        fitted = repaired(input_, self._context.tool_schemas[name], self._context.profile)
-        return rest if fitted is input_ else dumps(fitted).decode()
+        fitted = repaired(input_, schema, self._context.profile)
+        return rest if fitted is input_ and not call.quoted else dumps(fitted).decode()
 
     def _write_state(self, *, for_call: bool) -> None:
         """A thinking block without text, if provider state is left over that the client has to send back.

@@ -6,7 +6,11 @@ from ...toolkit.errors import ApiError
 from ...toolkit.json import dumps, loads
 from .json_progress import JsonProgress
 
+NOTHING = ("", "null", "None", "undefined", "[]", '""', '"null"')
+"""The arguments that some servers write for a call without any, besides ``{}``."""
+
 MAX_NAME = 1000  # characters of a tool's name
+_LONGEST = max(map(len, NOTHING))
 
 
 class StreamedCall:
@@ -14,7 +18,7 @@ class StreamedCall:
 
     __slots__ = (
         "_again", "_fragments", "_progress", "_read", "blank", "client_id", "custom", "id", "index", "name",
-        "name_settled", "sent", "signature", "signature_sent",
+        "name_settled", "quoted", "sent", "signature", "signature_sent",
     )  # fmt: skip
 
     def __init__(self, *, custom: bool = False) -> None:
@@ -28,6 +32,7 @@ class StreamedCall:
         self.signature_sent = False
         self.sent = 0  # so many fragments of the arguments are with the client
         self.blank = True  # no arguments yet, or whitespace alone
+        self.quoted = False  # the arguments are the JSON of a string, in which there may be that of an object
         self._fragments: list[str] = []
         self._progress = JsonProgress()
         self._read = 0  # so many fragments the progress has seen
@@ -57,11 +62,10 @@ class StreamedCall:
 
     @property
     def _is_placeholder(self) -> bool:
-        """Whether all there is says nothing: ``{}``, behind which some servers send the real arguments, or null."""
-        if self.sent or len(self._fragments) > 4:
+        """Whether all there is says nothing: ``{}``, behind which some servers send the real arguments, or NOTHING."""
+        if self.sent or len(self._fragments) > _LONGEST:
             return False
-        text = "".join(self._fragments).strip()
-        return self._fragments == ["{}"] or (text != "" and "null".startswith(text))
+        return self._fragments == ["{}"] or _begins_nothing("".join(self._fragments).strip())
 
     def add_name(self, name: Any) -> None:
         if isinstance(name, str) and name and not self.name_settled and name != self.name:
@@ -74,7 +78,7 @@ class StreamedCall:
         """Take in the next fragment. What comes behind whole arguments is kept apart in ``repetition``."""
         if not fragment:
             return
-        if self._is_placeholder and not "null".startswith(self.arguments.strip() + fragment.strip()):
+        if self._is_placeholder and not _begins_nothing((self.arguments + fragment).strip()):
             if not fragment.strip():
                 return
             if self.whole:
@@ -86,6 +90,8 @@ class StreamedCall:
             if self._again.equals(self.arguments):
                 self._again = None  # the same once more
             return
+        if self.blank or not self._fragments:
+            self.quoted = fragment.lstrip().startswith('"')
         self._fragments.append(fragment)
         self.blank = self.blank and not fragment.strip()
         self.name_settled = bool(self.name)
@@ -108,9 +114,13 @@ class StreamedCall:
         if self.custom:
             return dumps({"input": self.arguments}).decode()
         rest = "".join(self._fragments[self.sent :])
-        empty = not self.sent and rest.strip() in ("", "null")
+        empty = not self.sent and rest.strip() in NOTHING
         self.sent = len(self._fragments)
         return "{}" if empty or (not rest.strip() and self.blank) else rest
+
+
+def _begins_nothing(text: str) -> bool:
+    return text != "" and len(text) <= _LONGEST and any(word.startswith(text) for word in NOTHING)
 
 
 class Repetition:

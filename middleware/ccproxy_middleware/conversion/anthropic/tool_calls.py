@@ -8,6 +8,7 @@ from ...toolkit.errors import ApiError
 from ...toolkit.json import dumps, loads
 from ..context import Context
 from .names import client_tool_id
+from .streamed_call import NOTHING
 
 _LEGAL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -54,7 +55,7 @@ def parse_arguments(arguments: Any, *, cut_off: bool) -> dict[str, Any]:
         return arguments if _is_writable(arguments) else {}
     if not isinstance(arguments, str):
         return {"_raw_arguments": arguments_text(arguments)}
-    if arguments.strip() in ("", "null"):
+    if arguments.strip() in NOTHING:
         return {}
     try:
         value = loads(arguments)

@@ -8,6 +8,8 @@ from typing import Any
 
 Choice = dict[str, Any]
 
+_LONGEST = 10  # digits of an index in quotes
+
 
 def chosen(choices: Any) -> list[Choice]:
     """The choices of a whole answer that make up the message: those with index 0 or none, else with the lowest."""
@@ -39,6 +41,9 @@ class ChoicePicker:
             self._answer = self._last = index
             self._held.clear()
             return found
+        if self._held and index == self._last:
+            self._held += found
+            return []
         if self._last is not None and index == self._last + 1:
             self._last = index
             if self._counts_up:
@@ -57,4 +62,6 @@ class ChoicePicker:
 
 def _index(choice: Choice) -> int:
     index = choice.get("index")
+    if isinstance(index, str) and index.isdecimal() and len(index) < _LONGEST:
+        return int(index)
     return index if isinstance(index, int) else 0

@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 from ..anthropic import detail_text
 
+_THOUGHTS = frozenset({"thinking", "reasoning", "reasoning_text", "reasoning_content", "summary_text"})
+_TEXTS = ("text", "content", "summary", "refusal", "value")  # where an item has its text, unless by its type
 _FIELDS = ("reasoning_content", "reasoning", "reasoning_text")
 
 
@@ -23,7 +25,7 @@ def reasoning_text(message: Mapping[str, Any], source: str | None = None) -> tup
         text = "".join(detail_text(detail) for detail in reasoning_details(message))
         if text:
             return "reasoning_details", text
-    if source in (None, "content") and isinstance(message.get("content"), list):
+    if source in (None, "content") and isinstance(message.get("content"), (list, dict)):
         text = chunks_text(message["content"], "thinking")
         if text:
             return "content", text
@@ -35,16 +37,25 @@ def reasoning_details(message: Mapping[str, Any]) -> list[dict[str, Any]]:
     return _objects(message.get("reasoning_details"))
 
 
-def chunks_text(chunks: list[Any], kind: Literal["text", "thinking"]) -> str:
-    """The text of one kind of chunk in list content, as Mistral sends it: ``{"type":"thinking","thinking":[..]}``."""
+def chunks_text(chunks: Any, kind: Literal["text", "thinking"]) -> str:
+    """The text of list content: of Mistral's ``{"type":"thinking","thinking":[..]}``, or of all other items.
+
+    An item of a type that nobody knows is shown for its text, so that nothing of the answer is lost.
+    """
     parts: list[str] = []
-    for chunk in chunks:
-        if isinstance(chunk, dict) and chunk.get("type") == kind:
-            value = chunk.get(kind)
-            if isinstance(value, list):
-                parts.append(chunks_text(value, "text"))
-            elif isinstance(value, str):
-                parts.append(value)
+    for chunk in chunks if isinstance(chunks, list) else [chunks]:
+        if isinstance(chunk, str) and kind == "text":
+            parts.append(chunk)
+        if not isinstance(chunk, dict) or ((type_ := str(chunk.get("type"))) in _THOUGHTS) != (kind == "thinking"):
+            continue
+        for name in (type_, *_TEXTS):
+            value = chunk.get(name)
+            if isinstance(value, dict):  # of OpenAI's Assistants
+                value = value.get("value")
+            text = chunks_text(value, "text") if isinstance(value, list) else value
+            if isinstance(text, str) and text:
+                parts.append(text)
+                break
     return "".join(parts)
 
 

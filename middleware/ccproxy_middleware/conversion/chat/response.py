@@ -29,6 +29,9 @@ from .usage import convert_usage, find_usage, service_tier
 
 Block = dict[str, Any]
 
+_INSIDE = ("data", "result", "response", "output", "completion")
+_ENVELOPES = 3  # one inside the other
+
 
 def convert_response(data: Any, context: Context) -> dict[str, Any]:
     """One chat completion -> one Anthropic Message.
@@ -51,6 +54,9 @@ def convert_response(data: Any, context: Context) -> dict[str, Any]:
     matcher = StopMatcher(context.local_stops)
     text = matcher.feed(text) + matcher.finish()
     calls = _calls(message) if matcher.matched is None else []
+    shown = text + (refusal or "")
+    if thinking and not (shown.strip() or calls) and ends_well(finish_reason) and matcher.matched is None:
+        text = thinking  # all there is, so it is the answer
     if not calls and "<" in text and context.tools and context.profile.text_calls and matcher.matched is None:
         splitter = TextCalls(context.tools)
         text = splitter.feed(text)
@@ -66,8 +72,6 @@ def convert_response(data: Any, context: Context) -> dict[str, Any]:
         shown = thinking if context.thinking == "show" else ""
         blocks.append({"type": "thinking", "thinking": shown, "signature": encode_signature(envelope)})
     text += refusal or ""
-    if thinking and not (text.strip() or tool_uses or calls) and ends_well(finish_reason) and matcher.matched is None:
-        text = thinking  # all there is, so it is the answer
     if text.strip() or (text and not blocks and not tool_uses):
         blocks.append({"type": "text", "text": text})
     blocks += tool_uses
@@ -88,11 +92,19 @@ def convert_response(data: Any, context: Context) -> dict[str, Any]:
 
 
 def unwrapped(data: Any) -> Any:
-    """A completion out of the envelope that some hosts put around it: ``{"data": {...}, "success": true}``."""
-    if isinstance(data, dict) and "choices" not in data:
-        inner = data.get("data")
-        if isinstance(inner, dict) and "choices" in inner:
-            return inner
+    """A completion, or an error, out of the envelope that some hosts put around it.
+
+    Such as ``{"data": {...}, "success": true}``; DashScope's own form has the usage beside ``output``.
+    """
+    for _ in range(_ENVELOPES):
+        if isinstance(data, list) and len(data) == 1 and isinstance(data[0], dict) and "choices" in data[0]:
+            data = data[0]
+        if not isinstance(data, dict) or "choices" in data or is_failure(data):
+            break
+        inner = next((data[name] for name in _INSIDE if isinstance(data.get(name), dict)), None)
+        if inner is None:
+            break
+        data = {"usage": data["usage"], **inner} if "usage" in data else inner
     return data
 
 
@@ -111,11 +123,18 @@ def _choice(data: Any, context: Context) -> dict[str, Any]:
     found = chosen(choices)
     if not found:
         raise _not_a_completion("it has no choices")
+    if any(choice.get("finish_reason") == "tool_calls" for choice in found) and not any(map(_has_calls, found)):
+        found = [choice for choice in choices or () if isinstance(choice, dict)]  # divided over all of them
     for choice in found:
         error = choice.get("error") or (data.get("error") if choice.get("finish_reason") == "error" else None)
         if error:
             raise error_from_payload({"error": error}, profile=context.profile, max_tokens=context.max_tokens)
     return found[0] if len(found) == 1 else _joined(found)
+
+
+def _has_calls(choice: dict[str, Any]) -> bool:
+    message = choice.get("message")
+    return isinstance(message, dict) and bool(message.get("tool_calls") or message.get("function_call"))
 
 
 def _joined(choices: list[dict[str, Any]]) -> dict[str, Any]:
@@ -141,7 +160,7 @@ def _joined(choices: list[dict[str, Any]]) -> dict[str, Any]:
 def _thinking_and_text(message: Mapping[str, Any], context: Context) -> tuple[str, str, str]:
     """Where the reasoning was found, the reasoning, and the text."""
     content = message.get("content")
-    if isinstance(content, list):
+    if isinstance(content, (list, dict)):
         text = chunks_text(content, "text")
     elif content is None or isinstance(content, str):
         text = content or ""

@@ -1,12 +1,12 @@
 """A stream of chat completion chunks as an Anthropic stream of events."""
 
 import logging
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from ...toolkit.errors import ApiError
-from ...toolkit.sse import EventTooLarge, SSEParser, sse_event
+from ...toolkit.sse import EventTooLarge, SSEParser, behind, divided, sse_event
 from ..anthropic import (
     PER_PIECE,
     PING,
@@ -33,7 +33,6 @@ from .usage import convert_usage, find_usage, has_counts, service_tier
 
 logger = logging.getLogger("ccproxy.conversion")
 
-_EVENT_INSIDE = re.compile(rb"data: ?\{")
 _MAX_EXPLANATION = 64 * 1024  # bytes of a refusal that are told at the end once more
 _MAX_MALFORMED = 3  # so many events in a row
 
@@ -70,6 +69,7 @@ class StreamConverter:
         self._source = ""  # where the reasoning comes from; it is never taken from two places
         self._malformed = 0
         self._lost = False  # an event that began as one could not be read
+        self._skipped = False  # there was something that is no event
         self.choices_read = 0  # pieces of the answer, whether or not they show
         self._refusal: list[str] = []  # the beginning of it
         self._refusal_size = 0
@@ -123,10 +123,7 @@ class StreamConverter:
         if self.finished or self.error is not None:
             return []
         try:
-            for event in self._parser.finish() if data is None else self._parser.feed(data):
-                self._on_event(event)
-                if self.finished:
-                    break
+            self._on_events(self._parser.finish() if data is None else self._parser.feed(data))
             if data is None and not self.finished:
                 self._on_end()
         except EventTooLarge as failure:
@@ -154,6 +151,8 @@ class StreamConverter:
         try:
             chunk = unwrapped(self._reader.read(data))
         except ValueError:
+            if pieces := divided(data):
+                return self._on_events(pieces)
             chunk = self._behind(data)
         if in_text and (text := text_alone(chunk)):
             self._malformed = 0
@@ -169,13 +168,18 @@ class StreamConverter:
             self._start(service_tier(chunk, self._context))
         self._on_chunk(chunk)
 
+    def _on_events(self, events: Iterable[bytes]) -> None:
+        for event in events:
+            self._on_event(event)
+            if self.finished:
+                break
+
     def _behind(self, data: bytes) -> Any:
-        """The whole event that stands behind one that was cut off in its line, as some servers send them."""
-        for start in _EVENT_INSIDE.finditer(data):
-            try:
-                return self._reader.read(data[start.end() - 1 :])
-            except ValueError:
-                continue
+        for candidate in behind(data):
+            with suppress(ValueError):
+                chunk = unwrapped(self._reader.read(candidate))
+                if isinstance(chunk, dict) and "choices" in chunk:
+                    return chunk
         self._lost = self._lost or data.lstrip().startswith(b"{")
         return None
 
@@ -184,12 +188,14 @@ class StreamConverter:
         holds = self._text_calls is not None and self._text_calls.holds
         if self._finish_reason is None and self._blocks.empty and not holds:
             raise ApiError(502, "api_error", "upstream stream ended without an answer")
+        self._lost = self._lost or (self._skipped and self._finish_reason is None)
         self._complete()
 
     def _on_malformed(self) -> None:
         if self._malformed == 0:
             logger.warning("skipped a malformed event of the provider's stream (%s)", self._request_id)
         self._malformed += 1
+        self._skipped = True
         if self._malformed == _MAX_MALFORMED:
             raise ApiError(502, "api_error", "upstream sent events that are not chat completion chunks")
 
@@ -208,8 +214,9 @@ class StreamConverter:
 
     def _take_held(self) -> None:
         """No more will come: a choice that waited is the end of the answer, if that has no other end."""
+        misses_calls = self._finish_reason == "tool_calls" and not self._calls.calls
         for choice in self._choices.finish():
-            if self._finish_reason is None and not self.finished:
+            if (self._finish_reason is None or misses_calls) and not self.finished:
                 self._on_choice(choice)
 
     def _on_choice(self, choice: dict[str, Any]) -> None:
@@ -238,7 +245,7 @@ class StreamConverter:
         if self._keeps_details:
             self._blocks.details(reasoning_details(delta))
         content = delta.get("content")
-        if isinstance(content, list):
+        if isinstance(content, (list, dict)):
             content = chunks_text(content, "text")
         if not content and isinstance(audio := delta.get("audio"), dict):
             content = audio.get("transcript")
@@ -350,9 +357,22 @@ class StreamConverter:
         if not self.finished:
             self._end_message()
 
+    def _take_thought_calls(self) -> None:
+        """The calls at the end of thoughts that were never closed: these are all the answer."""
+        if "<" in (thoughts := self._blocks.lone_thoughts):
+            splitter = TextCalls(self._context.tools)
+            text = splitter.feed(thoughts)
+            rest, calls = splitter.finish()
+            if calls and (text := text + rest).strip():
+                self._blocks.text(text)
+            for call in calls:
+                self._on_call(self._calls.add(call))
+
     def _end_message(self) -> None:
         """The good end: close everything, tell why it is one and how much was used."""
         cut = cut_off(self._finish_reason) or self._matched is not None
+        if not cut and ends_well(self._finish_reason) and self._context.profile.text_calls:
+            self._take_thought_calls()
         self._calls.finish(cut_off=cut)
         self._blocks.finish(ends_well=not cut and ends_well(self._finish_reason))
         outcome = stop_outcome(

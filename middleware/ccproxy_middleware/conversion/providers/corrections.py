@@ -11,7 +11,7 @@ from typing import Any
 from .context_length import overflow_message
 from .errors import read_refusal
 from .profiles import Profile
-from .refusals import RULES, Patch
+from .refusals import IMAGES, RULES, Patch
 
 
 class Correction(dict[str, Any]):
@@ -45,14 +45,15 @@ def find_correction(status: int, body: bytes, sent: Mapping[str, Any], profile: 
     """The switches to change so that the provider takes what it has refused, or None if that can't be known.
 
     ``status`` and ``body`` are its answer, ``sent`` the chat body that it got, ``profile`` the profile that made it.
-    Its words count and not its status: templates fail with a 500, and relays put a refusal into a 429 or a 402.
+    Its words count and not its status: templates fail with a 500, and relays put a refusal into a 429 or a 402. An
+    image may also be what a server above has failed with.
     """
-    if not 400 <= status <= 500:
+    if status < 400:
         return None
     message = read_refusal(body)
     if message is None or overflow_message(message, status=status) is not None:
         return None
-    for rule in RULES:
+    for rule in RULES if status <= 500 else IMAGES:
         if rule.concerns(sent) and (match := rule.words.search(message)):
             patch = rule.patch(match, sent, profile) if callable(rule.patch) else rule.patch
             changes = {name: value for name, value in patch.items() if getattr(profile, name) != value}

@@ -86,7 +86,7 @@ def read_failure(payload: Any, depth: int = 0) -> Failure:
 def _base_resp(data: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """MiniMax's own account of a request, if it says that it has failed."""
     base = data.get("base_resp")
-    return base if isinstance(base, dict) and isinstance(base.get("status_code"), int) and base["status_code"] else None
+    return base if isinstance(base, dict) and str(base.get("status_code") or "0").lower() not in _GOOD else None
 
 
 def _with_fields(failure: Failure, fields: Mapping[str, Any]) -> Failure:

@@ -53,7 +53,7 @@ _OPENAI_MODELS: tuple[tuple[str, Mapping[str, Any]], ...] = (
 
 _OPENAI = _row(
     name="openai",
-    hosts=("api.openai.com",),
+    hosts=("api.openai.com", ".api.openai.com"),  # platform.openai.com/docs/guides/your-data: eu. and others
     max_tokens_field="max_completion_tokens",
     efforts=("none", "minimal", "low", "medium", "high", "xhigh", "max"),
     pdf="file",
@@ -135,7 +135,8 @@ ROWS: tuple[Row, ...] = (
     ),
     _row(
         name="gemini",
-        hosts=("generativelanguage.googleapis.com", ".aiplatform.googleapis.com"),
+        # cloud.google.com/vertex-ai/docs/reference/rest: regions stand in front of the dash
+        hosts=("generativelanguage.googleapis.com", "aiplatform.googleapis.com", "-aiplatform.googleapis.com"),
         reasoning_roundtrip="gemini",
         schema_dialect="gemini",
         strict_tools=False,
@@ -163,7 +164,7 @@ ROWS: tuple[Row, ...] = (
     _row(
         name="xai",
         unescape_arguments=True,  # github.com/anomalyco/opencode, issues on grok-4.1 and "&amp;&amp;"
-        hosts=("api.x.ai",),
+        hosts=("api.x.ai", ".api.x.ai"),  # docs.x.ai/docs/key-information/regions
         max_tokens_field="max_completion_tokens",
         models=(
             (r"grok-(4\.[3-9]|[5-9])", {"efforts": ("none", *_EFFORTS_LMH), "stop_limit": 0}),
@@ -214,7 +215,7 @@ ROWS: tuple[Row, ...] = (
     _row(
         name="moonshot",
         tool_id="kimi",
-        hosts=("api.moonshot.ai", "api.moonshot.cn"),
+        hosts=("api.moonshot.ai", "api.moonshot.cn", "api.kimi.com"),
         schema_dialect="moonshot",
         reasoning_style="thinking_object",
         reasoning_roundtrip="reasoning_content",
@@ -255,7 +256,7 @@ ROWS: tuple[Row, ...] = (
         name="dashscope",
         hosts=(
             "dashscope.aliyuncs.com", "dashscope-intl.aliyuncs.com", "dashscope-us.aliyuncs.com",
-            ".dashscope.aliyuncs.com",
+            ".dashscope.aliyuncs.com", ".maas.aliyuncs.com",
         ),
         top_k="pass",
         strict_tools=False,

@@ -110,7 +110,7 @@ class Profile:
     # Matched in order against the upstream model's name; the first match's switches replace those above.
     models: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)  # set by the user: they beat the models' switches
-    # Hosts (a leading dot: and all below) and ports by which a base URL shows its provider.
+    # Hosts (a leading dot or dash: all that end so) and ports by which a base URL shows its provider.
     hosts: tuple[str, ...] = ()
     port: int | None = None
 
@@ -163,7 +163,7 @@ def detect_provider(base_url: str) -> str:
     host = (parts.hostname or "").lower()
     for profile in PROFILES.values():
         for known in profile.hosts:
-            if host == known or (known.startswith(".") and host.endswith(known)):
+            if host == known or (known.startswith((".", "-")) and host.endswith(known)):
                 return profile.name
     for profile in PROFILES.values():
         if profile.port is not None and profile.port == parts.port:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .kinds import STANDARD
+from .kinds import OF_TYPE, STANDARD
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ _COMMON = frozenset({"type", "description", "title", "enum"})
 
 # https://ai.google.dev/api/caching#Schema: an OpenAPI subset, "Unknown name ... Cannot find field" for all others.
 # Enums: strings that are not empty, for type string only. anyOf "must be the only field set": BerriAI/litellm#11164.
+# Keywords stand beside their own type alone: "properties: only allowed for OBJECT type".
 # `default` is documented as ignored. Names: "Must start with a letter or an underscore".
 _GEMINI = Dialect(
     keywords=_COMMON
@@ -53,6 +54,7 @@ _GEMINI = Dialect(
     references="write_out",
     unions="nullable",
     beside_any_of=frozenset(),
+    by_type={type_: _COMMON | {"nullable", "anyOf"} | keywords for type_, keywords in OF_TYPE.items()},
     enums="strings",
     items={"type": "string"},
     boolean_schemas=False,

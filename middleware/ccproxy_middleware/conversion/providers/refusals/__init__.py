@@ -9,4 +9,4 @@ from .tools import TOOLS
 RULES: tuple[Rule, ...] = (*IMAGES, *PARAMETERS, *TOOLS, *MESSAGES)
 """In the order of trying."""
 
-__all__ = ["RULES", "Patch", "Rule", "Sent"]
+__all__ = ["IMAGES", "RULES", "Patch", "Rule", "Sent"]

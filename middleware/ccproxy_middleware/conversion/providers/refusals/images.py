@@ -13,6 +13,7 @@ _ELSE = (
     r"|pixel|aspect|\bdetail\b|\d ?[km]i?b\b|bytes|larger|smaller|too (?:large|big|small)|base64|download|corrupt"
     r"|\bvideos?\b|\baudio\b|temperature|top_p|top_k|\btools?\b|function call|tool_choice|reasoning|thinking"
     r"|\bstream|\bstop\b|max_tokens|\bplan\b|\baccount\b|\buser\b|\bkey\b|organi[sz]ation|subscription"
+    r"|images? outputs?|\bhttps?\b|\bfetch|not an? (?:supported|valid) model"
     r"|permission|\bquota\b|balance|\bregion\b|per (?:minute|second|hour|day)|rate.?limit|\bagain\b|temporar"
     r"|connection|unavailable|overload|capacity|格式|类型错误|链接|生成|大小|尺寸|每分钟|余额|重试"
 )
@@ -51,9 +52,10 @@ _FORMAT = re.compile(
 )
 _LISTS = re.compile(
     r"(?<!un)(?<!not )(?:supported|allowed|accepted|valid|following|supports?|accepts?|only|must be|should be|expected"
-    r"|one of|支持|允许)",
+    r"|one of|\buse|convert(?:ed)?(?: it)? (?:in)?to|支持|允许)",
     re.IGNORECASE,
 )
+_GIVEN = re.compile(r"\b(?:but|got|received|given|instead)\b", re.IGNORECASE)
 
 
 def _formats(text: str) -> list[str]:
@@ -72,7 +74,11 @@ def _listed_formats(match: re.Match[str], sent: Sent, profile: Profile) -> Patch
     given = {name.replace("jpg", "jpeg") for name in given}
     text = match.string
     listing = next((found.end() for found in _LISTS.finditer(text) if _formats(text[found.end() :])), None)
-    if listing is not None and (taken := _formats(text[listing:])) and not set(_formats(text[:listing])) & set(taken):
+    if (
+        listing is not None
+        and (taken := _formats(_GIVEN.split(text[listing:], maxsplit=1)[0]))
+        and not set(_formats(text[:listing])) & set(taken)
+    ):
         formats = tuple(dict.fromkeys(taken))
     elif refused := given.intersection(_formats(text)):
         formats = tuple(name for name in IMAGE_FORMATS if name not in refused)
@@ -99,7 +105,9 @@ IMAGES = (
     ),
     Rule(  # of two sentences, or with a parameter's name
         Words(
-            r"too many images[^\n]{0,80}\. max is \d{1,4}", r"you set @image=\d{1,4}\b[^\n]{0,80}limit-mm-per-prompt"
+            r"too many (?:images|pictures)[^\n]{0,80}[.;:] [^\n\d]{0,30}\b(?:max|limit|allow|up to)[^\n\d]{0,30}"
+            r"\d{1,4}\b(?! ?[km]i?b)",
+            r"you set @image=\d{1,4}\b[^\n]{0,80}limit-mm-per-prompt",
         ),
         _images,
         _listed_count,
@@ -128,6 +136,9 @@ IMAGES = (
             r"(?:only|just) (?:supports? |accepts? )?(?:base64|data ?(?:url|uri))[^\n]{0,60}image",
             r"(?:remote|external|http|public|web)s? (?:image )?urls?[^\n]{0,40} not (?:supported|allowed|accepted)",
             r"image[^\n]{0,20}(?:by|from|via|as) (?:a )?(?:remote |http )?urls?[^\n]{0,30} not (?:supported|allowed)",
+            r"\burl images? (?:is|are) not (?:supported|allowed|accepted)",
+            r"(?:fetch|download|load)\w{0,3} [^\n]{0,20}(?:images?|urls?)[^\n]{0,40}"
+            r" not (?:supported|allowed|permitted|enabled)",
             r"invalid image input",  # Ollama
             r"(?:仅|只)支持\s?base64|不支持[^\n]{0,12}(?:图片|图像)?\s?(?:url|链接)",
         ),
@@ -150,7 +161,7 @@ IMAGES = (
             r"(?:un|not )supported (?:image|file|media|mime|content)[ _-]?(?:format|type|mime)",  # Ollama, Gemini
             r"mime.?type[^\n]{0,30}(?:must be|not supported|unsupported|invalid|should be)[^\n]{0,80}image",
             r"(?:image|mime|media)[ _-]?(?:format|type|extension)[^\n]{0,60}"
-            r"(?:not (?:supported|allowed|accepted|valid)|unsupported|invalid|illegal|must be|should be)",
+            r"(?:not (?:supported|allowed|accepted|valid)|unsupported|invalid|illegal|must be|should be|expected)",
             r"image/[\w+.-]{2,12}@? (?:is |are )?(?:not (?:supported|allowed|accepted)|unsupported)",
             # OpenAI and others: github.com/XiaomiMiMo/MiMo-Code/issues/2411
             r"unsupported image\b[^\n]{0,120}formats?",
@@ -172,9 +183,10 @@ IMAGES = (
             r"only (?:supports? |accepts? |takes? )?(?:plain )?text (?:content|input|messages?|parts?)",
             r"\btext(?: input)? only\b",
             r"only (?:supports?|accepts?|takes?) (?:plain )?text(?! )",
-            r"text-only (?:model|server|llm)",  # github.com/FlashML-org/FreeToken/issues/272
+            r"\btext-only\b",  # github.com/FlashML-org/FreeToken/issues/272
             r"not compiled for multimodal",  # llamafile: github.com/mozilla-ai/llamafile/issues/298
             r"content[^\n]{0,60} input should be @text@?(?! or)",
+            r"content[^\n]{0,40}取值范围[^\n]{0,4}\[@text@\]",  # Z.ai (1210)
             r"(?:model|endpoint|server|api)\b[^\n]{0,40} (?:cannot|can't|can not|not able to|unable to) "
             r"(?:process|read|handle|see|understand|view|interpret) (?:any )?(?:images|image inputs?|pictures)",
         ),
@@ -220,7 +232,8 @@ IMAGES = (
                 rf"(?:could not|couldn't|unable to|cannot|can't|failed to|error|fail(?:ed)?) [^\n]{{0,30}}"
                 rf"(?:process|load|decod|read|pars|open|identify)\w{{0,4}} [^\n]{{0,30}}{_IMAGE}",
                 r"image(?:'s)?(?: (?:file|size|data|dimensions?|length and width|resolution|url|input|width|height))?"
-                r"[^\n]{0,60}(?:exceed|too (?:large|small|big)|not (?:valid|a valid|meet)|invalid|corrupt|illegal"
+                r"[^\n]{0,60}(?:exceed(?!\w{0,3} (?:the |your )?(?:quota|rate|plan|budget))"
+                r"|too (?:large|small|big)|not (?:valid|a valid|meet)|invalid|corrupt|illegal"
                 r"|damaged|malformed|broken|cannot be (?:opened|read|decoded|processed)|unreadable|does not match"
                 r"|must be (?:larger|smaller|less))",
                 r"(?:invalid|corrupt\w{0,4}|malformed|broken|illegal|bad|unreadable|truncated) (?:base64 )?"

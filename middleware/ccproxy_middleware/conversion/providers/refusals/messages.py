@@ -117,7 +117,7 @@ MESSAGES = (
             # Bedrock: github.com/langgenius/dify/issues/12340
             r"conversation must start with a @user@ message",
             # Claude: github.com/tonyljx/TextWordExplain/issues/2
-            r"first message must (?:use|have|be)[^\n]{0,20}\buser\b",
+            r"first message(?:'s)?(?: role)? must (?:use|have|be)[^\n]{0,20}\buser\b",
             r"expected first[^\n]{0,20} role[^\n]{0,20}\buser\b",
             r"(?:at least|must (?:have|contain|include)|requires?|missing|without|needs?) (?:at least )?(?:one|an?)?"
             r" ?(?:message (?:with|of) (?:the )?(?:role )?@user|@user@ (?:message|turn|role|prompt))",
@@ -125,7 +125,8 @@ MESSAGES = (
             # Z.ai, which says so of any order it doesn't like (1214)
             r"the messages parameter is illegal",
             r"messages ?参数非法",
-            r"(?:缺少|至少|必须包含|没有)[^\n]{0,12}(?:user|用户)[^\n]{0,6}(?:消息|角色)",
+            r"(?:缺少|至少|必须包含|没有)[^\n]{0,16}(?:user|用户)[^\n]{0,6}(?:消息|角色)",
+            r"必须以[^\n]{0,8}(?:user|用户)[^\n]{0,12}(?:开头|开始)",
         ),
         _begins_without_user,
         {"first_user": True},

@@ -59,7 +59,7 @@ def _room_to_think(match: re.Match[str], sent: Sent, profile: Profile) -> Patch:
 
 
 def _listed_stops(match: re.Match[str], sent: Sent, profile: Profile) -> Patch:
-    limit = int(match[1])
+    limit = int(next(filter(None, match.groups())))
     return {"stop_limit": limit} if len(sent["stop"]) > limit else {}
 
 
@@ -75,6 +75,13 @@ PARAMETERS = (
             r"range of max_tokens should be \[1, ?(\d{1,9})\]",  # Alibaba
             r"max_(?:completion_)?tokens: \d+ > (\d{1,9}), which is the maximum allowed number of output",  # Claude
             r"max_(?:completion_)?tokens@ [^\n]{0,60}above maximum value, expected a value <= (\d{1,9})",  # Volcengine
+            # pydantic, vLLM, and others in their own words
+            r"max_(?:completion_)?tokens@?[^\n.;]{0,60}(?:less than or equal to|<=|at most|exceeds?(?: the)?"
+            r"|no more than|up to|(?:not|n't) be (?:greater|larger|higher|more) than|\bmaximum|\bmax\b)[^\d\n]{0,40}"
+            r"(\d{3,9})\b",
+            r"max_(?:completion_)?tokens@?[^\n.;]{0,30}(?:between|range(?: of)?|取值范围)[^\d\n]{0,6}[01]"
+            r"[^\d\n]{1,6}(\d{3,9})\b",
+            r"max_(?:completion_)?tokens@?[^\n。；]{0,30}(?:不能|不得|超过|超出|最大)[^\d\n]{0,12}(\d{3,9})\b",
         ),
         top("max_tokens", "max_completion_tokens"),
         _listed_limit,
@@ -103,8 +110,8 @@ PARAMETERS = (
     ),
     Rule(
         Words(
-            r"(?:reasoning_?effort|invalid reasoning value|unsupported value: @"
-            rf"(?:{'|'.join(EFFORTS)})@ is not supported).{{0,120}}?"
+            r"(?:reasoning_?effort|invalid reasoning value|(?:unsupported|invalid) value: @"
+            rf"(?:{'|'.join(EFFORTS)})@(?: is not supported|[.])).{{0,120}}?"
             r"(?:supported values are|must be|should be|expected)(?: one of)?:? "
             r"(?P<list>[^\[.\n]{1,120})"
         ),
@@ -172,7 +179,14 @@ PARAMETERS = (
     Rule(unsupported("top_k"), top("top_k"), {"top_k": "drop"}),
     Rule(unsupported("stop"), top("stop"), {"stop_limit": 0}),
     Rule(  # Azure: github.com/QwenLM/Qwen-Agent/issues/228
-        Words(r"@stop@: array too long\. Expected an array with maximum length (\d{1,4})"), top("stop"), _listed_stops
+        Words(
+            r"@stop@: array too long\. Expected an array with maximum length (\d{1,4})",
+            r"\bstop(?: sequences?)?@?:[^\n]{0,30}(?:at most|maximum(?: of)?|up to) (\d{1,2})\b",
+            r"(?:at most|maximum(?: of)?|up to|limit of|more than) (\d{1,2}) stop(?: sequences?| words?)?\b",
+            r"stop sequences[^\n]{0,40}(?:exceeds?|limit|at most)[^\d\n]{0,20}(\d{1,2})\b",
+        ),
+        top("stop"),
+        _listed_stops,
     ),
     # The stream, the caller
     Rule(

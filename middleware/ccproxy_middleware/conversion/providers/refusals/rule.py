@@ -106,7 +106,8 @@ _UNSUPPORTED = (
     r"(?:unsupported|unknown|unrecognized|unexpected|forbidden) (?:request |body |input )?"
     r"(?:parameter|argument|field|propert(?:y|ie)|keyword|key|option|attribute)(?:s|\(s\))?"
     r"(?: supplied| provided| in (?:the )?(?:object|request|body|payload))?: [\[{(]?@(?:[\w.]+@, ?@){0,9}<name>@"
-    r"(?=[\s,.;)\]}]|$)(?! ?(?:must|should|has to|needs|expected|is out|:))",
+    r"(?=[\s,.;)\]}]|$)"
+    r"(?! ?(?:must|should|has to|needs|expected|is out|:|in @(?:messages|tools|functions)\b))",
     r"unsupported value: @<name>@ does not support",
     # Mistral and others built on pydantic, Fireworks; github.com/NVIDIA/garak/issues/748,
     # github.com/runpod-workers/worker-vllm/issues/85
@@ -117,6 +118,10 @@ _UNSUPPORTED = (
     r"property @<name>@ is unsupported",
     r"@<name>@ is (?:not supported|unsupported|deprecated|not allowed|not permitted|no longer supported)"
     r" (?:with|by|for|on|in) (?:this|the) (?!(?:plan|region|account|tier|organi[sz]ation)\b)",
+    r"(?:(?<!tool )(?<!model )(?<!function )(?<!role )(?<!role: )(?<!value )(?<!=)<quoted> (?:is|are) not "
+    r"(?:supported|allowed|permitted)|^<name> is not supported)\b(?! (?:in|at|on|for|by|with) (?:this|your|the) "
+    r"(?:plan|region|account|tier|organi[sz]ation|key)\b)",
+    r"parameter @<name>@ specified in (?:the )?request is not (?:valid|supported)[^.\n]{0,40}not support",  # Volcengine
     # xAI, LiteLLM
     r"does(?: not|n't) support (?:the )?parameters?:? [^.\n]{0,120}?<name>",
     r"(?<!role['\"`] )(?<!role )does(?: not|n't) support (?:the |setting )?<quoted>(?! ?(?:=|:|value|role))",
@@ -137,7 +142,7 @@ _UNSUPPORTED = (
     # Gemini
     r"unknown name @<name>@: cannot find field",
     # Servers in Rust, as Bedrock's and DeepSeek's, and in Go
-    r"unknown field:? @<name>@",
+    r"unknown field:? @<name>@(?!@ in @(?:messages|tools|functions)\b)",
     # Chinese: "doesn't support", "unknown", "not allowed", "can't be changed"
     r"(?:不支持|不支援|未知|不允许|禁止)(?:的|使用|设置|传入|传递)?(?:请求)?(?:参数|字段)?[:：]?\s{0,2}@<name>@"
     r"(?!\s?(?:角色|消息|等于|大于|小于|为|值))",

@@ -12,9 +12,17 @@ def _named_choice(sent: Sent) -> bool:
 
 def _unoffered_calls(sent: Sent) -> bool:
     """Whether the history has calls of tools that are not offered, as where none is."""
+    return bool(_unoffered(sent))
+
+
+def _unoffered(sent: Sent) -> set[str]:
     offered = {tool.get("function", {}).get("name") for tool in sent.get("tools") or ()}
     calls = (call for message in sent["messages"] for call in message.get("tool_calls") or ())
-    return any(call["function"]["name"] not in offered for call in calls)
+    return {call["function"]["name"] for call in calls} - offered
+
+
+def _named_unoffered(match: re.Match[str], sent: Sent, profile: Profile) -> Patch:
+    return {"unoffered_calls": "text"} if match["name"] in _unoffered(sent) else {}
 
 
 def _calls(sent: Sent) -> bool:
@@ -154,16 +162,30 @@ TOOLS = (
             # Groq: github.com/mastra-ai/mastra/issues/9688, github.com/BerriAI/litellm/issues/11001
             r"which was not in request\.tools",
             r"requested tool does not exist",
-            r"(?:tool|function)s?(?:_| )?(?:calls?|names?|uses?)?:? @[\w.-]{1,128}@ (?:is|are|was|were)?(?: not|n't) "
-            r"(?:been )?(?:found|declared|defined|offered|provided|listed|present|available|included|in)\b",
-            r"(?:unknown|undeclared|undefined|unexpected) (?:tool|function)(?: name| call)?:? @[\w.-]{1,128}",
             r"(?:tool|function)(?:_| )?calls?[^.\n]{0,60} (?:without|but no|require|requires|need|needs)[^.\n]{0,30}"
             r"@tools@?(?: param| parameter| field| to be|\b)",
             r"@tools@ (?:is|are|must be) (?:required|provided|defined|specified|present|non-empty)[^.\n]{0,60}"
             r"(?:tool|function)",
-            r"(?:工具|函数)[^\n]{0,40}(?:未定义|未声明|未提供|不存在|不在)",
+            r"role @tool@[^.\n]{0,40}(?:requires?|needs?|without)[^.\n]{0,30}@tools",
+            r"(?:工具|函数)[^\n]{0,40}(?:未在|未定义|未声明|未提供|不存在|不在)",
         ),
         _unoffered_calls,
         {"unoffered_calls": "text"},
+    ),
+    Rule(
+        Words(
+            r"(?:tool|function)s?(?:_| )?(?:calls?|names?|uses?)?:? @(?P<name>[\w.-]{1,128})@ "
+            r"(?:(?:is|are|was|were)(?: not|n't)|not) "
+            r"(?:been )?(?:found|declared|defined|offered|provided|listed|present|available|included|in)\b",
+        ),
+        _unoffered_calls,
+        _named_unoffered,
+    ),
+    Rule(
+        Words(
+            r"(?:unknown|undeclared|undefined|unexpected) (?:tool|function)(?: name| call)?:? @(?P<name>[\w.-]{1,128})"
+        ),
+        _unoffered_calls,
+        _named_unoffered,
     ),
 )
