@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -64,14 +65,15 @@ def terminal(
     command: Sequence[str], directory: Path, environment: Mapping[str, str], *, columns: int = 150, lines: int = 50
 ) -> Iterator[Terminal]:
     """Run a command in a terminal, which is there for a while after it has ended."""
-    socket = directory.parent / "tmux"
     run = f"{shlex.join(command)}; echo exit code $?; exec sleep 600"
-    shown = Terminal(socket)
+    place = tempfile.mkdtemp(prefix="tmux")  # of its own, and short enough for a socket's name
+    shown = Terminal(Path(place) / "socket")
     size = ["-x", str(columns), "-y", str(lines)]
     start = ["-f", os.devnull, "new-session", "-d", *size, "-c", str(directory), "/bin/sh", "-c", run]
     variables = {"TERM": "xterm-256color", **environment}
-    subprocess.run([*shown._command, *start], env=variables, check=True, timeout=LIMIT)
     try:
+        subprocess.run([*shown._command, *start], env=variables, check=True, timeout=LIMIT)
         yield shown
     finally:
         subprocess.run([*shown._command, "kill-server"], check=False, capture_output=True, timeout=LIMIT)
+        shutil.rmtree(place, ignore_errors=True)

@@ -92,6 +92,9 @@ def test_variables_are_written_and_all_else_is_kept(tmp_path: Path) -> None:
     assert '+\t\t"CLAUDE_CODE_MAX_CONTEXT_TOKENS": "128000"' in done.stdout
     assert SECRET not in done.stdout + done.stderr
     assert [entry.name for entry in path.parent.iterdir()] == ["settings.json"]
+    records = list((tmp_path / ".local/state/cc-boost/setup").iterdir())  # they hold what was there, keys and all
+    assert {stat.S_IMODE(record.stat().st_mode) for record in records} == {0o600}
+    assert stat.S_IMODE(records[0].parent.stat().st_mode) == 0o700
 
 
 FORMS = {
