@@ -4,10 +4,9 @@ from typing import Any
 
 import orjson
 import pytest
-from ccproxy_middleware.conversion.final import told_at_once
 
 from ccproxy_middleware import FormatConversionMiddleware
-from ccproxy_middleware.conversion.claude_code import is_final
+from ccproxy_middleware.conversion.claude_code import is_final, told_at_once
 from support.asgi import Inner, call, http_scope
 from support.client_words import WORDS
 
