@@ -94,7 +94,7 @@ def test_reasoning_of_a_call_that_is_told_as_text_is_left_out(tools: tuple[str, 
 
 def test_histories_are_refused_as_before_where_calls_are_told_as_text() -> None:
     history = [ASK, said(USE, role="assistant"), said(RESULT)]
-    options = {"unoffered_calls": "text", "history_repair": "refuse"}
+    options: dict[str, Any] = {"unoffered_calls": "text", "history_repair": "refuse"}
     assert len(sent(history, **options)) == 3
     with pytest.raises(ApiError, match="ids must be unique"):
         sent([*history, *history[1:]], **options)
