@@ -13,10 +13,10 @@ from typing import Any, TypeAlias
 import anyio
 import pytest
 
-from support.claude_code import ClaudeCode
-from support.faulty import answers_always, faulty, resets_mid_event, sized
+from support.clients.claude_code import ClaudeCode
 from support.paths import DATA
-from support.provider import (
+from support.providers.faulty import answers_always, faulty, resets_mid_event, sized
+from support.providers.scripted import (
     Answer,
     Chunks,
     Endless,
@@ -27,8 +27,8 @@ from support.provider import (
     ToolCall,
     error_body,
 )
-from support.proxied import proxied, proxy
-from support.servers import eventually
+from support.serving.proxied import proxied, proxy
+from support.serving.servers import eventually
 
 pytestmark = [pytest.mark.claude_code, pytest.mark.timeout(600)]
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from support.claude_code import OFFLINE
-from support.model_lists import listing
-from support.process import started
-from support.provider import Reply, ScriptedProvider
-from support.servers import serve
-from support.terminal import TMUX, Terminal, terminal
+from support.clients.claude_code import OFFLINE
+from support.clients.terminal import TMUX, Terminal, terminal
+from support.providers.model_lists import listing
+from support.providers.scripted import Reply, ScriptedProvider
+from support.serving.process import started
+from support.serving.servers import serve
 
 pytestmark = [
     pytest.mark.claude_code,
