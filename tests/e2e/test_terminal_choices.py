@@ -19,6 +19,7 @@ pytestmark = [
     pytest.mark.skipif(TMUX is None, reason="tmux is not installed"),
 ]
 
+
 @pytest.fixture
 def home(claude_program: Path, tmp_path: Path) -> Path:
     return made_home(claude_program, tmp_path)
@@ -41,7 +42,9 @@ def end(shown: Terminal) -> str:
     return shown.wait_for(r"exit code 0")
 
 
-@pytest.mark.seen("first start", "a fresh home asks for no login with the line that the proxy prints")
+@pytest.mark.seen(
+    "first start", "a fresh home asks for no login with the line that the proxy prints, and starts in auto mode"
+)
 def test_fresh_home_asks_for_no_login_with_the_line_that_is_printed(home: Path) -> None:
     provider = ScriptedProvider(lambda body: Reply("Hello."))
     with (
@@ -52,6 +55,7 @@ def test_fresh_home_asks_for_no_login_with_the_line_that_is_printed(home: Path) 
         assert line
         with terminal(["/bin/sh", "-c", line[1]], home / "work", environment(home)) as shown:
             seen = go_through_the_first_start(shown)
+            shown.wait_for("auto mode on")
             ask(shown, "Say hello.", "Hello.")
     assert not re.search("log ?in|API key|subscription", seen, re.IGNORECASE)
 
@@ -89,7 +93,9 @@ def test_model_lists_the_tiers_and_the_providers_own_and_a_choice_survives(home:
     assert "another gateway" not in screen
 
 
-@pytest.mark.seen("resuming", "the line that is printed at the end resumes the session, which goes on through the proxy")
+@pytest.mark.seen(
+    "resuming", "the line that is printed at the end resumes the session, which goes on through the proxy"
+)
 def test_line_to_resume_goes_through_the_proxy(home: Path) -> None:
     provider = ScriptedProvider(lambda body: Reply(f"Answer {turns_before(body) + 1}."))
     with serve(listing(provider, *MODELS), lifespan="off") as server:
