@@ -18,8 +18,8 @@ from starlette.types import Receive, Scope, Send
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from support.boosted import boosted, question
-from support.provider import ScriptedProvider
+from support.providers.scripted import ScriptedProvider
+from support.serving.boosted import boosted, question
 
 PIECES = ["ANALYSIS:\n", "All is known.\n", "\n", "SUMM", "ARY", ":", " It"]  # the last one is the first token
 

@@ -14,10 +14,10 @@ from .contestants import Contestants, contestants
 from .machine import machine
 from .measure import Plan, Row, table
 from .processes import Server, open_files_limit
-from .rows_apis import apis
-from .rows_cpu import claude_code_request, small_request, streamed_chunk
-from .rows_inside import growth, layer
-from .rows_time import first_delta, paced_streams, process, two_workers
+from .rows.apis import apis
+from .rows.cpu import claude_code_request, small_request, streamed_chunk
+from .rows.inside import growth, layer
+from .rows.time import first_delta, paced_streams, process, two_workers
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from support.boosted import Place
+from support.serving.boosted import Place
 
 
 @pytest.fixture(params=["outside", "inside"])

@@ -7,7 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from support.boosted import (
+from support.providers.scripted import Answer, Chunks, Failure, Raw, Reply, ScriptedProvider, ToolCall, error_body
+from support.serving.boosted import (
     CLAUDE,
     EXECUTOR,
     PLANNER,
@@ -20,7 +21,6 @@ from support.boosted import (
     question,
     with_result,
 )
-from support.provider import Answer, Chunks, Failure, Raw, Reply, ScriptedProvider, ToolCall, error_body
 
 CALL = ToolCall("Read", {"path": "a.txt"})
 GUIDANCE = "ANALYSIS: The file is unread.\nGUIDANCE: Call Read with path a.txt."

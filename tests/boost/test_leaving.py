@@ -7,10 +7,10 @@ import anyio
 import httpx
 import pytest
 
-from support.boosted import Boosted, Place, boosted, question, with_result
-from support.grammar import parse_frames
-from support.provider import Answer, Raw, Reply, ScriptedProvider, Silence
-from support.servers import eventually
+from support.providers.scripted import Answer, Raw, Reply, ScriptedProvider, Silence
+from support.serving.boosted import Boosted, Place, boosted, question, with_result
+from support.serving.servers import eventually
+from support.streams.grammar import parse_frames
 
 pytestmark = pytest.mark.anyio
 

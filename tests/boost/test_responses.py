@@ -13,8 +13,8 @@ from ccproxy_middleware.conversion.chat import convert_request
 from ccproxy_middleware.conversion.providers import resolve_profile
 from ccproxy_middleware.conversion.responses import convert_responses_request
 from ccproxy_middleware.toolkit.sse import SSEParser
-from support.boosted import EXECUTOR, Place, ask, boosted, question, with_result
-from support.provider import Reply, ScriptedProvider, ToolCall
+from support.providers.scripted import Reply, ScriptedProvider, ToolCall
+from support.serving.boosted import EXECUTOR, Place, ask, boosted, question, with_result
 
 GUIDANCE = Reply("ANALYSIS: it is in a file\nGUIDANCE: Call Read with path a.txt.")
 SUMMARY = Reply("SUMMARY: It holds forty-two.")

@@ -14,11 +14,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ccproxy import Settings, create_app
 from ccproxy_middleware.toolkit.errors import StreamAborted
-from support.faulty import answers, faulty, refusing, sized
-from support.grammar import check_stream
-from support.provider import Failure, ScriptedProvider
-from support.proxied import PROVIDER_KEY, proxied, proxy
-from support.servers import serve
+from support.providers.faulty import answers, faulty, refusing, sized
+from support.providers.scripted import Failure, ScriptedProvider
+from support.serving.proxied import PROVIDER_KEY, proxied, proxy
+from support.serving.servers import serve
+from support.streams.grammar import check_stream
 
 MESSAGE = {"model": "claude-opus-4-8", "max_tokens": 100, "messages": [{"role": "user", "content": "hi"}]}
 CUSTOM = "planted-custom"

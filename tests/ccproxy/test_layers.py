@@ -13,9 +13,9 @@ from ccproxy.settings.configuration import ConfigurationError
 from ccproxy.settings.layer_names import LAYERS
 from ccproxy.settings.startup import startup_warnings
 from ccproxy_middleware import FormatConversionMiddleware, ModelMappingMiddleware
-from support.provider import ScriptedProvider
-from support.proxied import proxied
-from support.servers import serve
+from support.providers.scripted import ScriptedProvider
+from support.serving.proxied import proxied
+from support.serving.servers import serve
 
 MESSAGE = {"model": "claude-opus-4-8", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
 BOOST = {"enable_boost_support": "BIG_MODEL", "boost_base_url": "http://localhost/v1", "boost_api_key": "k"}

@@ -17,9 +17,9 @@ from starlette.types import Receive, Scope, Send
 
 from ccproxy_middleware import FormatConversionMiddleware
 from support.asgi import Answer, Inner, call, http_scope
-from support.grammar import check_stream
-from support.provider import Failure, Raw, Reply, ScriptedProvider, error_body
-from support.proxied import proxied
+from support.providers.scripted import Failure, Raw, Reply, ScriptedProvider, error_body
+from support.serving.proxied import proxied
+from support.streams.grammar import check_stream
 
 MODEL = "claude-opus-4-8"
 TOOL = {

@@ -10,9 +10,9 @@ import pytest
 from anthropic import Anthropic
 from anthropic.types import Message
 
-from support.openai_rules import error_body
-from support.provider import Endless, Failure, Raw, Reply, ScriptedProvider, ToolCall
-from support.proxied import proxied
+from support.providers.openai_rules import error_body
+from support.providers.scripted import Endless, Failure, Raw, Reply, ScriptedProvider, ToolCall
+from support.serving.proxied import proxied
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}}

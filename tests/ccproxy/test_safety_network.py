@@ -10,8 +10,8 @@ import pytest
 
 from ccproxy import Settings
 from ccproxy.settings.configuration import ConfigurationError
-from support.provider import ScriptedProvider
-from support.proxied import proxied
+from support.providers.scripted import ScriptedProvider
+from support.serving.proxied import proxied
 
 HELLO = {"role": "user", "content": "Hello"}
 BODY = {"model": "claude-opus-4-1", "max_tokens": 9, "messages": [HELLO]}

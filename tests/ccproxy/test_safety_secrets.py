@@ -19,9 +19,9 @@ from ccproxy import Forward, Settings, create_app
 from ccproxy.forwarding.upstream import Redactor
 from ccproxy.layers import make_layers
 from ccproxy_middleware.toolkit.record import Record
-from support.echo import EchoProvider
-from support.process import started
-from support.servers import serve
+from support.serving.echo import EchoProvider
+from support.serving.process import started
+from support.serving.servers import serve
 
 CLIENT = "PLANTED-client-key-4711"
 PROVIDER = "PLANTED-provider-key-4711"

@@ -11,10 +11,10 @@ from ccproxy_middleware.conversion.chat.request import convert_request
 from ccproxy_middleware.conversion.providers.profiles import PROFILES, resolve_profile
 from ccproxy_middleware.toolkit.safety_checks import is_safety_check
 from support.asgi import Inner, call, http_scope
-from support.grammar import check_stream
-from support.provider import Failure, Reply, ScriptedProvider, error_body
-from support.proxied import proxied
-from support.sdk import accumulate
+from support.clients.sdk import accumulate
+from support.providers.scripted import Failure, Reply, ScriptedProvider, error_body
+from support.serving.proxied import proxied
+from support.streams.grammar import check_stream
 
 BILLING = {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1.332.972; cc_entrypoint=cli;"}
 MONITOR = {"type": "text", "text": "You are a security monitor for autonomous AI coding agents.\n\n## Context\n..."}

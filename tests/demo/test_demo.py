@@ -17,7 +17,7 @@ from ccproxy import create_app
 from ccproxy.demo.command import CLIENT_KEY, demo_settings
 from ccproxy.demo.conversation import converse
 from ccproxy.demo.provider import demo_provider
-from support.servers import serve
+from support.serving.servers import serve
 
 COMMAND = [str(Path(sys.executable).parent / "cc-boost"), "demo"]
 

@@ -8,9 +8,9 @@ import openai
 import pytest
 
 from ccproxy.demo.provider import KEY, MODELS, demo_provider, example_of
-from support.openai_rules import check_request
-from support.provider import ScriptedProvider
-from support.servers import serve
+from support.providers.openai_rules import check_request
+from support.providers.scripted import ScriptedProvider
+from support.serving.servers import serve
 
 READ_FILE: dict[str, Any] = {
     "type": "function",

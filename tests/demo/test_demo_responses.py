@@ -11,8 +11,8 @@ from pydantic import TypeAdapter
 
 from ccproxy.demo.provider import KEY, MODELS, demo_provider
 from ccproxy.demo.responses import call_item, message_item, reasoning_item, response, response_events
-from support.responses_rules import check_responses_request
-from support.servers import serve
+from support.providers.responses_rules import check_responses_request
+from support.serving.servers import serve
 
 READ_FILE: dict[str, Any] = {
     "type": "function",

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from support.provider import Answer, Failure, Raw, Reply, ToolCall, error_body
+from support.providers.scripted import Answer, Failure, Raw, Reply, ToolCall, error_body
 
 Body: TypeAlias = dict[str, Any]
 Script: TypeAlias = Callable[[Body], Answer]

@@ -14,8 +14,8 @@ from ccproxy.doctor import probe, run
 from ccproxy.doctor.checks import CHECKS
 from doctor import disguises
 from doctor.disguises import able
-from support.provider import Failure, Raw, Reply, ScriptedProvider, ToolCall, error_body
-from support.servers import serve
+from support.providers.scripted import Failure, Raw, Reply, ScriptedProvider, ToolCall, error_body
+from support.serving.servers import serve
 
 KEY = "sk-provider-5EcReT-0123456789"
 HEADER = "header-5EcReT-value"

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 from doctor import disguises
-from support.provider import ScriptedProvider, Silence
-from support.servers import serve
+from support.providers.scripted import ScriptedProvider, Silence
+from support.serving.servers import serve
 
 COMMAND = [str(Path(sys.executable).parent / "cc-boost"), "doctor"]
 LIMIT = 60

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support.real_model import CONTEXT, Unavailable, real_model
+from support.providers.real_model import CONTEXT, Unavailable, real_model
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 

@@ -19,9 +19,9 @@ from anthropic.types import (
 from pydantic import BaseModel
 
 from support.paths import DATA
-from support.provider import Endless, Reply, ScriptedProvider, ToolCall
-from support.proxied import PROVIDER_KEY, proxied
-from support.servers import eventually
+from support.providers.scripted import Endless, Reply, ScriptedProvider, ToolCall
+from support.serving.proxied import PROVIDER_KEY, proxied
+from support.serving.servers import eventually
 
 MODEL = "claude-opus-4-8"
 GRADIENT = DATA / "files" / "gradient.png"

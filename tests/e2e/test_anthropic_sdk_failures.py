@@ -8,8 +8,8 @@ import pytest
 from anthropic import Anthropic, AsyncAnthropic
 from anthropic.types import MessageParam
 
-from support.faulty import Behaviour, closes_mid_body, faulty, resets_mid_event
-from support.provider import (
+from support.providers.faulty import Behaviour, closes_mid_body, faulty, resets_mid_event
+from support.providers.scripted import (
     Answer,
     Chunks,
     Endless,
@@ -20,8 +20,8 @@ from support.provider import (
     Silence,
     error_body,
 )
-from support.proxied import proxied, proxy
-from support.servers import eventually
+from support.serving.proxied import proxied, proxy
+from support.serving.servers import eventually
 
 MODEL = "claude-sonnet-5"
 HELLO: list[MessageParam] = [{"role": "user", "content": "Hello"}]

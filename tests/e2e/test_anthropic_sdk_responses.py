@@ -8,8 +8,8 @@ from anthropic import Anthropic, beta_tool
 from anthropic.types import MessageParam
 from pydantic import BaseModel
 
-from support.provider import Reply, ScriptedProvider, ToolCall
-from support.proxied import proxied
+from support.providers.scripted import Reply, ScriptedProvider, ToolCall
+from support.serving.proxied import proxied
 
 MODEL = "claude-opus-4-8"
 RESPONSES: dict[str, Any] = {"provider": "openai", "big_model": "gpt-5.6"}

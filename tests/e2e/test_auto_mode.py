@@ -11,9 +11,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ccproxy.settings.layer_names import LAYERS
 from ccproxy_middleware.toolkit.asgi import BufferedBody
 from ccproxy_middleware.toolkit.errors import ApiError, send_error
-from support.claude_code import ClaudeCode, Run
-from support.provider import Reply, ScriptedProvider, ToolCall
-from support.proxied import proxied
+from support.clients.claude_code import ClaudeCode, Run
+from support.providers.scripted import Reply, ScriptedProvider, ToolCall
+from support.serving.proxied import proxied
 
 pytestmark = [pytest.mark.claude_code, pytest.mark.timeout(600)]
 

@@ -9,9 +9,9 @@ import pytest
 from anthropic import Anthropic
 from anthropic.types import MessageParam
 
-from support.boosted import CLAUDE, READ, Boosted, boosted
-from support.claude_code import ClaudeCode
-from support.provider import Answer, Failure, Reply, ScriptedProvider, ToolCall
+from support.clients.claude_code import ClaudeCode
+from support.providers.scripted import Answer, Failure, Reply, ScriptedProvider, ToolCall
+from support.serving.boosted import CLAUDE, READ, Boosted, boosted
 
 FIRST = "What is in a.txt?"
 

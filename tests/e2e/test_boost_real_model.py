@@ -8,8 +8,8 @@ from anthropic import Anthropic
 from anthropic.types import Message, MessageParam, ToolParam
 
 from ccproxy import Settings, create_app
-from support.real_model import Unavailable, real_model
-from support.servers import serve
+from support.providers.real_model import Unavailable, real_model
+from support.serving.servers import serve
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1200)]
 

@@ -13,10 +13,10 @@ from typing import Any, TypeAlias
 import anyio
 import pytest
 
-from support.claude_code import ClaudeCode
-from support.faulty import answers_always, faulty, resets_mid_event, sized
+from support.clients.claude_code import ClaudeCode
 from support.paths import DATA
-from support.provider import (
+from support.providers.faulty import answers_always, faulty, resets_mid_event, sized
+from support.providers.scripted import (
     Answer,
     Chunks,
     Endless,
@@ -27,8 +27,9 @@ from support.provider import (
     ToolCall,
     error_body,
 )
-from support.proxied import proxied, proxy
-from support.servers import eventually
+from support.providers.turns import by_turn
+from support.serving.proxied import proxied, proxy
+from support.serving.servers import eventually
 
 pytestmark = [pytest.mark.claude_code, pytest.mark.timeout(600)]
 
@@ -37,16 +38,6 @@ Start: TypeAlias = Callable[..., ClaudeCode]
 BIG, SMALL = "big-model", "small-model"
 
 TASK = {"description": "Count files", "prompt": "Count the files here.", "subagent_type": "Explore"}
-
-
-def by_turn(*answers: Answer) -> Callable[[dict[str, Any]], Answer]:
-    """A model that gives its n-th answer in the n-th turn, and the same one again if it is asked again."""
-
-    def answer(body: dict[str, Any]) -> Answer:
-        turn = sum(message["role"] == "assistant" for message in body["messages"])
-        return answers[turn] if turn < len(answers) else Failure(400, "the test has no answer for this turn")
-
-    return answer
 
 
 def results_of_calls(body: dict[str, Any]) -> list[str]:

@@ -13,11 +13,11 @@ from typing import Any, TypeAlias
 import anyio
 import pytest
 
-from support.claude_code import ClaudeCode
+from support.clients.claude_code import ClaudeCode
 from support.paths import DATA
-from support.provider import Answer, Chunks, Endless, Failure, Reply, ScriptedProvider, ToolCall, error_body
-from support.proxied import proxied
-from support.servers import eventually
+from support.providers.scripted import Answer, Chunks, Endless, Failure, Reply, ScriptedProvider, ToolCall, error_body
+from support.serving.proxied import proxied
+from support.serving.servers import eventually
 
 pytestmark = [pytest.mark.claude_code, pytest.mark.timeout(600)]
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from support.anthropic_server import AnthropicServer, Body, Content, Refusal
-from support.claude_code import ClaudeCode
-from support.client_words import WORDS, Words
+from support.clients.claude_code import ClaudeCode
+from support.clients.client_words import WORDS, Words
 from support.paths import DATA
-from support.provider import Answer, Failure, Reply, ScriptedProvider, ToolCall, error_body
-from support.proxied import proxied
-from support.servers import serve
+from support.providers.anthropic_server import AnthropicServer, Body, Content, Refusal
+from support.providers.scripted import Answer, Failure, Reply, ScriptedProvider, ToolCall, error_body
+from support.serving.proxied import proxied
+from support.serving.servers import serve
 
 pytestmark = [pytest.mark.claude_code, pytest.mark.timeout(600)]
 

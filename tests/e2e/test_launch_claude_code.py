@@ -13,11 +13,11 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from support.claude_code import OFFLINE
-from support.model_lists import listing
-from support.process import started
-from support.provider import Answer, Endless, Failure, Reply, ScriptedProvider, ToolCall, error_body
-from support.servers import serve
+from support.clients.claude_code import OFFLINE
+from support.providers.model_lists import listing
+from support.providers.scripted import Answer, Endless, Failure, Reply, ScriptedProvider, ToolCall, error_body
+from support.serving.process import started
+from support.serving.servers import serve
 
 pytestmark = [pytest.mark.claude_code, pytest.mark.timeout(300)]
 

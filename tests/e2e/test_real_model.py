@@ -25,8 +25,8 @@ from anthropic.types import (
 )
 
 from support.paths import DATA
-from support.proxied import proxy
-from support.real_model import CONTEXT, Unavailable, real_model
+from support.providers.real_model import CONTEXT, Unavailable, real_model
+from support.serving.proxied import proxy
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1200)]
 

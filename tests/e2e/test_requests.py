@@ -17,11 +17,11 @@ from openai.types.responses.response_create_params import (
 )
 from pydantic import TypeAdapter
 
-from support.grammar import check_stream
+from support.clients.sdk import accumulate
 from support.paths import DATA
-from support.provider import Answer, Reply, ScriptedProvider, ToolCall
-from support.proxied import proxied
-from support.sdk import accumulate
+from support.providers.scripted import Answer, Reply, ScriptedProvider, ToolCall
+from support.serving.proxied import proxied
+from support.streams.grammar import check_stream
 
 REQUESTS = DATA / "requests"
 THREADS = sorted(path.stem for path in REQUESTS.glob("sdk-*-thread-*.json"))

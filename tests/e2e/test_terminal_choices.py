@@ -1,22 +1,17 @@
 """Claude Code's terminal interface in front of ``cc-boost claude``: the first start, /model, the end of a session."""
 
-import json
-import os
 import re
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from support.claude_code import OFFLINE
-from support.model_lists import listing
-from support.process import started
-from support.provider import Reply, ScriptedProvider
-from support.servers import serve
-from support.terminal import TMUX, Terminal, terminal
+from support.clients.claude_terminal import KEY, MODELS, UP, ask, claude, enter, environment, made_home
+from support.clients.terminal import TMUX, Terminal, terminal
+from support.providers.model_lists import listing
+from support.providers.scripted import Reply, ScriptedProvider
+from support.providers.turns import turns_before
+from support.serving.process import started
+from support.serving.servers import serve
 
 pytestmark = [
     pytest.mark.claude_code,
@@ -24,74 +19,21 @@ pytestmark = [
     pytest.mark.skipif(TMUX is None, reason="tmux is not installed"),
 ]
 
-COMMAND = str(Path(sys.executable).parent / "cc-boost")
-KEY = "provider-key"
-_UP = "API Usage Billing"
-MODELS: list[dict[str, Any]] = [
-    {"id": "qwen3-coder", "context_length": 131_072},
-    {"id": "small-model", "context_length": 131_072},
-    {"id": "deepseek/deepseek-chat:free", "context_length": 64_000},
-]
-# Without DISABLE_NONESSENTIAL_TRAFFIC, which turns discovery off; nothing but loopback is reached all the same.
-VARIABLES = {name: value for name, value in OFFLINE.items() if "NONESSENTIAL" not in name}
-
 
 @pytest.fixture
 def home(claude_program: Path, tmp_path: Path) -> Path:
-    for name in ("bin", "home", "work", "tmp"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "bin" / "claude").symlink_to(claude_program)
-    return tmp_path
-
-
-def environment(home: Path, **variables: str) -> dict[str, str]:
-    return {
-        "PATH": f"{home / 'bin'}:{os.environ['PATH']}",
-        "PYTHONPATH": os.pathsep.join(sys.path[1:]),
-        "LANG": "C.UTF-8",
-        "HOME": str(home / "home"),
-        "TMPDIR": str(home / "tmp"),
-        "SHELL": "/bin/bash",
-        "NO_PROXY": "127.0.0.1,localhost",
-        **VARIABLES,
-        **variables,
-    }
-
-
-@contextmanager
-def claude(home: Path, url: str, *arguments: str, **variables: str) -> Iterator[Terminal]:
-    """``cc-boost claude`` up to its prompt, in a home that has been through its first start."""
-    trusted = {str(home / "work"): {"hasTrustDialogAccepted": True}}
-    if not (home / "home/.claude.json").exists():
-        told = {"hasCompletedOnboarding": True, "theme": "dark", "projects": trusted}
-        (home / "home/.claude.json").write_text(json.dumps(told))
-    known = {
-        "OPENAI_API_KEY": KEY,
-        "OPENAI_BASE_URL": f"{url}/v1",
-        "BIG_MODEL": "qwen3-coder",
-        "SMALL_MODEL": "small-model",
-        **variables,
-    }
-    with terminal([COMMAND, "claude", *arguments], home / "work", environment(home, **known)) as shown:
-        shown.wait_for(_UP)
-        yield shown
+    return made_home(claude_program, tmp_path)
 
 
 def go_through_the_first_start(shown: Terminal) -> str:
     """Confirm what a fresh home is asked, up to the prompt; returns all that was shown."""
     seen = ""
-    while _UP not in (screen := shown.wait_for(rf"text style|Press Enter|trust this folder|{_UP}")):
+    while UP not in (screen := shown.wait_for(rf"text style|Press Enter|trust this folder|{UP}")):
         seen += screen
         if "trust this folder" in screen:
             screen = shown.press_until("❯ Yes", "Down")
         shown.press_until(rf"\A(?!{re.escape(screen)})", "Enter")
     return seen + screen
-
-
-def ask(shown: Terminal, question: str, answer: str) -> None:
-    shown.type(question)
-    shown.press("Enter")
-    shown.wait_for(f"● {answer}")
 
 
 def end(shown: Terminal) -> str:
@@ -100,7 +42,9 @@ def end(shown: Terminal) -> str:
     return shown.wait_for(r"exit code 0")
 
 
-@pytest.mark.seen("first start", "a fresh home asks for no login with the line that the proxy prints")
+@pytest.mark.seen(
+    "first start", "a fresh home asks for no login with the line that the proxy prints, and starts in auto mode"
+)
 def test_fresh_home_asks_for_no_login_with_the_line_that_is_printed(home: Path) -> None:
     provider = ScriptedProvider(lambda body: Reply("Hello."))
     with (
@@ -111,6 +55,7 @@ def test_fresh_home_asks_for_no_login_with_the_line_that_is_printed(home: Path) 
         assert line
         with terminal(["/bin/sh", "-c", line[1]], home / "work", environment(home)) as shown:
             seen = go_through_the_first_start(shown)
+            shown.wait_for("auto mode on")
             ask(shown, "Say hello.", "Hello.")
     assert not re.search("log ?in|API key|subscription", seen, re.IGNORECASE)
 
@@ -126,8 +71,7 @@ def test_model_lists_the_tiers_and_the_providers_own_and_a_choice_survives(home:
         with claude(home, server.url, PROVIDER_OPTIONS=switch) as shown:
             assert "qwen3-coder · API Usage Billing" in shown.screen  # the header names the real model
             ask(shown, "Who are you?", "I am qwen3-coder.")
-            shown.type("/model")
-            shown.press("Enter")
+            enter(shown, "/model")
             screen = shown.wait_for("Select model")
             rows = re.findall(r"^\W*\d\. (.*?)(?:  +(.*))?$", screen, re.MULTILINE)
             assert [row for row in rows if "Default" not in row[0]] == [
@@ -149,12 +93,14 @@ def test_model_lists_the_tiers_and_the_providers_own_and_a_choice_survives(home:
     assert "another gateway" not in screen
 
 
-@pytest.mark.seen("resuming", "the line that is printed at the end resumes the session through the proxy")
+@pytest.mark.seen(
+    "resuming", "the line that is printed at the end resumes the session, which goes on through the proxy"
+)
 def test_line_to_resume_goes_through_the_proxy(home: Path) -> None:
-    provider = ScriptedProvider(lambda body: Reply(f"Answer {sum(m['role'] == 'user' for m in body['messages'])}."))
+    provider = ScriptedProvider(lambda body: Reply(f"Answer {turns_before(body) + 1}."))
     with serve(listing(provider, *MODELS), lifespan="off") as server:
         with claude(home, server.url) as shown:
-            ask(shown, "First?", "Answer")
+            ask(shown, "First?", "Answer 1.")
             screen = end(shown)
         own = re.search(r"claude --resume ([\w-]+)", screen)
         ours = re.search(r"Through the proxy: cc-boost claude --resume ([\w-]+)", screen)
@@ -162,4 +108,5 @@ def test_line_to_resume_goes_through_the_proxy(home: Path) -> None:
         assert ours
         assert own[1] == ours[1]
         with claude(home, server.url, "--resume", ours[1]) as shown:
-            assert "First?" in shown.wait_for(r"First\?")
+            assert "● Answer 1." in shown.wait_for(r"First\?")
+            ask(shown, "Second?", "Answer 2.")

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from ccproxy_middleware.conversion.counting import estimate_request
-from support import mcp_tools
-from support.claude_code import ClaudeCode, Run
-from support.provider import Answer, Failure, Reply, ScriptedProvider, ToolCall, error_body
-from support.proxied import proxied
+from support.clients import mcp_tools
+from support.clients.claude_code import ClaudeCode, Run
+from support.providers.scripted import Answer, Failure, Reply, ScriptedProvider, ToolCall, error_body
+from support.serving.proxied import proxied
 
 pytestmark = [pytest.mark.claude_code, pytest.mark.timeout(600)]
 

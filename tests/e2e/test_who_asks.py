@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from support.claude_code import ClaudeCode
-from support.inspected import inspected
-from support.provider import Answer, Reply, ScriptedProvider, ToolCall
+from support.clients.claude_code import ClaudeCode
+from support.providers.scripted import Answer, Reply, ScriptedProvider, ToolCall
+from support.serving.inspected import inspected
 
 pytestmark = [pytest.mark.claude_code, pytest.mark.timeout(600)]
 

@@ -15,7 +15,7 @@ import sys
 import atheris  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
 with atheris.instrument_imports(include=["ccproxy_middleware"]):
-    from support.stream_check import check_input
+    from support.streams.stream_check import check_input
 
 if __name__ == "__main__":
     logging.disable()

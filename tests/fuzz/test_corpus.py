@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from support.stream_check import check_input
+from support.streams.stream_check import check_input
 
 CORPUS = sorted((Path(__file__).parent / "corpus").iterdir())
 

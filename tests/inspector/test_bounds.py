@@ -14,7 +14,7 @@ from ccproxy_middleware import AuthMiddleware, FormatConversionMiddleware, Inspe
 from ccproxy_middleware.inspector.exchanges import Call, Exchange, Exchanges
 from ccproxy_middleware.toolkit.errors import StreamAborted
 from support.asgi import Answer, Inner, call, http_scope
-from support.servers import eventually
+from support.serving.servers import eventually
 
 pytestmark = pytest.mark.anyio
 

@@ -8,10 +8,10 @@ import pytest
 
 from conversion.chat import test_request_cases, test_response_cases
 from conversion.providers import test_errors
-from support.inspected import MESSAGE, Inspected, client, inspected
-from support.provider import Answer, Chunks, Failure, Raw, Reply, ScriptedProvider, ToolCall, error_body
-from support.proxied import proxy
+from support.providers.scripted import Answer, Chunks, Failure, Raw, Reply, ScriptedProvider, ToolCall, error_body
 from support.responses_cases import differences
+from support.serving.inspected import MESSAGE, Inspected, client, inspected
+from support.serving.proxied import proxy
 
 TOOL = {"name": "Read", "description": "Read a file", "input_schema": {"type": "object", "properties": {}}}
 FULL: dict[str, Any] = {

@@ -12,11 +12,11 @@ import pytest
 from ccproxy import Settings, create_app
 from ccproxy.settings.startup import startup_warnings
 from ccproxy_middleware.inspector.pages import Pages
-from support.boosted import boosted, question
-from support.inspected import KEY, MESSAGE, STREAM, Inspected, client, inspected
 from support.paths import ROOT
-from support.provider import Failure, Reply, ScriptedProvider, ToolCall, error_body
-from support.servers import serve
+from support.providers.scripted import Failure, Reply, ScriptedProvider, ToolCall, error_body
+from support.serving.boosted import boosted, question
+from support.serving.inspected import KEY, MESSAGE, STREAM, Inspected, client, inspected
+from support.serving.servers import serve
 
 
 def values(headers: list[list[Any]]) -> dict[str, Any]:

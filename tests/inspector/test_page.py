@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ccproxy_middleware.inspector.pages import Pages
-from support.boosted import boosted, question
-from support.inspected import KEY, MESSAGE, STREAM, Inspected, client, inspected
-from support.provider import Answer, Failure, Reply, ScriptedProvider, ToolCall, error_body
+from support.providers.scripted import Answer, Failure, Reply, ScriptedProvider, ToolCall, error_body
+from support.serving.boosted import boosted, question
+from support.serving.inspected import KEY, MESSAGE, STREAM, Inspected, client, inspected
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from support import claude_code
+from support.clients import claude_code
 
 
 @pytest.fixture(scope="session")

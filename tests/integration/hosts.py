@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from support.paths import ROOT
-from support.servers import loopback_socket
+from support.serving.servers import loopback_socket
 
 EXAMPLES = ROOT / "examples"
 START_LIMIT = 30.0  # seconds

@@ -4,8 +4,8 @@ import os
 import subprocess
 from pathlib import Path
 
-from support import claude_code
-from support.provider import Reply, ScriptedProvider, ToolCall
+from support.clients import claude_code
+from support.providers.scripted import Reply, ScriptedProvider, ToolCall
 
 MODEL = "claude-opus-5-5"
 QUESTION = "What is a lighthouse? Look it up."

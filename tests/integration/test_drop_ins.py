@@ -27,9 +27,9 @@ from ccproxy_middleware import (
 )
 from integration.hosts import EXAMPLES, load, running
 from integration.need import need
-from support import real_model
-from support.provider import Reply, ScriptedProvider
-from support.servers import serve
+from support.providers import real_model
+from support.providers.scripted import Reply, ScriptedProvider
+from support.serving.servers import serve
 
 KEY = "team-key"
 GREEDY = {"temperature": 0}

@@ -20,9 +20,9 @@ from ccproxy_middleware import (
     ModelMappingMiddleware,
 )
 from integration.foreign import FOREIGN, LIMIT, ORIGIN, Redact
-from support.grammar import parse_frames
-from support.provider import Endless, Raw, Recorded, Reply, ScriptedProvider, ToolCall
-from support.servers import Server, eventually, serve
+from support.providers.scripted import Endless, Raw, Recorded, Reply, ScriptedProvider, ToolCall
+from support.serving.servers import Server, eventually, serve
+from support.streams.grammar import parse_frames
 
 KEY = "client-key"
 USAGE = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}

@@ -18,9 +18,9 @@ from starlette.routing import Mount
 from ccproxy import Settings, create_app
 from integration.hosts import EXAMPLES, load, running
 from integration.need import need
-from support.grammar import check_stream
-from support.provider import Endless, Failure, Reply, ScriptedProvider, ToolCall, error_body
-from support.servers import eventually, serve
+from support.providers.scripted import Endless, Failure, Reply, ScriptedProvider, ToolCall, error_body
+from support.serving.servers import eventually, serve
+from support.streams.grammar import check_stream
 
 MESSAGE: dict[str, Any] = {
     "model": "claude-opus-4-8", "max_tokens": 100, "messages": [{"role": "user", "content": "hi"}],

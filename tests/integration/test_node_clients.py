@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from integration.jobs import ANSWER, FOUND, QUESTION, Model, run
-from support.provider import Answer, Reply, ScriptedProvider, ToolCall
-from support.proxied import proxied
+from support.providers.scripted import Answer, Reply, ScriptedProvider, ToolCall
+from support.serving.proxied import proxied
 
 PACKAGES = {
     "ai": "6",

@@ -7,7 +7,7 @@ import pytest
 
 from integration.jobs import ANSWER, Model, run
 from integration.need import need
-from support.proxied import proxied
+from support.serving.proxied import proxied
 
 LANGCHAIN = """
 import os

@@ -17,8 +17,8 @@ from ccproxy_middleware.conversion.refused_reasoning import RefusedReasoning
 from ccproxy_middleware.toolkit.asgi import BufferedBody
 from ccproxy_middleware.toolkit.errors import StreamAborted
 from support.asgi import Answer, call, http_scope
-from support.grammar import check_stream
 from support.responses_cases import MESSAGE, RESPONSE, CaseProvider, ask, frames
+from support.streams.grammar import check_stream
 
 pytestmark = pytest.mark.anyio
 

@@ -15,12 +15,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ccproxy_middleware import ConcurrencyLimitMiddleware
 from ccproxy_middleware.toolkit.errors import StreamAborted
 from support.asgi import Answer, Inner, call, http_scope
+from support.clients.raw_client import connected, whole
 from support.layers import Held, full
-from support.provider import Answer as AnswerOfProvider
-from support.provider import Endless, Failure, Raw, Reply, ScriptedProvider, Silence
-from support.proxied import proxied
-from support.raw_client import connected, whole
-from support.servers import eventually
+from support.providers.scripted import Answer as AnswerOfProvider
+from support.providers.scripted import Endless, Failure, Raw, Reply, ScriptedProvider, Silence
+from support.serving.proxied import proxied
+from support.serving.servers import eventually
 
 MESSAGES = "/v1/messages"
 LIMIT = 30.0

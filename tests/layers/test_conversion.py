@@ -13,7 +13,7 @@ from starlette.types import Message, Receive, Scope, Send
 from ccproxy_middleware import FormatConversionMiddleware, ModelMappingMiddleware
 from ccproxy_middleware.toolkit.errors import ApiError, StreamAborted
 from support.asgi import Answer, Inner, call, http_scope
-from support.grammar import check_stream
+from support.streams.grammar import check_stream
 
 pytestmark = pytest.mark.anyio
 

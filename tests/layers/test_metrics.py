@@ -23,12 +23,12 @@ from ccproxy_middleware import MetricsMiddleware, ModelMappingMiddleware
 from ccproxy_middleware.toolkit.errors import ApiError, StreamAborted
 from ccproxy_middleware.toolkit.record import get_record
 from support.asgi import Answer, Inner, call, http_scope
-from support.boosted import EXECUTOR, READ, boosted
 from support.paths import ROOT
-from support.process import started
-from support.provider import Endless, Failure, Raw, Reply, ScriptedProvider, ToolCall
-from support.proxied import proxied
-from support.servers import eventually, serve
+from support.providers.scripted import Endless, Failure, Raw, Reply, ScriptedProvider, ToolCall
+from support.serving.boosted import EXECUTOR, READ, boosted
+from support.serving.process import started
+from support.serving.proxied import proxied
+from support.serving.servers import eventually, serve
 
 pytestmark = pytest.mark.anyio
 

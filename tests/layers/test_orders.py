@@ -20,7 +20,7 @@ from ccproxy_middleware import (
 )
 from ccproxy_middleware.toolkit.asgi import BufferedBody
 from support.asgi import Answer, call, http_scope
-from support.grammar import check_stream
+from support.streams.grammar import check_stream
 
 pytestmark = pytest.mark.anyio
 

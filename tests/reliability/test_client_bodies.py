@@ -9,13 +9,13 @@ from typing import Any
 import httpx
 import pytest
 
-from support.mutations import places
+from support.clients.mutations import places
+from support.clients.raw_client import connected, head, whole
+from support.clients.sdk import accumulate
 from support.outcomes import Answered, Refused, is_like
-from support.provider import Reply, ScriptedProvider
-from support.proxied import proxied
-from support.raw_client import connected, head, whole
+from support.providers.scripted import Reply, ScriptedProvider
 from support.reliability import Row
-from support.sdk import accumulate
+from support.serving.proxied import proxied
 
 REQUEST: dict[str, Any] = {"model": "m", "max_tokens": 100, "messages": [{"role": "user", "content": "hi"}]}
 EVERYTHING: dict[str, Any] = {

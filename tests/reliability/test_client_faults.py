@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from support.openai_answers import JSON_HEADERS
-from support.provider import Answer, Endless, Raw, Reply, ScriptedProvider, Silence
-from support.proxied import proxied
-from support.raw_client import RawClient, connected, head, whole
+from support.clients.raw_client import RawClient, connected, head, whole
+from support.providers.openai_answers import JSON_HEADERS
+from support.providers.scripted import Answer, Endless, Raw, Reply, ScriptedProvider, Silence
 from support.reliability import Row
-from support.servers import eventually
+from support.serving.proxied import proxied
+from support.serving.servers import eventually
 
 pytestmark = pytest.mark.anyio
 

@@ -13,11 +13,11 @@ from starlette.types import Message, Receive, Scope, Send
 
 from ccproxy.serving.limits import Limits, address_of
 from ccproxy.serving.protocol import limited_protocol
-from support.process import WAYS, request_body, started
-from support.provider import ScriptedProvider
-from support.raw_client import RawClient, connected, head, whole
+from support.clients.raw_client import RawClient, connected, head, whole
+from support.providers.scripted import ScriptedProvider
 from support.reliability import Row
-from support.servers import eventually, serve
+from support.serving.process import WAYS, request_body, started
+from support.serving.servers import eventually, serve
 
 pytestmark = pytest.mark.anyio
 

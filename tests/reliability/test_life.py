@@ -18,11 +18,11 @@ import pytest
 
 from support.outcomes import CLIENT_KEY, Answered, Broken, Outcome, Refused, is_like, seen_on_the_wire
 from support.pdfs import base64_of, children, slow
-from support.process import Running, started, wait_until
-from support.provider import Reply, ScriptedProvider
-from support.proxied import PROVIDER_KEY
+from support.providers.scripted import Reply, ScriptedProvider
 from support.reliability import Row
-from support.servers import serve
+from support.serving.process import Running, started, wait_until
+from support.serving.proxied import PROVIDER_KEY
+from support.serving.servers import serve
 
 MODEL = "claude-haiku-4-5"
 KEYS = {"OPENAI_API_KEY": PROVIDER_KEY, "ANTHROPIC_API_KEY": CLIENT_KEY}

@@ -19,12 +19,12 @@ from ccproxy_middleware.conversion.providers import Profile
 from ccproxy_middleware.toolkit.asgi import LARGE, BufferedBody
 from ccproxy_middleware.toolkit.errors import StreamAborted
 from support.asgi import call, http_scope
-from support.chunks import chunk, sse, text
-from support.faulty import SSE, Behaviour, answers_always, closes_before_headers, faulty
-from support.faulty import chunk as http_chunk
 from support.layers import LAYERS, complete
-from support.servers import eventually
-from support.upstream_faults import completion, events, stream_of, whole
+from support.providers.faulty import SSE, Behaviour, answers_always, closes_before_headers, faulty
+from support.providers.faulty import chunk as http_chunk
+from support.providers.upstream_faults import completion, events, stream_of, whole
+from support.serving.servers import eventually
+from support.streams.chunks import chunk, sse, text
 
 pytestmark = pytest.mark.anyio
 

@@ -21,9 +21,9 @@ from starlette.types import ASGIApp
 from ccproxy import Settings, create_app
 from ccproxy_middleware import BoostMiddleware, FormatConversionMiddleware, ModelMappingMiddleware
 from support.asgi import Answer, call, http_scope
-from support.grammar import check_stream
-from support.mutations import HEADERS, cut_up, mutated, stored_requests
-from support.provider import Reply, ScriptedProvider, ToolCall
+from support.clients.mutations import HEADERS, cut_up, mutated, stored_requests
+from support.providers.scripted import Reply, ScriptedProvider, ToolCall
+from support.streams.grammar import check_stream
 
 EXAMPLES = os.environ.get("PROPERTY_EXAMPLES")
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from support.chunks import chunk, text
-from support.faulty import OK, SSE, Behaviour, Connection, answers_in_packets
-from support.faulty import chunk as http_chunk
 from support.outcomes import Answered, Broken, Refused, Watcher, seen_on_the_wire
+from support.providers.faulty import OK, SSE, Behaviour, Connection, answers_in_packets
+from support.providers.faulty import chunk as http_chunk
+from support.providers.upstream_faults import HI, STOP, Fault, completion, events, stream_of, streamed, watched, whole
 from support.reliability import Row
-from support.upstream_faults import HI, STOP, Fault, completion, events, stream_of, streamed, watched, whole
+from support.streams.chunks import chunk, text
 
 MEGABYTE = 1024 * 1024
 TINY_EVENTS = 100_000

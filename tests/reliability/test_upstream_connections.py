@@ -10,14 +10,14 @@ from dataclasses import dataclass
 import pytest
 
 from ccproxy_middleware import FormatConversionMiddleware
-from support import faulty as faults
-from support.faulty import SSE, answers, answers_always, chunk, faulty, refusing, sized, unreachable
-from support.forwarding import TRANSPORTS, TransportName
 from support.outcomes import Answered, Broken, Outcome, Refused, is_like, watching
 from support.paths import DATA
-from support.proxied import proxy
+from support.providers import faulty as faults
+from support.providers.faulty import SSE, answers, answers_always, chunk, faulty, refusing, sized, unreachable
+from support.providers.upstream_faults import HI, Fault, completion, events, stream_of, streamed, watched, whole
 from support.reliability import Row
-from support.upstream_faults import HI, Fault, completion, events, stream_of, streamed, watched, whole
+from support.serving.forwarding import TRANSPORTS, TransportName
+from support.serving.proxied import proxy
 
 CERTIFICATES = DATA / "tls"
 OURS = str(CERTIFICATES / "authority.pem")

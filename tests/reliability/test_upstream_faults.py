@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from support import faulty as faults
-from support.chunks import text
-from support.faulty import (
+from support.outcomes import Answered, Broken, Refused, Watcher
+from support.providers import faulty as faults
+from support.providers.faulty import (
     OK,
     SSE,
     answers,
@@ -20,11 +20,11 @@ from support.faulty import (
     sized,
     trickles,
 )
-from support.forwarding import TRANSPORTS, TransportName
-from support.outcomes import Answered, Broken, Refused, Watcher
-from support.proxied import PROVIDER_KEY
+from support.providers.upstream_faults import HI, STOP, Fault, both, completion, events, streamed, watched
 from support.reliability import Row
-from support.upstream_faults import HI, STOP, Fault, both, completion, events, streamed, watched
+from support.serving.forwarding import TRANSPORTS, TransportName
+from support.serving.proxied import PROVIDER_KEY
+from support.streams.chunks import text
 
 STALL_LIMIT = 0.3  # REQUEST_TIMEOUT where the provider is silent for longer
 

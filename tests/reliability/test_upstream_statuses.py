@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from support.faulty import Behaviour
 from support.outcomes import Answered, Outcome, Refused, Watcher
-from support.provider import error_body
+from support.providers.faulty import Behaviour
+from support.providers.scripted import error_body
+from support.providers.upstream_faults import Fault, both, watched, whole
 from support.reliability import Row
-from support.upstream_faults import Fault, both, watched, whole
 
 INVALID = (400, "invalid_request_error")
 MISSING = (404, "not_found_error")

@@ -13,7 +13,7 @@ from ccproxy_middleware.safeguards import SafeguardedAnswer
 from ccproxy_middleware.toolkit.asgi import BufferedBody
 from ccproxy_middleware.toolkit.errors import ApiError, StreamAborted
 from support.asgi import Answer, Inner, call, http_scope
-from support.grammar import parse_frames
+from support.streams.grammar import parse_frames
 
 pytestmark = pytest.mark.anyio
 

@@ -10,11 +10,11 @@ import httpx
 import pytest
 
 from ccproxy.settings.layer_names import LAYERS
-from support.boosted import boosted, question
-from support.grammar import check_stream, parse_frames
-from support.provider import Answer, Failure, Reply, ScriptedProvider, Silence, ToolCall, error_body
-from support.proxied import proxied
-from support.servers import eventually
+from support.providers.scripted import Answer, Failure, Reply, ScriptedProvider, Silence, ToolCall, error_body
+from support.serving.boosted import boosted, question
+from support.serving.proxied import proxied
+from support.serving.servers import eventually
+from support.streams.grammar import check_stream, parse_frames
 
 pytestmark = pytest.mark.anyio
 

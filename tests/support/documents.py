@@ -23,8 +23,8 @@ from ccproxy_middleware.metrics.instruments import Instruments
 from ccproxy_middleware.toolkit.json import dumps
 from ccproxy_middleware.toolkit.record import Record
 
-from .claude_code import VERSION
-from .client_words import WORDS
+from .clients.claude_code import VERSION
+from .clients.client_words import WORDS
 from .paths import ROOT
 
 PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "SECURITY.md")]

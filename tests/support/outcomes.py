@@ -14,8 +14,8 @@ import httpx2
 from anthropic import Anthropic
 from anthropic.types import MessageParam
 
-from .grammar import check_stream
-from .proxied import PROVIDER_KEY
+from .serving.proxied import PROVIDER_KEY
+from .streams.grammar import check_stream
 
 CLIENT_KEY = "client-key"
 LIMIT = 30.0  # seconds that a client waits for one read

@@ -12,9 +12,9 @@ from ccproxy_middleware.toolkit.asgi import BufferedBody
 from ccproxy_middleware.toolkit.errors import StreamAborted
 
 from .asgi import Answer, call, http_scope
-from .grammar import check_stream, parse_frames
+from .clients.sdk import accumulate
 from .match import match, match_events
-from .sdk import accumulate
+from .streams.grammar import check_stream, parse_frames
 
 Case = Mapping[str, Any]
 

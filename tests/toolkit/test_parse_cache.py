@@ -17,7 +17,7 @@ from ccproxy_middleware.toolkit.asgi import BufferedBody
 from ccproxy_middleware.toolkit.json import loads
 from ccproxy_middleware.toolkit.json.parse_cache import RequestParser
 from support.asgi import http_scope
-from support.conversation import REQUESTS, turns
+from support.clients.conversation import REQUESTS, turns
 
 pytestmark = pytest.mark.anyio
 

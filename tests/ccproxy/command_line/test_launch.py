@@ -28,9 +28,9 @@ from ccproxy.command_line.claude_variables import (
 )
 from ccproxy.command_line.cli import app
 from ccproxy.model_limits import model_limits
-from support.provider import Failure, Reply, ScriptedProvider
-from support.proxied import PROVIDER_KEY, proxied
-from support.servers import serve
+from support.providers.scripted import Failure, Reply, ScriptedProvider
+from support.serving.proxied import PROVIDER_KEY, proxied
+from support.serving.servers import serve
 
 COMMAND = str(Path(sys.executable).parent / "cc-boost")
 LIMIT = 60

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from support.provider import ScriptedProvider
-from support.servers import serve
+from support.providers.scripted import ScriptedProvider
+from support.serving.servers import serve
 
 COMMAND = [str(Path(sys.executable).parent / "cc-boost"), "setup"]
 LIMIT = 60.0

@@ -18,7 +18,7 @@ from ccproxy.forwarding import transport
 from ccproxy.forwarding.connections import KeptConnections
 from ccproxy.forwarding.forward import Forward
 from support.paths import DATA
-from support.servers import loopback_socket
+from support.serving.servers import loopback_socket
 
 CERTIFICATES = DATA / "tls"
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"

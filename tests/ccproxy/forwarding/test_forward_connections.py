@@ -13,10 +13,10 @@ from ccproxy.forwarding.client import make_client
 from ccproxy.forwarding.forward import Forward
 from ccproxy_middleware.toolkit.asgi import BufferedBody
 from ccproxy_middleware.toolkit.errors import StreamAborted
-from support.faulty import JSON, answers_always, closes_mid_body, faulty, floods, never_answers, sized
-from support.forwarding import COMPLETION, STREAMED, TRANSPORTS, TransportName, forwarding
-from support.provider import Endless, Failure, ScriptedProvider, Silence
-from support.servers import eventually, serve
+from support.providers.faulty import JSON, answers_always, closes_mid_body, faulty, floods, never_answers, sized
+from support.providers.scripted import Endless, Failure, ScriptedProvider, Silence
+from support.serving.forwarding import COMPLETION, STREAMED, TRANSPORTS, TransportName, forwarding
+from support.serving.servers import eventually, serve
 
 pytestmark = pytest.mark.anyio
 

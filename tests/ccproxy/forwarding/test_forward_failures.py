@@ -10,11 +10,22 @@ import httpx
 import pytest
 
 from ccproxy.forwarding.retries import retry_delay
-from support import faulty as faults
-from support.faulty import EVENT, JSON, SSE, Behaviour, answers_always, chunk, faulty, refusing, sized, unreachable
-from support.forwarding import COMPLETION, STREAMED, TRANSPORTS, Forwarding, TransportName, forwarding
-from support.provider import Failure, Raw, Reply, ScriptedProvider, Silence, error_body
-from support.servers import serve
+from support.providers import faulty as faults
+from support.providers.faulty import (
+    EVENT,
+    JSON,
+    SSE,
+    Behaviour,
+    answers_always,
+    chunk,
+    faulty,
+    refusing,
+    sized,
+    unreachable,
+)
+from support.providers.scripted import Failure, Raw, Reply, ScriptedProvider, Silence, error_body
+from support.serving.forwarding import COMPLETION, STREAMED, TRANSPORTS, Forwarding, TransportName, forwarding
+from support.serving.servers import serve
 
 pytestmark = pytest.mark.anyio
 

@@ -9,11 +9,11 @@ import pytest
 from ccproxy.forwarding.forward import Forward
 from ccproxy.forwarding.upstream import Upstream
 from ccproxy_middleware.toolkit.errors import ApiError
-from support import faulty as faults
-from support.faulty import JSON, OK, answers_always, chunk, faulty, redirects, sized
-from support.forwarding import COMPLETION, STREAMED, TRANSPORTS, TransportName, forwarding
-from support.provider import Failure, Reply, ScriptedProvider, error_body
-from support.servers import serve
+from support.providers import faulty as faults
+from support.providers.faulty import JSON, OK, answers_always, chunk, faulty, redirects, sized
+from support.providers.scripted import Failure, Reply, ScriptedProvider, error_body
+from support.serving.forwarding import COMPLETION, STREAMED, TRANSPORTS, TransportName, forwarding
+from support.serving.servers import serve
 
 pytestmark = pytest.mark.anyio
 

@@ -7,9 +7,9 @@ import pytest
 
 from ccproxy.forwarding import transport as transport_module
 from ccproxy.forwarding.client import make_client
-from support import faulty as faults
-from support.faulty import JSON, OK, Behaviour, answers_always, faulty, refusing, sized, unreachable
-from support.forwarding import TRANSPORTS, TransportName
+from support.providers import faulty as faults
+from support.providers.faulty import JSON, OK, Behaviour, answers_always, faulty, refusing, sized, unreachable
+from support.serving.forwarding import TRANSPORTS, TransportName
 
 pytestmark = pytest.mark.anyio
 

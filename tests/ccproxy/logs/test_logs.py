@@ -18,10 +18,10 @@ from ccproxy.logs.exchange_log import log_exchange
 from ccproxy.logs.formats import logging_config
 from ccproxy_middleware.toolkit.record import Record
 from support.asgi import Inner, call, http_scope
-from support.process import Running, request_body, started
-from support.provider import Failure, Raw, Reply, ScriptedProvider
-from support.proxied import proxied
-from support.servers import serve
+from support.providers.scripted import Failure, Raw, Reply, ScriptedProvider
+from support.serving.process import Running, request_body, started
+from support.serving.proxied import proxied
+from support.serving.servers import serve
 
 MESSAGE = {"model": "claude-haiku-4-5", "max_tokens": 9, "messages": [{"role": "user", "content": "planted-words"}]}
 SECRETS = {"OPENAI_API_KEY": "planted-provider-key", "ANTHROPIC_API_KEY": "planted-client-key"}

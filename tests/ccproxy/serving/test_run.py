@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from support.process import WAYS, started
-from support.provider import ScriptedProvider
-from support.servers import serve
+from support.providers.scripted import ScriptedProvider
+from support.serving.process import WAYS, started
+from support.serving.servers import serve
 
 KEYS = {"OPENAI_API_KEY": "provider-key", "ANTHROPIC_API_KEY": "client-key"}
 

@@ -10,10 +10,10 @@ from ccproxy import Settings, create_app
 from ccproxy.forwarding.upstream import Upstream
 from ccproxy.settings.base_urls import without_endpoint, without_repeated_version
 from ccproxy.settings.startup import startup_warnings
-from support.openai_answers import Reply
-from support.provider import ScriptedProvider
-from support.proxied import proxied, proxy
-from support.servers import serve
+from support.providers.openai_answers import Reply
+from support.providers.scripted import ScriptedProvider
+from support.serving.proxied import proxied, proxy
+from support.serving.servers import serve
 
 MESSAGE = {"model": "claude-sonnet-5", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
 

@@ -12,7 +12,7 @@ from ccproxy_middleware.conversion.chat.request import convert_request
 from ccproxy_middleware.conversion.chat.response import convert_response
 from ccproxy_middleware.conversion.context import Context
 from ccproxy_middleware.conversion.providers.profiles import Profile, resolve_profile
-from support.chunks import blocks, call, calls, chunk, convert, sse
+from support.streams.chunks import blocks, call, calls, chunk, convert, sse
 
 
 def schema(**properties: Any) -> dict[str, Any]:

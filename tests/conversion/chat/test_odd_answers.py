@@ -9,7 +9,7 @@ from ccproxy_middleware.conversion.chat.response import convert_response
 from ccproxy_middleware.conversion.context import Context
 from ccproxy_middleware.conversion.providers.profiles import resolve_profile
 from ccproxy_middleware.toolkit.errors import ApiError
-from support.chunks import blocks, call, calls, chunk, convert, ending, sse, text
+from support.streams.chunks import blocks, call, calls, chunk, convert, ending, sse, text
 
 PLAIN = Context(model="m", thinking="show", tools=frozenset({"f"}))
 CALL = call("{}", name="f", id="c1")

@@ -10,7 +10,7 @@ from ccproxy_middleware.conversion.context import ConvertedRequest
 from ccproxy_middleware.conversion.counting.document_reader import DocumentReader
 from ccproxy_middleware.conversion.providers.profiles import PROFILES, Profile, resolve_profile
 from ccproxy_middleware.toolkit.json import dumps
-from support.conversation import recorded, turns
+from support.clients.conversation import recorded, turns
 
 pytestmark = pytest.mark.anyio
 TURNS = 12

@@ -11,8 +11,8 @@ from ccproxy_middleware.conversion.chat.response import convert_response
 from ccproxy_middleware.conversion.context import Context
 from ccproxy_middleware.conversion.providers.profiles import PROFILES, resolve_profile
 from ccproxy_middleware.toolkit.errors import ApiError
-from support.chunks import blocks, chunk, convert, ending, sse
-from support.grammar import check_stream
+from support.streams.chunks import blocks, chunk, convert, ending, sse
+from support.streams.grammar import check_stream
 
 PLAIN = Context(model="m", estimate_input=lambda: 7)
 USAGE = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}

@@ -16,10 +16,10 @@ from ccproxy_middleware.conversion.chat.stream import StreamConverter
 from ccproxy_middleware.conversion.context import Context
 from ccproxy_middleware.conversion.providers.errors import PromptRefused, error_from_payload
 from ccproxy_middleware.conversion.providers.profiles import resolve_profile
-from support.grammar import check_stream
+from support.clients.sdk import accumulate
 from support.match import match, match_events
 from support.paths import DATA
-from support.sdk import accumulate
+from support.streams.grammar import check_stream
 
 CASES = [json.loads(path.read_text()) for path in sorted((DATA / "cases").glob("*.json"))]
 RESPONSES = [case for case in CASES if case["kind"] == "response" and case.get("openai_response")]

@@ -14,9 +14,9 @@ from ccproxy_middleware.conversion.context import Context
 from ccproxy_middleware.conversion.providers.profiles import PROFILES, resolve_profile
 from ccproxy_middleware.toolkit.errors import ApiError
 from ccproxy_middleware.toolkit.sse import MAX_EVENT_BYTES
-from support.chunks import REQUEST_ID, blocks, call, calls, chunk, convert, ending, signatures, sse, text
-from support.grammar import check_stream
-from support.sdk import accumulate
+from support.clients.sdk import accumulate
+from support.streams.chunks import REQUEST_ID, blocks, call, calls, chunk, convert, ending, signatures, sse, text
+from support.streams.grammar import check_stream
 
 PLAIN = Context(model="m", estimate_input=lambda: 7)
 THINKING = Context(model="m", thinking="show")

@@ -13,9 +13,9 @@ from ccproxy_middleware.conversion.chat.response import convert_response
 from ccproxy_middleware.conversion.context import Context
 from ccproxy_middleware.toolkit.errors import ApiError
 from ccproxy_middleware.toolkit.json import dumps
-from support.chunks import sse
-from support.grammar import check_stream
-from support.stream_check import CONTEXTS, check_bytes, run
+from support.streams.chunks import sse
+from support.streams.grammar import check_stream
+from support.streams.stream_check import CONTEXTS, check_bytes, run
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),

@@ -7,8 +7,8 @@ import pytest
 from ccproxy_middleware.conversion.chat.stream import StreamConverter
 from ccproxy_middleware.conversion.context import Context
 from ccproxy_middleware.conversion.providers.profiles import resolve_profile
-from support.chunks import REQUEST_ID, blocks, call, calls, chunk, convert, ending, sse, text
-from support.grammar import check_stream
+from support.streams.chunks import REQUEST_ID, blocks, call, calls, chunk, convert, ending, sse, text
+from support.streams.grammar import check_stream
 
 PLAIN = Context(model="m")
 CALL = calls(call('{"a":1}', name="f", id="c1", index=0))

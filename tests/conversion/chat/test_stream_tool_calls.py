@@ -9,9 +9,9 @@ from ccproxy_middleware.conversion.anthropic.signatures import decode_signature
 from ccproxy_middleware.conversion.chat.stream import StreamConverter
 from ccproxy_middleware.conversion.context import Context
 from ccproxy_middleware.conversion.providers.profiles import PROFILES
-from support.chunks import REQUEST_ID, blocks, call, calls, chunk, convert, ending, signatures, sse, text
-from support.grammar import check_stream
 from support.steps import count_steps
+from support.streams.chunks import REQUEST_ID, blocks, call, calls, chunk, convert, ending, signatures, sse, text
+from support.streams.grammar import check_stream
 
 MADE_UP = re.compile(r"toolu_[A-Za-z0-9]{24}")
 CONTEXT = Context(model="m", tools=frozenset({"f", "g", "Bash", "get_weather"}))

@@ -11,9 +11,9 @@ from ccproxy_middleware.conversion.chat.response import convert_response
 from ccproxy_middleware.conversion.chat.stream import StreamConverter
 from ccproxy_middleware.conversion.context import Context
 from ccproxy_middleware.toolkit.json import loads
-from support.chunks import blocks, convert, ending
+from support.clients.sdk import accumulate
 from support.paths import DATA
-from support.sdk import accumulate
+from support.streams.chunks import blocks, convert, ending
 
 WIRE = DATA / "wire"
 STREAMS = sorted(WIRE.glob("*/*stream*.http"))

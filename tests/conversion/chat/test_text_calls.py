@@ -11,7 +11,7 @@ from ccproxy_middleware.conversion.chat.stream import StreamConverter
 from ccproxy_middleware.conversion.chat.text_calls import TextCalls
 from ccproxy_middleware.conversion.context import Context
 from ccproxy_middleware.conversion.providers.profiles import resolve_profile
-from support.grammar import check_stream
+from support.streams.grammar import check_stream
 
 TOOLS = [
     {"name": "Bash", "input_schema": {"type": "object", "properties": {"command": {"type": "string"}}}},

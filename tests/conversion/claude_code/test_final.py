@@ -8,7 +8,7 @@ import pytest
 from ccproxy_middleware import FormatConversionMiddleware
 from ccproxy_middleware.conversion.claude_code import is_final, told_at_once
 from support.asgi import Inner, call, http_scope
-from support.client_words import WORDS
+from support.clients.client_words import WORDS
 
 pytestmark = pytest.mark.anyio
 

@@ -18,8 +18,8 @@ from ccproxy_middleware.conversion.counting.tokens import count_request
 from ccproxy_middleware.toolkit.errors import StreamAborted
 from support.asgi import Answer, Inner, call, http_scope
 from support.paths import DATA
-from support.proxied import proxy
-from support.servers import serve
+from support.serving.proxied import proxy
+from support.serving.servers import serve
 
 pytestmark = pytest.mark.anyio
 

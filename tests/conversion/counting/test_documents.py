@@ -25,7 +25,7 @@ from ccproxy_middleware.conversion.counting.pdf_program import MAX_CHARACTERS
 from ccproxy_middleware.toolkit.errors import ApiError
 from support.asgi import Inner, call, http_scope
 from support.pdfs import base64_of, children, encrypted, hostile, make_pdf, slow
-from support.servers import eventually
+from support.serving.servers import eventually
 
 pytestmark = pytest.mark.anyio
 

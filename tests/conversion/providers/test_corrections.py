@@ -10,8 +10,8 @@ from ccproxy_middleware.conversion.chat.request import convert_request
 from ccproxy_middleware.conversion.providers.corrections import find_correction
 from ccproxy_middleware.conversion.providers.learned import LearnedProfiles
 from ccproxy_middleware.conversion.providers.profiles import PROFILES, SWITCHES, Profile, resolve_profile
-from support.openai_rules import error_body
-from support.refusals import BASE, MODEL, Case, convert, find
+from support.providers.openai_rules import error_body
+from support.providers.refusals import BASE, MODEL, Case, convert, find
 
 TOOL = {
     "name": "lookup",

@@ -7,8 +7,8 @@ import pytest
 from ccproxy_middleware.conversion.chat.content import NO_VISION
 from ccproxy_middleware.conversion.providers.learned import LearnedProfiles
 from ccproxy_middleware.conversion.providers.switch_values import IMAGE_FORMATS
-from support.openai_rules import error_body
-from support.refusals import MODEL, Case, convert, find, find_whole
+from support.providers.openai_rules import error_body
+from support.providers.refusals import MODEL, Case, convert, find, find_whole
 
 
 def image(media_type: str = "image/png") -> dict[str, Any]:

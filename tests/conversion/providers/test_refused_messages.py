@@ -7,7 +7,7 @@ import pytest
 from ccproxy_middleware.conversion.chat.messages import FIRST_USER
 from ccproxy_middleware.conversion.providers.learned import LearnedProfiles
 from ccproxy_middleware.toolkit.errors import ApiError
-from support.refusals import MODEL, Case, convert, find, find_whole
+from support.providers.refusals import MODEL, Case, convert, find, find_whole
 
 TEXT = {"type": "text", "text": "a"}
 IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}

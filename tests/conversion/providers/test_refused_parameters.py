@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from ccproxy_middleware.conversion.providers.corrections import Correction, what_helped
-from support.openai_rules import error_body
-from support.refusals import Case, convert, find, find_whole
+from support.providers.openai_rules import error_body
+from support.providers.refusals import Case, convert, find, find_whole
 
 TOOL = {"name": "lookup", "description": "Look it up.", "input_schema": {"type": "object", "properties": {}}}
 EVERYTHING: dict[str, Any] = {

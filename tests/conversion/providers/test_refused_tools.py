@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ccproxy_middleware.conversion.providers.learned import LearnedProfiles
-from support.refusals import MODEL, Case, convert, find, find_whole
+from support.providers.refusals import MODEL, Case, convert, find, find_whole
 
 SCHEMA = {"type": "object", "properties": {}}
 TOOL = {"name": "Bash", "description": "Run a command. " * 200, "input_schema": SCHEMA}

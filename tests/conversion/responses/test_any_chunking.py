@@ -15,9 +15,9 @@ from ccproxy_middleware.conversion.responses.response import convert_response
 from ccproxy_middleware.conversion.responses.stream import HANDLED, StreamConverter
 from ccproxy_middleware.toolkit.errors import ApiError
 from ccproxy_middleware.toolkit.json import dumps, loads, replace_surrogates
-from support.chunks import sse
-from support.grammar import check_stream
-from support.stream_check import check_bytes
+from support.streams.chunks import sse
+from support.streams.grammar import check_stream
+from support.streams.stream_check import check_bytes
 
 CONTEXTS = [
     Context(

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from anthropic.types import Message
 
-from support.grammar import parse_frames
 from support.match import match_events
 from support.paths import ROOT
 from support.responses_cases import CaseProvider, answers_of, ask, conversation_differences, differences, frames, layer
+from support.streams.grammar import parse_frames
 
 pytestmark = pytest.mark.anyio
 

@@ -9,7 +9,7 @@ from ccproxy_middleware.conversion.counting.document_reader import DocumentReade
 from ccproxy_middleware.conversion.providers.profiles import resolve_profile
 from ccproxy_middleware.conversion.responses.request import convert_request
 from ccproxy_middleware.toolkit.json import dumps
-from support.conversation import turns
+from support.clients.conversation import turns
 
 pytestmark = pytest.mark.anyio
 READER = DocumentReader()

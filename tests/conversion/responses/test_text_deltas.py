@@ -9,8 +9,8 @@ from ccproxy_middleware.conversion.context import Context
 from ccproxy_middleware.conversion.providers import resolve_profile
 from ccproxy_middleware.conversion.responses.event_reader import TextDeltas
 from ccproxy_middleware.conversion.responses.stream import StreamConverter
-from support.chunks import REQUEST_ID, blocks, sse
-from support.grammar import check_stream
+from support.streams.chunks import REQUEST_ID, blocks, sse
+from support.streams.grammar import check_stream
 
 
 def delta(text: str, number: int = 1, **more: Any) -> bytes:

@@ -10,7 +10,7 @@ from ccproxy_middleware.conversion.chat.request import convert_request
 from ccproxy_middleware.conversion.providers.profiles import resolve_profile
 from ccproxy_middleware.conversion.schemas import DIALECTS, Allowance, fit_format, fit_tool
 from ccproxy_middleware.toolkit.json import dumps
-from support.schema_rules import faults
+from support.providers.schema_rules import faults
 
 STRING = {"type": "string"}
 OBJECT = {"type": "object", "properties": {}}

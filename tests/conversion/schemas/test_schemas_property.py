@@ -11,7 +11,7 @@ from ccproxy_middleware.conversion.chat.request import convert_request
 from ccproxy_middleware.conversion.chat.response import convert_response
 from ccproxy_middleware.conversion.providers.profiles import PROFILES
 from ccproxy_middleware.conversion.schemas import DIALECTS, fit_format, fit_tool
-from support.schema_rules import faults
+from support.providers.schema_rules import faults
 
 names = st.sampled_from(["a", "b", "c", "type", "required", "anyOf", "", "a/b", "é"])
 words = st.sampled_from(["", "x", "^a$", "[a-z]+", r"^\d+$", "^(?!a).*$", "date-time", "uri", "uuid", "string"])

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from .chunks import chunk, sse
+from ..outcomes import Outcome, Watcher, watching
+from ..reliability import Row
+from ..serving.proxied import proxy
+from ..streams.chunks import chunk, sse
 from .faulty import OK, SSE, Behaviour, answers_once, chosen, faulty, sized
 from .faulty import chunk as http_chunk
-from .outcomes import Outcome, Watcher, watching
-from .proxied import proxy
-from .reliability import Row
 
 EVENT_STREAM = OK + b"content-type: text/event-stream\r\n"
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from .paths import DATA
+from ..paths import DATA
 
 REQUESTS = DATA / "requests"
 MARK = {"type": "ephemeral"}

@@ -6,11 +6,11 @@ from starlette.types import ASGIApp
 from ccproxy import Settings, create_app
 from ccproxy.demo.responses import message_item, response, response_events
 
-from . import bodies
-from .contestants import Contestants
-from .measure import Plan, Row
-from .provider import event_stream
-from .rows_inside import Endpoint, best
+from .. import bodies
+from ..contestants import Contestants
+from ..measure import Plan, Row
+from ..provider import event_stream
+from .inside import Endpoint, best
 
 _CHUNKS = 1000
 _COMPLETION = {"choices": [{"index": 0, "message": {"content": "Hello."}, "finish_reason": "stop"}]}

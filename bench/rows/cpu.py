@@ -3,10 +3,10 @@
 import statistics
 from collections.abc import Sequence
 
-from . import bodies
-from .contestants import FASTAPI, Contestants
-from .measure import Plan, Row, compare, load, ratio_row
-from .processes import Server
+from .. import bodies
+from ..contestants import FASTAPI, Contestants
+from ..measure import Plan, Row, compare, load, ratio_row
+from ..processes import Server
 
 _AT_ONCE = 500  # chunks
 _CLIENTS = 8

@@ -35,13 +35,13 @@ class Terminal:
         """Press keys by tmux's names, such as ``Enter`` and ``C-c``."""
         self.tmux("send-keys", "-t", "0", *keys)
 
-    def press_until(self, pattern: str, key: str) -> str:
+    def press_until(self, pattern: str, key: str, pause: float = 3.0) -> str:
         """Press a key until the screen shows this: a program may draw a dialog before it listens to keys."""
         end = time.monotonic() + LIMIT
         while True:
             self.press(key)
             try:
-                return self.wait_for(pattern, 3)
+                return self.wait_for(pattern, pause)
             except AssertionError:
                 if time.monotonic() > end:
                     raise

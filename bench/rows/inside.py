@@ -12,10 +12,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ccproxy import Settings, create_app
 from ccproxy.layers import make_layers
 
-from . import bodies
-from .contestants import Contestants
-from .measure import Plan, Row
-from .provider import event_stream
+from .. import bodies
+from ..contestants import Contestants
+from ..measure import Plan, Row
+from ..provider import event_stream
 
 _CHUNKS = 1000
 _ANSWER = {"choices": [{"index": 0, "message": {"content": "Hello."}, "finish_reason": "stop"}]}

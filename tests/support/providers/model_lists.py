@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from .provider import ScriptedProvider
+from .scripted import ScriptedProvider
 
 
 def listing(provider: ScriptedProvider, *entries: dict[str, Any]) -> Any:

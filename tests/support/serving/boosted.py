@@ -11,9 +11,9 @@ from starlette.types import Receive, Scope, Send
 from ccproxy import Forward, Settings, create_app
 from ccproxy_middleware import BoostMiddleware
 
-from .grammar import check_stream
-from .provider import ScriptedProvider
-from .sdk import accumulate
+from ..clients.sdk import accumulate
+from ..providers.scripted import ScriptedProvider
+from ..streams.grammar import check_stream
 from .servers import serve
 
 Place = Literal["outside", "inside"]

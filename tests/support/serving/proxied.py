@@ -8,7 +8,7 @@ from ccproxy import Settings, create_app
 from ccproxy.serving.limits import Limits
 from ccproxy.serving.protocol import limited_protocol
 
-from .provider import ScriptedProvider
+from ..providers.scripted import ScriptedProvider
 from .servers import serve
 
 PROVIDER_KEY = "provider-key"

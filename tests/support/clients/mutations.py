@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from .paths import DATA
+from ..paths import DATA
 
 REQUESTS = DATA / "requests"
 

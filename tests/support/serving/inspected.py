@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from .provider import ScriptedProvider
+from ..providers.scripted import ScriptedProvider
 from .proxied import proxied
 
 KEY = "client-key-\"1'"

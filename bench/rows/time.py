@@ -10,11 +10,11 @@ import subprocess
 import tempfile
 import time
 
-from . import bodies
-from .client import Answer, Connection, by_clients, connected, fetch, request_bytes
-from .contestants import Contestants
-from .measure import Plan, Row, load, quantile, run
-from .processes import PROXY, Server, floor, gunicorn, proxy, running
+from .. import bodies
+from ..client import Answer, Connection, by_clients, connected, fetch, request_bytes
+from ..contestants import Contestants
+from ..measure import Plan, Row, load, quantile, run
+from ..processes import PROXY, Server, floor, gunicorn, proxy, running
 
 _DELTA = b'"text_delta"'  # of Anthropic's streams
 _WORD = b'" word'  # of the provider's own

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, TypeAlias
 
-from .servers import loopback_socket
+from ..serving.servers import loopback_socket
 
 OK = b"HTTP/1.1 200 OK\r\n"
 SSE = OK + b"content-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"

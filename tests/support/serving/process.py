@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from .paths import ROOT
+from ..paths import ROOT
 
 BIN = Path(sys.executable).parent
 LIMIT = 30.0

@@ -1,0 +1,1 @@
+"""Clients that ask the proxy: SDKs, raw sockets, Claude Code, and what they send."""

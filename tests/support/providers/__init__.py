@@ -1,0 +1,1 @@
+"""Providers that the tests ask: scripted, faulty, real, and the rules that a true one has."""

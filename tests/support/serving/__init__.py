@@ -1,0 +1,1 @@
+"""The proxy and single layers on real sockets."""

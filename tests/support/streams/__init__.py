@@ -1,0 +1,1 @@
+"""Event streams: made, and checked against their grammar."""
