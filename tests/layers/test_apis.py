@@ -240,9 +240,11 @@ RESPONSES_READS = frames(
     ],
     {},
 )
-CHAT_STREAM = {"reads": [b'data: {"choices":[{"index":0,"delta":{"content":"ok"},"finish_reason":"stop"}]}\n\n']}
-RESPONSES_STREAM = {"events": [{"type": "response.completed", "response": RESPONSE}]}
-AGAIN = {
+CHAT_STREAM: dict[str, Any] = {
+    "reads": [b'data: {"choices":[{"index":0,"delta":{"content":"ok"},"finish_reason":"stop"}]}\n\n']
+}
+RESPONSES_STREAM: dict[str, Any] = {"events": [{"type": "response.completed", "response": RESPONSE}]}
+AGAIN: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "stream": (CHAT_STREAM, RESPONSES_STREAM),
     "whole": (BY_CHAT, BY_RESPONSES),
     "error": (refused(401, "Wrong key"), refused(401, "Wrong key")),
@@ -262,7 +264,8 @@ async def test_message_start_goes_out_once_where_a_stream_is_asked_for_again(
 ) -> None:
     """The stream that was refused may have begun for the client or not: both in one read, it has not."""
     reads = CHAT_READS if api == "chat" else RESPONSES_READS
-    answers = [{"reads": [b"".join(reads)] if together else reads}, AGAIN[again][api == "responses"]]
+    refusal = {"reads": [b"".join(reads)] if together else reads}
+    answers: list[Mapping[str, Any]] = [refusal, AGAIN[again][api == "responses"]]
     upstream = CaseProvider(answers, {})
     first = True
 
