@@ -132,7 +132,7 @@ def moonshot(schema: Any, root: dict[str, Any]) -> Faults:
     if "$ref" in schema:
         if len(schema) > 1:
             yield "keyword is not allowed at the same level as $ref"
-        if schema["$ref"] != "#" and not (schema["$ref"].count("/") == 2 and found(schema["$ref"], root)):
+        if schema["$ref"] != "#" and not (schema["$ref"].count("/") == 2 and found(schema["$ref"], root) is not None):
             yield "references must start with #/$defs/"
     if "anyOf" in schema and schema.keys() - {"anyOf", "description", "title"}:
         yield "type should be defined in anyOf items, keyword not allowed at the same level as anyOf"
