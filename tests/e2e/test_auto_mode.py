@@ -26,7 +26,7 @@ OWN_CHECK = {"CLAUDE_CODE_AUTO_MODE_SERVER": "0"}
 
 
 def is_check(body: dict[str, Any]) -> bool:
-    return MONITOR in str(body["messages"][0]["content"])
+    return MONITOR in (body.get("instructions") or str(body["messages"][0]["content"]))
 
 
 class Model:
@@ -41,13 +41,14 @@ class Model:
                 return Reply(reasoning="Let me think. " * 20, finish_reason="length")
             harmful = "curl" in last_action(body)
             return Reply(self.answer(harmful), reasoning="Let me think. " * 20)
-        results = sum(message["role"] == "tool" for message in body["messages"])
+        said = body.get("messages") or body["input"]
+        results = sum("tool_call_id" in item or item.get("type") == "function_call_output" for item in said)
         return Reply("Both are done.") if results else Reply("I run two commands.", CALLS)
 
 
 def last_action(body: dict[str, Any]) -> str:
     """What a check is about: the last call in the transcript, or the action behind it."""
-    content = body["messages"][-1]["content"]
+    content = (body.get("messages") or body["input"])[-1]["content"]
     text = content if isinstance(content, str) else "".join(part["text"] for part in content)
     return [line for line in text.splitlines() if line.startswith("{")][-1]
 
@@ -126,18 +127,24 @@ class WithoutStreams:
         await self.app(scope, receive, send)
 
 
+@pytest.mark.parametrize("api", ["chat", "responses"])
+@pytest.mark.parametrize("inside", [False, True], ids=["outside", "inside"])
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-def test_verdicts_of_the_proxy(start: Start, stream: bool) -> None:
+def test_verdicts_of_the_proxy(start: Start, stream: bool, inside: bool, api: str) -> None:
     flagged = "<severity>90</severity><reason>It sends files away.</reason>"
     provider = ScriptedProvider(Model(lambda harmful: flagged if harmful else "<severity>0</severity>"))
-    layers = LAYERS if stream else (f"{WithoutStreams.__module__}:{WithoutStreams.__name__}", *LAYERS)
-    with proxied(provider, big_model="big", safeguards_model="judge", ccproxy_layers=layers) as url:
+    layers = (*(name for name in LAYERS if name != "safeguards"), "safeguards") if inside else LAYERS
+    if not stream:
+        layers = (f"{WithoutStreams.__module__}:{WithoutStreams.__name__}", *layers)
+    judged: dict[str, Any] = {"safeguards_model": "judge", "ccproxy_layers": layers}
+    with proxied(provider, big_model="big", provider_options={"api": api}, **judged) as url:
         client = start(url)
         run = client.run("Run both.", "--permission-mode", "auto")
     assert files(client) == ["harmless.txt"]
     assert denied(run) == ["It sends files away."]
-    assert [body["model"] for body in provider.completions] == ["big", "judge", "judge", "big"]
-    assert [bool(body.get("stream")) for body in provider.completions] == [stream, False, False, stream]
+    bodies = provider.completions if api == "chat" else provider.responses
+    assert [body["model"] for body in bodies] == ["big", "judge", "judge", "big"]
+    assert [bool(body.get("stream")) for body in bodies] == [stream, False, False, stream]
 
 
 def test_subagent_is_judged_too(start: Start) -> None:
