@@ -213,9 +213,9 @@ def test_what_is_no_clear_answer_is_unavailable_with_its_reason(
     assert judged(answer.content, stream) == {"a": {"type": "unavailable", "reason": reason}, "b": NOT_FLAGGED}
 
 
-def test_nobody_judges_where_it_is_not_set(stream: bool) -> None:
+def test_nobody_judges_where_it_is_not_set(stream: bool, api: dict[str, Any]) -> None:
     provider = ScriptedProvider(Model(score("ls"), "ls"))
-    with proxied(provider) as url:
+    with proxied(provider, provider_options=api) as url:
         body = ask(url, stream).content
         plain = ask(url, stream, safeguards=None).content
     unsupported = [{"type": "dangerous_tool_use", "status": {"type": "unsupported"}}]
@@ -226,7 +226,7 @@ def test_nobody_judges_where_it_is_not_set(stream: bool) -> None:
     else:
         assert json.loads(body)["safeguard_results"] == unsupported
     assert b"safeguard_results" not in plain
-    assert len(provider.completions) == 2
+    assert len(asked(provider)) == 2
 
 
 def test_failure_of_the_answer_is_told_as_ever(stream: bool, layers: tuple[str, ...]) -> None:
