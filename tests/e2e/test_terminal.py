@@ -237,11 +237,11 @@ def test_subagent_is_shown_and_reports(session: Session) -> None:
     def model(body: dict[str, Any]) -> Answer:
         said = str(body["messages"])
         if "I delegate." not in said:
-            return Reply("I count three." if "Count them, helper." in said else "I delegate.", *calls(said))
+            return Reply("I count three." if "Count them, helper." in said else "I delegate.", calls(said))
         return Reply("There are three." if "I count three." in said else "I wait.")
 
-    def calls(said: str) -> list[list[ToolCall]]:
-        return [] if "Count them, helper." in said else [[ToolCall("Agent", task)]]
+    def calls(said: str) -> list[ToolCall]:
+        return [] if "Count them, helper." in said else [ToolCall("Agent", task)]
 
     session.model = model
     enter(session.shown, "How many frogs are there?")
