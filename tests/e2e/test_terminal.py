@@ -266,7 +266,7 @@ def test_background_task_runs_while_the_person_goes_on(session: Session) -> None
     ask(session.shown, "Wait for it.", "It runs.")
     ask(session.shown, "Are you there?", "I am here.")
     enter(session.shown, "/tasks")
-    session.shown.wait_for(r"until \[ -e gate \].* running")
+    assert "until [ -e gate ]" in session.shown.wait_for(r"▔[\s\S]* running")  # alone, or in a list
     session.shown.press_until(EMPTY_PROMPT, "Escape")
     gate.touch()
     session.shown.wait_for(r"Background command .* completed")
