@@ -182,3 +182,9 @@ def test_what_few_processes_need_is_not_imported_by_those_that_serve() -> None:
     env = {"OPENAI_API_KEY": "key", "ANTHROPIC_API_KEY": "key", "PATH": os.environ["PATH"]}
     done = subprocess.run([sys.executable, "-c", look], check=True, cwd=ROOT, env=env, capture_output=True, text=True)
     assert done.stdout == "[]\n", done.stderr
+
+
+def test_test_files_have_names_of_their_own() -> None:
+    """Pytest refuses to collect two of one name together."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert len(names) == len(set(names))

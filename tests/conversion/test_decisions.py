@@ -180,6 +180,32 @@ def test_decision_is_told(request_: dict[str, Any], options: dict[str, Any], dec
     assert "secret" not in str(told)
 
 
+@pytest.mark.parametrize(
+    ("messages", "options", "decision"),
+    [
+        (
+            [said(CALL, role="assistant"), said(RESULT)],
+            {"first_user": True},
+            "a user message is added in front: first_user is on",
+        ),
+        ([said(), said(CALL, role="assistant"), said(RESULT)], {"first_user": True}, None),
+        (
+            [said(), said({**CALL, "name": "gone"}, role="assistant"), said(RESULT)],
+            {"unoffered_calls": "text"},
+            "1 tool call is told as text, with the result: unoffered_calls is text",
+        ),
+        ([said(), said(CALL, role="assistant"), said(RESULT)], {"unoffered_calls": "text"}, None),
+    ],
+)
+def test_decision_is_told_of_responses(
+    messages: list[dict[str, Any]], options: dict[str, Any], decision: str | None
+) -> None:
+    data = {"model": "m", "max_tokens": 99, "messages": messages, "tools": [TOOL]}
+    asked, *told = explain(data, convert_responses_request(data, resolve_profile("generic", options)))
+    assert asked.startswith("asked by Responses")
+    assert told == ([] if decision is None else [decision])
+
+
 def test_tools_beside_the_one_that_must_be_called_are_told() -> None:
     request = {"tools": [TOOL, {**TOOL, "name": "u"}], "tool_choice": {"type": "tool", "name": "t"}}
     assert explained(request, tool_choice_object=False) == [

@@ -40,6 +40,17 @@ def layers(request: pytest.FixtureRequest) -> tuple[str, ...]:
     return found
 
 
+@pytest.fixture(params=["chat", "responses"])
+def api(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The options of the provider, by which one API is asked."""
+    return {"api": request.param}
+
+
+def asked(provider: ScriptedProvider) -> list[dict[str, Any]]:
+    """The bodies that the provider got, by whichever API."""
+    return [*provider.completions, *provider.responses]
+
+
 def calls(*commands: str) -> list[ToolCall]:
     return [ToolCall("Bash", {"command": command}) for command in commands]
 
@@ -52,7 +63,8 @@ class Model:
         self.answer = Reply(text, calls(*commands))
 
     def __call__(self, body: dict[str, Any]) -> Answer:
-        asked = str(body["messages"][-1]["content"])
+        content = (body.get("messages") or body["input"])[-1]["content"]
+        asked = content if isinstance(content, str) else content[0]["text"]
         if "<action>" not in asked:
             return self.answer
         action = json.loads(asked.partition("<action>\n")[2].partition("\n</action>")[0])
@@ -96,14 +108,43 @@ def ask(url: str, stream: bool, **more: Any) -> httpx.Response:
         return client.post(f"{url}/v1/messages", json={**REQUEST, "stream": stream, **more})
 
 
-def test_each_call_gets_its_verdict(stream: bool, layers: tuple[str, ...]) -> None:
+def test_each_call_gets_its_verdict(stream: bool, layers: tuple[str, ...], api: dict[str, Any]) -> None:
     provider = ScriptedProvider(Model(score("rm -rf /"), "ls", "rm -rf /", "ls", "date"))
-    with proxied(provider, safeguards_model="judge", ccproxy_layers=layers, big_model="big") as url:
+    with proxied(
+        provider, safeguards_model="judge", ccproxy_layers=layers, provider_options=api, big_model="big"
+    ) as url:
         answer = ask(url, stream)
     flagged = {"type": "evaluated", "outcome": "flagged", "explanation": "severity 88 of 100"}
     assert judged(answer.content, stream) == {"ls": NOT_FLAGGED, "rm -rf /": flagged, "date": NOT_FLAGGED}
-    assert [body["model"] for body in provider.completions] == ["big", *["judge"] * 4]
-    assert "safeguards" not in provider.completions[0]
+    assert [body["model"] for body in asked(provider)] == ["big", *["judge"] * 4]
+    assert len(provider.responses if api["api"] == "responses" else provider.completions) == 5
+    assert "safeguards" not in asked(provider)[0]
+
+
+@pytest.mark.parametrize("responses", [False, True])
+def test_questions_go_by_the_api_that_has_answered(stream: bool, layers: tuple[str, ...], responses: bool) -> None:
+    """The first request of a model may show that it is asked by the other API."""
+    model = Model(score("rm"), "rm", "ls")
+
+    def script(body: dict[str, Any]) -> Answer:
+        if responses and "messages" in body:
+            words = "This is not a chat model and thus not supported in the v1/chat/completions endpoint."
+            return Failure(404, error_body(words))
+        return model(body)
+
+    provider = ScriptedProvider(script, has_responses=responses)
+    name = "gpt-4o" if responses else "gpt-5.6"
+    settings: dict[str, Any] = {
+        "safeguards_model": name,
+        "big_model": name,
+        "ccproxy_layers": layers,
+        "provider": "openai",
+    }
+    with proxied(provider, **settings) as url:
+        answer = ask(url, stream)
+    verdicts = judged(answer.content, stream)
+    assert (verdicts["rm"]["outcome"], verdicts["ls"]) == ("flagged", NOT_FLAGGED)
+    assert len(provider.responses if responses else provider.completions) >= 3
 
 
 def test_calls_are_judged_all_at_once(stream: bool, layers: tuple[str, ...]) -> None:
@@ -122,11 +163,11 @@ def test_calls_are_judged_all_at_once(stream: bool, layers: tuple[str, ...]) -> 
     assert judged(answer.content, stream) == dict.fromkeys("abcde", NOT_FLAGGED)
 
 
-def test_text_streams_on_while_the_end_waits(layers: tuple[str, ...]) -> None:
+def test_text_streams_on_while_the_end_waits(layers: tuple[str, ...], api: dict[str, Any]) -> None:
     go = threading.Event()
     provider = ScriptedProvider(Model(lambda command: Reply("<severity>1</severity>", gate=go), "ls"))
     with (
-        proxied(provider, safeguards_model="judge", ccproxy_layers=layers) as url,
+        proxied(provider, safeguards_model="judge", ccproxy_layers=layers, provider_options=api) as url,
         httpx.Client(timeout=20.0, trust_env=False) as client,
         client.stream("POST", f"{url}/v1/messages", json={**REQUEST, "stream": True}) as answer,
     ):
@@ -155,13 +196,18 @@ def test_text_streams_on_while_the_end_waits(layers: tuple[str, ...]) -> None:
     ],
 )
 def test_what_is_no_clear_answer_is_unavailable_with_its_reason(
-    stream: bool, layers: tuple[str, ...], verdict: Answer, reason: str
+    stream: bool, layers: tuple[str, ...], api: dict[str, Any], verdict: Answer, reason: str
 ) -> None:
     provider = ScriptedProvider(
         Model(lambda command: verdict if command == "a" else Reply("<severity>1</severity>"), *"ab")
     )
     with proxied(
-        provider, safeguards_model="judge", safeguards_timeout=2.0, ccproxy_layers=layers, max_retries=0
+        provider,
+        safeguards_model="judge",
+        safeguards_timeout=2.0,
+        ccproxy_layers=layers,
+        max_retries=0,
+        provider_options=api,
     ) as url:
         answer = ask(url, stream)
     assert judged(answer.content, stream) == {"a": {"type": "unavailable", "reason": reason}, "b": NOT_FLAGGED}

@@ -26,7 +26,17 @@ def completion(text: str, ended: str) -> dict[str, Any]:
     return {"choices": [{"message": {"content": text}, "finish_reason": ends.get(ended, ended)}]}
 
 
-@pytest.mark.parametrize("form", [message, completion])
+def response(text: str, ended: str) -> dict[str, Any]:
+    said = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]}
+    reasons = {"max_tokens": "max_output_tokens", "refusal": "content_filter"}
+    if ended in reasons:
+        return {"status": "incomplete", "output": [said], "incomplete_details": {"reason": reasons[ended]}}
+    call = {"type": "function_call", "name": "Bash", "arguments": "{}"}
+    output = [{"type": "reasoning", "summary": []}, said, *([call] if ended == "tool_use" else [])]
+    return {"status": "in_progress" if ended == "None" else "completed", "output": output, "incomplete_details": None}
+
+
+@pytest.mark.parametrize("form", [message, completion, response])
 @pytest.mark.parametrize(
     ("text", "ended", "verdict"),
     [
@@ -82,6 +92,18 @@ def test_only_a_clear_answer_is_a_verdict(form: Any, text: str, ended: str, verd
         (200, b'{"choices":[]}', "error"),
         (200, b'{"choices":[{"finish_reason":"stop","message":{"content":null,"refusal":"No."}}]}', "refused"),
         (200, b'{"choices":[{"finish_reason":"stop","message":{"content":["a"]}}]}', "error"),
+        (400, b'{"error":{"message":"Your input exceeds the context window of this model."}}', "input_too_long"),
+        (200, b'{"status":"failed","output":[],"error":{"code":"context_length_exceeded"}}', "input_too_long"),
+        (200, b'{"status":"failed","output":[],"error":{"code":"server_error","message":"no"}}', "error"),
+        (200, b'{"status":"incomplete","output":[]}', "error"),
+        (200, b'{"status":"completed"}', "error"),
+        (200, b'{"status":"completed","output":[]}', "error"),
+        (200, b'{"status":"completed","output":"<severity>5</severity>"}', "error"),
+        (
+            200,
+            b'{"status":"completed","output":[{"type":"message","content":[{"type":"refusal","refusal":"No."}]}]}',
+            "refused",
+        ),
     ],
 )
 def test_failure_is_no_verdict(status: int, body: bytes, reason: str) -> None:

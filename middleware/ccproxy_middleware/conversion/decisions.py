@@ -182,8 +182,7 @@ def _messages(data: Mapping[str, Any], request: ConvertedRequest) -> Iterator[st
                 yield f"{_are(number, 'thinking block')} left out: {reason}"
     if servers := sum(count[kind] for kind in SERVER_BLOCKS - {"document"}):
         yield f"{_are(servers, 'block')} left out: made by Anthropic's servers"
-    chat = body.get("messages") or ()
-    if profile.first_user and any(message.get("content") == FIRST_USER for message in chat[:2]):
+    if profile.first_user and _user_is_added(body):
         yield "a user message is added in front: first_user is on"
     told = count["tool_use"] - _calls(body)
     if told > 0 and profile.unoffered_calls == "text":
@@ -194,6 +193,16 @@ def _messages(data: Mapping[str, Any], request: ConvertedRequest) -> Iterator[st
     told = told if profile.unoffered_calls == "text" else 0
     if (stray := count["tool_result"] - told - (len(results) - missing)) > 0:
         yield f"{_are(stray, 'tool result')} sent as text for want of the call: history_repair is on"
+
+
+def _user_is_added(body: Mapping[str, Any]) -> bool:
+    """Whether a user message stands in front that the client has not sent."""
+    firsts = (body.get("messages") or body["input"])[:2]
+    contents = (first.get("content") for first in firsts if first.get("role") == "user")
+    return any(content in (FIRST_USER, _FIRST_INPUT) for content in contents)
+
+
+_FIRST_INPUT = [{"type": "input_text", "text": FIRST_USER}]
 
 
 def _calls(body: Mapping[str, Any]) -> int:

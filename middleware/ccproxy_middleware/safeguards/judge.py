@@ -8,11 +8,14 @@ from typing import Any
 from starlette.types import ASGIApp, Receive, Scope
 
 from ..toolkit.answers import ask_inside
-from ..toolkit.asgi import BufferedBody, without_headers
-from ..toolkit.errors import ApiError, request_id, speaks_openai
+from ..toolkit.asgi import BufferedBody, route_path, without_headers
+from ..toolkit.errors import ApiError, request_id
 from .question import SYSTEM, question, told_call
 from .tool_calls import Call
 from .verdicts import NOT_FLAGGED, Verdict, read_verdict, unavailable
+
+OPENAI_PATHS = ("/chat/completions", "/responses")
+"""How the paths end at which an answer may be asked for inside of a FormatConversionMiddleware."""
 
 logger = logging.getLogger("ccproxy.safeguards")
 
@@ -32,7 +35,7 @@ class Judge:
         self._receive = receive
         self._model = model
         self._timeout = timeout
-        self._openai = speaks_openai(scope)
+        self._path = route_path(scope)
         headers = without_headers(scope["headers"], *_NOT_SENT)
         headers += [(b"accept-encoding", b"identity"), (b"content-type", b"application/json")]
         self._id = request_id(scope)
@@ -85,10 +88,14 @@ class Judge:
         return unavailable("error") if answer is None else read_verdict(answer)
 
     def _body(self, asked: str) -> dict[str, Any]:
-        """The request. In OpenAI's form it has no limit: providers differ in its name, and some models think."""
+        """The request. In OpenAI's forms it has no limit: providers differ in its name, and some models think."""
         messages = [{"role": "user", "content": asked}]
-        if self._openai:
+        if self._path.endswith("/chat/completions"):
             return {"model": self._model, "messages": [{"role": "system", "content": SYSTEM}, *messages]}
+        if self._path.endswith("/responses"):
+            content = [{"type": "input_text", "text": asked}]
+            items = [{"type": "message", "role": "user", "content": content}]
+            return {"model": self._model, "store": False, "instructions": SYSTEM, "input": items}
         return {
             "model": self._model,
             "max_tokens": _MAX_TOKENS,

@@ -8,7 +8,7 @@ from ..auth import Admission
 from ..toolkit.asgi import BufferedBody, route_path, without_headers
 from ..toolkit.errors import read_request
 from .answer import SafeguardedAnswer, asks_for_verdicts
-from .judge import Judge
+from .judge import OPENAI_PATHS, Judge
 
 
 class SafeguardsMiddleware:
@@ -24,8 +24,9 @@ class SafeguardsMiddleware:
     a layer that stands inside of it.
     Writes: ``safeguard_results`` in ``message_delta`` or at the top of the message, which wait for it while the text
     before them goes out; ``safeguards`` is taken out of the request. To the inner app a request of its own for each
-    call, all at once, in the protocol of the path.
-    Needs: asyncio, and an inner app that has the model.
+    call, all at once, in the protocol of the path: Messages, or inside of FormatConversionMiddleware the API by which
+    it has asked for the answer, Chat Completions or Responses.
+    Needs: asyncio, and an inner app that has the model, in that protocol.
     Alone: works in front of an Anthropic app. Without it, FormatConversionMiddleware tells that nobody judges.
     """
 
@@ -44,7 +45,7 @@ class SafeguardsMiddleware:
             return await self.app(scope, receive, send)
         path = route_path(scope)
         answer: SafeguardedAnswer | None = scope.get("ccproxy.safeguards")
-        if path != "/v1/messages" and (answer is None or not path.endswith("/chat/completions")):
+        if path != "/v1/messages" and (answer is None or not path.endswith(OPENAI_PATHS)):
             return await self.app(scope, receive, send)
         if await self._admission.refuses(scope, send):
             return

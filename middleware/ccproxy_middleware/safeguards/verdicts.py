@@ -27,9 +27,11 @@ _ANSWER = re.compile(
     r"\s*(?:<category>(?P<category>[^<>]*)</category>\s*)?(?:<reason>(?P<reason>[^<>]*)</reason>\s*)?",
     re.DOTALL | re.IGNORECASE,
 )
-_TOO_LONG = re.compile(rb"prompt is too long|context_length_exceeded|maximum context length", re.IGNORECASE)
+_TOO_LONG = re.compile(
+    rb"prompt is too long|context_length_exceeded|maximum context length|exceeds the context window", re.IGNORECASE
+)
 _REFUSED = ("refusal", "content_filter")
-_CUT_OFF = ("max_tokens", "model_context_window_exceeded", "length")
+_CUT_OFF = ("max_tokens", "model_context_window_exceeded", "length", "max_output_tokens")
 _ENDED = ("end_turn", "stop_sequence", "stop")
 
 
@@ -44,7 +46,7 @@ def unavailable(reason: str) -> Verdict:
 
 
 def read_verdict(answer: WholeAnswer) -> Verdict:
-    """The verdict in a model's answer, in either protocol. What is not entirely clear is none."""
+    """The verdict in a model's answer, in any of the protocols. What is not entirely clear is none."""
     if answer.status != 200:
         if answer.status == 413 or (answer.status == 400 and _TOO_LONG.search(answer.body)):
             return unavailable("input_too_long")
@@ -53,6 +55,8 @@ def read_verdict(answer: WholeAnswer) -> Verdict:
         ended, text = _said(loads(answer.body))
     except (ValueError, LookupError, TypeError, AttributeError):
         return unavailable("error")
+    if ended == "failed" and _TOO_LONG.search(answer.body):
+        return unavailable("input_too_long")
     if ended in _REFUSED:
         return unavailable("refused")
     if ended in _CUT_OFF:
@@ -67,11 +71,24 @@ def read_verdict(answer: WholeAnswer) -> Verdict:
 
 
 def _said(data: Any) -> tuple[str, str]:
-    """Why a message or completion ended, and its text."""
-    if "choices" not in data:
-        texts = [block["text"] for block in data["content"] if block["type"] == "text"]
-        return str(data["stop_reason"]), "".join(texts)
-    choice = data["choices"][0]
-    if choice["message"].get("refusal"):
+    """Why a message, completion or response ended, and its text."""
+    if "choices" in data:
+        choice = data["choices"][0]
+        if choice["message"].get("refusal"):
+            return "refusal", ""
+        return str(choice["finish_reason"]), str(choice["message"].get("content") or "")
+    if "status" in data:
+        return _response_said(data)
+    texts = [block["text"] for block in data["content"] if block["type"] == "text"]
+    return str(data["stop_reason"]), "".join(texts)
+
+
+def _response_said(data: Any) -> tuple[str, str]:
+    if data["status"] != "completed":
+        return str((data.get("incomplete_details") or {}).get("reason") or data["status"]), ""
+    if any(item["type"] not in ("reasoning", "message") for item in data["output"]):
+        return "tool_use", ""
+    parts = [part for item in data["output"] if item["type"] == "message" for part in item["content"]]
+    if any(part["type"] == "refusal" for part in parts):
         return "refusal", ""
-    return str(choice["finish_reason"]), str(choice["message"].get("content") or "")
+    return "stop", "".join(part["text"] for part in parts)

@@ -11,6 +11,7 @@ from ccproxy.demo.responses import call_item, message_item, reasoning_item, resp
 
 from .openai_answers import SSE_HEADERS, Answer, Body, Chunks, Endless, Reply, json_answer, render
 
+_INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 _numbers = itertools.count(1)
 
 
@@ -46,7 +47,7 @@ def _whole(reply: Reply, body: Mapping[str, Any]) -> dict[str, Any]:
     for n, call in enumerate(reply.tool_calls):
         id_ = f"call_{number:024d}{n}" if call.id is None else call.id
         output.append(call_item(f"fc_{number}_{n}", id_, call.name, call.text))
-    incomplete = "max_output_tokens" if reply.finish_reason == "length" else None
+    incomplete = _INCOMPLETE.get(reply.finish_reason or "")
     head = {"id": f"resp_{number}", "created_at": number, "model": body["model"]}
     return response(head, output, reply.usage or _usage(reply, body), incomplete)
 

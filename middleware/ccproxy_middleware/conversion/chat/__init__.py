@@ -21,6 +21,7 @@ from .messages import (
     arguments_json,
     loop_start,
     repeated_id,
+    with_calls_as_text,
     without_call,
     without_results,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "unsupported",
     "upstream_error",
     "user_parts",
+    "with_calls_as_text",
     "without_call",
     "without_results",
 ]

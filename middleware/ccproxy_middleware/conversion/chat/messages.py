@@ -40,7 +40,7 @@ def convert_turns(
     messages: list[Message] = []
     told: set[str] = set()
     if profile.unoffered_calls == "text":
-        turns = _with_calls_as_text(turns, offered, told)
+        turns = with_calls_as_text(turns, offered, told)
     ids = set(told)
     open_calls: dict[str, Block] = {}  # the last assistant message's calls that have no result yet
     loop = loop_start(turns) if profile.reasoning_turns == "loop" else 0
@@ -71,7 +71,7 @@ def convert_turns(
     return messages, frozenset(ids)
 
 
-def _with_calls_as_text(turns: Sequence[Turn], offered: Container[Any], ids: set[str]) -> list[Turn]:
+def with_calls_as_text(turns: Sequence[Turn], offered: Container[Any], ids: set[str]) -> list[Turn]:
     """The turns with text in the place of each call of a tool that is not offered; ``ids`` takes the ids of these.
 
     Their results become text by themselves, having no call.

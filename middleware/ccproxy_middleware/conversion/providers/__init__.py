@@ -8,15 +8,14 @@ from .errors import PromptRefused, error_from_payload, error_from_response, may_
 from .learned import LearnedProfiles
 from .profiles import PROFILES, Profile, detect_provider, profile_for_model, resolve_profile
 from .rate_limits import response_headers
-from .refusals import Patch, Rule, Sent, Words, forced_choice, top, unsupported
-from .switch_values import EFFORTS
+from .refusals import DEVELOPER, IN_RESULTS, Rule, Sent, Words, top, unsupported
 
 __all__ = [
-    "EFFORTS",
+    "DEVELOPER",
+    "IN_RESULTS",
     "PROFILES",
     "Correction",
     "LearnedProfiles",
-    "Patch",
     "Profile",
     "PromptRefused",
     "Reasoning",
@@ -30,7 +29,6 @@ __all__ = [
     "find_correction",
     "first_correction",
     "for_safety_check",
-    "forced_choice",
     "is_failure",
     "may_pass",
     "profile_for_model",

@@ -5,7 +5,7 @@ has no eyes. The wordings are in :mod:`.refusals`. One that isn't known teaches 
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from .context_length import overflow_message
@@ -53,20 +53,27 @@ def what_helped(applied: Sequence[Correction]) -> dict[str, Any]:
     return helped
 
 
-def find_correction(status: int, body: bytes, sent: Mapping[str, Any], profile: Profile) -> Correction | None:
+def find_correction(
+    status: int, body: bytes, sent: Mapping[str, Any], profile: Profile, without: Container[str] = ()
+) -> Correction | None:
     """The switches to change so that the provider takes what it has refused, or None if that can't be known.
 
-    ``status`` and ``body`` are its answer, ``sent`` the chat body that it got, ``profile`` the profile that made it.
-    Its words count and not its status: templates fail with a 500, and relays put a refusal into a 429 or a 402. An
-    image may also be what a server above has failed with.
+    ``status`` and ``body`` are its answer, ``sent`` the chat body that it got, ``profile`` the profile that made it,
+    ``without`` switches that mean nothing here. Its words count and not its status: templates fail with a 500, and
+    relays put a refusal into a 429 or a 402. An image may also be what a server above has failed with.
     """
-    return first_correction(RULES if status <= 500 else IMAGES, status, body, sent, profile)
+    return first_correction(RULES if status <= 500 else IMAGES, status, body, sent, profile, without)
 
 
 def first_correction(
-    rules: Iterable[Rule], status: int, body: bytes, sent: Mapping[str, Any], profile: Profile
+    rules: Iterable[Rule],
+    status: int,
+    body: bytes,
+    sent: Mapping[str, Any],
+    profile: Profile,
+    without: Container[str] = (),
 ) -> Correction | None:
-    """What the first of ``rules`` that knows the refusal teaches."""
+    """What the first of ``rules`` that knows the refusal teaches. ``without``: switches that mean nothing here."""
     if status < 400:
         return None
     message = read_refusal(body)
@@ -75,7 +82,8 @@ def first_correction(
     for rule in rules:
         if rule.concerns(sent) and (match := rule.words.search(message)):
             patch = rule.patch(match, sent, profile) if callable(rule.patch) else rule.patch
-            changes = {name: value for name, value in patch.items() if getattr(profile, name) != value}
+            changes = {name: value for name, value in patch.items() if name not in without}
+            changes = {name: value for name, value in changes.items() if getattr(profile, name) != value}
             if changes:
                 return Correction(changes, lasting=rule.lasting, refusal=_IDS.sub("", message))
     return None

@@ -118,7 +118,7 @@ def error_from_payload(
         message = f"upstream returned HTTP {upstream}" if upstream else "upstream reported an error"
         if found == 413:
             message = f"Request too large: {message}"
-    if found == 400 and says_too_many_tools(message):
+    if found in (400, 502) and says_too_many_tools(message):  # 502: told in a stream, by an unknown code
         message = f"{message} {TOOL_LIMIT_REMEDY}"
     if found == 401 and profile.key_mode == "server":
         message = f"the provider refused the proxy's API key: {message}"

@@ -1,7 +1,6 @@
 """OpenAI Responses: requests, answers, streams. The client's side and what is alike in chat completions is shared."""
 
-from .corrections import find_correction as find_responses_correction
-from .corrections import reasoning_refused
+from .corrections import find_responses_correction, reasoning_refused
 from .counting import count_request as count_responses
 from .ends import answer_notes, answer_usage, error_of_http, error_of_response
 from .output_items import CALLS, message_parts

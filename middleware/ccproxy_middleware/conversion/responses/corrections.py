@@ -1,25 +1,25 @@
-"""What a refusal of a Responses request teaches. The wordings are the providers' own, as for chat completions."""
+"""What a refusal of a Responses request teaches.
 
-import re
-from collections.abc import Callable, Mapping
+Here are the rules of what chat completions do not have, or have in another place; all others are those of chat.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ..providers import (
-    EFFORTS,
+    DEVELOPER,
+    IN_RESULTS,
     Correction,
-    Patch,
     Profile,
     Rule,
     Sent,
     Words,
+    find_correction,
     first_correction,
-    forced_choice,
     top,
     unsupported,
 )
 from .returned import item_digest
-
-_EFFORT_WORD = re.compile(rf"\b(?:{'|'.join(EFFORTS)})\b", re.IGNORECASE)
 
 # OpenAI and hosts in front of it, by the issues of agents that return encrypted reasoning.
 _REASONING_REFUSED = Words(
@@ -34,12 +34,21 @@ _REASONING_REFUSED = Words(
 )
 
 
-def find_correction(status: int, body: bytes, sent: Mapping[str, Any], profile: Profile) -> Correction | None:
+# Switches that mean nothing by Responses, or something else.
+_OF_CHAT = frozenset(
+    ("assistant_null_content", "max_tokens_field", "reasoning_roundtrip", "stop_limit", "stream_usage", "system_role",
+     "text_parts", "tool_images", "tool_result_name", "tools_with_effort", "top_k")
+)  # fmt: skip
+
+
+def find_responses_correction(status: int, body: bytes, sent: Mapping[str, Any], profile: Profile) -> Correction | None:
     """The switches to change so that the provider takes what it has refused, or None if that can't be known.
 
     ``status`` and ``body`` are its answer, ``sent`` the body that it got, ``profile`` the profile that made it.
     """
-    return first_correction(_RULES, status, body, sent, profile)
+    return first_correction(_RULES, status, body, sent, profile) or find_correction(
+        status, body, _as_chat(sent, profile), profile, _OF_CHAT
+    )
 
 
 def reasoning_refused(words: str, sent: Mapping[str, Any], profile: Profile) -> Correction | None:
@@ -52,12 +61,55 @@ def reasoning_refused(words: str, sent: Mapping[str, Any], profile: Profile) -> 
     return Correction({"reasoning_roundtrip": "off"}, lasting=False, refusal=words, reasoning=items)
 
 
+_PARTS = {"input_text": "text", "output_text": "text", "input_file": "file"}
+_NAMED_OTHERWISE = ("input", "instructions", "max_output_tokens", "stream_options", "text", "tools")
+
+
+def _as_chat(sent: Mapping[str, Any], profile: Profile) -> dict[str, Any]:
+    """The chat body that says the same, as far as both have the fields. Reasoning that has come back is left out."""
+    chat = {name: value for name, value in sent.items() if name not in _NAMED_OTHERWISE}
+    chat["messages"] = list(_messages(sent))
+    if "max_output_tokens" in sent:
+        chat[profile.max_tokens_field] = sent["max_output_tokens"]
+    if "tools" in sent:
+        chat["tools"] = [_tool(tool) for tool in sent["tools"]]
+    if "effort" in (sent.get("reasoning") or ()):
+        chat["reasoning_effort"] = sent["reasoning"]["effort"]
+    if form := (sent.get("text") or {}).get("format"):
+        chat["response_format"] = {"type": form.get("type")}
+    return chat
+
+
+def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
+    """``strict`` is always sent, and means something only where it is on."""
+    return {"type": "function", "function": {name: value for name, value in tool.items() if value is not False}}
+
+
+def _messages(sent: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    if "instructions" in sent:
+        yield {"role": "system", "content": sent["instructions"]}
+    for item in sent["input"]:
+        match item.get("type"):
+            case "message":
+                yield {"role": item["role"], "content": _content(item["content"])}
+            case "function_call":
+                yield {"role": "assistant", "tool_calls": [{"function": item}]}
+            case "function_call_output":
+                yield {"role": "tool", "content": _content(item["output"])}
+
+
+def _content(content: Any) -> Any:
+    return [_part(part) for part in content] if isinstance(content, list) else content
+
+
+def _part(part: Mapping[str, Any]) -> dict[str, Any]:
+    if part["type"] == "input_image":
+        return {"type": "image_url", "image_url": {"url": part["image_url"]}}
+    return {**part, "type": _PARTS.get(part["type"], part["type"])}
+
+
 def _reasoning(name: str) -> Callable[[Sent], bool]:
     return lambda sent: name in (sent.get("reasoning") or ())
-
-
-def _in_tools(key: str) -> Callable[[Sent], bool]:
-    return lambda sent: any(tool.get(key) for tool in sent.get("tools") or ())
 
 
 def _has_developer(sent: Sent) -> bool:
@@ -72,31 +124,7 @@ def _format(kind: str) -> Callable[[Sent], bool]:
     return lambda sent: ((sent.get("text") or {}).get("format") or {}).get("type") == kind
 
 
-def _listed_efforts(match: re.Match[str], sent: Sent, profile: Profile) -> Patch:
-    """The efforts that the refusal lists."""
-    effort = sent["reasoning"]["effort"]
-    listed = {word.lower() for word in _EFFORT_WORD.findall(match["list"])} - {effort}
-    efforts = tuple(word for word in EFFORTS if word in listed)
-    patch: dict[str, Any] = {"efforts": efforts}
-    if efforts and profile.effort_off not in (*efforts, "omit"):
-        patch["effort_off"] = efforts[0]
-    return patch
-
-
-def _listed_limit(match: re.Match[str], sent: Sent, profile: Profile) -> Patch:
-    limit = int(next(filter(None, match.groups())))
-    return {"max_output": limit} if 0 < limit < sent["max_output_tokens"] else {}
-
-
 _RULES = (
-    Rule(
-        Words(
-            r"max_output_tokens is too large: \d+\. This model supports at most (\d{1,9})",
-            r"max_output_tokens@ [^\n]{0,60}above maximum value, expected a value <= (\d{1,9})",
-        ),
-        top("max_output_tokens"),
-        _listed_limit,
-    ),
     Rule(
         Words(
             r"encrypted content is not supported",
@@ -114,39 +142,21 @@ _RULES = (
         _reasoning("summary"),
         {"reasoning_summary": "drop"},
     ),
-    Rule(
-        Words(
-            rf"(?:effort|unsupported value: @(?:{'|'.join(EFFORTS)})@ is not supported).{{0,120}}?"
-            r"(?:supported values are|must be|should be|expected)(?: one of)?:? (?P<list>[^\[.\n]{1,120})"
-        ),
-        _reasoning("effort"),
-        _listed_efforts,
-    ),
-    Rule(unsupported("reasoning.effort", "reasoning_effort"), _reasoning("effort"), {"efforts": ()}),
-    Rule(
-        Words(unsupported("reasoning").pattern, r"does not support (?:thinking|reasoning)"),
-        top("reasoning"),
-        {"reasoning_style": "none"},
-    ),
-    Rule(unsupported("temperature", "top_p"), top("temperature", "top_p"), {"sampling": "drop"}),
+    Rule(unsupported("reasoning.effort"), _reasoning("effort"), {"efforts": ()}),
+    Rule(Words(r"does not support (?:thinking|reasoning)\b"), top("reasoning"), {"reasoning_style": "none"}),
     Rule(
         unsupported("stream_options", "stream_options.include_obfuscation", "include_obfuscation"),
         top("stream_options"),
         {"obfuscation": "default"},
     ),
-    Rule(unsupported("user"), top("user"), {"user_field": "none"}),
-    Rule(unsupported("safety_identifier"), top("safety_identifier"), {"user_field": "none"}),
-    Rule(unsupported("prompt_cache_key"), top("prompt_cache_key"), {"prompt_cache_key": False}),
-    Rule(unsupported("service_tier"), top("service_tier"), {"service_tier": "drop"}),
-    Rule(unsupported("parallel_tool_calls"), top("parallel_tool_calls"), {"parallel_flag": False}),
-    Rule(unsupported("tool_choice"), forced_choice, {"forced_tool_choice": False}),
     Rule(
-        Words(r"input\S{0,20}\boutput@?:? [^\n]{0,40}(?:expected|should be|must be) (?:a |an )?(?:valid )?string"),
+        Words(
+            IN_RESULTS.pattern,
+            r"input\S{0,20}\boutput@?:? [^\n]{0,40}(?:expected|should be|must be) (?:a |an )?(?:valid )?string",
+        ),
         _has_output_parts,
         {"tool_output_parts": False},
     ),
-    Rule(Words(r"invalid schema for function"), _in_tools("strict"), {"strict_tools": False}, lasting=False),
-    Rule(Words(r"invalid schema for function"), _in_tools("parameters"), {"schema_dialect": "gemini"}, lasting=False),
     *(
         Rule(
             Words(
@@ -161,7 +171,7 @@ _RULES = (
     ),
     *(
         Rule(
-            Words(r"invalid schema for response[_ ]format", r"invalid schema for text\.format"),
+            Words(r"invalid schema for text\.format"),
             _format(sent),
             {"structured_output": instead},
             lasting=False,
@@ -169,11 +179,7 @@ _RULES = (
         for sent, instead in (("json_schema", "json_object"), ("json_object", "prompt"))
     ),
     Rule(
-        Words(
-            r"role@ does not support @developer",
-            r"developer@ is not one of",
-            r"(?:invalid|unknown|unexpected)[^\n]{0,20} role",
-        ),
+        Words(DEVELOPER.pattern, r"(?:invalid|unknown|unexpected)[^\n]{0,20} role"),
         _has_developer,
         {"mid_system": "user"},
     ),

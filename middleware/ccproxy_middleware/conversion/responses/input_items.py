@@ -4,7 +4,7 @@ No item carries an id: ids mean items that the provider has stored, and nothing 
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from ...toolkit.field_checks import required
 from ..anthropic import SERVER_BLOCKS, Block, Turn, upstream_tool_id, upstream_tool_name
 from ..chat import (
     BRIDGE,
+    FIRST_USER,
     NO_RESULT,
     Attachments,
     Part,
@@ -23,6 +24,7 @@ from ..chat import (
     text_part,
     unsupported,
     user_parts,
+    with_calls_as_text,
     without_call,
     without_results,
 )
@@ -42,20 +44,30 @@ class Input:
     left_out: Counter[str] = field(default_factory=Counter)
 
 
-def convert_turns(turns: Sequence[Turn], profile: Profile, model: str, refused: Callable[[str], bool]) -> Input:
+def convert_turns(
+    turns: Sequence[Turn],
+    profile: Profile,
+    model: str,
+    refused: Callable[[str], bool],
+    offered: Container[str] = (),
+) -> Input:
     """The conversation without its system prompt, every call answered.
 
-    ``refused`` tells by its digest whether the provider has refused a reasoning item. Raises a 400, also where an id
-    repeats.
+    ``refused`` tells by its digest whether the provider has refused a reasoning item, ``offered`` are the client's
+    names of the tools that may be called. Raises a 400, also where an id repeats.
     """
     result = Input()
+    told: set[str] = set()
+    if profile.unoffered_calls == "text":
+        turns = with_calls_as_text(turns, offered, told)
+        result.ids |= told
     open_calls: dict[str, Block] = {}  # the last assistant turn's calls that have no result yet
     by_text = profile.reasoning_roundtrip == "reasoning_text" and profile.reasoning_turns == "loop"
     loop = loop_start(turns) if by_text else 0
     returned = Returned(profile, model, refused, result.left_out)
     for n, turn in enumerate(turns):
         if turn.role == "user":
-            _add_user(result.items, turn, open_calls, profile)
+            _add_user(result.items, turn, open_calls, told, profile)
             continue
         _add_missing(result.items, open_calls, profile)
         if turn.role == "assistant":
@@ -67,7 +79,13 @@ def convert_turns(turns: Sequence[Turn], profile: Profile, model: str, refused: 
     _add_missing(result.items, open_calls, profile)
     if profile.images_max is not None:
         keep_newest_images(result.items, profile)
+    if profile.first_user and not _begins_with_user(result.items):
+        result.items.insert(0, _message("user", [text_part(FIRST_USER)], profile))
     return result
+
+
+def _begins_with_user(items: Sequence[Item]) -> bool:
+    return bool(items) and items[0].get("role") == "user"
 
 
 def _message(role: str, parts: list[Part], profile: Profile) -> Item:
@@ -76,8 +94,13 @@ def _message(role: str, parts: list[Part], profile: Profile) -> Item:
     return {"type": "message", "role": role, "content": input_parts(parts)}
 
 
-def _add_user(items: list[Item], turn: Turn, open_calls: dict[str, Block], profile: Profile) -> None:
-    """The results of a user turn, and its message behind them. Closes the calls."""
+def _add_user(
+    items: list[Item], turn: Turn, open_calls: dict[str, Block], told: Container[str], profile: Profile
+) -> None:
+    """The results of a user turn, and its message behind them. Closes the calls.
+
+    ``told`` are the ids of calls that have become text.
+    """
     own: list[Part] = []
     attachments = Attachments()
     for block in turn.blocks:
@@ -91,7 +114,7 @@ def _add_user(items: list[Item], turn: Turn, open_calls: dict[str, Block], profi
             call_id = _call_id(id_, call, profile)
             output = tool_output(block, profile, attachments)
             items.append({"type": "function_call_output", "call_id": call_id, "output": output})
-        elif profile.history_repair == "on":
+        elif profile.history_repair == "on" or id_ in told:
             own += earlier_result(block, profile)
         else:
             raise without_call(block, id_)

@@ -74,7 +74,7 @@ def convert_request(
         body["max_output_tokens"] = max(limit, _MIN_OUTPUT)
     if profile.efforts and profile.encrypted_reasoning:
         body["include"] = [_INCLUDE]
-    converted = convert_turns(history.turns, profile, name, refused)
+    converted = convert_turns(history.turns, profile, name, refused, tools.names)
     if (
         not counting
         and converted.items

@@ -1,12 +1,12 @@
 """What providers refuse, in their own words, and the profile switches that avoid it."""
 
-from .images import IMAGES
-from .messages import MESSAGES
+from .images import IMAGES, IN_RESULTS
+from .messages import DEVELOPER, MESSAGES
 from .parameters import PARAMETERS
-from .rule import Patch, Rule, Sent, Words, forced_choice, top, unsupported
+from .rule import Patch, Rule, Sent, Words, top, unsupported
 from .tools import TOOLS
 
 RULES: tuple[Rule, ...] = (*IMAGES, *PARAMETERS, *TOOLS, *MESSAGES)
 """In the order of trying."""
 
-__all__ = ["IMAGES", "RULES", "Patch", "Rule", "Sent", "Words", "forced_choice", "top", "unsupported"]
+__all__ = ["DEVELOPER", "IMAGES", "IN_RESULTS", "RULES", "Patch", "Rule", "Sent", "Words", "top", "unsupported"]

@@ -6,7 +6,10 @@ from ..profiles import Profile
 from ..switch_values import IMAGE_FORMATS
 from .rule import Clause, Patch, Rule, Sent, Words, content_lists, image_urls
 
-_IMAGE = r"(?:\bimages?\b|\bpictures?\b|image_url|\bvision\b|\bvisual\b|multi-?modal|图片|图像|图文|视觉|多模态|识图)"
+_IMAGE = (
+    r"(?:\bimages?\b|\bpictures?\b|image_url|input_image|\bvision\b|\bvisual\b|multi-?modal"
+    r"|图片|图像|图文|视觉|多模态|识图)"
+)
 # What is wrong with an image, is refused beside one, or passes, where images as such are taken.
 _ELSE = (
     r"image (?:format|type)|image/|\bformats?\b|mime|(?<!_)\burls?\b|\bgenerat|\bedit|\bsizes?\b|dimension|resolution"
@@ -90,6 +93,12 @@ def _listed_formats(match: re.Match[str], sent: Sent, profile: Profile) -> Patch
 
 _COMMON = ("png", "jpeg")  # what any model with eyes takes
 
+IN_RESULTS = Words(  # OpenAI and others, of images inside the results of tools
+    r"image[^.\n]{0,40} only allowed for messages with role @user",
+    r"(?:role @tool|tool (?:message|result|role|output)s?)@?[^.\n]{0,60}image",
+    r"image[^.\n]{0,60}tool (?:message|result|output)",
+)
+
 IMAGES = (
     # github.com/vllm-project/vllm/issues/17092, github.com/the-open-agent/openagent/issues/874,
     # github.com/microsoft/vscode/issues/306919, github.com/anthropics/claude-code/issues/24541,
@@ -123,12 +132,8 @@ IMAGES = (
         {"images_max": 1},
     ),
     Rule(Clause(r"too many (?:images|pictures)", but=_ELSE), _several_images, {"images_max": 1}, lasting=False),
-    Rule(  # OpenAI and others, of images inside the results of tools
-        Words(
-            r"image[^.\n]{0,40} only allowed for messages with role @user",
-            r"(?:role @tool|tool (?:message|result|role)s?)@?[^.\n]{0,60}image",
-            r"image[^.\n]{0,60}tool (?:message|result)",
-        ),
+    Rule(
+        IN_RESULTS,
         lambda sent: any(
             message["role"] == "tool" and isinstance(message["content"], list) for message in sent["messages"]
         ),
@@ -195,8 +200,8 @@ IMAGES = (
         Words(
             # llama.cpp: github.com/ggml-org/llama.cpp/issues/13566 says it as all do; the rest have words of their own
             r"image_url is only supported by certain models",  # roboflow/awesome-openai-vision-api-experiments#11
-            r"unknown variant @image_url",  # DeepSeek: github.com/rikkahub/rikkahub/issues/1433
-            r"invalid value: @image_url@\. supported values are:? @text",
+            r"unknown variant @(?:image_url|input_image)",  # DeepSeek: github.com/rikkahub/rikkahub/issues/1433
+            r"invalid value: @(?:image_url|input_image)@\. supported values are:? @(?:input_)?text",
             r"(?:is not|isn't)(?: an?)? (?:multi-?modal|vision)(?:[. ,;]|$)",
             r"\bno (?:vision|image) (?:tower|encoder|processor|projector)",
             r"(?:vision|image inputs?|images?) (?:is|are) not available (?:for|in|with|on) (?:this|the) model",
@@ -209,7 +214,7 @@ IMAGES = (
             r"only (?:supports?|accepts?|takes?) (?:plain )?text(?! )",
             r"\btext-only\b",  # github.com/FlashML-org/FreeToken/issues/272
             r"not compiled for multimodal",  # llamafile: github.com/mozilla-ai/llamafile/issues/298
-            r"content[^\n]{0,60} input should be @text@?(?! or)",
+            r"content[^\n]{0,60} input should be @(?:input_)?text@?(?! or)",
             r"content[^\n]{0,40}取值范围[^\n]{0,4}\[@text@\]",  # Z.ai (1210)
             r"(?:model|endpoint|server|api)\b[^\n]{0,40} (?:cannot|can't|can not|not able to|unable to) "
             r"(?:process|read|handle|see|understand|view|interpret) (?:any )?"
@@ -239,7 +244,7 @@ IMAGES = (
     # Documents that are sent as files
     Rule(
         Words(
-            r"unknown variant @file\b",
+            r"unknown variant @(?:input_)?file\b",
             r"no endpoints found that support file input",
             r"(?:does(?: not|n't) support|unsupported|invalid|unexpected)[^.\n]{0,40}\b(?:pdf|files?|documents?)\b",
             r"(?:\bpdf|\bfile|\bdocument)s?@? (?:inputs?|content|parts?|uploads?)?(?: ?types?)? ?(?:is|are) not "

@@ -53,19 +53,21 @@ _LIST = Words(
     r"content@?\s?(?:字段|参数)?(?:必须|应|需|只能)(?:为|是)(?:字符串|文本|string)|content@?[^\n]{0,20}不支持(?:数组|列表)",
 )
 
+DEVELOPER = Words(
+    r"role@ does not support @developer",  # OpenAI
+    r"unknown variant @developer",  # DeepSeek
+    r"developer@ is not one of",  # Alibaba
+    r"invalid (?:role|value):? @developer",
+    r"role:? @developer@ (?:is )?(?:not supported|unsupported|not allowed|unknown)",
+    r"role@? must be one of (?![^\n]{0,60}developer)",
+    r"unexpected message role",  # templates of Qwen, by vLLM and llama.cpp
+    r"messages\.0\.role: input should be",  # pydantic
+)
+
 MESSAGES = (
     # Roles
     Rule(
-        Words(
-            r"role@ does not support @developer",  # OpenAI
-            r"unknown variant @developer",  # DeepSeek
-            r"developer@ is not one of",  # Alibaba
-            r"invalid role @developer",
-            r"role:? @developer@ (?:is )?(?:not supported|unsupported|not allowed|unknown)",
-            r"role@? must be one of (?![^\n]{0,60}developer)",
-            r"unexpected message role",  # templates of Qwen, by vLLM and llama.cpp
-            r"messages\.0\.role: input should be",  # pydantic
-        ),
+        DEVELOPER,
         has_role("developer"),
         {"system_role": "system"},
     ),

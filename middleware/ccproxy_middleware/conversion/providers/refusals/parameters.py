@@ -70,18 +70,20 @@ PARAMETERS = (
     Rule(unsupported("max_completion_tokens"), top("max_completion_tokens"), {"max_tokens_field": "max_tokens"}),
     Rule(
         Words(
-            r"max_(?:completion_)?tokens is too large: \d+\. This model supports at most (\d{1,9})",  # OpenAI
+            r"max_(?:completion_|output_)?tokens is too large: \d+\. This model supports at most (\d{1,9})",  # OpenAI
             r"valid range of max_tokens is \[1, ?(\d{1,9})\]",  # DeepSeek
             r"range of max_tokens should be \[1, ?(\d{1,9})\]",  # Alibaba
-            r"max_(?:completion_)?tokens: \d+ > (\d{1,9}), which is the maximum allowed number of output",  # Claude
-            r"max_(?:completion_)?tokens@ [^\n]{0,60}above maximum value, expected a value <= (\d{1,9})",  # Volcengine
+            # Claude
+            r"max_(?:completion_|output_)?tokens: \d+ > (\d{1,9}), which is the maximum allowed number of output",
+            # Volcengine
+            r"max_(?:completion_|output_)?tokens@ [^\n]{0,60}above maximum value, expected a value <= (\d{1,9})",
             # pydantic, vLLM, and others in their own words
-            r"max_(?:completion_)?tokens@?[^\n.;]{0,60}(?:less than or equal to|<=|at most|exceeds?(?: the)?"
+            r"max_(?:completion_|output_)?tokens@?[^\n.;]{0,60}(?:less than or equal to|<=|at most|exceeds?(?: the)?"
             r"|no more than|up to|(?:not|n't) be (?:greater|larger|higher|more) than|\bmaximum|\bmax\b)[^\d\n]{0,40}"
             r"(\d{3,9})\b",
-            r"max_(?:completion_)?tokens@?[^\n.;]{0,30}(?:between|range(?: of)?|取值范围)[^\d\n]{0,6}[01]"
+            r"max_(?:completion_|output_)?tokens@?[^\n.;]{0,30}(?:between|range(?: of)?|取值范围)[^\d\n]{0,6}[01]"
             r"[^\d\n]{1,6}(\d{3,9})\b",
-            r"max_(?:completion_)?tokens@?[^\n。；]{0,30}(?:不能|不得|超过|超出|最大)[^\d\n]{0,12}(\d{3,9})\b",
+            r"max_(?:completion_|output_)?tokens@?[^\n。；]{0,30}(?:不能|不得|超过|超出|最大)[^\d\n]{0,12}(\d{3,9})\b",
         ),
         top("max_tokens", "max_completion_tokens"),
         _listed_limit,
@@ -110,7 +112,7 @@ PARAMETERS = (
     ),
     Rule(
         Words(
-            r"(?:reasoning_?effort|invalid reasoning value|(?:unsupported|invalid) value: @"
+            r"(?:reasoning[_.]?effort|\beffort@|invalid reasoning value|(?:unsupported|invalid) value: @"
             rf"(?:{'|'.join(EFFORTS)})@(?: is not supported|[.])).{{0,120}}?"
             r"(?:supported values are|must be|should be|expected)(?: one of)?:? "
             r"(?P<list>[^\[.\n]{1,120})"

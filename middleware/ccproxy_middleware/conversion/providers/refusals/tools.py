@@ -123,7 +123,8 @@ TOOLS = (
     Rule(
         Words(
             # OpenAI, Azure, relays: github.com/getsentry/sentry-mcp/issues/106
-            r"\bfunction\.description@?: string too long\. expected a string with maximum length (\d{2,5})",
+            r"(?:\bfunction|tools\[\d{1,4}\])\.description@?: string too long\. expected a string with maximum length "
+            r"(\d{2,5})",
             r"tools[.\[]\d{1,4}\]?\.(?:function\.|custom\.)?description@?: (?:string|value) should have at most "
             r"(\d{2,5})",
             r"(?:tool|function)(?:'s)? (?:@[\w-]{1,128}@ )?description[^\n]{0,60}?(?:at most|maximum|exceeds?|limit"
@@ -134,7 +135,10 @@ TOOLS = (
         _listed_length,
     ),
     Rule(  # DeepSeek: github.com/mrexodia/ida-pro-mcp/issues/129
-        Words(r"\bfunction\.name@?: string too long\. expected a string with maximum length (\d{2,3})"),
+        Words(
+            r"(?:\bfunction|tools\[\d{1,4}\])\.name@?: string too long\. expected a string with maximum length "
+            r"(\d{2,3})"
+        ),
         in_tools("name"),
         _listed_name_length,
     ),
