@@ -251,6 +251,13 @@ def test_refused_document_is_sent_as_its_text(words: str) -> None:
     assert find(Case("", "", words, {}, {"messages": [said(PDF, TEXT)]}, "openai")) == {"pdf": "text"}
 
 
+@pytest.mark.parametrize("words", KINDS["developer"][2][:3])
+def test_refused_role_of_the_message_that_asks_for_json(words: str) -> None:
+    case = Case("", "", words, {}, FORMAT, "openai", {"structured_output": "json_object"})
+    assert find(case) == {"mid_system": "user"}
+    assert [item["role"] for item in convert(case, {"mid_system": "user"})["input"]] == ["user", "user"]
+
+
 @pytest.mark.parametrize("status", [400, 404, 422, 429, 500])
 def test_words_of_a_refusal_count_and_not_its_status(status: int) -> None:
     words = "This model does not support image inputs."

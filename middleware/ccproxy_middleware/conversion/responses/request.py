@@ -160,7 +160,8 @@ def _set_format(
         body["text"] = {"format": {"type": "json_object"}}
         # The word JSON has to be in the input: the instructions don't count.
         text = {"type": "input_text", "text": schema_rule(schema)}
-        return [{"type": "message", "role": "developer", "content": [text]}]
+        role = "user" if profile.mid_system == "user" else "developer"
+        return [{"type": "message", "role": role, "content": [text]}]
     system.append(schema_rule(schema))
     return []
 
