@@ -17,6 +17,7 @@ from ccproxy import create_app
 from ccproxy.demo.command import CLIENT_KEY, demo_settings
 from ccproxy.demo.conversation import converse
 from ccproxy.demo.provider import demo_provider
+from support.serving.process import free_port
 from support.serving.servers import serve
 
 COMMAND = [str(Path(sys.executable).parent / "cc-boost"), "demo"]
@@ -82,8 +83,7 @@ def test_converted_requests_when_verbose(tmp_path: Path) -> None:
 
 
 def test_proxy_stays_up_when_served(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [*COMMAND, "--serve", "--port", str(port)]
     process = subprocess.Popen(command, cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.PIPE, text=True)
     try:

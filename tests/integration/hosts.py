@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from support.paths import ROOT
-from support.serving.servers import loopback_socket
+from support.serving.process import free_port
 
 EXAMPLES = ROOT / "examples"
 START_LIMIT = 30.0  # seconds
@@ -38,8 +38,7 @@ def running(arguments: list[str], folder: Path, environment: Mapping[str, str], 
 
     The process must then end by SIGTERM, without a traceback.
     """
-    with loopback_socket() as sock:
-        port = sock.getsockname()[1]
+    port = free_port()
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "SSL_CERT_FILE")}
     url = f"http://127.0.0.1:{port}"
     process = subprocess.Popen(

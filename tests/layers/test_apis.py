@@ -1,5 +1,6 @@
 """Which API the provider is asked by, and what happens where it wants the other one."""
 
+import contextlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from ccproxy.layers import conversion_options
 from ccproxy_middleware import FormatConversionMiddleware
 from ccproxy_middleware.conversion.refused_reasoning import RefusedReasoning
 from ccproxy_middleware.toolkit.asgi import BufferedBody
+from ccproxy_middleware.toolkit.errors import StreamAborted
 from support.asgi import Answer, call, http_scope
 from support.responses_cases import MESSAGE, RESPONSE, CaseProvider, ask, frames
 from support.streams.grammar import check_stream
@@ -224,6 +226,82 @@ async def test_failure_after_the_start_is_no_second_try() -> None:
     paths, answer, _ = await asked([{"events": [text, error]}], request(model="gpt-5.6", stream=True))
     assert paths == [RESPONSES]
     assert check_stream(answer.body)[-1]["error"]["type"] == "api_error"
+
+
+REFUSED_LATE = "Unsupported parameter: 'temperature' is not supported with this model."
+CHAT_READS = [
+    b'data: {"choices":[{"index":0,"delta":{"role":"assistant"}}]}\n\n',
+    b'data: {"error":{"message":"%s","type":"invalid_request_error"}}\n\n' % REFUSED_LATE.encode(),
+]
+RESPONSES_READS = frames(
+    [
+        {"type": "response.output_item.added", "output_index": 0, "item": {**MESSAGE, "content": []}},
+        {"type": "error", "code": "invalid_request_error", "message": REFUSED_LATE},
+    ],
+    {},
+)
+CHAT_STREAM: dict[str, Any] = {
+    "reads": [b'data: {"choices":[{"index":0,"delta":{"content":"ok"},"finish_reason":"stop"}]}\n\n']
+}
+RESPONSES_STREAM: dict[str, Any] = {"events": [{"type": "response.completed", "response": RESPONSE}]}
+AGAIN: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "stream": (CHAT_STREAM, RESPONSES_STREAM),
+    "whole": (BY_CHAT, BY_RESPONSES),
+    "error": (refused(401, "Wrong key"), refused(401, "Wrong key")),
+    "refusal": (
+        refused(400, "The prompt was filtered.", "content_filter"),
+        refused(400, "The prompt was filtered.", "content_filter"),
+    ),
+}
+
+
+@pytest.mark.parametrize("api", ["chat", "responses"])
+@pytest.mark.parametrize("silent", [False, True], ids=["", "silent"])
+@pytest.mark.parametrize("together", [False, True], ids=["apart", "together"])
+@pytest.mark.parametrize("again", AGAIN)
+async def test_message_start_goes_out_once_where_a_stream_is_asked_for_again(
+    api: str, silent: bool, together: bool, again: str
+) -> None:
+    """The stream that was refused may have begun for the client or not: both in one read, it has not."""
+    reads = CHAT_READS if api == "chat" else RESPONSES_READS
+    refusal = {"reads": [b"".join(reads)] if together else reads}
+    answers: list[Mapping[str, Any]] = [refusal, AGAIN[again][api == "responses"]]
+    upstream = CaseProvider(answers, {})
+    first = True
+
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal first
+        if silent and first:
+            await client_started.wait()
+        first = False
+        await upstream(scope, receive, send)
+
+    class Impatient(FormatConversionMiddleware):
+        first_event_grace = 0.01 if silent else 10.0
+
+    client_started = anyio.Event()
+    app = Impatient(slow, provider="openai", options={"api": api})
+    sent = []
+
+    async def noting(scope: Scope, receive: Receive, send: Send) -> None:
+        async def note(message: Any) -> None:
+            sent.append(message["type"])
+            client_started.set()
+            await send(message)
+
+        await app(scope, receive, note)
+
+    answer = Answer()
+    with contextlib.suppress(StreamAborted):
+        await call(noting, http_scope("POST", "/v1/messages"), request(stream=True, temperature=1), answer=answer)
+    assert ["temperature" in body for _, body in upstream.asked] == [True, False]
+    if again == "error" and answer.status != 200:
+        assert (answer.status, sent) == (502, ["http.response.start", "http.response.body"])
+        return
+    events = check_stream(answer.body)
+    assert [event["type"] for event in events].count("message_start") == 1
+    ends = {"error": "error", "stream": "message_stop", "whole": "message_stop", "refusal": "message_stop"}
+    assert events[-1]["type"] == ends[again]
 
 
 CORRECTED: dict[str, tuple[dict[str, Any], str, str]] = {

@@ -55,7 +55,7 @@ class Provider:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await BufferedBody.read(scope, receive, 1 << 20)
         custom = [(k.decode(), v.decode()) for k, v in scope.get("ccproxy.custom_headers", [])]
-        if "<action>" in str(body.data["messages"]):
+        if "<action>" in str(body.data.get("messages") or body.data.get("input")):
             self.judging.append(body.data["model"])
             return await self.judge(scope, send)
         self.requests.append({"path": scope["path"], "body": body.data, "custom": custom})

@@ -31,6 +31,7 @@ STORED = [request for request in stored_requests() if request["method"] == "POST
 BODIES = [request["body"] for request in STORED]
 ERRORS = {
     400: "invalid_request_error", 404: "not_found_error", 413: "request_too_large", 415: "invalid_request_error",
+    424: "invalid_request_error",
 }  # fmt: skip
 
 

@@ -199,7 +199,7 @@ class StreamExchange(Exchange):
         frames = message_events(message)
         self._note_end(message["usage"], message["stop_reason"])
         self.done = True
-        await self._emit(frames[1:] if self._converter.started else frames, more=False)
+        await self._emit(frames[1:] if self._committed else frames, more=False)
 
     async def break_off(self) -> None:
         if self._committed and not self.done:

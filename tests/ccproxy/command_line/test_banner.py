@@ -6,7 +6,6 @@ import pty
 import re
 import select
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from rich.console import Console
 
 from ccproxy import Settings
 from ccproxy.command_line.banner import banner
+from support.serving.process import free_port
 
 BIN = Path(sys.executable).parent
 LIMIT = 30.0
@@ -29,8 +29,7 @@ URL = "http://localhost:8082"
 
 def on_terminal(directory: Path, columns: int, last: str, **variables: str) -> str:
     """What ``cc-boost`` shows on a terminal of its own, up to a text that ends it."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(directory), "TERM": "xterm-256color", "OPENAI_API_KEY": "k"}
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from ccproxy.command_line.service import launchd_agent, systemd_unit
+from support.serving.process import free_port
 
 COMMAND = [str(Path(sys.executable).parent / "cc-boost"), "service"]
 
@@ -54,8 +55,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 
 def write_settings(home: Path, *lines: str) -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
+    port = free_port()
     path = home / ".config/cc-boost/.env"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(("OPENAI_API_KEY=k", "HOST=127.0.0.1", f"PORT={port}", *lines)) + "\n")

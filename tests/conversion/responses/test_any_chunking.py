@@ -14,7 +14,7 @@ from ccproxy_middleware.conversion.providers.profiles import PROFILES
 from ccproxy_middleware.conversion.responses.response import convert_response
 from ccproxy_middleware.conversion.responses.stream import HANDLED, StreamConverter
 from ccproxy_middleware.toolkit.errors import ApiError
-from ccproxy_middleware.toolkit.json import dumps, loads, replace_surrogates
+from ccproxy_middleware.toolkit.json import loads, replace_surrogates
 from support.streams.chunks import sse
 from support.streams.grammar import check_stream
 from support.streams.stream_check import check_bytes
@@ -108,7 +108,7 @@ def test_any_stream(context: Context, events: list[Any], end: str, response: Any
 @given(st.sampled_from(CONTEXTS), st.one_of(RESPONSE, maybe(RESPONSE)))
 def test_any_response(context: Context, body: Any) -> None:
     with contextlib.suppress(ApiError):
-        message = convert_response(loads(dumps(replace_surrogates(body))), context)
+        message = convert_response(loads(json.dumps(replace_surrogates(body))), context)
         Message.model_validate(message)
         check_stream(b"".join(message_events(message)))
 

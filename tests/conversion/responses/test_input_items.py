@@ -8,7 +8,7 @@ from ccproxy_middleware.conversion.providers import resolve_profile
 from ccproxy_middleware.conversion.responses import convert_responses_request
 from ccproxy_middleware.conversion.responses.state import Following, encode_state
 from ccproxy_middleware.toolkit.errors import ApiError
-from support.responses_rules import check_responses_request
+from support.providers.responses_rules import check_responses_request
 
 USE = {"type": "tool_use", "id": "toolu_1", "name": "Bash", "input": {"command": "ls"}}
 RESULT = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "a.txt"}

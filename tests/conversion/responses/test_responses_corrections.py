@@ -14,8 +14,8 @@ from ccproxy_middleware.conversion.responses import (
     error_of_response,
     find_responses_correction,
 )
-from support.openai_rules import error_body
-from support.refusals import BASE, MODEL, Case
+from support.providers.openai_rules import error_body
+from support.providers.refusals import BASE, MODEL, Case
 
 
 def image(media_type: str = "image/png") -> dict[str, Any]:

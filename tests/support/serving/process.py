@@ -2,13 +2,14 @@
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,9 +64,7 @@ def started(
 
     ``shell``: redirections of its output, as a shell has them.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.create_server((host.strip("[]"), 0), family=family) as probe:
-        port = str(probe.getsockname()[1])
+    port = str(free_port(host))
     environment = {
         "PATH": "/usr/bin:/bin",
         "HOME": str(directory),
@@ -100,6 +99,15 @@ def started(
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait(LIMIT)
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that nobody listens on, outside the range of which the system may give it to somebody else meanwhile."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    while True:
+        port = random.randrange(10_000, 30_000)  # noqa: S311 - below the range that the system takes its own from
+        with suppress(OSError), socket.create_server((host.strip("[]"), port), family=family):
+            return port
 
 
 def wait_until(condition: Callable[[], object], running: Running) -> None:
