@@ -233,7 +233,7 @@ def test_plan_is_shown_and_carried_out_after_a_yes(session: Session) -> None:
     session.shown.wait_for("manual mode on")
 
 
-@pytest.mark.seen("terminal", "a subagent: what it does is shown, and its report reaches the one who sent it")
+@pytest.mark.seen("terminal", "a subagent is shown while it works, and its report reaches the model that sent it")
 def test_subagent_is_shown_and_reports(session: Session) -> None:
     task = {"description": "Count frogs", "prompt": "Count them, helper.", "subagent_type": "Explore"}
 
