@@ -10,11 +10,11 @@ from ..anthropic import PER_PIECE, BlockStream, EventStream, StopMatcher, Stream
 from ..context import Context
 from ..providers import error_from_payload
 from .choices import ChoicePicker
+from .chunk_reader import ChunkReader
 from .finish_reasons import check_finish_reason, cut_off, ends_well, stop_reason, upstream_stop
 from .reasoning import chunks_text, reasoning_details, reasoning_text
 from .response import unwrapped, upstream_error
 from .streamed_calls import ToolCallAssembler
-from .surrogates import ChunkReader
 from .text_calls import TextCalls
 from .text_events import TextEvents, text_alone
 from .think_tags import Piece, ThinkTagSplitter
