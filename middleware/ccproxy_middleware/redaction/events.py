@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import orjson
@@ -10,7 +11,6 @@ from ..toolkit.sse import MAX_EVENT_BYTES
 from .secrets import Secrets
 
 _END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
-_EVENT = re.compile(rb".*?(?:\r\n\r\n|\n\n|\r\r)", re.DOTALL)
 _DATA = re.compile(rb"(?:\A|(?<=[\r\n]))data:[ ]?([^\r\n]*)")
 
 _START = 4  # characters of a secret; an event that ends with fewer of them isn't held back
@@ -115,14 +115,13 @@ class EventRedactor:
             return chunk
         rest = self._rest
         rest += chunk
-        end = 0
-        for found in _END.finditer(rest, max(0, self._scanned - 3)):
-            end = found.end()
+        ends = [found.end() for found in _END.finditer(rest, max(0, self._scanned - 3))]
         out = []
-        if end:
-            whole = bytes(rest[:end])
-            del rest[:end]
-            for block in _EVENT.findall(whole):
+        if ends:
+            whole = bytes(rest[: ends[-1]])
+            del rest[: ends[-1]]
+            for start, end in pairwise([0, *ends]):
+                block = whole[start:end]
                 if self._held or self._begun or self._suspect.search(block):
                     self._take(block)
                     out.append(self._release())
