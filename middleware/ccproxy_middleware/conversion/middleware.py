@@ -233,9 +233,8 @@ class FormatConversionMiddleware:
         try:
             await self.app(scope, body, send)
         except StreamAborted as abort:
-            exchange.cause = (
-                abort.error and abort.error.without_frames()
-            )  # told below, if an inner app kept it to itself
+            # Told at the end, if an inner app kept it to itself.
+            exchange.cause = abort.error and abort.error.without_frames()
         except Exception:
             await exchange.break_off()
             raise

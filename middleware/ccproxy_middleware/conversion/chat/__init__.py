@@ -10,7 +10,6 @@ from .content import (
     result_text,
     text_part,
     unsupported,
-    user_parts,
 )
 from .finish_reasons import check_finish_reason
 from .messages import (
@@ -19,10 +18,11 @@ from .messages import (
     FIRST_USER,
     NO_RESULT,
     arguments_json,
+    call_id,
+    claim_id,
     loop_start,
-    repeated_id,
+    user_turn,
     with_calls_as_text,
-    without_call,
     without_results,
 )
 from .reasoning import chunks_text
@@ -46,8 +46,10 @@ __all__ = [
     "StreamConverter",
     "ToolConverter",
     "arguments_json",
+    "call_id",
     "check_finish_reason",
     "chunks_text",
+    "claim_id",
     "convert_request",
     "convert_response",
     "convert_tool_choice",
@@ -56,7 +58,6 @@ __all__ = [
     "loop_start",
     "mark_cached",
     "marked_error",
-    "repeated_id",
     "result_parts",
     "result_text",
     "service_tier",
@@ -64,8 +65,7 @@ __all__ = [
     "text_part",
     "unsupported",
     "upstream_error",
-    "user_parts",
+    "user_turn",
     "with_calls_as_text",
-    "without_call",
     "without_results",
 ]

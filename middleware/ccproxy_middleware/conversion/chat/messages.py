@@ -1,6 +1,6 @@
 """Turns become chat messages: every tool call is answered right behind the message that holds it."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 from ...toolkit.errors import ApiError, invalid_request
@@ -82,7 +82,7 @@ def with_calls_as_text(turns: Sequence[Turn], offered: Container[Any], ids: set[
             blocks: list[Block] = []
             for block in turn.blocks:
                 if block.type == "tool_use" and block.data.get("name") not in offered:
-                    _claim(required(block.data, "id", str, block), ids)
+                    claim_id(required(block.data, "id", str, block), ids)
                     name = required(block.data, "name", str, block)
                     text = f"[called the tool {name} with {arguments_json(block.data.get('input'))}]"
                     if blocks and blocks[-1].type == "text":  # neighbouring texts are one
@@ -94,7 +94,8 @@ def with_calls_as_text(turns: Sequence[Turn], offered: Container[Any], ids: set[
     return told
 
 
-def _claim(id_: str, ids: set[str]) -> None:
+def claim_id(id_: str, ids: set[str]) -> None:
+    """Note the id of a call. Raises a 400 if another one has it."""
     if id_ in ids:
         raise invalid_request("messages: `tool_use` ids must be unique")
     ids.add(id_)
@@ -107,16 +108,22 @@ def join_texts(parts: list[Part]) -> str | list[Part]:
     return "\n\n".join([part["text"] for part in parts])
 
 
-def _user(
-    turn: Turn, open_calls: dict[str, Block], told: Container[str], profile: Profile
-) -> tuple[list[Message], list[Part]]:
-    """The tool messages of a user turn, and the parts of the user message behind them. Closes the calls.
+def user_turn(
+    turn: Turn,
+    open_calls: dict[str, Block],
+    told: Container[str],
+    profile: Profile,
+    *,
+    result: Callable[[Block, str, Block], dict[str, Any]],
+    earlier: Callable[[Block], list[Part]],
+) -> tuple[list[dict[str, Any]], list[Part]]:
+    """The results of a user turn in the form of an API, and the parts of what the user says. Closes the calls.
 
-    ``told`` are the ids of calls that have become text.
+    ``told`` are the ids of calls that have become text. ``result`` makes a result of its block, the client's id of the
+    call and the call's block; ``earlier`` makes parts of one whose call is not there any more. Raises a 400.
     """
-    results: list[Message] = []
+    results: list[dict[str, Any]] = []
     own: list[Part] = []
-    attachments = Attachments()
     for block in turn.blocks:
         if block.type != "tool_result":
             parts = user_parts(block, profile)
@@ -125,11 +132,27 @@ def _user(
         id_ = required(block.data, "tool_use_id", str, block)
         call = open_calls.pop(id_, None)
         if call is not None:
-            results.append(_tool_message(block, id_, call, profile, attachments))
+            results.append(result(block, id_, call))
         elif profile.history_repair == "on" or id_ in told:
-            own.append(text_part(EARLIER_RESULT + result_text(block, profile, attachments)))
+            own += earlier(block)
         else:
-            raise without_call(block, id_)
+            raise _without_call(block, id_)
+    return results, own
+
+
+def _user(
+    turn: Turn, open_calls: dict[str, Block], told: Container[str], profile: Profile
+) -> tuple[list[Message], list[Part]]:
+    """The tool messages of a user turn, and the parts of the user message behind them."""
+    attachments = Attachments()
+    results, own = user_turn(
+        turn,
+        open_calls,
+        told,
+        profile,
+        result=lambda block, id_, call: _tool_message(block, id_, call, profile, attachments),
+        earlier=lambda block: [text_part(EARLIER_RESULT + result_text(block, profile, attachments))],
+    )
     return results, attachments.parts + own
 
 
@@ -147,24 +170,23 @@ def _tool_message(block: Block, id_: str, call: Block, profile: Profile, attachm
     return message
 
 
+def call_id(id_: str, call: Block, profile: Profile) -> str:
+    """The id of a call, as upstream takes it, by the client's id and block."""
+    return upstream_tool_id(id_, upstream_tool_name(call.data["name"], profile), profile)
+
+
 def _missing_results(open_calls: dict[str, Block], profile: Profile) -> list[Message]:
     """Answers for calls without a result: an interrupt, a rewind or a compaction must not end the session."""
     if profile.history_repair == "refuse":
         raise without_results(open_calls)
     missing = []
     for id_, call in open_calls.items():
-        upstream_id = upstream_tool_id(id_, upstream_tool_name(call.data["name"], profile), profile)
-        missing.append({"role": "tool", "tool_call_id": upstream_id, "content": NO_RESULT})
+        missing.append({"role": "tool", "tool_call_id": call_id(id_, call, profile), "content": NO_RESULT})
     open_calls.clear()
     return missing
 
 
-def repeated_id() -> ApiError:
-    """The refusal of a conversation in which two calls have one id."""
-    return invalid_request("messages: `tool_use` ids must be unique")
-
-
-def without_call(block: Block, id_: str) -> ApiError:
+def _without_call(block: Block, id_: str) -> ApiError:
     """The refusal of a result whose call is not in the turn before."""
     return invalid_request(
         f"{block}: unexpected `tool_use_id` found in `tool_result` blocks: {id_}. Each `tool_result` "
@@ -213,7 +235,7 @@ def _assistant(
                 fragments.append(part["text"])
             case "tool_use":
                 id_ = required(block.data, "id", str, block)
-                _claim(id_, ids)
+                claim_id(id_, ids)
                 open_calls[id_] = block
                 calls.append(_tool_call(block, id_, profile))
             case "thinking":

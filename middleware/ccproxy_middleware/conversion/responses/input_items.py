@@ -18,14 +18,14 @@ from ..chat import (
     Attachments,
     Part,
     arguments_json,
+    call_id,
+    claim_id,
     loop_start,
     mark_cached,
-    repeated_id,
     text_part,
     unsupported,
-    user_parts,
+    user_turn,
     with_calls_as_text,
-    without_call,
     without_results,
 )
 from ..providers import Profile
@@ -101,23 +101,16 @@ def _add_user(
 
     ``told`` are the ids of calls that have become text.
     """
-    own: list[Part] = []
     attachments = Attachments()
-    for block in turn.blocks:
-        if block.type != "tool_result":
-            parts = user_parts(block, profile)
-            own += [*parts[:-1], mark_cached(parts[-1], block.data, profile)]
-            continue
-        id_ = required(block.data, "tool_use_id", str, block)
-        call = open_calls.pop(id_, None)
-        if call is not None:
-            call_id = _call_id(id_, call, profile)
-            output = tool_output(block, profile, attachments)
-            items.append({"type": "function_call_output", "call_id": call_id, "output": output})
-        elif profile.history_repair == "on" or id_ in told:
-            own += earlier_result(block, profile)
-        else:
-            raise without_call(block, id_)
+
+    def result(block: Block, id_: str, call: Block) -> Item:
+        output = tool_output(block, profile, attachments)
+        return {"type": "function_call_output", "call_id": call_id(id_, call, profile), "output": output}
+
+    results, own = user_turn(
+        turn, open_calls, told, profile, result=result, earlier=lambda block: earlier_result(block, profile)
+    )
+    items += results
     _add_missing(items, open_calls, profile)
     if parts := attachments.parts + own:
         if profile.bridge_after_tool and items and items[-1]["type"] == "function_call_output":
@@ -125,17 +118,12 @@ def _add_user(
         items.append(_message("user", parts, profile))
 
 
-def _call_id(id_: str, call: Block, profile: Profile) -> str:
-    return upstream_tool_id(id_, upstream_tool_name(call.data["name"], profile), profile)
-
-
 def _add_missing(items: list[Item], open_calls: dict[str, Block], profile: Profile) -> None:
     """Answers for calls without a result: an interrupt, a rewind or a compaction must not end the session."""
     if open_calls and profile.history_repair == "refuse":
         raise without_results(open_calls)
     for id_, call in open_calls.items():
-        call_id = _call_id(id_, call, profile)
-        items.append({"type": "function_call_output", "call_id": call_id, "output": NO_RESULT})
+        items.append({"type": "function_call_output", "call_id": call_id(id_, call, profile), "output": NO_RESULT})
     open_calls.clear()
 
 
@@ -159,9 +147,7 @@ def _entries(
                 entries.append(Entry("message", text=block.data["text"], joins=after_text))
             case "tool_use":
                 id_ = required(block.data, "id", str, block)
-                if id_ in ids:
-                    raise repeated_id()
-                ids.add(id_)
+                claim_id(id_, ids)
                 open_calls[id_] = block
                 name = upstream_tool_name(required(block.data, "name", str, block), profile)
                 call = {
