@@ -12,8 +12,6 @@ from platformdirs import user_state_path
 from ..settings import replace_file
 from .json_edits import set_in
 
-ABSENT = None
-
 
 @dataclass(frozen=True, slots=True)
 class Record:

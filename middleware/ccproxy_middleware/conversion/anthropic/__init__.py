@@ -6,8 +6,8 @@ from .catalogue import ModelInfo, find_model, model_info, models_from_openai, mo
 from .client_models import NEWEST, client_id, for_claude_code, needs_own_ids
 from .client_tools import client_tool
 from .event_stream import EventStream
-from .events import PING, EventWriter
-from .message import collect_message, empty_message, message_events, new_message, refusal_message, start_usage
+from .events import EventWriter
+from .message import collect_message, empty_message, message_events, new_message, refusal_message
 from .names import ToolIds, client_tool_name, upstream_tool_id, upstream_tool_name
 from .parameters import (
     Stops,
@@ -30,7 +30,6 @@ from .signatures import decode_signature, detail_text, encode_signature
 from .stops import StopMatcher, StopReason, held_suffix, stop_outcome
 from .streamed_call import StreamedCall, nameless
 from .turns import (
-    BILLING_HEADER,
     SERVER_BLOCKS,
     Block,
     History,
@@ -38,15 +37,12 @@ from .turns import (
     is_blank,
     read_blocks,
     read_history,
-    without_billing_header,
 )
 
 __all__ = [
-    "BILLING_HEADER",
     "MAX_BLANK",
     "NEWEST",
     "PER_PIECE",
-    "PING",
     "SERVER_BLOCKS",
     "Block",
     "BlockStream",
@@ -98,7 +94,6 @@ __all__ = [
     "schema_rule",
     "set_identity",
     "set_sampling",
-    "start_usage",
     "stop_outcome",
     "system_blocks",
     "thinking_emission",
@@ -106,5 +101,4 @@ __all__ = [
     "upstream_tool_name",
     "with_told_limits",
     "without_billing",
-    "without_billing_header",
 ]
