@@ -1,7 +1,7 @@
 """What the tests with real clients share."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,24 @@ def claude_program() -> Path:
         if os.environ.get("CC_BOOST_REQUIRE_CLAUDE") == "1":
             pytest.fail(f"CC_BOOST_REQUIRE_CLAUDE is set, but: {exc}")
         pytest.skip(str(exc))
+
+
+@pytest.fixture
+def start(claude_program: Path, tmp_path: Path) -> Callable[..., claude_code.ClaudeCode]:
+    """Make a Claude Code for a proxy's URL."""
+
+    def start(url: str, **variables: str) -> claude_code.ClaudeCode:
+        return claude_code.ClaudeCode(claude_program, tmp_path, url, **variables)
+
+    return start
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    """The directory in which it works."""
+    directory = tmp_path / "work"
+    directory.mkdir()
+    return directory
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,15 +53,15 @@ def last_action(body: dict[str, Any]) -> str:
 
 
 @pytest.fixture
-def start(claude_program: Path, tmp_path: Path) -> Callable[..., ClaudeCode]:
+def start(start: Callable[..., ClaudeCode]) -> Callable[..., ClaudeCode]:
     """Make a Claude Code for a proxy's URL that has to ask about Bash."""
 
-    def start(url: str, **variables: str) -> ClaudeCode:
-        client = ClaudeCode(claude_program, tmp_path, url, **variables)
+    def asking(url: str, **variables: str) -> ClaudeCode:
+        client = start(url, **variables)
         client.allowed_tools = "Read"
         return client
 
-    return start
+    return asking
 
 
 Start = Callable[..., ClaudeCode]

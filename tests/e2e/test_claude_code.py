@@ -58,24 +58,6 @@ def parts_of(body: dict[str, Any], type: str) -> list[dict[str, Any]]:
     return [part for content in contents if isinstance(content, list) for part in content if part["type"] == type]
 
 
-@pytest.fixture
-def start(claude_program: Path, tmp_path: Path) -> Start:
-    """Make a Claude Code for a proxy's URL."""
-
-    def start(url: str, **variables: str) -> ClaudeCode:
-        return ClaudeCode(claude_program, tmp_path, url, **variables)
-
-    return start
-
-
-@pytest.fixture
-def work(tmp_path: Path) -> Path:
-    """The directory in which it works."""
-    directory = tmp_path / "work"
-    directory.mkdir()
-    return directory
-
-
 def test_plain_answer_with_its_usage(start: Start) -> None:
     usage = {
         "prompt_tokens": 5000,

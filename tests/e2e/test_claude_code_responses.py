@@ -61,24 +61,6 @@ def check_reasoning(provider: ScriptedProvider) -> None:
         assert [item for item, _ in returned(body)] == expected
 
 
-@pytest.fixture
-def start(claude_program: Path, tmp_path: Path) -> Start:
-    """Make a Claude Code for a proxy's URL."""
-
-    def start(url: str, **variables: str) -> ClaudeCode:
-        return ClaudeCode(claude_program, tmp_path, url, **variables)
-
-    return start
-
-
-@pytest.fixture
-def work(tmp_path: Path) -> Path:
-    """The directory in which it works."""
-    directory = tmp_path / "work"
-    directory.mkdir()
-    return directory
-
-
 def test_plain_answer_with_its_usage(start: Start) -> None:
     usage = {
         "input_tokens": 5000,

@@ -22,15 +22,15 @@ REFUSED = "Field 'frobnicate' of tool 3 was refused by the provider."
 
 
 @pytest.fixture
-def start(claude_program: Path, tmp_path: Path) -> Callable[..., ClaudeCode]:
-    """Make a Claude Code for a URL."""
+def start(start: Callable[..., ClaudeCode]) -> Callable[..., ClaudeCode]:
+    """Make a Claude Code for a proxy's URL, with a picture in its folder."""
 
-    def start(url: str, **variables: str) -> ClaudeCode:
-        client = ClaudeCode(claude_program, tmp_path, url, **variables)
+    def with_picture(url: str, **variables: str) -> ClaudeCode:
+        client = start(url, **variables)
         shutil.copy(DATA / "files/gradient.png", client.work)
         return client
 
-    return start
+    return with_picture
 
 
 def call(name: str, **input: Any) -> dict[str, Any]:
