@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import resource
 import socket
 import subprocess
@@ -9,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,10 +66,11 @@ def _cpu(pid: int) -> float:
 
 
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """A port that nobody listens on, outside the range of which the system may give it to somebody else meanwhile."""
+    while True:
+        port = random.randrange(10_000, 30_000)  # noqa: S311 - below the range that the system takes its own from
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 @dataclass(frozen=True)

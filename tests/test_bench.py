@@ -57,8 +57,6 @@ def test_benchmark_prints_its_table_when_it_does_a_little_of_everything(module: 
     done = subprocess.run(
         [sys.executable, "-m", *module.split(), "--smoke"], cwd=ROOT, capture_output=True, text=True, timeout=200
     )
-    allowed = (0, 1) if "--attack" in module else (0,)  # its promises are for a machine that does nothing else
-    assert done.returncode in allowed, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     shown = [line.split(" | ")[0].removeprefix("| ") for line in done.stdout.splitlines()]
     assert [work for work in works if work not in shown] == []
