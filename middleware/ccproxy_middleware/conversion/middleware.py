@@ -197,10 +197,9 @@ class FormatConversionMiddleware:
                 self._remember(request.upstream_model, applied)
                 applied.clear()
 
+        inner_body = await _written(body, request)
         while True:
             api = request.api
-            inner_body = body.replace(request.body, request.json)
-            await body.work(partial(_write, inner_body, request))
             headers = self._inner_headers(scope["headers"], request.asks_stream)
             inner_scope = {**with_path(scope, APIS[api].path), "headers": headers}
             await self._call(inner_scope, inner_body, send, exchange)
@@ -212,9 +211,8 @@ class FormatConversionMiddleware:
             asked.append(sha256(api.encode() + inner_body.body).digest())
             patch |= exchange.correction
             request = await self._convert(body, exchange.request.context.model, counting=False, patch=patch)
-            corrected = body.replace(request.body, request.json)
-            await body.work(partial(check_depth, corrected))
-            if sha256(request.api.encode() + corrected.body).digest() in asked:
+            inner_body = await _written(body, request)
+            if sha256(request.api.encode() + inner_body.body).digest() in asked:
                 break  # it would be refused again
             exchange.restart(request)
             if (record := get_record(scope)) is not None:
@@ -350,10 +348,16 @@ class FormatConversionMiddleware:
             raise ApiError(502, "api_error", f"the provider's answer to {path} is not JSON") from None
 
 
-def _write(body: BufferedBody, request: ConvertedRequest) -> None:
-    """Write the body of a request, and let its objects go."""
-    check_depth(body)
-    request.keep_bytes(body.body)
+async def _written(body: BufferedBody, request: ConvertedRequest) -> BufferedBody:
+    """The body for the inner app, written out; the request lets its objects go. Raises a 400 for too many levels."""
+    inner = body.replace(request.body, request.json)
+
+    def write() -> None:
+        check_depth(inner)
+        request.keep_bytes(inner.body)
+
+    await body.work(write)
+    return inner
 
 
 def _explain(
