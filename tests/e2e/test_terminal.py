@@ -206,6 +206,7 @@ def test_compact_puts_a_summary_in_place_of_the_conversation(session: Session) -
 @pytest.mark.seen("terminal", "plan mode: nothing is written before the person has agreed to the plan")
 def test_plan_is_shown_and_carried_out_after_a_yes(session: Session) -> None:
     written = session.work / "planned.txt"
+    agreed = threading.Event()  # the next dialog comes after this one has gone, or the same key would answer both
 
     def model(body: dict[str, Any]) -> Answer:
         place = re.search(r"/\S*plans/[\w.-]+\.md", str(body["messages"]))
@@ -215,7 +216,7 @@ def test_plan_is_shown_and_carried_out_after_a_yes(session: Session) -> None:
             Reply("I look for a tool.", [ToolCall("ToolSearch", {"query": "select:ExitPlanMode"})]),
             Reply("I plan.", [ToolCall("Write", plan)]),
             Reply("This is it.", [ToolCall("ExitPlanMode")]),
-            Reply("I write.", [ToolCall("Write", {"file_path": str(written), "content": "planned\n"})]),
+            Reply("I write.", [ToolCall("Write", {"file_path": str(written), "content": "planned\n"})], gate=agreed),
             Reply("All as planned."),
         )(body)
 
@@ -225,6 +226,7 @@ def test_plan_is_shown_and_carried_out_after_a_yes(session: Session) -> None:
     assert "Write planned.txt." in session.shown.wait_for("Ready to code")
     session.shown.press_until("❯ 2. Yes, manually approve edits", "Down", pause=1)
     answer_dialog(session.shown, "Enter")
+    agreed.set()
     session.shown.wait_for(r"Do you want to create planned\.txt\?")
     assert not written.exists()
     answer_dialog(session.shown, "Enter")
