@@ -100,6 +100,8 @@ class Forward:
     in an event stream, and StreamAborted. Raises ValueError for a base URL or key that can't be used.
     """
 
+    _upstream_class = Upstream  # what may pass, and to which address
+
     def __init__(
         self,
         base_url: str,
@@ -113,7 +115,7 @@ class Forward:
         max_answer: int = MAX_ANSWER,
         max_retries: int = 2,
     ) -> None:
-        self._upstream = Upstream(base_url, api_key, api_version)
+        self._upstream = self._upstream_class(base_url, api_key, api_version)
         self._injected = client
         self._transport: Literal["aiohttp", "httpx"] = transport
         self._opened: dict[asyncio.AbstractEventLoop, _Opened] = {}
@@ -125,7 +127,7 @@ class Forward:
         self._max_retries = max_retries
 
     def __repr__(self) -> str:
-        return f"Forward({self._upstream.base_url!r})"
+        return f"{type(self).__name__}({self._upstream.base_url!r})"
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:

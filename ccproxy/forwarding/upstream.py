@@ -95,11 +95,15 @@ class Upstream:
 
     def request_headers(self, client: Iterable[tuple[bytes, bytes]], custom: Headers) -> Headers:
         """The allow-listed headers of the client and our own, overridden by the custom ones name by name."""
-        headers = [(lower, value) for name, value in client if (lower := name.lower()) in _FROM_CLIENT] + self._own
+        headers = [(lower, value) for name, value in client if self._passes(lower := name.lower())] + self._own
         if not custom:
             return headers
         overridden = {name.lower() for name, _ in custom}
         return [header for header in headers if header[0] not in overridden] + custom
+
+    def _passes(self, name: bytes) -> bool:
+        """Whether a header of the client's goes to the provider."""
+        return name in _FROM_CLIENT
 
     def secrets(self, custom: Headers) -> list[bytes]:
         """The credentials that are sent with a request, and must not come back."""
