@@ -52,6 +52,17 @@ def named_models(settings: "Settings") -> tuple[NamedModel, ...]:
     return tuple(collect(_by_place(settings), settings.upstreams.keys()))
 
 
+def model_to_try(settings: "Settings", upstream: str) -> str | None:
+    """A model of this upstream that is named, the cheapest as far as that is known; None where none is."""
+    named = {
+        place: model.model
+        for model in reversed(named_models(settings))
+        if model.upstream == upstream
+        for place in model.places
+    }
+    return named.get("SMALL_MODEL") or next(iter(reversed(named.values())), None)
+
+
 def collect(by_place: Iterable[tuple[str, str]], upstreams: Iterable[str]) -> list[NamedModel]:
     """The models of (place, model), each once, with all its places."""
     names = frozenset(upstreams)
