@@ -47,6 +47,7 @@ ORDER = (
     "ccproxy.pages",
     "ccproxy.layers",
     "ccproxy.model_limits",
+    "ccproxy.upstreams",
     "ccproxy.app",
     "ccproxy.worker",
     "ccproxy.doctor",
