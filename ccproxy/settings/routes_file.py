@@ -84,7 +84,7 @@ class _Reader:
                 continue
             self._try(number, key, "when.", conditions={key: value})
         if "models" not in table:
-            self._note(self._lines.of_heading(number), "models: a rule needs it, as in models = [\"NAME:model\"]")
+            self._note(self._lines.of_heading(number), 'models: a rule needs it, as in models = ["NAME:model"]')
         else:
             self._try(number, "models", models=table["models"])
             self._check_models(number, table["models"])
