@@ -30,7 +30,7 @@ _HOP_BY_HOP = frozenset(  # besides connection, which names more of them
 _NOT_FOR_CLIENT = frozenset((b"set-cookie", b"alt-svc", b"strict-transport-security", b"date", b"server"))
 _NOT_PASSED = _HOP_BY_HOP | _NOT_FOR_CLIENT
 # By which layers of ours tell clients, and each other, what they have done.
-_OWN_HEADERS = (b"x-boost-", b"x-upstream-model")
+_OWN_HEADERS = (b"x-boost-", b"x-cc-boost-", b"x-upstream-model")
 _BESIDE_V1 = ("/tokenize", "/apply-template")  # of vLLM and llama.cpp: where they count tokens
 
 
@@ -95,11 +95,15 @@ class Upstream:
 
     def request_headers(self, client: Iterable[tuple[bytes, bytes]], custom: Headers) -> Headers:
         """The allow-listed headers of the client and our own, overridden by the custom ones name by name."""
-        headers = [(lower, value) for name, value in client if (lower := name.lower()) in _FROM_CLIENT] + self._own
+        headers = [(lower, value) for name, value in client if self._passes(lower := name.lower())] + self._own
         if not custom:
             return headers
         overridden = {name.lower() for name, _ in custom}
         return [header for header in headers if header[0] not in overridden] + custom
+
+    def _passes(self, name: bytes) -> bool:
+        """Whether a header of the client's goes to the provider."""
+        return name in _FROM_CLIENT
 
     def secrets(self, custom: Headers) -> list[bytes]:
         """The credentials that are sent with a request, and must not come back."""

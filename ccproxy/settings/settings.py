@@ -9,18 +9,35 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ccproxy_middleware.boost import PLACEHOLDERS, Template
 from ccproxy_middleware.conversion.providers import PROFILES, detect_provider, resolve_profile
+from ccproxy_middleware.models import DEFAULT_UPSTREAM
 
 from .configuration import ConfigurationError, describe, find_lookalikes
 from .custom_headers import HEADER_PREFIX, CustomHeadersSource, header_problems
 from .files import names_by_file, origins, settings_files, unread_files, unreadable
 from .layer_names import LAYERS, check_layers
-from .setting_values import check_hosts, context_setting, read_json, read_key, read_text, read_url, setting, split
+from .model_names import MODELS, ModelNames
+from .requirements import missing
+from .setting_values import (
+    check_hosts,
+    context_setting,
+    count_setting,
+    read_json,
+    read_key,
+    read_keys,
+    read_text,
+    read_url,
+    seconds_setting,
+    setting,
+    split,
+)
+from .upstreams import Upstream, UpstreamsSource, default_upstream, parted, read_upstreams, upstream_variables
 
+ModelList = Annotated[str, AfterValidator(ModelNames)]
 Tier = Literal["BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
@@ -45,7 +62,11 @@ class Settings(BaseSettings):
         str_strip_whitespace=True,
     )
 
-    openai_api_key: SecretStr = setting(..., "The provider's key; required. Any text will do for a local server.", _KEY)
+    openai_api_key: SecretStr = setting(
+        None,
+        "The provider's key, or several with commas; required where its models are used. Any text for a local server.",
+        "one or several keys of printable ASCII characters, separated by commas",
+    )
     anthropic_api_key: SecretStr | None = setting(
         None,
         "What clients must send as their key; a comma separates several. Unset: every program may call.",
@@ -72,30 +93,25 @@ class Settings(BaseSettings):
         "a JSON object of switches",
         repr=False,
     )
-    big_model: str = setting("gpt-4o", "Model for opus and other Claude names.", "a model", min_length=1)
-    middle_model: str = setting(None, "Model for sonnet. Unset: BIG_MODEL.", "a model", min_length=1)
-    small_model: str = setting("gpt-4o-mini", "Model for haiku.", "a model", min_length=1)
+    openai_rpm: int | None = count_setting(None, "As UPSTREAM_<NAME>_RPM, for this provider.", least=1)
+    openai_tpm: int | None = count_setting(None, "As UPSTREAM_<NAME>_TPM, for this provider.", least=1)
+    openai_concurrency: int | None = count_setting(None, "As UPSTREAM_<NAME>_CONCURRENCY, for this provider.", least=1)
+    big_model: ModelList = setting("gpt-4o", "Model for opus and other Claude names; others stand by.", MODELS)
+    middle_model: ModelList = setting(None, "Model for sonnet. Unset: BIG_MODEL.", MODELS)
+    small_model: ModelList = setting("gpt-4o-mini", "Model for haiku.", MODELS)
     big_context: int | None = context_setting("BIG_MODEL")
     middle_context: int | None = context_setting("MIDDLE_MODEL")
     small_context: int | None = context_setting("SMALL_MODEL")
-    classifier_model: str | None = setting(
+    classifier_model: ModelList | None = setting(
         None,
         "Model for the questions of Claude Code's auto mode, whether an action is safe. Unset: that of their tier.",
-        "a model",
-        min_length=1,
+        MODELS,
     )
-    safeguards_model: str | None = setting(
-        None,
-        "Judges tool calls for clients in auto mode: one of the provider's models. Unset: clients ask themselves.",
-        "a model",
-        min_length=1,
+    safeguards_model: ModelList | None = setting(
+        None, "Judges tool calls for clients in auto mode. Unset: clients ask themselves.", MODELS
     )
-    safeguards_timeout: float = setting(
-        20.0,
-        "Seconds that the end of an answer may wait for the verdicts on its tool calls.",
-        "a number of seconds above 0",
-        gt=0,
-        allow_inf_nan=False,
+    safeguards_timeout: float = seconds_setting(
+        20.0, "Seconds that the end of an answer may wait for the verdicts on its tool calls."
     )
     host: str = setting("0.0.0.0", "Address to listen on.", "an address or host name", pattern=r"^[^\s/]+$")  # noqa: S104
     port: int = setting(8082, "Port to listen on.", "a whole number from 1 to 65535", ge=1, le=65535)
@@ -114,56 +130,28 @@ class Settings(BaseSettings):
     min_tokens_limit: int | None = setting(
         None, "The least max_tokens that is asked.", "a whole number from 1 to MAX_TOKENS_LIMIT", ge=1
     )
-    request_timeout: float = setting(
-        90.0,
-        "Seconds to wait for the provider's next byte; not a limit on a stream that moves.",
-        "a number of seconds above 0",
-        gt=0,
-        allow_inf_nan=False,
+    request_timeout: float = seconds_setting(
+        90.0, "Seconds to wait for the provider's next byte; not a limit on a stream that moves."
     )
-    stream_idle_timeout: float = setting(
-        600.0,
-        "Seconds for which comments alone, or blanks, may keep an answer of the provider alive.",
-        "a number of seconds above 0",
-        gt=0,
-        allow_inf_nan=False,
+    stream_idle_timeout: float = seconds_setting(
+        600.0, "Seconds for which comments alone, or blanks, may keep an answer of the provider alive."
     )
-    max_answer: int = setting(
-        64,
-        "Megabytes that an answer of the provider may have that must be held whole: JSON, or an error.",
-        "a whole number of at least 1",
-        ge=1,
+    max_answer: int = count_setting(
+        64, "Megabytes that an answer of the provider may have that must be held whole: JSON, or an error.", least=1
     )
-    max_retries: int = setting(
-        2,
-        "Tries after a failed one, before the first byte only.",
-        "a whole number of at least 0",
-        ge=0,
+    max_retries: int = count_setting(2, "Tries after a failed one, before the first byte only.")
+    max_concurrency: int = count_setting(
+        0, "Requests that are served at once by a worker; one more is answered 529. 0: no limit."
     )
-    max_concurrency: int = setting(
-        0,
-        "Requests that are served at once by a worker; one more is answered 529. 0: no limit.",
-        "a whole number of at least 0",
-        ge=0,
+    max_connections_per_address: int = count_setting(
+        0, "Connections that one address may have to a worker at a time. 0: no limit."
     )
-    max_connections_per_address: int = setting(
-        0,
-        "Connections that one address may have to a worker at a time. 0: no limit.",
-        "a whole number of at least 0",
-        ge=0,
+    client_timeout: float = seconds_setting(
+        60.0, "Seconds that a client may send nothing of a request's body, or take nothing of an answer."
     )
-    client_timeout: float = setting(
-        60.0,
-        "Seconds that a client may send nothing of a request's body, or take nothing of an answer.",
-        "a number of seconds above 0",
-        gt=0,
-        allow_inf_nan=False,
-    )
-    max_body_memory: int = setting(
+    max_body_memory: int = count_setting(
         256,
         "Megabytes of memory for the bodies of all requests of a worker; what is beyond is answered 529. 0: no limit.",
-        "a whole number of at least 0",
-        ge=0,
     )
     shutdown_timeout: float = setting(
         120.0,
@@ -191,9 +179,11 @@ class Settings(BaseSettings):
         "The tiers to boost.",
         f"NONE, or one or several of {', '.join(get_args(Tier))}, separated by commas",
     )
-    boost_base_url: str | None = setting(None, "The planner's base URL; required with boost.", _URL)
-    boost_api_key: SecretStr | None = setting(None, "The planner's key; required with boost.", _KEY)
-    boost_model: str = setting("gpt-4o", "The planner's model.", "a model", min_length=1)
+    boost_base_url: str | None = setting(
+        None, "The planner's base URL; required with boost, unless BOOST_MODEL names an upstream.", _URL
+    )
+    boost_api_key: SecretStr | None = setting(None, "The planner's key; required where its base URL is.", _KEY)
+    boost_model: ModelList = setting("gpt-4o", "The planner's model.", MODELS)
     boost_wrapper_template: str | None = setting(
         None,
         "The planner's prompt, or the path of a file with it. Unset: the built-in one.",
@@ -204,6 +194,19 @@ class Settings(BaseSettings):
         "A header for the provider: CUSTOM_HEADER_X_API_KEY=v sends X-API-KEY: v, over the proxy's own.",
         "CUSTOM_HEADER_<NAME>=value, one variable for each header",
         repr=False,
+    )
+    routes_file: str | None = setting(None, "Rules by which requests go to other models: a TOML file.", "a file")
+    queue_timeout: float = seconds_setting(
+        60.0, "Seconds that a request may wait for its turn, where an upstream has an RPM, TPM or CONCURRENCY."
+    )
+    state_url: SecretStr | None = setting(
+        None,
+        "Where workers and hosts share what they know: a Redis or Valkey server. Unset: each keeps it to itself.",
+        "a URL that begins with redis://, rediss:// or unix://",
+    )
+    # The last one, for its check sees all others.
+    upstreams: Annotated[Mapping[str, Upstream], NoDecode] = setting(
+        {}, "Further providers by name.", "UPSTREAM_<NAME>_* variables", repr=False
     )
 
     _lookalikes: tuple[str, ...] = PrivateAttr(())  # see lookalikes
@@ -239,9 +242,10 @@ class Settings(BaseSettings):
         except ConfigurationError as exc:
             raise ConfigurationError([*exc.problems, *unread_files(files)]) from None
         names, own = names_by_file(paths)
-        known = [name.upper() for name in cls.model_fields if name != "custom_headers"]
-        names = [name for name in names if not name.upper().startswith(HEADER_PREFIX)]
-        settings._lookalikes = find_lookalikes([*os.environ, *names], known, own)
+        known = [name.upper() for name in cls.model_fields if name not in ("custom_headers", "upstreams")]
+        names = [*os.environ, *(name for name in names if not name.upper().startswith(HEADER_PREFIX))]
+        known += upstream_variables({parts[0] for name in names if (parts := parted(name))})
+        settings._lookalikes = find_lookalikes(names, known, own)
         return settings
 
     @staticmethod
@@ -259,6 +263,15 @@ class Settings(BaseSettings):
         """The keys a client may send; none: everybody may call."""
         return () if self.anthropic_api_key is None else split(self.anthropic_api_key.get_secret_value())
 
+    def upstream(self, name: str) -> Upstream:
+        """One of ``upstreams``, or ``default``. Raises KeyError."""
+        return default_upstream(self) if name == DEFAULT_UPSTREAM else self.upstreams[name]
+
+    @property
+    def has_default(self) -> bool:
+        """Whether there is a key for the default upstream; else no model of it is used."""
+        return bool(self.openai_api_key.get_secret_value())
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -269,26 +282,29 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         headers = CustomHeadersSource(settings_cls, dotenv_settings, env_settings)
-        return init_settings, headers, env_settings, dotenv_settings
+        upstreams = UpstreamsSource(settings_cls, dotenv_settings, env_settings)
+        return init_settings, headers, upstreams, env_settings, dotenv_settings
 
     @field_validator("openai_api_key", "anthropic_api_key", "boost_api_key", mode="before")
     @classmethod
     def _check_key(cls, value: Any, info: ValidationInfo) -> Any:
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
-        if text is None:
-            if info.field_name == "boost_api_key" and info.data.get("enable_boost_support"):
-                raise ValueError("ENABLE_BOOST_SUPPORT needs it")
-            return None
-        return read_key(text, several=info.field_name == "anthropic_api_key")
+        if info.field_name == "openai_api_key":
+            return SecretStr(",".join(read_keys(value)) if text else "")
+        return None if text is None else read_key(text, several=info.field_name == "anthropic_api_key")
 
     @field_validator("openai_base_url", "boost_base_url", mode="after")
     @classmethod
-    def _check_url(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is None:
-            if info.data.get("enable_boost_support"):
-                raise ValueError("ENABLE_BOOST_SUPPORT needs it")
-            return None
-        return read_url(value)
+    def _check_url(cls, value: str | None) -> str | None:
+        return None if value is None else read_url(value)
+
+    @field_validator("state_url", mode="before")
+    @classmethod
+    def _check_state_url(cls, value: Any) -> Any:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if text is not None and not str(text).strip().startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("")
+        return value
 
     @field_validator("host", mode="after")
     @classmethod
@@ -371,6 +387,14 @@ class Settings(BaseSettings):
         if problems:
             raise ConfigurationError(problems)
         return headers
+
+    @field_validator("upstreams", mode="before")
+    @classmethod
+    def _check_upstreams(cls, value: Any, info: ValidationInfo) -> Any:
+        upstreams = read_upstreams(value)
+        if lines := missing(info.data, upstreams, cls.model_fields):
+            raise ConfigurationError(lines)
+        return upstreams
 
 
 class _Explicit(Settings):

@@ -1,6 +1,6 @@
-"""Which upstream answers a request."""
+"""Which upstream answers a request, and which one goes on where it fails."""
 
-from .facts import RequestFacts
-from .rules import Conditions, Explanation, Misfit, Route, explain, first_match, named
+from .candidates import DEFAULT, Candidate, parse_candidate
+from .middleware import RoutingMiddleware
 
-__all__ = ["Conditions", "Explanation", "Misfit", "RequestFacts", "Route", "explain", "first_match", "named"]
+__all__ = ["DEFAULT", "Candidate", "RoutingMiddleware", "parse_candidate"]
