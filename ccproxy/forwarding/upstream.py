@@ -30,7 +30,7 @@ _HOP_BY_HOP = frozenset(  # besides connection, which names more of them
 _NOT_FOR_CLIENT = frozenset((b"set-cookie", b"alt-svc", b"strict-transport-security", b"date", b"server"))
 _NOT_PASSED = _HOP_BY_HOP | _NOT_FOR_CLIENT
 # By which layers of ours tell clients, and each other, what they have done.
-_OWN_HEADERS = (b"x-boost-", b"x-upstream-model")
+_OWN_HEADERS = (b"x-boost-", b"x-cc-boost-", b"x-upstream-model")
 _BESIDE_V1 = ("/tokenize", "/apply-template")  # of vLLM and llama.cpp: where they count tokens
 
 
