@@ -58,7 +58,9 @@ class RoutingMiddleware:
             if number < len(texts):
                 inner["ccproxy.max_retries"] = 0
             try:
-                await self._targets[candidate.upstream](inner, body.with_fields({"model": candidate.model}), answer.send)
+                await self._targets[candidate.upstream](
+                    inner, body.with_fields({"model": candidate.model}), answer.send
+                )
             except StreamAborted:
                 if answer.passes or number == len(texts):
                     raise
