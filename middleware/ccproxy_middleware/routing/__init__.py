@@ -2,5 +2,21 @@
 
 from .candidates import DEFAULT, Candidate, parse_candidate
 from .middleware import RoutingMiddleware
+from .pace import Pace, Turn
+from .pace_limits import LocalLimits, PaceLimits, Place, RateCounter, Rates
+from .pace_queue import priority_of
 
-__all__ = ["DEFAULT", "Candidate", "RoutingMiddleware", "parse_candidate"]
+__all__ = [
+    "DEFAULT",
+    "Candidate",
+    "LocalLimits",
+    "Pace",
+    "PaceLimits",
+    "Place",
+    "RateCounter",
+    "Rates",
+    "RoutingMiddleware",
+    "Turn",
+    "parse_candidate",
+    "priority_of",
+]
