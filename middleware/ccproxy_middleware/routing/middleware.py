@@ -7,17 +7,29 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..auth import Admission
 from ..toolkit.asgi import BufferedBody, get_header, route_path
+from ..toolkit.asker import read_asker
 from ..toolkit.errors import read_request
 from ..toolkit.record import get_record
 from ..toolkit.store import MemoryStore, Store
-from .answers import ClientAnswer
-from .candidates import DEFAULT, Candidate, chosen_by_client, parse_candidate
-from .choice import Choice, Windows
-from .cooldowns import Cooldowns
-from .exchange import Question, RoutedExchange, Upstreams
-from .keys import KeyPools
-from .pace import Pace
-from .routed import Trail
+from .facts import RequestFacts
+from .failover import (
+    DEFAULT,
+    Candidate,
+    Choice,
+    ClientAnswer,
+    Cooldowns,
+    KeyPools,
+    Pace,
+    Question,
+    RoutedExchange,
+    Trail,
+    Upstreams,
+    Windows,
+    chosen_by_client,
+    parse_candidate,
+)
+from .pace_queue import priority_of
+from .rules import Route, first_match, named
 
 _ASKING = ("/messages", "/chat/completions", "/responses")
 _COUNTING = ("/messages/count_tokens", "/responses/input_tokens", "/tokenize", "/apply-template")
@@ -35,7 +47,7 @@ class RoutingMiddleware:
         app: ASGIApp,
         *,
         targets: Mapping[str, ASGIApp] = {},
-        routes: Sequence[Any] = (),
+        routes: Sequence[Route] = (),
         keys: Mapping[str, Sequence[str]] = {},
         paces: Mapping[str, Pace] = {},
         windows: Windows | None = None,
@@ -44,7 +56,7 @@ class RoutingMiddleware:
     ) -> None:
         self.app = app
         self._admission = Admission(app)
-        self._routes = tuple(routes)
+        self._routes = named(routes)
         self._windows = windows
         store = MemoryStore() if store is None else store
         self._shared = Upstreams(
@@ -99,7 +111,7 @@ class RoutingMiddleware:
             body,
             model,
             counts=counts,
-            priority=0,
+            priority=priority_of(read_asker(scope["headers"]) if record is None else record.asker),
             session=get_header(scope["headers"], _SESSION),
             record=record,
         )
@@ -122,5 +134,8 @@ class RoutingMiddleware:
         chosen = chosen_by_client(str(known.get("requested") or model), upstreams)
         if chosen is not None:
             return "client", [chosen]
+        route = first_match(self._routes, RequestFacts(data, scope)) if self._routes and not known.get("fixed") else None
+        if route is not None:
+            return route.name, [parse_candidate(text, upstreams) for text in route.models]
         texts = scope.get("ccproxy.candidates") or (model,)
         return "tier", [parse_candidate(text, upstreams) for text in texts]

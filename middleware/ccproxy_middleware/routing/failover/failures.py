@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from starlette.types import Message
 
-from ..conversion.providers import Profile, error_from_payload, error_from_response
-from ..toolkit.errors import ApiError, FailureReason
-from ..toolkit.json import loads
+from ...conversion.providers import Profile, error_from_payload, error_from_response
+from ...toolkit.errors import ApiError, FailureReason
+from ...toolkit.json import loads
 
 _ANY_PROVIDER = Profile()
 _BY_STATUS: dict[int, FailureReason] = {502: "server", 504: "timeout"}

@@ -3,7 +3,7 @@
 import re
 from typing import Any, Literal
 
-from ..toolkit.json import loads
+from ...toolkit.json import loads
 
 MAX_HELD = 256 * 1024
 """Bytes of a stream's beginning that are held; what is longer counts as content."""

@@ -8,10 +8,10 @@ from time import monotonic
 
 from starlette.types import Message, Scope, Send
 
-from ..toolkit.asgi import Headers, get_header, without_headers
-from ..toolkit.errors import ApiError, StreamAborted, error_event, request_id, send_error, speaks_openai
-from ..toolkit.sse import sse_event
-from ..toolkit.write_lock import WriteLock
+from ...toolkit.asgi import Headers, get_header, without_headers
+from ...toolkit.errors import ApiError, StreamAborted, error_event, request_id, send_error, speaks_openai
+from ...toolkit.sse import sse_event
+from ...toolkit.write_lock import WriteLock
 from .failures import Failure, broken_off, failed_answer, failed_stream
 from .held_stream import HeldStream
 

@@ -7,8 +7,8 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple
 
-from ..toolkit.errors import FailureReason
-from ..toolkit.store import Store
+from ...toolkit.errors import FailureReason
+from ...toolkit.store import Store
 from .candidates import Option
 
 FIRST = 5.0  # seconds, doubled at each failure

@@ -10,9 +10,9 @@ from typing import Any
 
 from starlette.types import ASGIApp, Scope
 
-from ..toolkit.asgi import BufferedBody, without_headers
-from ..toolkit.errors import ApiError, StreamAborted, header_value, request_id
-from ..toolkit.record import Attempt, Record
+from ...toolkit.asgi import BufferedBody, without_headers
+from ...toolkit.errors import ApiError, StreamAborted, header_value, request_id
+from ...toolkit.record import Attempt, Record
 from .answers import ROUTE, ClientAnswer, TargetAnswer
 from .candidates import Candidate, Option
 from .choice import Choice

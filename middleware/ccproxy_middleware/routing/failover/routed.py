@@ -4,7 +4,7 @@ from time import perf_counter
 from typing import NamedTuple
 from urllib.parse import quote
 
-from ..toolkit.record import Attempt, Record
+from ...toolkit.record import Attempt, Record
 from .candidates import Candidate, Option
 
 _SHOWN = 8  # candidates that were passed over

@@ -7,8 +7,8 @@ from hashlib import sha256
 
 from starlette.types import Scope
 
-from ..toolkit.asgi import get_header
-from ..toolkit.store import Store
+from ...toolkit.asgi import get_header
+from ...toolkit.store import Store
 
 CLIENT = "client"
 """In place of a pool: the client sends its own credential."""
