@@ -10,6 +10,7 @@ from ccproxy_middleware.models import DEFAULT_UPSTREAM
 
 from .configuration import problem
 from .model_names import collect, names_of, planner_candidates
+from .routes_file import RoutesFile
 
 _NAMING = ("big_model", "middle_model", "small_model", "classifier_model", "safeguards_model")
 
@@ -40,6 +41,9 @@ def _use_of_default(values: Mapping[str, Any], upstreams: Mapping[str, object]) 
     if values.get("enable_boost_support"):
         boost = planner_candidates(values.get("boost_model", ""), upstreams)[1]
         named += [("BOOST_MODEL", model) for model in boost]
+    routes_file = values.get("routes_file")
+    if isinstance(routes_file, RoutesFile):
+        named += [(f"the rule {route.name}", model) for route in routes_file.routes for model in route.models]
     of_default = (model for model in collect(named, upstreams) if model.upstream == DEFAULT_UPSTREAM)
     return next((f"{', '.join(model.places)} {model.model}" for model in of_default), None)
 

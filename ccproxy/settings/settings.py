@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from ccproxy_middleware.boost import PLACEHOLDERS, Template
 from ccproxy_middleware.conversion.providers import PROFILES, detect_provider, resolve_profile
 from ccproxy_middleware.models import DEFAULT_UPSTREAM
+from ccproxy_middleware.routing import Route
 
 from .configuration import ConfigurationError, describe, find_lookalikes
 from .custom_headers import HEADER_PREFIX, CustomHeadersSource, header_problems
@@ -22,6 +23,7 @@ from .files import names_by_file, origins, settings_files, unread_files, unreada
 from .layer_names import LAYERS, check_layers
 from .model_names import MODELS, ModelNames
 from .requirements import missing
+from .routes_file import RoutesFile
 from .setting_values import (
     check_hosts,
     context_setting,
@@ -195,7 +197,9 @@ class Settings(BaseSettings):
         "CUSTOM_HEADER_<NAME>=value, one variable for each header",
         repr=False,
     )
-    routes_file: str | None = setting(None, "Rules by which requests go to other models: a TOML file.", "a file")
+    routes_file: Annotated[str, AfterValidator(RoutesFile)] | None = setting(
+        None, "Rules by which requests go to other models: a TOML file.", "a TOML file"
+    )
     queue_timeout: float = seconds_setting(
         60.0, "Seconds that a request may wait for its turn, where an upstream has an RPM, TPM or CONCURRENCY."
     )
@@ -271,6 +275,11 @@ class Settings(BaseSettings):
     def has_default(self) -> bool:
         """Whether there is a key for the default upstream; else no model of it is used."""
         return bool(self.openai_api_key.get_secret_value())
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """The rules of ROUTES_FILE."""
+        return self.routes_file.routes if isinstance(self.routes_file, RoutesFile) else ()
 
     @classmethod
     def settings_customise_sources(
@@ -392,6 +401,8 @@ class Settings(BaseSettings):
     @classmethod
     def _check_upstreams(cls, value: Any, info: ValidationInfo) -> Any:
         upstreams = read_upstreams(value)
+        if isinstance(routes_file := info.data.get("routes_file"), RoutesFile):
+            routes_file.read(upstreams.keys())
         if lines := missing(info.data, upstreams, cls.model_fields):
             raise ConfigurationError(lines)
         return upstreams

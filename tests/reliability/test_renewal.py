@@ -9,8 +9,8 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -77,6 +77,12 @@ def test_new_requests_get_the_new_settings_and_running_answers_end_whole(
     assert "Traceback" not in proxy.output.read_text()
 
 
+def is_up(proxy: Running) -> bool:
+    with suppress(httpx.TransportError):
+        return httpx.get(f"{proxy.url}/health").status_code == 200
+    return False
+
+
 def small_model(proxy: Running) -> object:
     return httpx.get(proxy.url).json()["models"]["SMALL_MODEL"]
 
@@ -92,6 +98,23 @@ def test_key_of_a_client_that_is_gone_counts_no_more(tmp_path: Path) -> None:
         assert is_like(
             seen_on_the_wire(proxy.url, MODEL, True), Refused(401, "authentication_error", "invalid API key")
         )
+
+
+def test_rules_are_read_again(tmp_path: Path) -> None:
+    provider = ScriptedProvider(lambda body: Reply("Hi"), models=["usual", "ruled", "ruled-again"])
+    rules = tmp_path / "routes.toml"
+    rules.write_text('[[route]]\nmodels = ["ruled"]\nwhen = { tier = "small" }\n')
+    write(tmp_path, SMALL_MODEL="usual", ROUTES_FILE="routes.toml")
+    with serve(provider) as server, started("cc-boost", tmp_path, server.url, **KEYS) as proxy:
+        assert model_in_use(proxy, provider) == "ruled"
+        rules.write_text('[[route]]\nmodels = ["ruled-again"]\nwhen = { tire = "small" }\n')
+        hang_up(proxy)
+        wait_until(lambda: refusals(proxy) == 1, proxy)
+        assert "routes.toml, line 3: when.tire: there is no such condition" in proxy.output.read_text()
+        assert model_in_use(proxy, provider) == "ruled"
+        rules.write_text(rules.read_text().replace("tire", "tier"))
+        hang_up(proxy)
+        wait_until(lambda: model_in_use(proxy, provider) == "ruled-again", proxy)
 
 
 BAD = [
@@ -140,7 +163,7 @@ def test_address_stays_as_it_is(tmp_path: Path) -> None:
         process = subprocess.Popen([BIN / "cc-boost"], cwd=tmp_path, env=variables, stdout=file, stderr=file, text=True)
     proxy = Running(process, f"http://127.0.0.1:{port}", output, "")
     try:
-        wait_until(lambda: "Use it" in output.read_text(), proxy)
+        wait_until(lambda: is_up(proxy), proxy)
         write(tmp_path, SMALL_MODEL="new", HOST="127.0.0.1", PORT=other)
         hang_up(proxy)
         wait_until(lambda: small_model(proxy) == "new", proxy)
@@ -158,7 +181,7 @@ def test_process_ends_with_its_terminal(tmp_path: Path) -> None:
         os.chdir(tmp_path)
         variables = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "OPENAI_API_KEY": "k", "HOST": "127.0.0.1"}
         variables |= {"PORT": str(free_port()), "PYTHONPATH": os.pathsep.join(sys.path[1:])}
-        os.execve(BIN / "cc-boost", ["cc-boost"], variables)
+        os.execve(BIN / "cc-boost", ["cc-boost"], variables)  # noqa: S606
     said = b""
     while b"Claude Code" not in said and b"claude" not in said:
         said += os.read(terminal, 4096)

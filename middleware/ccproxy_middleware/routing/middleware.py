@@ -134,7 +134,9 @@ class RoutingMiddleware:
         chosen = chosen_by_client(str(known.get("requested") or model), upstreams)
         if chosen is not None:
             return "client", [chosen]
-        route = first_match(self._routes, RequestFacts(data, scope)) if self._routes and not known.get("fixed") else None
+        route = (
+            first_match(self._routes, RequestFacts(data, scope)) if self._routes and not known.get("fixed") else None
+        )
         if route is not None:
             return route.name, [parse_candidate(text, upstreams) for text in route.models]
         texts = scope.get("ccproxy.candidates") or (model,)
