@@ -77,9 +77,9 @@ def test_new_requests_get_the_new_settings_and_running_answers_end_whole(
     assert "Traceback" not in proxy.output.read_text()
 
 
-def is_up(proxy: Running) -> bool:
+def is_up(url: str) -> bool:
     with suppress(httpx.TransportError):
-        return httpx.get(f"{proxy.url}/health").status_code == 200
+        return httpx.get(f"{url}/health").status_code == 200
     return False
 
 
@@ -163,7 +163,7 @@ def test_address_stays_as_it_is(tmp_path: Path) -> None:
         process = subprocess.Popen([BIN / "cc-boost"], cwd=tmp_path, env=variables, stdout=file, stderr=file, text=True)
     proxy = Running(process, f"http://127.0.0.1:{port}", output, "")
     try:
-        wait_until(lambda: is_up(proxy), proxy)
+        wait_until(lambda: is_up(proxy.url), proxy)
         write(tmp_path, SMALL_MODEL="new", HOST="127.0.0.1", PORT=other)
         hang_up(proxy)
         wait_until(lambda: small_model(proxy) == "new", proxy)
@@ -176,15 +176,17 @@ def test_address_stays_as_it_is(tmp_path: Path) -> None:
 
 def test_process_ends_with_its_terminal(tmp_path: Path) -> None:
     """The window is closed: a HUP that wants no new settings."""
+    port = free_port()
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(tmp_path)
         variables = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "OPENAI_API_KEY": "k", "HOST": "127.0.0.1"}
-        variables |= {"PORT": str(free_port()), "PYTHONPATH": os.pathsep.join(sys.path[1:])}
+        variables |= {"PORT": str(port), "PYTHONPATH": os.pathsep.join(sys.path[1:])}
         os.execve(BIN / "cc-boost", ["cc-boost"], variables)  # noqa: S606
-    said = b""
-    while b"Claude Code" not in said and b"claude" not in said:
-        said += os.read(terminal, 4096)
+    end = time.monotonic() + 30
+    while not is_up(f"http://127.0.0.1:{port}"):
+        assert time.monotonic() < end
+        time.sleep(0.1)
     os.close(terminal)
     for _ in range(100):
         ended, status = os.waitpid(pid, os.WNOHANG)
