@@ -15,6 +15,7 @@ from .configuration import ConfigurationError, problem
 from .custom_headers import header_problems
 from .layer_names import check_layers
 from .model_names import collect, names_of, planner_candidates
+from .routes_file import RoutesFile
 from .setting_values import check_hosts, read_json, read_key, read_keys, read_text, read_url, split
 from .upstreams import read_upstreams
 
@@ -131,6 +132,8 @@ class Checked(BaseSettings):
     @classmethod
     def _check_upstreams(cls, value: Any, info: ValidationInfo) -> Any:
         upstreams = read_upstreams(value)
+        if isinstance(routes_file := info.data.get("routes_file"), RoutesFile):
+            routes_file.read(upstreams.keys())
         if lines := _missing(info.data, upstreams, cls.model_fields):
             raise ConfigurationError(lines)
         return upstreams
@@ -162,6 +165,9 @@ def _use_of_default(values: Mapping[str, Any], upstreams: Mapping[str, object]) 
     if values.get("enable_boost_support"):
         boost = planner_candidates(values.get("boost_model", ""), upstreams)[1]
         named += [("BOOST_MODEL", model) for model in boost]
+    routes_file = values.get("routes_file")
+    if isinstance(routes_file, RoutesFile):
+        named += [(f"the rule {route.name}", model) for route in routes_file.routes for model in route.models]
     of_default = (model for model in collect(named, upstreams) if model.upstream == DEFAULT_UPSTREAM)
     return next((f"{', '.join(model.places)} {model.model}" for model in of_default), None)
 

@@ -82,5 +82,7 @@ def tier_models(settings: Settings) -> Mapping[str, str]:
 def _by_place(settings: Settings) -> Iterable[tuple[str, str]]:
     for variable in ("BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL", "CLASSIFIER_MODEL", "SAFEGUARDS_MODEL"):
         yield from ((variable, model) for model in names_of(getattr(settings, variable.lower())))
+    for route in settings.routes:
+        yield from ((f"the rule {route.name}", model) for model in route.models)
     if settings.enable_boost_support:
         yield from (("BOOST_MODEL", m) for m in planner_candidates(settings.boost_model, settings.upstreams)[1])

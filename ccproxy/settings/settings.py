@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from ccproxy_middleware.boost import PLACEHOLDERS
 from ccproxy_middleware.conversion.providers import PROFILES
 from ccproxy_middleware.models import DEFAULT_UPSTREAM
+from ccproxy_middleware.routing import Route
 
 from .checks import Checked
 from .configuration import ConfigurationError, describe, find_lookalikes
@@ -22,6 +23,7 @@ from .custom_headers import HEADER_PREFIX, CustomHeadersSource
 from .files import names_by_file, origins, settings_files, unread_files, unreadable
 from .layer_names import LAYERS
 from .model_names import MODELS, ModelNames
+from .routes_file import RoutesFile
 from .setting_values import (
     context_setting,
     count_setting,
@@ -190,7 +192,9 @@ class Settings(Checked):
         "CUSTOM_HEADER_<NAME>=value, one variable for each header",
         repr=False,
     )
-    routes_file: str | None = setting(None, "Rules by which requests go to other models: a TOML file.", "a file")
+    routes_file: Annotated[str, AfterValidator(RoutesFile)] | None = setting(
+        None, "Rules by which requests go to other models: a TOML file.", "a TOML file"
+    )
     queue_timeout: float = seconds_setting(
         60.0, "Seconds that a request may wait for its turn, where an upstream has an RPM, TPM or CONCURRENCY."
     )
@@ -287,6 +291,11 @@ class Settings(Checked):
     def has_default(self) -> bool:
         """Whether there is a key for the default upstream; else no model of it is used."""
         return bool(self.openai_api_key.get_secret_value())
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """The rules of ROUTES_FILE."""
+        return self.routes_file.routes if isinstance(self.routes_file, RoutesFile) else ()
 
     @classmethod
     def settings_customise_sources(

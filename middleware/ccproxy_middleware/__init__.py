@@ -9,7 +9,7 @@ from .headers import CustomHeadersMiddleware
 from .inspector import InspectorMiddleware
 from .metrics import MetricsMiddleware
 from .models import ModelMappingMiddleware
-from .routing import RoutingMiddleware
+from .routing import Route, RoutingMiddleware
 from .safeguards import SafeguardsMiddleware
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "MemoryBoostCache",
     "MetricsMiddleware",
     "ModelMappingMiddleware",
+    "Route",
     "RoutingMiddleware",
     "SafeguardsMiddleware",
 ]

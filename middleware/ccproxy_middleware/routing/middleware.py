@@ -1,40 +1,77 @@
 """The layer that chooses an upstream."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..auth import Admission
-from ..toolkit.asgi import route_path
-from ..toolkit.errors import StreamAborted, read_request
-from .candidates import DEFAULT, parse_candidate
+from ..toolkit.asgi import BufferedBody, get_header, route_path
+from ..toolkit.asker import read_asker
+from ..toolkit.errors import read_request
+from ..toolkit.record import get_record
+from ..toolkit.store import MemoryStore, Store
+from .facts import RequestFacts
+from .failover import (
+    DEFAULT,
+    Candidate,
+    Choice,
+    ClientAnswer,
+    Cooldowns,
+    KeyPools,
+    Pace,
+    Question,
+    RoutedExchange,
+    Trail,
+    Upstreams,
+    Windows,
+    chosen_by_client,
+    parse_candidate,
+)
+from .pace_queue import priority_of
+from .rules import Route, first_match, named
 
-_MODEL_PATHS = ("/messages", "/messages/count_tokens", "/chat/completions", "/responses")
-_FAILS_OVER = frozenset((401, 402, 403, 404, 408, 429))
+_ASKING = ("/messages", "/chat/completions", "/responses")
+_COUNTING = ("/messages/count_tokens", "/responses/input_tokens", "/tokenize", "/apply-template")
+_SESSION = b"x-claude-code-session-id"
 
 
 class RoutingMiddleware:
-    """Ask the first of a request's candidates that answers. ``app`` is the upstream ``default``."""
+    """Send each request to the upstream of its model, and to the next candidate where that one fails."""
+
+    first_event_grace = 10.5  # seconds of silence until a stream is begun: a converter inside has begun it by then
+    ping_interval = 10.0  # seconds until the next ping
 
     def __init__(
         self,
         app: ASGIApp,
         *,
         targets: Mapping[str, ASGIApp] = {},
-        routes: Sequence[Any] = (),
+        routes: Sequence[Route] = (),
         keys: Mapping[str, Sequence[str]] = {},
-        paces: Mapping[str, Any] = {},
-        windows: Callable[[str, str], int | None] | None = None,
+        paces: Mapping[str, Pace] = {},
+        windows: Windows | None = None,
         queue_timeout: float = 60.0,
-        store: Any = None,
+        store: Store | None = None,
     ) -> None:
         self.app = app
-        self._targets = {DEFAULT: app, **{name.lower(): target for name, target in targets.items()}}
         self._admission = Admission(app)
+        self._routes = named(routes)
+        self._windows = windows
+        store = MemoryStore() if store is None else store
+        self._shared = Upstreams(
+            targets={DEFAULT: app, **{name.lower(): target for name, target in targets.items()}},
+            paces={name.lower(): pace for name, pace in paces.items()},
+            keys=KeyPools(keys, store),
+            cooldowns=Cooldowns(store),
+            queue_timeout=queue_timeout,
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST" or not route_path(scope).endswith(_MODEL_PATHS):
+        if scope["type"] != "http" or scope["method"] != "POST":
+            return await self.app(scope, receive, send)
+        path = route_path(scope)
+        if not path.endswith(_ASKING) and not path.endswith(_COUNTING):
             return await self.app(scope, receive, send)
         if await self._admission.refuses(scope, send):
             return
@@ -45,38 +82,62 @@ class RoutingMiddleware:
         try:
             data = await body.work(lambda: body.data)
         except ValueError:
+            data = None
+        model = data.get("model") if isinstance(data, dict) else None
+        if not isinstance(model, str):  # what is wrong with it says whoever reads it
             return await self.app(scope, body, send)
-        name = data.get("model") if isinstance(data, dict) else None
-        if not isinstance(name, str):
-            return await self.app(scope, body, send)
-        del data
-        texts = scope.get("ccproxy.candidates") or (name,)
-        for number, text in enumerate(texts, 1):
-            candidate = parse_candidate(text, self._targets)
-            answer = _Answer(send, holds=number < len(texts))
-            inner = {**scope, "ccproxy.key": 0}
-            if number < len(texts):
-                inner["ccproxy.max_retries"] = 0
-            try:
-                await self._targets[candidate.upstream](
-                    inner, body.with_fields({"model": candidate.model}), answer.send
-                )
-            except StreamAborted:
-                if answer.passes or number == len(texts):
-                    raise
-            if answer.passes:
-                return
+        counts = path.endswith(_COUNTING)
+        streams = data.get("stream") is True and not counts
+        rule, candidates = self._candidates(scope, data, model)
+        del data  # the body lets go of it when it is replayed
+        await self._exchange(scope, body, send, model, rule, candidates, counts=counts, streams=streams)
 
+    async def _exchange(
+        self,
+        scope: Scope,
+        body: BufferedBody,
+        send: Send,
+        model: str,
+        rule: str,
+        candidates: Sequence[Candidate],
+        *,
+        counts: bool,
+        streams: bool,
+    ) -> None:
+        shared = self._shared
+        record = get_record(scope)
+        question = Question(
+            scope,
+            body,
+            model,
+            counts=counts,
+            priority=priority_of(read_asker(scope["headers"]) if record is None else record.asker),
+            session=get_header(scope["headers"], _SESSION),
+            record=record,
+        )
+        choice = Choice(candidates, lambda name: shared.keys.order(name, scope), shared.cooldowns, self._windows)
+        requested = (scope.get("ccproxy.model") or {}).get("requested") or model
+        client = ClientAnswer(
+            scope,
+            send,
+            streams=streams,
+            model=requested,
+            grace=self.first_event_grace,
+            interval=self.ping_interval,
+        )
+        await RoutedExchange(shared, question, choice, Trail(rule, record), client).run()
 
-class _Answer:
-    def __init__(self, send: Send, *, holds: bool) -> None:
-        self._send = send
-        self._holds = holds
-        self.passes = False
-
-    async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            status = message["status"]
-            self.passes = not self._holds or not (status in _FAILS_OVER or status >= 500)
-        if self.passes:
-            await self._send(message)
+    def _candidates(self, scope: Scope, data: Any, model: str) -> tuple[str, list[Candidate]]:
+        """The name of the rule, and the candidates."""
+        upstreams = self._shared.targets
+        known = scope.get("ccproxy.model") or {}
+        chosen = chosen_by_client(str(known.get("requested") or model), upstreams)
+        if chosen is not None:
+            return "client", [chosen]
+        route = (
+            first_match(self._routes, RequestFacts(data, scope)) if self._routes and not known.get("fixed") else None
+        )
+        if route is not None:
+            return route.name, [parse_candidate(text, upstreams) for text in route.models]
+        texts = scope.get("ccproxy.candidates") or (model,)
+        return "tier", [parse_candidate(text, upstreams) for text in texts]
