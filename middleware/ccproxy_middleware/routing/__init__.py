@@ -3,7 +3,7 @@
 from .candidates import DEFAULT, Candidate, parse_candidate
 from .middleware import RoutingMiddleware
 from .pace import Pace, Turn
-from .pace_limits import LocalLimits, PaceLimits, Place, RateCounter, Rates
+from .pace_limits import LocalLimits, PaceLimits, Place, RateCounter, Rates, Work
 from .pace_queue import priority_of
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Rates",
     "RoutingMiddleware",
     "Turn",
+    "Work",
     "parse_candidate",
     "priority_of",
 ]
