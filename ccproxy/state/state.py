@@ -159,7 +159,7 @@ class SharedState:
                 group.create_task(self._until_failed())
         finally:
             with suppress(Exception):
-                await pubsub.aclose()  # type: ignore[no-untyped-call]
+                await pubsub.aclose()
 
     async def _load(self) -> None:
         word = secrets.token_hex(8).encode()
