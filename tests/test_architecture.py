@@ -35,6 +35,7 @@ ORDER = (
     "ccproxy_middleware.conversion.chat",
     "ccproxy_middleware.conversion.responses",
     "ccproxy_middleware.conversion",
+    "ccproxy_middleware.passthrough",
     "ccproxy_middleware.routing.failover",
     "ccproxy_middleware.routing",
     "ccproxy_middleware.boost",
