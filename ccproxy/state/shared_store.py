@@ -12,7 +12,6 @@ from ccproxy_middleware.toolkit.store import MemoryStore
 
 from .messages import FACT, INDEX, WRITE, Told, put_message
 
-
 MAX_FACTS = 20_000
 """On the server; the one whose time is over first goes first."""
 
