@@ -45,12 +45,12 @@ class KeyPools:
         value = self._store.get(name) if name is not None else None
         own = value.partition(b" ")[0].decode() if value is not None else None
         counts = self._count(upstream)
-        self._turn += 1
         turn = self._turn
+        self._turn += 1
 
         def rank(index: int) -> tuple[bool, int, int]:
             id_ = ids[index]
-            tie = index if name is not None else (index + turn) % len(ids)  # those of no session take turns
+            tie = index if name is not None else (index - turn) % len(ids)  # those of no session take turns
             return id_ != own, counts[id_], tie
 
         return [(index, ids[index]) for index in sorted(range(len(ids)), key=rank)]
