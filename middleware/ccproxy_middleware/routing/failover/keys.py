@@ -85,6 +85,9 @@ def _name(upstream: str, scope: Scope) -> str | None:
 
 
 def _credential(scope: Scope) -> str:
+    """What stands for the client's own credential, which an AuthMiddleware outside has taken out of the headers."""
+    if known := scope.get("ccproxy.client_credential_id"):
+        return str(known)
     headers = scope.get("ccproxy.client_headers", scope["headers"])
     return _digest("\n".join(get_header(headers, name) or "" for name in _CREDENTIALS))
 
