@@ -52,6 +52,17 @@ def named_models(settings: "Settings") -> tuple[NamedModel, ...]:
     return tuple(collect(_by_place(settings), settings.upstreams.keys()))
 
 
+def model_to_try(settings: "Settings", upstream: str) -> str | None:
+    """A model of this upstream that is named, the cheapest as far as that is known; None where none is."""
+    named = {
+        place: model.model
+        for model in reversed(named_models(settings))
+        if model.upstream == upstream
+        for place in model.places
+    }
+    return named.get("SMALL_MODEL") or next(iter(reversed(named.values())), None)
+
+
 def collect(by_place: Iterable[tuple[str, str]], upstreams: Iterable[str]) -> list[NamedModel]:
     """The models of (place, model), each once, with all its places."""
     names = frozenset(upstreams)
@@ -92,6 +103,7 @@ def _by_place(settings: "Settings") -> Iterable[tuple[str, str]]:
         yield from ((variable, model) for model in names_of(getattr(settings, variable.lower())))
     if settings.enable_boost_support:
         yield from (("BOOST_MODEL", m) for m in planner_candidates(settings.boost_model, settings.upstreams)[1])
+    yield from (("ROUTES_FILE", model) for route in settings.routes for model in route.models)
 
 
 def _listed(models: str | Iterable[str]) -> str | tuple[str, ...]:

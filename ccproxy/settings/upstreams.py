@@ -63,6 +63,12 @@ class Upstream:
         """The keys as they are sent."""
         return tuple(key.get_secret_value() for key in self.api_keys)
 
+    def own_names(self, text: str) -> str:
+        """A text that names variables of the default upstream, with those of this one instead."""
+        if self.name == DEFAULT_UPSTREAM:
+            return text
+        return _VARIABLE.sub(lambda found: variable_of(self.name, _BY_DEFAULT[found[0]]), text)
+
     def secrets(self) -> tuple[str, ...]:
         """All that must not be shown."""
         return (*self.keys(), *self.headers.values())
@@ -202,6 +208,8 @@ _OF_DEFAULT = {
     "tpm": "OPENAI_TPM",
     "concurrency": "OPENAI_CONCURRENCY",
 }
+_BY_DEFAULT = {variable: end for end, variable in _OF_DEFAULT.items() if end != "api"}
+_VARIABLE = re.compile("|".join(rf"\b{re.escape(name)}(?![A-Z_])" for name in _BY_DEFAULT))
 
 
 class UpstreamsSource(PydanticBaseSettingsSource):
