@@ -43,7 +43,7 @@ def _use_of_default(values: Mapping[str, Any], upstreams: Mapping[str, object]) 
         named += [("BOOST_MODEL", model) for model in boost]
     routes_file = values.get("routes_file")
     if isinstance(routes_file, RoutesFile):
-        named += [(f"rule {route.name} of ROUTES_FILE:", model) for route in routes_file.routes for model in route.models]
+        named += [("ROUTES_FILE", model) for route in routes_file.routes for model in route.models]
     of_default = (model for model in collect(named, upstreams) if model.upstream == DEFAULT_UPSTREAM)
     return next((f"{', '.join(model.places)} {model.model}" for model in of_default), None)
 

@@ -129,9 +129,7 @@ def test_connection_test_asks_every_upstream_and_names_its_variables() -> None:
         "status": "ok", "provider": "generic", "model": "qwen3", "usage": None, "corrections": {},
     }  # fmt: skip
     assert page["upstreams"]["cloud"]["status"] == "failed"
-    assert page["upstreams"]["cloud"]["remedy"] == (
-        "Check UPSTREAM_CLOUD_API_KEY: the provider does not accept it."
-    )
+    assert page["upstreams"]["cloud"]["remedy"] == ("Check UPSTREAM_CLOUD_API_KEY: the provider does not accept it.")
     assert "CLOUD-key" not in answer.text
 
 
