@@ -1,6 +1,6 @@
 """The proxy's own small pages: what runs, whether it lives, whether the provider answers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
@@ -82,10 +82,11 @@ async def no_such_page(request: Request, exc: Exception) -> Response:
 
 
 class Tested(NamedTuple):
-    """An upstream, the stack that answers Anthropic's requests by it, and the model to ask for, if one is named."""
+    """An upstream, the stack that answers Anthropic's requests by it, its endpoint, and a model that is named of it."""
 
     upstream: Upstream
     stack: ASGIApp
+    endpoint: ASGIApp
     model: str | None
 
 
@@ -102,15 +103,14 @@ class ConnectionTest:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         corrections = scope.get("ccproxy.corrections")
-        learned = corrections.learned() if corrections is not None else {}
+        learned = dict(corrections.learned()) if corrections is not None else {}
         if scope["method"] == "DELETE":
             if corrections is not None:
                 corrections.forget()
-            others = [
-                learned_page for tested in self._others() if (learned_page := await _learned(tested, scope, receive))
-            ]
-            for forgotten in others:
-                learned = {**learned, **forgotten}
+            for tested in self._tested:
+                if tested.upstream.name != DEFAULT_UPSTREAM:
+                    found = await _learned(tested, scope, receive)
+                    learned |= {f"{tested.upstream.name}:{model}": switches for model, switches in found.items()}
             return await JSON({"forgotten": learned})(scope, receive, send)
         page: dict[str, Any] = {"status": "ok"}
         upstreams: dict[str, dict[str, Any]] = {}
@@ -131,9 +131,6 @@ class ConnectionTest:
             page = {**page, "status": "ok" if code == 200 else "failed", "upstreams": upstreams}
         await JSON(page, status_code=code)(scope, receive, send)
 
-    def _others(self) -> Iterator[Tested]:
-        return (tested for tested in self._tested if tested.upstream.name != DEFAULT_UPSTREAM)
-
     async def _ask(self, tested: Tested, scope: Scope, receive: Receive) -> tuple[dict[str, Any], int] | None:
         """The page of one upstream, and the status; None if the client has gone."""
         if tested.model is None:
@@ -150,7 +147,7 @@ class ConnectionTest:
             inner["headers"] = [*headers, (b"content-type", b"application/json")]
             body = BufferedBody(receive, data=question)
         try:
-            answer = await ask_inside(tested.stack, inner, body)
+            answer = await ask_inside(tested.endpoint if tested.model is None else tested.stack, inner, body)
         except ApiError as error:
             return _verdict(tested, error.status, orjson.dumps(error.event()))
         return None if answer is None else _verdict(tested, answer.status, answer.body)
@@ -198,8 +195,10 @@ def _verdict(tested: Tested, status: int, body: bytes) -> tuple[dict[str, Any], 
         "type": error.get("type", "api_error"),
         "message": error.get("message", ""),
     }
-    remedy = _remedy(status, failure["message"])
-    return {"status": "failed", **page, "error": failure, "remedy": tested.upstream.own_names(remedy)}, status
+    remedy = tested.upstream.own_names(_remedy(status, failure["message"]))
+    if tested.upstream.name != DEFAULT_UPSTREAM:
+        remedy = remedy.replace("the model of SMALL_MODEL", "the model").replace("SMALL_MODEL", "the model")
+    return {"status": "failed", **page, "error": failure, "remedy": remedy}, status
 
 
 _MISSING = "Check OPENAI_BASE_URL (most end in /v1) and that the model of SMALL_MODEL exists there."

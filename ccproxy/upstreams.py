@@ -38,10 +38,10 @@ def make_forward(settings: Settings, upstream: Upstream) -> Forward:
     }
     if upstream.is_anthropic:
         return AnthropicForward(
-            upstream.base_url, api_keys=upstream.keys(), client_credential=upstream.client_credential, **options
+            upstream.base_url, api_keys=upstream.key_texts, client_credential=upstream.client_credential, **options
         )
     return Forward(
-        upstream.base_url, api_key=upstream.keys() or None, api_version=upstream.azure_api_version, **options
+        upstream.base_url, api_key=upstream.key_texts or None, api_version=upstream.azure_api_version, **options
     )
 
 
@@ -119,7 +119,12 @@ class Upstreams:
             )
         if not settings.has_default:
             del stacks[DEFAULT_UPSTREAM]
-        return [Tested(settings.upstream(name), app, model_to_try(settings, name)) for name, app in stacks.items()]
+        found = []
+        for name, app in stacks.items():
+            upstream = settings.upstream(name)
+            endpoint = OwnHeaders(self.asked[name], upstream.headers)
+            found.append(Tested(upstream, app, endpoint, model_to_try(settings, name)))
+        return found
 
     @cached_property
     def _converted(self) -> Mapping[str, ASGIApp]:
@@ -227,7 +232,7 @@ def key_ids(upstream: Upstream) -> tuple[str, ...]:
     """What stands for each key of a pool where keys are counted: no key can be found from it."""
     if upstream.client_credential:
         return ("client",)
-    return tuple(sha256(key.encode()).hexdigest()[:16] for key in upstream.keys())
+    return tuple(sha256(key.encode()).hexdigest()[:16] for key in upstream.key_texts)
 
 
 def _wrapped(app: ASGIApp, layer: Middleware) -> ASGIApp:

@@ -178,15 +178,9 @@ class Forward:
         record = get_record(scope)
         headers = self._upstream.request_headers(scope["headers"], custom)
         headers += self._upstream.credential(scope.get("ccproxy.key", 0), custom)
+        tries = scope.get("ccproxy.max_retries", self._max_retries)
         try:
-            answer = await self._ask(
-                scope["method"],
-                self._url(scope, body),
-                headers,
-                body.body,
-                record,
-                scope.get("ccproxy.max_retries", self._max_retries),
-            )
+            answer = await self._ask(scope["method"], self._url(scope, body), headers, body.body, record, tries)
         except TooDeep:
             return await send_error(scope, send, nested_too_deeply())
         except ApiError as error:

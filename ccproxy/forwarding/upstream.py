@@ -102,7 +102,7 @@ class Upstream:
         return [header for header in headers if header[0] not in overridden] + custom
 
     def credential(self, key: int, custom: Headers) -> Headers:
-        """The header with this key of the pool, the first where there is no such one; none where a custom one is set."""
+        """The header with this key of the pool, else with the first; none where a custom one takes its place."""
         if not self._credentials:
             return []
         header = self._credentials[key if 0 <= key < len(self._credentials) else 0]

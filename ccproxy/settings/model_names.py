@@ -1,12 +1,9 @@
 """The models that the settings name: lists with commas, and ``NAME:model`` for one of another upstream."""
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, NamedTuple, Self
+from collections.abc import Iterable
+from typing import NamedTuple, Self
 
 from ccproxy_middleware.models import DEFAULT_UPSTREAM, canonical_model, split_models, split_upstream
-
-if TYPE_CHECKING:
-    from .settings import Settings
 
 MODELS = "a model, or several separated by commas, each model or NAME:model"
 
@@ -44,25 +41,6 @@ def names_of(models: str | None) -> tuple[str, ...]:
     return models.all if isinstance(models, ModelNames) else split_models(models)
 
 
-def named_models(settings: "Settings") -> tuple[NamedModel, ...]:
-    """Every model that is named anywhere, in order: tiers, classifier, safeguards, boost, routes.
-
-    BOOST_MODEL's without an upstream are BOOST_BASE_URL's, and not among them.
-    """
-    return tuple(collect(_by_place(settings), settings.upstreams.keys()))
-
-
-def model_to_try(settings: "Settings", upstream: str) -> str | None:
-    """A model of this upstream that is named, the cheapest as far as that is known; None where none is."""
-    named = {
-        place: model.model
-        for model in reversed(named_models(settings))
-        if model.upstream == upstream
-        for place in model.places
-    }
-    return named.get("SMALL_MODEL") or next(iter(reversed(named.values())), None)
-
-
 def collect(by_place: Iterable[tuple[str, str]], upstreams: Iterable[str]) -> list[NamedModel]:
     """The models of (place, model), each once, with all its places."""
     names = frozenset(upstreams)
@@ -87,23 +65,6 @@ def canonical(models: Iterable[str], upstreams: Iterable[str]) -> tuple[str, ...
     """Each model in the one way of writing it."""
     names = frozenset(upstreams)
     return tuple(canonical_model(model, names) for model in models)
-
-
-def tier_models(settings: "Settings") -> Mapping[str, str]:
-    """The first model of each tier."""
-    return {
-        "BIG_MODEL": settings.big_model,
-        "MIDDLE_MODEL": settings.middle_model,
-        "SMALL_MODEL": settings.small_model,
-    }
-
-
-def _by_place(settings: "Settings") -> Iterable[tuple[str, str]]:
-    for variable in ("BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL", "CLASSIFIER_MODEL", "SAFEGUARDS_MODEL"):
-        yield from ((variable, model) for model in names_of(getattr(settings, variable.lower())))
-    if settings.enable_boost_support:
-        yield from (("BOOST_MODEL", m) for m in planner_candidates(settings.boost_model, settings.upstreams)[1])
-    yield from (("ROUTES_FILE", model) for route in settings.routes for model in route.models)
 
 
 def _listed(models: str | Iterable[str]) -> str | tuple[str, ...]:

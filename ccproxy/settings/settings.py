@@ -5,39 +5,34 @@ case; the help text and the messages about bad values are made from the fields.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from ccproxy_middleware.boost import PLACEHOLDERS, Template
-from ccproxy_middleware.conversion.providers import PROFILES, detect_provider, resolve_profile
+from ccproxy_middleware.boost import PLACEHOLDERS
+from ccproxy_middleware.conversion.providers import PROFILES
 from ccproxy_middleware.models import DEFAULT_UPSTREAM
 from ccproxy_middleware.routing import Route
 
+from .checks import Checked
 from .configuration import ConfigurationError, describe, find_lookalikes
-from .custom_headers import HEADER_PREFIX, CustomHeadersSource, header_problems
+from .custom_headers import HEADER_PREFIX, CustomHeadersSource
 from .files import names_by_file, origins, settings_files, unread_files, unreadable
-from .layer_names import LAYERS, check_layers
+from .layer_names import LAYERS
 from .model_names import MODELS, ModelNames
-from .requirements import missing
 from .routes_file import RoutesFile
 from .setting_values import (
-    check_hosts,
     context_setting,
     count_setting,
-    read_json,
-    read_key,
-    read_keys,
-    read_text,
-    read_url,
     seconds_setting,
     setting,
     split,
 )
-from .upstreams import Upstream, UpstreamsSource, default_upstream, parted, read_upstreams, upstream_variables
+from .upstream import Upstream
+from .upstreams import UpstreamsSource, parted, upstream_variables
 
 ModelList = Annotated[str, AfterValidator(ModelNames)]
 Tier = Literal["BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL"]
@@ -47,7 +42,7 @@ _URL = "an http:// or https:// URL with a host, without user, query and fragment
 _KEY = "a key of printable ASCII characters"
 
 
-class Settings(BaseSettings):
+class Settings(Checked):
     """The proxy's settings, from arguments, then the environment, then ``.env`` of the working directory.
 
     An empty variable is the same as an unset one. Raises ConfigurationError for values that can't be used and
@@ -269,7 +264,28 @@ class Settings(BaseSettings):
 
     def upstream(self, name: str) -> Upstream:
         """One of ``upstreams``, or ``default``. Raises KeyError."""
-        return default_upstream(self) if name == DEFAULT_UPSTREAM else self.upstreams[name]
+        if name != DEFAULT_UPSTREAM:
+            return self.upstreams[name]
+        return Upstream(
+            DEFAULT_UPSTREAM,
+            self.openai_base_url,
+            tuple(map(SecretStr, split(self.openai_api_key.get_secret_value()))),
+            api=self.provider_options.get("api", "auto"),
+            provider=self.provider,
+            provider_options=self.provider_options,
+            azure_api_version=self.azure_api_version,
+            headers=self.custom_headers,
+            rpm=self.openai_rpm,
+            tpm=self.openai_tpm,
+            concurrency=self.openai_concurrency,
+        )
+
+    def secrets(self) -> tuple[str, ...]:
+        """All that must not be shown: keys of providers and clients, values of headers and what is secret in them."""
+        upstreams = (self.upstream(DEFAULT_UPSTREAM), *self.upstreams.values())
+        found = [*(secret for upstream in upstreams for secret in upstream.secrets()), *self.client_keys]
+        found += [key.get_secret_value() for key in (self.boost_api_key, self.state_url) if key is not None]
+        return tuple(dict.fromkeys(secret for secret in found if secret))
 
     @property
     def has_default(self) -> bool:
@@ -293,119 +309,6 @@ class Settings(BaseSettings):
         headers = CustomHeadersSource(settings_cls, dotenv_settings, env_settings)
         upstreams = UpstreamsSource(settings_cls, dotenv_settings, env_settings)
         return init_settings, headers, upstreams, env_settings, dotenv_settings
-
-    @field_validator("openai_api_key", "anthropic_api_key", "boost_api_key", mode="before")
-    @classmethod
-    def _check_key(cls, value: Any, info: ValidationInfo) -> Any:
-        text = value.get_secret_value() if isinstance(value, SecretStr) else value
-        if info.field_name == "openai_api_key":
-            return SecretStr(",".join(read_keys(value)) if text else "")
-        return None if text is None else read_key(text, several=info.field_name == "anthropic_api_key")
-
-    @field_validator("openai_base_url", "boost_base_url", mode="after")
-    @classmethod
-    def _check_url(cls, value: str | None) -> str | None:
-        return None if value is None else read_url(value)
-
-    @field_validator("state_url", mode="before")
-    @classmethod
-    def _check_state_url(cls, value: Any) -> Any:
-        text = value.get_secret_value() if isinstance(value, SecretStr) else value
-        if text is not None and not str(text).strip().startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("")
-        return value
-
-    @field_validator("host", mode="after")
-    @classmethod
-    def _without_brackets(cls, value: str) -> str:
-        return value[1:-1] if value.startswith("[") and value.endswith("]") else value
-
-    @field_validator("middle_model", mode="before")
-    @classmethod
-    def _default_middle(cls, value: Any, info: ValidationInfo) -> Any:
-        return info.data.get("big_model", "gpt-4o") if value is None else value
-
-    @field_validator("provider", mode="before")
-    @classmethod
-    def _check_provider(cls, value: Any, info: ValidationInfo) -> Any:
-        if value is None:
-            return detect_provider(info.data.get("openai_base_url", ""))
-        return resolve_profile(str(value).strip(), {}).name
-
-    @field_validator("provider_options", mode="before")
-    @classmethod
-    def _check_provider_options(cls, value: Any, info: ValidationInfo) -> Any:
-        options = read_json(value) if isinstance(value, str) else value
-        if isinstance(options, Mapping):
-            resolve_profile(info.data.get("provider", "generic"), options)
-        return options
-
-    @field_validator("log_format", mode="before")
-    @classmethod
-    def _lower(cls, value: Any) -> Any:
-        return value.strip().lower() if isinstance(value, str) else value
-
-    @field_validator("log_level", mode="before")
-    @classmethod
-    def _upper(cls, value: Any) -> Any:
-        return value.strip().upper() if isinstance(value, str) else value
-
-    @field_validator("min_tokens_limit", mode="after")
-    @classmethod
-    def _check_min_tokens(cls, value: int | None, info: ValidationInfo) -> int | None:
-        limit = info.data.get("max_tokens_limit")
-        if value is not None and limit is not None and value > limit:
-            raise ValueError(f"it is above MAX_TOKENS_LIMIT, {limit}")
-        return value
-
-    @field_validator("allowed_hosts", mode="before")
-    @classmethod
-    def _split_hosts(cls, value: Any) -> Any:
-        names = split(value) if isinstance(value, str) else value
-        return check_hosts(names) if isinstance(names, (list, tuple)) else names
-
-    @field_validator("ccproxy_layers", mode="before")
-    @classmethod
-    def _split_layers(cls, value: Any) -> Any:
-        layers = split(value) if isinstance(value, str) else value
-        if isinstance(layers, (list, tuple)) and all(isinstance(name, str) for name in layers):
-            check_layers(layers)
-        return layers
-
-    @field_validator("enable_boost_support", mode="before")
-    @classmethod
-    def _split_tiers(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            value = () if value.strip().upper() == "NONE" else split(value.upper())
-        return tuple(dict.fromkeys(value)) if isinstance(value, Iterable) else value
-
-    @field_validator("boost_wrapper_template", mode="after")
-    @classmethod
-    def _read_template(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        text = read_text(value)
-        if not Template(text).placeholders:
-            raise ValueError("it has no placeholder, and there is no such file")
-        return text
-
-    @field_validator("custom_headers", mode="after")
-    @classmethod
-    def _check_headers(cls, headers: dict[str, str]) -> dict[str, str]:
-        problems = header_problems(headers)
-        if problems:
-            raise ConfigurationError(problems)
-        return headers
-
-    @field_validator("upstreams", mode="before")
-    @classmethod
-    def _check_upstreams(cls, value: Any, info: ValidationInfo) -> Any:
-        upstreams = read_upstreams(value)
-        if isinstance(routes_file := info.data.get("routes_file"), RoutesFile):
-            routes_file.read(upstreams.keys())
-        if lines := missing(info.data, upstreams, cls.model_fields):
-            raise ConfigurationError(lines)
-        return upstreams
 
 
 class _Explicit(Settings):

@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, NamedTuple, get_args
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -15,82 +14,12 @@ from ccproxy_middleware.models import DEFAULT_UPSTREAM, check_upstream_name
 
 from .configuration import MASK, ConfigurationError, problem, shown
 from .custom_headers import accepted_header
-from .setting_values import read_json, read_keys, read_url, split
+from .setting_values import read_json, read_keys, read_url
+from .upstream import OF_DEFAULT, PREFIX, Upstream, UpstreamApi, variable_of
 
-if TYPE_CHECKING:
-    from .settings import Settings
-
-PREFIX = "UPSTREAM_"
+_PACE = ("rpm", "tpm", "concurrency")
 CLIENT = "client"
 """As ``_API_KEY``: the credential is the client's own."""
-
-UpstreamApi: TypeAlias = Literal["auto", "chat", "responses", "anthropic"]
-
-
-@dataclass(frozen=True, slots=True)
-class Upstream:
-    """A provider as it is asked.
-
-    api_keys: a pool, of which each session uses one. client_credential: instead, the credential is the client's own.
-    api: ``anthropic`` where Anthropic's protocol is spoken, else how OpenAI's is asked for. headers: sent with each
-    request. rpm, tpm: requests and tokens in a minute; concurrency: requests at a time. None: no limit.
-    """
-
-    name: str
-    base_url: str
-    api_keys: tuple[SecretStr, ...] = ()
-    client_credential: bool = False
-    api: UpstreamApi = "auto"
-    provider: str = "generic"
-    provider_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    azure_api_version: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    rpm: int | None = None
-    tpm: int | None = None
-    concurrency: int | None = None
-
-    @property
-    def is_anthropic(self) -> bool:
-        """Whether nothing is converted for it."""
-        return self.api == "anthropic"
-
-    @property
-    def is_paced(self) -> bool:
-        """Whether requests wait their turn."""
-        return any(limit is not None for limit in (self.rpm, self.tpm, self.concurrency))
-
-    def keys(self) -> tuple[str, ...]:
-        """The keys as they are sent."""
-        return tuple(key.get_secret_value() for key in self.api_keys)
-
-    def own_names(self, text: str) -> str:
-        """A text that names variables of the default upstream, with those of this one instead."""
-        if self.name == DEFAULT_UPSTREAM:
-            return text
-        return _VARIABLE.sub(lambda found: variable_of(self.name, _BY_DEFAULT[found[0]]), text)
-
-    def secrets(self) -> tuple[str, ...]:
-        """All that must not be shown."""
-        return (*self.keys(), *self.headers.values())
-
-
-def default_upstream(settings: "Settings") -> Upstream:
-    """The upstream of OPENAI_BASE_URL and the variables beside it."""
-    api = settings.provider_options.get("api", "auto")
-    key = settings.openai_api_key.get_secret_value()
-    return Upstream(
-        DEFAULT_UPSTREAM,
-        settings.openai_base_url,
-        tuple(SecretStr(part) for part in split(key)),
-        api=api,
-        provider=settings.provider,
-        provider_options=settings.provider_options,
-        azure_api_version=settings.azure_api_version,
-        headers=settings.custom_headers,
-        rpm=settings.openai_rpm,
-        tpm=settings.openai_tpm,
-        concurrency=settings.openai_concurrency,
-    )
 
 
 class UpstreamField(NamedTuple):
@@ -195,22 +124,6 @@ FIELDS: Mapping[str, UpstreamField] = {
 }
 """By the end of the variable, in lower case."""
 
-_PACE = ("rpm", "tpm", "concurrency")
-_OF_DEFAULT = {
-    "base_url": "OPENAI_BASE_URL",
-    "api_key": "OPENAI_API_KEY",
-    "provider": "PROVIDER",
-    "provider_options": "PROVIDER_OPTIONS",
-    "azure_api_version": "AZURE_API_VERSION",
-    "headers": "CUSTOM_HEADER_*",
-    "api": 'PROVIDER_OPTIONS={"api": ...}',
-    "rpm": "OPENAI_RPM",
-    "tpm": "OPENAI_TPM",
-    "concurrency": "OPENAI_CONCURRENCY",
-}
-_BY_DEFAULT = {variable: end for end, variable in _OF_DEFAULT.items() if end != "api"}
-_VARIABLE = re.compile("|".join(rf"\b{re.escape(name)}(?![A-Z_])" for name in _BY_DEFAULT))
-
 
 class UpstreamsSource(PydanticBaseSettingsSource):
     """Gathers ``UPSTREAM_*`` of the given sources, the last of which wins; arguments replace all.
@@ -245,11 +158,6 @@ def parted(variable: str) -> tuple[str, str] | None:
         return None
     name, line, end = variable[len(PREFIX) :].lower().partition("_")
     return (name, end) if line else None
-
-
-def variable_of(name: str, end: str) -> str:
-    """The variable of an upstream's field."""
-    return f"{PREFIX}{name}_{end}".upper()
 
 
 def upstream_variables(names: Iterable[str]) -> Iterator[str]:
@@ -309,8 +217,8 @@ def _unknown(name: str, given: Mapping[str, Any]) -> list[str]:
     problems = []
     for end in given:
         variable = variable_of(name, end)
-        if name == DEFAULT_UPSTREAM and end in _OF_DEFAULT:
-            problems.append(f"{variable}: default is the upstream of OPENAI_BASE_URL; accepted: {_OF_DEFAULT[end]}")
+        if name == DEFAULT_UPSTREAM and end in OF_DEFAULT:
+            problems.append(f"{variable}: default is the upstream of OPENAI_BASE_URL; accepted: {OF_DEFAULT[end]}")
         elif end not in FIELDS:
             if (whole := _is_split_name(end)) is not None:
                 joined = variable_of((name + end.removesuffix(whole)).replace("_", ""), whole)

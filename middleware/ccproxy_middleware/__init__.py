@@ -9,7 +9,11 @@ from .headers import CustomHeadersMiddleware
 from .inspector import InspectorMiddleware
 from .metrics import MetricsMiddleware
 from .models import ModelMappingMiddleware
+<<<<<<< HEAD
 from .routing import Route, RoutingMiddleware
+=======
+from .passthrough import PassthroughMiddleware
+>>>>>>> passthrough
 from .safeguards import SafeguardsMiddleware
 
 __all__ = [
@@ -24,7 +28,11 @@ __all__ = [
     "MemoryBoostCache",
     "MetricsMiddleware",
     "ModelMappingMiddleware",
+<<<<<<< HEAD
     "Route",
     "RoutingMiddleware",
+=======
+    "PassthroughMiddleware",
+>>>>>>> passthrough
     "SafeguardsMiddleware",
 ]

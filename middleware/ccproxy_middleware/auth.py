@@ -91,7 +91,8 @@ class ClientKeys:
 
 
 class AuthMiddleware:
-    """Let only clients in that send one of ``api_keys``: as ``x-api-key``, ``Authorization: Bearer``, ``x-cc-boost-key``.
+    """Let only clients in that send one of ``api_keys``: as ``x-api-key``, as ``Authorization: Bearer`` or, beside a
+    credential of their own, as ``x-cc-boost-key``.
 
     Without keys every request passes as it is, but for two kinds, which a browser sends for a web page of elsewhere and
     which get a 403: one whose ``Origin`` or ``Sec-Fetch-Site`` is foreign; and one at a loopback address that was

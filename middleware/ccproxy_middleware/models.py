@@ -3,7 +3,6 @@
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -15,7 +14,7 @@ from .toolkit.asgi import (
     without_headers,
 )
 from .toolkit.errors import header_value, read_request
-from .toolkit.json import dumps, loads
+from .toolkit.json import dumps, members, with_members
 from .toolkit.record import get_record
 from .toolkit.safety_checks import is_safety_check
 
@@ -318,7 +317,7 @@ class _NameRestorer:
         if not line.startswith(b"data:") or b'"model"' not in line:
             return line
         try:
-            return b"data: " + dumps(self._renamed(loads(line[5:])))
+            return b"data: " + self._renamed(line[5:].lstrip())
         except ValueError:
             return line
 
@@ -327,7 +326,7 @@ class _NameRestorer:
         if message.get("more_body", False):
             return
         try:
-            body = dumps(self._renamed(loads(bytes(self._buffer))))
+            body = self._renamed(bytes(self._buffer))
         except ValueError:
             body = bytes(self._buffer)
         assert self._start is not None  # noqa: S101
@@ -335,11 +334,14 @@ class _NameRestorer:
         await self._send({**self._start, "headers": headers})
         await self._send({**message, "body": body})
 
-    def _renamed(self, data: Any) -> Any:
-        """The object with its ``model`` replaced, also inside an event's ``message`` or ``response``."""
-        if not isinstance(data, dict):
-            return data
+    def _renamed(self, text: bytes) -> bytes:
+        """The object with its ``model`` replaced, or that of an event's ``message`` or ``response``."""
+        found = {member.name: text[member.value : member.end] for member in members(text)}
         for holder in ("message", "response"):
-            if isinstance(data.get(holder), dict):
-                return {**data, holder: self._renamed(data[holder])}
-        return {**data, "model": self._requested} if "model" in data else data
+            if (inner := found.get(holder, b"")).startswith(b"{"):
+                return with_members(text, {holder: self._with_name(inner)})
+        return self._with_name(text)
+
+    def _with_name(self, text: bytes) -> bytes:
+        named = any(member.name == "model" for member in members(text))
+        return with_members(text, {"model": dumps(self._requested)}) if named else text

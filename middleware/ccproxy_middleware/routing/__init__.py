@@ -4,7 +4,7 @@ from .facts import RequestFacts
 from .failover import DEFAULT, Candidate, Routed, chosen_by_client, parse_candidate
 from .middleware import RoutingMiddleware
 from .pace import Pace, Turn
-from .pace_limits import LocalLimits, PaceLimits, Place, RateCounter, Rates
+from .pace_limits import LocalLimits, PaceLimits, Place, RateCounter, Rates, Work
 from .pace_queue import priority_of
 from .rules import Conditions, Explanation, Misfit, Route, explain, first_match, named
 
@@ -25,6 +25,7 @@ __all__ = [
     "Routed",
     "RoutingMiddleware",
     "Turn",
+    "Work",
     "chosen_by_client",
     "explain",
     "first_match",

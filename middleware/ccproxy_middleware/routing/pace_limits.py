@@ -154,6 +154,12 @@ class LocalLimits:
                 self._free()
         return seconds or Place(tokens, time.monotonic(), str(next(self._ids)))
 
+    async def count(self, tokens: int) -> None:
+        """Count a request that was let in by somebody else, room or none."""
+        self._running += 1
+        if self._rates:
+            await self._rates.hit(tokens)
+
     def release(self, place: Place, tokens: int) -> None:
         self._free()
         if self._rates:

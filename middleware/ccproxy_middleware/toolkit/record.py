@@ -126,17 +126,20 @@ async def observe(
     observer: Callable[[Record], None],
     *,
     on_start: Callable[[Record], None] | None = None,
+    on_queue: Callable[[str, int], None] | None = None,
 ) -> None:
     """Call the app, and ``observer`` with the record when the exchange is over, however it ends.
 
-    ``on_start`` gets the record when the answer starts, if it ever does. An observer that fails is logged, and
+    ``on_start`` gets the record when the answer starts, if it ever does, ``on_queue`` what ``queue_observers`` get. An observer that fails is logged, and
     neither changes the answer nor keeps another observer from being called.
     """
     starts = [] if on_start is None else [on_start]
+    queues = [] if on_queue is None else [on_queue]
     record = get_record(scope)
     if record is not None:  # an outer observer times this exchange
         record.observers.append(observer)
         record.start_observers += starts
+        record.queue_observers += queues
         return await app(scope, receive, send)
     id_ = request_id(scope)
     record = Record(
@@ -146,6 +149,7 @@ async def observe(
         asker=read_asker(scope["headers"]),
         observers=[observer],
         start_observers=starts,
+        queue_observers=queues,
     )
 
     async def send_timed(message: Message) -> None:

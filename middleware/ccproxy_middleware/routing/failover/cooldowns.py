@@ -32,7 +32,7 @@ class Cooldown(NamedTuple):
 
     def dump(self) -> bytes:
         """As it stands in the store."""
-        return f"{self.until:.3f} {self.since:.3f} {self.count} {self.reason}".encode()
+        return f"{self.until!r} {self.since!r} {self.count} {self.reason}".encode()
 
 
 class Probe(NamedTuple):

@@ -45,12 +45,12 @@ class KeyPools:
         value = self._store.get(name) if name is not None else None
         own = value.partition(b" ")[0].decode() if value is not None else None
         counts = self._count(upstream)
-        self._turn += 1
         turn = self._turn
+        self._turn += 1
 
         def rank(index: int) -> tuple[bool, int, int]:
             id_ = ids[index]
-            tie = index if name is not None else (index + turn) % len(ids)  # those of no session take turns
+            tie = index if name is not None else (index - turn) % len(ids)  # those of no session take turns
             return id_ != own, counts[id_], tie
 
         return [(index, ids[index]) for index in sorted(range(len(ids)), key=rank)]
@@ -85,6 +85,9 @@ def _name(upstream: str, scope: Scope) -> str | None:
 
 
 def _credential(scope: Scope) -> str:
+    """What stands for the client's own credential, which an AuthMiddleware outside has taken out of the headers."""
+    if known := scope.get("ccproxy.client_credential_id"):
+        return str(known)
     headers = scope.get("ccproxy.client_headers", scope["headers"])
     return _digest("\n".join(get_header(headers, name) or "" for name in _CREDENTIALS))
 
