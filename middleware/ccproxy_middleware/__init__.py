@@ -9,11 +9,8 @@ from .headers import CustomHeadersMiddleware
 from .inspector import InspectorMiddleware
 from .metrics import MetricsMiddleware
 from .models import ModelMappingMiddleware
-<<<<<<< HEAD
-from .routing import Route, RoutingMiddleware
-=======
 from .passthrough import PassthroughMiddleware
->>>>>>> passthrough
+from .routing import Route, RoutingMiddleware
 from .safeguards import SafeguardsMiddleware
 
 __all__ = [
@@ -28,11 +25,8 @@ __all__ = [
     "MemoryBoostCache",
     "MetricsMiddleware",
     "ModelMappingMiddleware",
-<<<<<<< HEAD
+    "PassthroughMiddleware",
     "Route",
     "RoutingMiddleware",
-=======
-    "PassthroughMiddleware",
->>>>>>> passthrough
     "SafeguardsMiddleware",
 ]
