@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -83,7 +83,8 @@ class _Attempt:
 class Forward:
     """An ASGI endpoint in front of a provider: its path below ``/v1`` is appended to ``base_url``.
 
-    api_key: sent as a bearer token, or as ``api-key`` in the Azure form, which ``api_version`` turns on.
+    api_key: sent as a bearer token, or as ``api-key`` in the Azure form, which ``api_version`` turns on. Of several
+        keys, which are a pool, ``ccproxy.key`` in the scope tells the one to send, else the first is.
     client: an ``httpx.AsyncClient`` that stays its maker's to close. Without it one is opened by
         :meth:`lifespan`, or at the first request, for each event loop; ``transport`` says which.
     timeout: seconds without a byte from the provider; the connect gets at most ten. Never a limit on a stream
@@ -100,11 +101,13 @@ class Forward:
     in an event stream, and StreamAborted. Raises ValueError for a base URL or key that can't be used.
     """
 
+    _upstream_class = Upstream  # what may pass, and to which address
+
     def __init__(
         self,
         base_url: str,
         *,
-        api_key: str | None = None,
+        api_key: str | Sequence[str] | None = None,
         api_version: str | None = None,
         client: httpx.AsyncClient | None = None,
         transport: Literal["aiohttp", "httpx"] = "aiohttp",
@@ -113,7 +116,7 @@ class Forward:
         max_answer: int = MAX_ANSWER,
         max_retries: int = 2,
     ) -> None:
-        self._upstream = Upstream(base_url, api_key, api_version)
+        self._upstream = self._upstream_class(base_url, api_key, api_version)
         self._injected = client
         self._transport: Literal["aiohttp", "httpx"] = transport
         self._opened: dict[asyncio.AbstractEventLoop, _Opened] = {}
@@ -125,7 +128,7 @@ class Forward:
         self._max_retries = max_retries
 
     def __repr__(self) -> str:
-        return f"Forward({self._upstream.base_url!r})"
+        return f"{type(self).__name__}({self._upstream.base_url!r})"
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
@@ -173,15 +176,11 @@ class Forward:
         custom: Headers = scope.get("ccproxy.custom_headers", [])
         secrets = self._upstream.secrets(custom)
         record = get_record(scope)
+        headers = self._upstream.request_headers(scope["headers"], custom)
+        headers += self._upstream.credential(scope.get("ccproxy.key", 0), custom)
+        tries = scope.get("ccproxy.max_retries", self._max_retries)
         try:
-            answer = await self._ask(
-                scope["method"],
-                self._url(scope, body),
-                self._upstream.request_headers(scope["headers"], custom),
-                body.body,
-                record,
-                scope.get("ccproxy.max_retries", self._max_retries),
-            )
+            answer = await self._ask(scope["method"], self._url(scope, body), headers, body.body, record, tries)
         except TooDeep:
             return await send_error(scope, send, nested_too_deeply())
         except ApiError as error:

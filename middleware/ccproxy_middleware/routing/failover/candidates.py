@@ -19,13 +19,22 @@ class Candidate(NamedTuple):
         return f"{self.upstream}:{self.model}"
 
 
+class Option(NamedTuple):
+    """A candidate with one of its upstream's keys: ``key`` is the index in the pool, ``key_id`` its id."""
+
+    upstream: str
+    model: str
+    key: int
+    key_id: str
+
+
 def parse_candidate(text: str, upstreams: Collection[str]) -> Candidate:
     """The candidate that ``NAME:model`` or ``model`` means.
 
     ``upstreams``: the names, in lower case; what stands before a colon is one of them or a part of the model.
     """
     name, colon, model = text.partition(":")
-    if colon and model and (name := name.strip().lower()) in upstreams:
+    if colon and model.strip() and (name := name.strip().lower()) in upstreams:
         return Candidate(name, model.strip())
     return Candidate(DEFAULT, text.strip())
 
