@@ -45,12 +45,14 @@ def cooldowns(clock: Clock) -> Cooldowns:
 
 
 A1 = Option("a", "m1", 0, "k0")
-SCOPES: dict[FailureReason, set[Option]] = {
-    **dict.fromkeys(("connect", "timeout", "overloaded", "server"), {A1, A1._replace(key_id="k1"), A1._replace(model="x")}),
-    **dict.fromkeys(("refused_key", "quota"), {A1, A1._replace(model="x")}),
-    "rate_limit": {A1},
-    "model_gone": {A1, A1._replace(key_id="k1")},
-    "context_overflow": set(),
+OF_UPSTREAM = frozenset((A1, A1._replace(key_id="k1"), A1._replace(model="x")))
+OF_KEY = frozenset((A1, A1._replace(model="x")))
+SCOPES: dict[FailureReason, frozenset[Option]] = {
+    **dict.fromkeys(("connect", "timeout", "overloaded", "server"), OF_UPSTREAM),
+    **dict.fromkeys(("refused_key", "quota"), OF_KEY),
+    "rate_limit": frozenset((A1,)),
+    "model_gone": frozenset((A1, A1._replace(key_id="k1"))),
+    "context_overflow": frozenset(),
 }
 
 

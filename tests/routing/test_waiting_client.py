@@ -90,9 +90,9 @@ async def test_what_fails_for_good_ends_as_an_error_event_of_its_type() -> None:
     first = Target("first", waits(0.06, status(429, "rate_limit_error", "slowly", retry_after="3")))
     second = Target("second", status(500))
     answer = Answer()
+    app = Impatient(first, targets={"spare": second})
+    scope = http_scope("POST", "/v1/messages", **{"ccproxy.candidates": ("m1", "spare:m2")})
     with pytest.raises(StreamAborted) as caught:
-        app = Impatient(first, targets={"spare": second})
-        scope = http_scope("POST", "/v1/messages", **{"ccproxy.candidates": ("m1", "spare:m2")})
         await call(app, scope, BODY, answer=answer)
     assert caught.value.error is not None
     assert caught.value.error.type == "rate_limit_error"
@@ -114,9 +114,7 @@ async def test_openai_stream_is_kept_alive_by_comments() -> None:
     answer = await ask(app, "m1", "spare:m2", path="/v1/chat/completions")
     whole = answer.body
     assert whole.startswith(b": ping\n\n")
-    assert whole.replace(b": ping\n\n", b"") == (
-        b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\ndata: [DONE]\n\n'
-    )
+    assert whole.replace(b": ping\n\n", b"") == (b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\ndata: [DONE]\n\n')
 
 
 async def test_sole_candidate_gets_no_pings() -> None:
