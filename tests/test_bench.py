@@ -49,7 +49,7 @@ from support.paths import ROOT
                 "300 requests over 3 upstreams of which each fails 10 % of the time",
                 "answers that are lost or mixed up",
                 "requests that were answered twice",
-                "requests that another candidate answered",
+                "failures of the upstreams",
             ],
         ),
         (
