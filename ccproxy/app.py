@@ -71,8 +71,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            for forwarding in upstreams.forwards.values():
-                await stack.enter_async_context(forwarding.lifespan())
+            await stack.enter_async_context(upstreams.lifespan())
             if shutdown is not None:
                 if server := uvicorn_server():
                     limit_clients(server, settings)

@@ -1,18 +1,20 @@
 """The providers of a process: an endpoint for each, and the stacks of layers that stand before them."""
 
-from collections.abc import Iterable, Mapping
-from functools import cached_property
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cached_property, lru_cache, partial
 from hashlib import sha256
 from typing import Any
 
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ccproxy_middleware import InspectorMiddleware
+from ccproxy_middleware import InspectorMiddleware, MemoryBoostCache, PassthroughMiddleware
 from ccproxy_middleware.models import DEFAULT_UPSTREAM
-from ccproxy_middleware.routing import RoutingMiddleware
+from ccproxy_middleware.routing import Pace, Rates, RoutingMiddleware
 from ccproxy_middleware.toolkit.asgi import Headers, route_path, without_headers
 from ccproxy_middleware.toolkit.errors import ApiError, send_error
+from ccproxy_middleware.toolkit.store import MemoryStore
 
 from .forwarding import AnthropicForward, Forward
 from .layers import Parts, conversion, layers_in_use, target_layers, uses_routing
@@ -20,6 +22,7 @@ from .logs import logged
 from .model_limits import known_contexts, window
 from .pages import Tested, corrections_page
 from .settings import Settings, Upstream, canonical, model_to_try, names_of, planner_candidates
+from .state import SharedState
 
 PLANNER_UPSTREAM = "boost-planner"
 """The upstream of BOOST_BASE_URL: a name that no other one can have."""
@@ -68,6 +71,7 @@ class Upstreams:
         }
         if (planner := planner_upstream(settings)) is not None:
             self.forwards[PLANNER_UPSTREAM] = make_forward(settings, planner)
+        self.state = None if settings.state_url is None else SharedState(settings.state_url.get_secret_value())
         self._endpoints: dict[str, ASGIApp] = dict(self.forwards)
         if endpoint is not None:
             self._endpoints[DEFAULT_UPSTREAM] = endpoint
@@ -80,7 +84,8 @@ class Upstreams:
             if name != PLANNER_UPSTREAM
         }
         for name in settings.upstreams:
-            self.asked[name] = corrections_page(self.asked[name])
+            app = corrections_page(self.asked[name])
+            self.asked[name] = PassthroughMiddleware(app) if settings.upstreams[name].is_anthropic else app
 
     @cached_property
     def parts(self) -> Parts:
@@ -96,7 +101,7 @@ class Upstreams:
 
     def routing(self) -> Mapping[str, Any]:
         """The options of RoutingMiddleware in the stack, whose app is the default upstream's."""
-        return {"targets": self.targets, **self._shared}
+        return {"targets": self.targets, "routes": self._settings.routes, **self._shared}
 
     @cached_property
     def targets(self) -> Mapping[str, ASGIApp]:
@@ -144,9 +149,26 @@ class Upstreams:
         known = {name: settings.upstream(name) for name in (DEFAULT_UPSTREAM, *settings.upstreams)}
         return {
             "keys": {name: key_ids(upstream) for name, upstream in known.items()},
-            "windows": lambda upstream, model: window(settings, upstream, model),
+            "paces": {name: self._pace(upstream) for name, upstream in known.items() if upstream.is_paced},
+            "windows": lru_cache(maxsize=1024)(partial(window, settings)),
             "queue_timeout": settings.queue_timeout,
+            "store": MemoryStore() if self.state is None else self.state.store,
         }
+
+    def _pace(self, upstream: Upstream) -> Pace:
+        rates = Rates(upstream.rpm, upstream.tpm, upstream.concurrency)
+        limits = None if self.state is None else self.state.limits(upstream.name, rates)
+        return Pace(upstream.name, rpm=upstream.rpm, tpm=upstream.tpm, concurrency=upstream.concurrency, limits=limits)
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
+        """The connections of all endpoints, and to the server of STATE_URL."""
+        async with AsyncExitStack() as stack:
+            for forward in self.forwards.values():
+                await stack.enter_async_context(forward.lifespan())
+            if self.state is not None:
+                await stack.enter_async_context(self.state.lifespan())
+            yield
 
     @cached_property
     def _asking(self) -> ASGIApp:
@@ -174,12 +196,15 @@ class Upstreams:
     @property
     def _boost(self) -> Mapping[str, Any]:
         settings = self._settings
-        if not settings.enable_boost_support or self._plans_simply:
-            return {"model": settings.boost_model}
+        if not settings.enable_boost_support:
+            return {}
+        cache = MemoryBoostCache() if self.state is None else self.state.plans()
+        if self._plans_simply:
+            return {"model": settings.boost_model, "cache": cache}
         plain = planner_candidates(settings.boost_model, settings.upstreams)[0]
         models = names_of(settings.boost_model)
         full = [f"{PLANNER_UPSTREAM}:{model}" if model in plain else model for model in models]
-        return {"model": canonical(full, settings.upstreams), "planner_api": "anthropic"}
+        return {"model": canonical(full, settings.upstreams), "planner_api": "anthropic", "cache": cache}
 
     def _seen(self, app: ASGIApp, label: str) -> ASGIApp:
         return InspectorMiddleware(app, provider=label) if self._inspected else app

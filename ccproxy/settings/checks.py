@@ -16,7 +16,7 @@ from .custom_headers import header_problems
 from .layer_names import check_layers
 from .model_names import collect, names_of, planner_candidates
 from .routes_file import RoutesFile
-from .setting_values import check_hosts, read_json, read_key, read_keys, read_text, read_url, split
+from .setting_values import check_hosts, check_state_url, read_json, read_key, read_keys, read_text, read_url, split
 from .upstreams import read_upstreams
 
 _NAMING = ("big_model", "middle_model", "small_model", "classifier_model", "safeguards_model")
@@ -38,12 +38,11 @@ class Checked(BaseSettings):
     def _check_url(cls, value: str | None) -> str | None:
         return None if value is None else read_url(value)
 
-    @field_validator("state_url", mode="before", check_fields=False)
+    @field_validator("state_url", mode="after", check_fields=False)
     @classmethod
-    def _check_state_url(cls, value: Any) -> Any:
-        text = value.get_secret_value() if isinstance(value, SecretStr) else value
-        if text is not None and not str(text).strip().startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("")
+    def _check_state_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            check_state_url(value.get_secret_value())
         return value
 
     @field_validator("host", mode="after", check_fields=False)
@@ -54,7 +53,7 @@ class Checked(BaseSettings):
     @field_validator("middle_model", mode="before", check_fields=False)
     @classmethod
     def _default_middle(cls, value: Any, info: ValidationInfo) -> Any:
-        return info.data.get("big_model", "gpt-4o") if value is None else value
+        return ",".join(names_of(info.data.get("big_model", "gpt-4o"))) if value is None else value
 
     @field_validator("provider", mode="before", check_fields=False)
     @classmethod

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -92,3 +93,23 @@ def check_hosts(names: Sequence[Any]) -> Sequence[Any]:
     if not all(_HOST_NAME.fullmatch(str(name)) for name in names):
         raise ValueError("it is no host name")
     return names
+
+
+_STATE_SCHEMES = ("redis", "rediss", "valkey", "valkeys", "unix")
+
+
+def check_state_url(url: str) -> None:
+    """Raises ValueError for what is no URL of a Redis or Valkey server, or where nothing can talk to one."""
+    parts = urlsplit(url)
+    path = parts.path.strip("/")
+    if parts.scheme not in _STATE_SCHEMES:
+        raise ValueError("it begins otherwise")
+    if parts.scheme == "unix":
+        if parts.netloc.rpartition("@")[2] or not path:
+            raise ValueError("unix:// needs a path: unix:///run/redis/redis.sock")
+    elif not parts.hostname or parts.port == 0:  # port: may raise
+        raise ValueError("it has no host, or no port that there is")
+    elif path and not path.isdecimal():
+        raise ValueError("what follows the host must be the number of a database, such as /0")
+    if find_spec("redis") is None:
+        raise ValueError("the package redis is not installed: pip install 'cc-boost[redis]'")

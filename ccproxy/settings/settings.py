@@ -201,7 +201,7 @@ class Settings(Checked):
     state_url: SecretStr | None = setting(
         None,
         "Where workers and hosts share what they know: a Redis or Valkey server. Unset: each keeps it to itself.",
-        "a URL that begins with redis://, rediss:// or unix://",
+        "a URL that begins with redis://, rediss://, valkey://, valkeys:// or unix://; it needs the extra redis",
     )
     # The last one, for its check sees all others.
     upstreams: Annotated[Mapping[str, Upstream], NoDecode] = setting(

@@ -1,7 +1,6 @@
 """The limits of an upstream, counted for all processes together."""
 
 import asyncio
-import math
 import secrets
 import time
 from collections.abc import Callable

@@ -12,7 +12,6 @@ from ccproxy_middleware.toolkit.store import MemoryStore
 
 from .messages import FACT, INDEX, WRITE, Told, put_message
 
-
 MAX_FACTS = 20_000
 """On the server; the one whose time is over first goes first."""
 
@@ -34,7 +33,8 @@ class SharedStore:
     """A Store whose facts are sent to the server soon after they were put here, and come from there to all others.
 
     Of two that put the same key, all end with the value that came to the server last. What can't be sent waits, the
-    newest 4,096 facts; reading never asks the server.
+    newest 4,096 facts; reading never asks the server. A fact that was deleted while the server was away, and has lost
+    everything, may come back with another process until its time is over.
     """
 
     def __init__(self, channel: str, ensure_running: Callable[[], None]) -> None:
@@ -114,7 +114,8 @@ class SharedStore:
 
     async def send(self, client: Any) -> None:
         """Send what was put, as soon as it is; until the server fails."""
-        while True:
+        task = asyncio.current_task()
+        while task is None or not task.cancelling():  # the client may swallow a cancellation
             await self._work.wait()
             await self.flush(client)
 

@@ -170,7 +170,8 @@ class SharedState:
         await self._renew()
 
     async def _listen(self, pubsub: Any) -> None:
-        while True:
+        task = asyncio.current_task()
+        while task is None or not task.cancelling():  # the client may swallow a cancellation
             message = await pubsub.get_message(timeout=60.0)
             if message is None or message["type"] != "message":
                 continue
@@ -181,7 +182,8 @@ class SharedState:
                 limits.free()
 
     async def _beat(self) -> None:
-        while True:
+        task = asyncio.current_task()
+        while task is None or not task.cancelling():
             await asyncio.sleep(_HEARTBEAT)
             await self._client.expire(EPOCH, _EPOCH_SECONDS)
             await self._renew()

@@ -63,8 +63,12 @@ class Choice:
         return list(passed.items())
 
     def has_other(self, option: Option) -> bool:
-        """Whether another one can be asked without waiting for it, should this one fail."""
-        return any(other != option and self._cooldowns.find(other) is None for other in self._open)
+        """Whether another one is asked, should this one fail."""
+        return any(other != option and self._is_worth_a_try(other) for other in self._open)
+
+    def _is_worth_a_try(self, option: Option) -> bool:
+        cooldown = self._cooldowns.find(option)
+        return cooldown is None or cooldown.reason in _PERHAPS
 
     def busy(self, upstream: str) -> None:
         """An upstream has no place now: others go first."""
