@@ -122,7 +122,8 @@ def client(spare: ScriptedProvider) -> Iterator[httpx.Client]:
         name, _, when = request["model"].partition("-")
         if when == "after":
             return AFTER[name][0]
-        return FAULTS[name][1 if request.get("stream") else 0]
+        whole, streamed, _ = FAULTS[name]
+        return streamed if request.get("stream") else whole
 
     with ExitStack() as stack:
         broken = stack.enter_context(faulty(chosen(choose))).url
