@@ -2,6 +2,7 @@
 
 import sys
 from enum import Enum
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import typer
@@ -85,16 +86,24 @@ def serve(
     log_level: Annotated[str | None, typer.Option(help="How much to log, over LOG_LEVEL.")] = None,
     env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
 ) -> None:
-    """Run the proxy until Ctrl-C."""
-    from ..serving import Shutdown, load_settings_or_exit, local_url
+    """Run the proxy until Ctrl-C.
+
+    At a SIGHUP it takes the settings anew: new requests get them, answers that are under way end with the old ones.
+    """
+    from ..serving import RenewableApp, Shutdown, load_settings_or_exit, local_url
     from ..serving import serve as serve_app
 
-    given = {"host": host, "port": port, "log_level": log_level}
-    settings = load_settings_or_exit(env_file, **{name: value for name, value in given.items() if value is not None})
+    options = {"host": host, "port": port, "log_level": log_level}
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    settings = load_settings_or_exit(env_file, **given)
     from ..app import create_app
+    from ..settings import Settings
 
     url = local_url(settings.host, settings.port)
-    app = create_app(settings, shutdown=Shutdown(settings.shutdown_timeout))
+    shutdown = Shutdown(settings.shutdown_timeout)
+    make = partial(create_app, shutdown=shutdown)
+    load = partial(Settings.load, env_file, **given)
+    app = RenewableApp(make(settings), settings, load=load, make=make, shutdown=shutdown)
     if sys.stdout.isatty():
         from .banner import banner
 
@@ -103,7 +112,9 @@ def serve(
         from .banner import claude_command
 
         use = claude_command(url, "your-key" if settings.client_keys else "any-text")
-        announce = f"cc-boost: {url} -> {settings.openai_base_url}. Use it: {use}"
+        urls = [settings.openai_base_url] if settings.has_default else []
+        urls += [upstream.base_url for upstream in settings.upstreams.values()]
+        announce = f"cc-boost: {url} -> {', '.join(urls)}. Use it: {use}"
         serve_app(app, settings, announce=announce)
 
 
@@ -239,6 +250,26 @@ def config(
     from .config import show_config
 
     raise typer.Exit(show_config(env_file=env_file, serve=serve, as_json=json))
+
+
+@app.command()
+def route(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A body of /v1/messages, JSON; - is standard input.")],
+    header: Annotated[
+        list[str] | None, typer.Option(metavar="K=V", help="A header of the request; may be given several times.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Tell it as one JSON document.")] = False,
+    env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
+) -> None:
+    """Explain where a request would go, without asking anybody.
+
+    Which rule of ROUTES_FILE fits, why those before it don't, and which models are asked in which order.
+
+    Exit code 0: it is told; 2: bad settings, or a file that is no such body.
+    """
+    from .route import show_route
+
+    raise typer.Exit(show_route(file, header or [], env_file=env_file, as_json=json))
 
 
 @app.command()

@@ -59,11 +59,21 @@ def _fields(record: Record) -> dict[str, Any]:
         "cache_creation_tokens": usage.get("cache_creation_input_tokens") or None,
         "stop_reason": record.stop_reason,
         "retries": record.retries or None,
+        "rule": record.rule,
+        "upstream": record.upstream,
+        "passed": _passed(record),
+        "waited_ms": _milliseconds(sum(attempt.waited for attempt in record.attempts) or None),
         "boost": record.boost_outcome,
         "boost_loops": record.boost_loops,
         "upstream_status": record.upstream_status,
         "upstream_request_id": record.upstream_request_id,
     }
+
+
+def _passed(record: Record) -> str | None:
+    """The candidates that were passed over, and why."""
+    passed = (f"{a.upstream}:{a.model}({a.reason})" for a in record.attempts if a.reason is not None)
+    return _cut(",".join(passed)) or None
 
 
 def _milliseconds(seconds: float | None) -> float | None:

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -14,6 +15,14 @@ _HOST_NAME = re.compile(r"\*|[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+\]?")
 
 def setting(default: Any, description: str, accepted: str, **options: Any) -> Any:
     return Field(default, description=description, json_schema_extra={"accepted": accepted}, **options)
+
+
+def seconds_setting(default: float, text: str) -> Any:
+    return setting(default, text, "a number of seconds above 0", gt=0, allow_inf_nan=False)
+
+
+def count_setting(default: int | None, text: str, *, least: int = 0) -> Any:
+    return setting(default, text, f"a whole number of at least {least}", ge=least)
 
 
 def context_setting(tier: str) -> Any:
@@ -71,8 +80,36 @@ def read_key(text: Any, *, several: bool) -> SecretStr:
     return SecretStr(text.strip())
 
 
+def read_keys(value: Any) -> tuple[str, ...]:
+    """The keys of a pool: a text in which commas separate them, or a sequence. Raises ValueError."""
+    parts = [value] if isinstance(value, (str, SecretStr)) else list(value) if isinstance(value, Iterable) else [None]
+    texts = [part.get_secret_value() if isinstance(part, SecretStr) else part for part in parts]
+    keys = [key for text in texts for key in split(read_key(text, several=True).get_secret_value())]
+    return tuple(dict.fromkeys(keys))
+
+
 def check_hosts(names: Sequence[Any]) -> Sequence[Any]:
     """The names themselves. Raises ValueError if one of them is none."""
     if not all(_HOST_NAME.fullmatch(str(name)) for name in names):
         raise ValueError("it is no host name")
     return names
+
+
+_STATE_SCHEMES = ("redis", "rediss", "valkey", "valkeys", "unix")
+
+
+def check_state_url(url: str) -> None:
+    """Raises ValueError for what is no URL of a Redis or Valkey server, or where nothing can talk to one."""
+    parts = urlsplit(url)
+    path = parts.path.strip("/")
+    if parts.scheme not in _STATE_SCHEMES:
+        raise ValueError("it begins otherwise")
+    if parts.scheme == "unix":
+        if parts.netloc.rpartition("@")[2] or not path:
+            raise ValueError("unix:// needs a path: unix:///run/redis/redis.sock")
+    elif not parts.hostname or parts.port == 0:  # port: may raise
+        raise ValueError("it has no host, or no port that there is")
+    elif path and not path.isdecimal():
+        raise ValueError("what follows the host must be the number of a database, such as /0")
+    if find_spec("redis") is None:
+        raise ValueError("the package redis is not installed: pip install 'cc-boost[redis]'")

@@ -10,6 +10,7 @@ from .inspector import InspectorMiddleware
 from .metrics import MetricsMiddleware
 from .models import ModelMappingMiddleware
 from .passthrough import PassthroughMiddleware
+from .routing import Route, RoutingMiddleware
 from .safeguards import SafeguardsMiddleware
 
 __all__ = [
@@ -25,5 +26,7 @@ __all__ = [
     "MetricsMiddleware",
     "ModelMappingMiddleware",
     "PassthroughMiddleware",
+    "Route",
+    "RoutingMiddleware",
     "SafeguardsMiddleware",
 ]

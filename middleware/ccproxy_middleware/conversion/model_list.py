@@ -38,6 +38,9 @@ class ModelList:
     async def answer(self, scope: Scope, receive: Receive, id_: str | None) -> Any:
         """A page of the list, or the entry of one id."""
         aliases = scope.get("ccproxy.models")
+        if id_ is None and scope.get("ccproxy.lists_upstream"):  # a RoutingMiddleware makes one list of several
+            listed = self._profile.list_models == "upstream"
+            return models_page(await self._upstream_models(scope, receive) if listed else [], scope["query_string"])
         if aliases:
             models = [self._alias(alias) for alias in aliases]
         else:  # an inner ModelMappingMiddleware lists its aliases

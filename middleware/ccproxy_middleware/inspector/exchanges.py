@@ -17,6 +17,7 @@ from .redaction import ShownHeaders
 _CHUNK_COST = 150
 _HEADER_COST = 250
 _CALL_COST = 1500
+_ATTEMPT_COST = 300
 
 _SPARE = 64 * 1024
 _STRANGERS_PART = 8  # requests without a key that is right have an eighth of the room
@@ -263,4 +264,5 @@ def _record_cost(record: Record, decisions: list[str]) -> int:
     agent = (asker.request_class, asker.agent_type, asker.agent_id, asker.parent_agent_id)
     more = (asker.prompt_id, asker.compaction, asker.tool_durations)
     told = (record.error_message, record.stop_reason, str(dict(record.usage)), *decisions)
-    return sum(sys.getsizeof(text) for text in (*names, *agent, *more, *told) if text is not None)
+    attempts = _ATTEMPT_COST * len(record.attempts) + sum(len(attempt.model) for attempt in record.attempts)
+    return attempts + sum(sys.getsizeof(text) for text in (*names, *agent, *more, *told) if text is not None)

@@ -6,7 +6,7 @@ from typing import Any
 from ..toolkit.encodings import BrokenEncoding, UnsupportedEncoding, make_decoder
 from ..toolkit.errors import MAX_BODY_BYTES
 from ..toolkit.json import loads
-from ..toolkit.record import Record
+from ..toolkit.record import Attempt, Record
 from ..toolkit.sse import EventTooLarge, SSEParser
 from .exchanges import Call, Exchange
 from .minutes import generating_seconds, has_failed
@@ -74,8 +74,27 @@ def detail(exchange: Exchange, redact: Redact) -> Document:
         "provider": exchange.record.provider,
         "upstream_request_id": exchange.record.upstream_request_id,
         "decisions": list(exchange.record.decisions),
+        "rule": exchange.record.rule,
+        "upstream": exchange.record.upstream,
+        "attempts": [_attempt(attempt) for attempt in exchange.record.attempts],
         "client": _call(exchange.client, started, redact),
         "providers": [_call(call, started, redact) for call in exchange.provider],
+    }
+
+
+def _attempt(attempt: Attempt) -> Document:
+    """A row: a candidate that was asked or passed over."""
+    return {
+        "upstream": attempt.upstream,
+        "model": _cut(attempt.model),
+        "key": attempt.key,
+        "asked": attempt.asked,
+        "reason": attempt.reason,
+        "status": attempt.status,
+        "at": _milliseconds(attempt.started),
+        "ended": _milliseconds(attempt.ended),
+        "waited": _milliseconds(attempt.waited or None),
+        "cooled": _milliseconds(attempt.cooled),
     }
 
 

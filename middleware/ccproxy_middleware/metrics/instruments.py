@@ -17,6 +17,7 @@ from ..models import TIERS
 from ..toolkit.asker import AGENT_TYPES, REQUEST_CLASSES
 from ..toolkit.record import Record
 from .counter_files import allocate_counter_files
+from .upstreams import UpstreamInstruments
 
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 CLIENT_LEFT = 499
@@ -117,6 +118,8 @@ class Instruments:
             "ccproxy_boost_cache_hits", "Plans that the planner was not asked for.", ("tier",), registry=registry
         )
 
+        self._upstreams = UpstreamInstruments(registry)
+        self.queue = self._upstreams.queue
         self._count_request = _bound(requests, "inc")
         self._count_error = _bound(errors, "inc")
         self._count_tokens = _bound(tokens, "inc")
@@ -147,6 +150,8 @@ class Instruments:
             self._count_error(error, tier)(1)
         if route in _CHAT_ROUTES:
             self._chat(tier, error, record.model if record.model in models else "other", record)
+        for attempt in record.attempts:
+            self._upstreams.end(attempt)
         if record.retries:
             self._retries.inc(record.retries)
         if record.upstream_connections:

@@ -92,7 +92,11 @@ class MetricsMiddleware:
                     instruments.end_stream()
                 instruments.end(route, self._models, record)
 
-        await observe(self.app, scope, receive, send, end, on_start=start)
+        def queue(upstream: str, change: int) -> None:
+            with self._lost_if_full():
+                instruments.queue(upstream, change)
+
+        await observe(self.app, scope, receive, send, end, on_start=start, on_queue=queue)
 
     @contextmanager
     def _lost_if_full(self) -> Iterator[None]:

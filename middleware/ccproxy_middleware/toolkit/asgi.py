@@ -247,7 +247,10 @@ class BufferedBody:
             return {"type": "http.request", "body": body, "more_body": False}
         message = await self._receive()
         if message["type"] == "http.disconnect":
-            self.disconnected = True
+            body: BufferedBody | None = self
+            while body is not None:  # whoever has put this one in another's place wants to know as well
+                body.disconnected = True
+                body = body._outer
         return message
 
 

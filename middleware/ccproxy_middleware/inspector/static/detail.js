@@ -18,6 +18,7 @@ export function render(place, exchange, { go, replay }) {
   const again = () => render(place, exchange, { go, replay });
   place.replaceChildren(
     ...head(exchange, go, replay), facts(exchange, go),
+    ...(exchange.attempts.length ? [attempts(exchange)] : []),
     ...(exchange.decisions.length ? [decisions(exchange.decisions)] : []),
     ...(exchange.providers.length > 1 ? [tabs(exchange.providers, side, again)] : []),
     requestsOf(exchange, side, again), answers(exchange.client, side),
@@ -58,6 +59,22 @@ function facts(x, go) {
     ["Tools before it, ms", x.tool_durations],
   ].filter(([, value]) => value);
   return h("dl", { class: "facts card" }, known.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+}
+
+/** The candidates, each in a row: which was asked, when, and why it was passed over. */
+function attempts(x) {
+  const column = (name) => h("th", { scope: "col" }, name);
+  const row = (a) => h("tr", {},
+    h("td", {}, `${a.upstream}:${a.model}`), h("td", { class: "number" }, a.key + 1), h("td", { class: "number" }, duration(a.at)),
+    h("td", { class: "number" }, a.waited ? duration(a.waited) : ""),
+    h("td", { class: "number" }, a.asked && a.ended !== null ? duration(a.ended - a.at) : ""),
+    h("td", {}, a.reason ? `${a.asked ? "" : "not asked: "}${a.reason.replaceAll("_", " ")}` : String(a.status ?? "")),
+    h("td", { class: "number" }, a.cooled ? duration(a.cooled) : ""));
+  return h("details", { class: "card section", open: true },
+    h("summary", {}, h("h3", {}, `Route: rule ${x.rule}, upstream ${x.upstream} (${x.attempts.length})`)),
+    h("table", { class: "attempts" },
+      h("thead", {}, h("tr", {}, ["Candidate", "Key", "At", "Waited", "Took", "Result", "Left alone for"].map(column))),
+      h("tbody", {}, x.attempts.map(row))));
 }
 
 function decisions(lines) {
