@@ -11,7 +11,7 @@ import pytest
 from starlette.types import ASGIApp
 
 from ccproxy.forwarding import AnthropicForward, Forward
-from ccproxy_middleware import FormatConversionMiddleware
+from ccproxy_middleware import FormatConversionMiddleware, PassthroughMiddleware
 from support.asgi import call, http_scope
 from support.clients.sdk import accumulate
 from support.providers.anthropic_server import AnthropicServer, Content
@@ -67,7 +67,7 @@ def anthropic_upstream(name: str, stack: ExitStack) -> Upstream:
 
     server = AnthropicServer(said, strict=True, salt=name)
     url = stack.enter_context(serve(server, lifespan="off")).url
-    forward = AnthropicForward(url, api_keys=("the-key",), max_retries=0)
+    forward = PassthroughMiddleware(AnthropicForward(url, api_keys=("the-key",), max_retries=0))
     return Upstream(
         forward, lambda: [raw.decode() for raw in server.raws], lambda: server.refused, lambda: server.signed
     )

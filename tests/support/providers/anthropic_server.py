@@ -51,9 +51,9 @@ class AnthropicServer:
         cut: int | None = None,
         salt: str = "",
     ) -> None:
-        self._script = script
+        self.script = script
         self._strict = strict
-        self._credentials = credentials
+        self.credentials = credentials
         self._cut = cut
         self._salt = salt
         self.signed: list[str] = []
@@ -82,7 +82,7 @@ class AnthropicServer:
         self.headers.append(headers)
         body = json.loads(raw)
         self.bodies.append(body)
-        answer = refusal or self._refusal(body) or self._script(body)
+        answer = refusal or self._refusal(body) or self.script(body)
         if isinstance(answer, Refusal):
             return await _refuse(send, answer, answered)
         for block in answer if self._strict else ():
@@ -118,10 +118,10 @@ class AnthropicServer:
 
     def _entry(self, headers: Mapping[str, str]) -> Refusal | None:
         """Why a request is not let in."""
-        if not self._credentials:
+        if not self.credentials:
             return None
         bearer = headers.get("authorization", "").removeprefix("Bearer ")
-        if not {headers.get("x-api-key"), bearer} & set(self._credentials):
+        if not {headers.get("x-api-key"), bearer} & set(self.credentials):
             self.refused.append("invalid x-api-key")
             return Refusal("invalid x-api-key", 401, "authentication_error")
         if bearer and "oauth" not in headers.get("anthropic-beta", ""):
