@@ -71,7 +71,9 @@ FAULTS: dict[str, tuple[Behaviour, Behaviour, str]] = {
     "garbage": (breaks(b"SSH-2.0\r\n\r\n"), breaks(SSE + b"zz\r\n"), "server"),
     "event": (
         answers_once(sized(b'{"error":{"message":"busy","code":"server_overloaded"}}')),
-        answers_once(BEGUN + chunk(b'data: {"error":{"message":"busy","code":"server_overloaded"}}\n\n') + b"0\r\n\r\n"),
+        answers_once(
+            BEGUN + chunk(b'data: {"error":{"message":"busy","code":"server_overloaded"}}\n\n') + b"0\r\n\r\n"
+        ),
         "overloaded",
     ),
     "refused": (is_silent, is_silent, "connect"),  # nobody listens there

@@ -44,7 +44,12 @@ async def test_every_upstreams_models_are_listed_with_claude_in_their_ids() -> N
     )
     own = ids(await get(proxy(converted(listed("gpt-5.5", "gpt-4o-mini", "o3"))), query="limit=100"))
     answer = await get(app, query="limit=100")
-    assert ids(answer) == [*own, "claude/local:qwen3-coder", "claude/local:llama3.1:70b", "claude/gemini:gemini-2.5-pro[1m]"]
+    assert ids(answer) == [
+        *own,
+        "claude/local:qwen3-coder",
+        "claude/local:llama3.1:70b",
+        "claude/gemini:gemini-2.5-pro[1m]",
+    ]
     assert all("claude" in id_ for id_ in ids(answer))
     entry = answer.json()["data"][-1]
     assert (entry["max_input_tokens"], entry["display_name"]) == (1_048_576, "gemini:gemini-2.5-pro")

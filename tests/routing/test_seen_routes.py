@@ -135,7 +135,10 @@ async def test_metrics_by_upstream() -> None:
     async def page() -> dict[tuple[str, ...], float]:
         text = (await call(app, http_scope("GET", "/metrics", {"host": "localhost"}))).body.decode()
         return {
-            (sample.name, *(sample.labels[name] for name in ("upstream", "reason") if name in sample.labels)): sample.value
+            (
+                sample.name,
+                *(sample.labels[name] for name in ("upstream", "reason") if name in sample.labels),
+            ): sample.value
             for family in text_string_to_metric_families(text)
             for sample in family.samples
             if sample.name.startswith("ccproxy_upstream") and "le" not in sample.labels
