@@ -109,7 +109,7 @@ def test_client_gets_one_answer_of_one_candidate(
 
         async def one() -> None:
             candidates = tuple(f"{name}:m" for name in names)
-            scope = http_scope("POST", "/v1/messages", **{"ccproxy.candidates": candidates})
+            scope = {**http_scope("POST", "/v1/messages"), "ccproxy.candidates": candidates}
             request: dict[str, Any] = {"model": "m", "max_tokens": 9, "messages": [], "stream": stream}
             answer = Answer()
             aborted: StreamAborted | None = None

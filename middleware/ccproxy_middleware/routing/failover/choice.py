@@ -15,8 +15,8 @@ _PERHAPS = ("connect", "overloaded", "server")  # reasons of cool-downs that are
 class Choice:
     """The options of one request, in the order in which they are asked.
 
-    First those that are free, in their order, then those of an upstream that is busy. Of those that are cooled down the
-    one that is free soonest is asked where nobody else was; where others were and have failed, only those whose upstream
+    First those that are free, in their order, then those of a busy upstream. Of those that are cooled down the
+    one that is free soonest is asked where nobody else was. Where others were and have failed, those are whose upstream
     has failed by itself.
     """
 
