@@ -100,6 +100,14 @@ def test_thinking_is_off_for_a_loop_that_has_lost_it(thinking: dict[str, Any]) -
     assert "thinking is off" in alone.told()[-1]
 
 
+@pytest.mark.parametrize("id_", ["call_1", "toolu_0123456789abcdef01234567"])
+def test_thinking_is_off_in_a_loop_of_a_model_that_has_none(id_: str) -> None:
+    data = request(("assistant", [call(id_)]), ("user", [result(id_)]), thinking=ENABLED)
+    assert refusal_of(data)
+    assert fitted(data)["thinking"] == {"type": "disabled"}
+    assert not fit({**data, "thinking": ADAPTIVE})  # such a model need not begin with it
+
+
 def test_thinking_stays_on_where_the_last_turn_of_the_loop_has_it() -> None:
     data = request(
         ("assistant", [thought("a", OURS), call("a")]),

@@ -10,25 +10,25 @@ Body = dict[str, Any]
 _ID = re.compile(r"[a-zA-Z0-9_-]+")
 _THINKING = ("thinking", "redacted_thinking")
 _EXPECTED = (
-    "messages.{}.content.0.type: Expected `thinking` or `redacted_thinking`, but found `{}`. When `thinking` is enabled, "
-    "a final `assistant` message must start with a thinking block (preceeding the lastmost set of `tool_use` and "
-    "`tool_result` blocks). We recommend you include thinking blocks from previous turns. To avoid this requirement, "
-    "disable `thinking`. Please consult our documentation at "
+    "messages.{}.content.0.type: Expected `thinking` or `redacted_thinking`, but found `{}`. When `thinking` is "
+    "enabled, a final `assistant` message must start with a thinking block (preceeding the lastmost set of `tool_use` "
+    "and `tool_result` blocks). We recommend you include thinking blocks from previous turns. To avoid this "
+    "requirement, disable `thinking`. Please consult our documentation at "
     "https://docs.claude.com/en/docs/build-with-claude/extended-thinking"
 )
 
 
-def signature(thinking: str) -> str:
-    """The signature that this server gives a thinking block, and takes back."""
-    return "Eq" + hashlib.sha256(f"anthropic:{thinking}".encode()).hexdigest()
+def signature(thinking: str, salt: str = "") -> str:
+    """The signature that a server of this ``salt`` gives a thinking block, and takes back."""
+    return "Eq" + hashlib.sha256(f"{salt}:{thinking}".encode()).hexdigest()
 
 
-def refusal_of(body: Body) -> str | None:
+def refusal_of(body: Body, salt: str = "") -> str | None:
     """Why Anthropic would not answer a request; None if it would."""
     if not isinstance(body.get("model"), str) or not isinstance(body.get("messages"), list) or not body["messages"]:
         return "messages: at least one message is required"
-    checks = (_thinking_switch, _contents, _signatures, _ids, _adjacency, _loop)
-    return next((refusal for check in checks if (refusal := check(body)) is not None), None)
+    checks = (_thinking_switch, _contents, _ids, _adjacency, _loop)
+    return _signatures(body, salt) or next((refusal for check in checks if (refusal := check(body)) is not None), None)
 
 
 def _thinking_switch(body: Body) -> str | None:
@@ -51,21 +51,21 @@ def _contents(body: Body) -> str | None:
     for n, message in enumerate(body["messages"]):
         content = message["content"]
         if not content and not (message["role"] == "assistant" and n == len(body["messages"]) - 1):
-            return f"messages.{n}: all messages must have non-empty content except for the optional final assistant message"
+            return f"messages.{n}: all messages must have non-empty content except for the final assistant message"
         for block in _blocks(message):
             if block["type"] == "text" and not block["text"].strip():
                 return "messages: text content blocks must contain non-whitespace text"
     return None
 
 
-def _signatures(body: Body) -> str | None:
+def _signatures(body: Body, salt: str) -> str | None:
     for n, message in enumerate(body["messages"]):
         for m, block in enumerate(_blocks(message)):
             where = f"messages.{n}.content.{m}"
             if block["type"] == "thinking":
                 if "signature" not in block:
                     return f"{where}.thinking.signature: Field required"
-                if block["signature"] != signature(block["thinking"]):
+                if block["signature"] != signature(block["thinking"], salt):
                     return f"{where}: Invalid `signature` in `thinking` block"
             if block["type"] == "redacted_thinking" and not block["data"].startswith("Eq"):
                 return f"{where}: Invalid `data` in `redacted_thinking` block"
@@ -76,8 +76,8 @@ def _signatures(body: Body) -> str | None:
         types = [block["type"] for block in _blocks(message)]
         if any(kind in _THINKING for kind in types) and types[0] not in _THINKING:
             return (
-                f"messages.{n}.content.0: If an assistant message contains any thinking blocks, the first block must be "
-                f"`thinking` or `redacted_thinking`. Found `{types[0]}`."
+                f"messages.{n}.content.0: If an assistant message contains any thinking blocks, the first block must "
+                f"be `thinking` or `redacted_thinking`. Found `{types[0]}`."
             )
     return None
 
@@ -107,16 +107,16 @@ def _adjacency(body: Body) -> str | None:
         if missing := [id_ for id_ in called if id_ not in answered]:
             return (
                 f"messages.{n}: `tool_use` ids were found without `tool_result` blocks immediately after: "
-                f"{', '.join(missing)}. Each `tool_use` block must have a corresponding `tool_result` block in the next "
-                "message."
+                f"{', '.join(missing)}. Each `tool_use` block must have a corresponding `tool_result` block in the "
+                "next message."
             )
         before = [block["id"] for block in turns[n - 1][1] if block["type"] == "tool_use"] if n else []
         for block in blocks if role == "user" else ():
             if block["type"] == "tool_result" and block["tool_use_id"] not in before:
                 return (
                     f"messages.{n}.content.0: unexpected `tool_use_id` found in `tool_result` blocks: "
-                    f"{block['tool_use_id']}. Each `tool_result` block must have a corresponding `tool_use` block in the "
-                    "previous message."
+                    f"{block['tool_use_id']}. Each `tool_result` block must have a corresponding `tool_use` block in "
+                    "the previous message."
                 )
     return None
 

@@ -39,7 +39,7 @@ class AnthropicServer:
     ``bodies``, ``raws`` and ``headers`` are those of all ``POST /v1/messages``, ``others`` the lines of all other
     requests. With ``strict`` it refuses what Anthropic refuses of a conversation, signs its thinking, and counts
     tokens. With ``credentials`` every other ``x-api-key`` or bearer token gets a 401. ``cut``: a stream breaks off
-    after so many of its events.
+    after so many of its events. ``salt`` makes its signatures others than another server's; ``signed`` are they.
     """
 
     def __init__(
@@ -49,11 +49,14 @@ class AnthropicServer:
         strict: bool = False,
         credentials: Collection[str] = (),
         cut: int | None = None,
+        salt: str = "",
     ) -> None:
-        self._script = script
+        self.script = script
         self._strict = strict
-        self._credentials = credentials
+        self.credentials = credentials
         self._cut = cut
+        self._salt = salt
+        self.signed: list[str] = []
         self.bodies: list[Body] = []
         self.raws: list[bytes] = []
         self.headers: list[dict[str, str]] = []
@@ -79,12 +82,13 @@ class AnthropicServer:
         self.headers.append(headers)
         body = json.loads(raw)
         self.bodies.append(body)
-        answer = refusal or self._refusal(body) or self._script(body)
+        answer = refusal or self._refusal(body) or self.script(body)
         if isinstance(answer, Refusal):
             return await _refuse(send, answer, answered)
         for block in answer if self._strict else ():
             if block["type"] == "thinking":
-                block.setdefault("signature", signature(block["thinking"]))
+                block.setdefault("signature", signature(block["thinking"], self._salt))
+                self.signed.append(block["signature"])
         stop = "tool_use" if any(block["type"] == "tool_use" for block in answer) else "end_turn"
         usage = {"input_tokens": 9, "output_tokens": 9}
         whole = {**new_message(body["model"], usage), "content": answer, "stop_reason": stop}
@@ -114,10 +118,10 @@ class AnthropicServer:
 
     def _entry(self, headers: Mapping[str, str]) -> Refusal | None:
         """Why a request is not let in."""
-        if not self._credentials:
+        if not self.credentials:
             return None
         bearer = headers.get("authorization", "").removeprefix("Bearer ")
-        if not {headers.get("x-api-key"), bearer} & set(self._credentials):
+        if not {headers.get("x-api-key"), bearer} & set(self.credentials):
             self.refused.append("invalid x-api-key")
             return Refusal("invalid x-api-key", 401, "authentication_error")
         if bearer and "oauth" not in headers.get("anthropic-beta", ""):
@@ -126,7 +130,7 @@ class AnthropicServer:
         return None
 
     def _refusal(self, body: Body) -> Refusal | None:
-        words = refusal_of(body) if self._strict else None
+        words = refusal_of(body, self._salt) if self._strict else None
         if words is not None:
             self.refused.append(words)
         return None if words is None else Refusal(words)
