@@ -189,6 +189,9 @@ def _place_system(history: History, profile: Profile) -> None:
     leading = next((n for n, turn in enumerate(turns) if turn.role != "system"), len(turns))
     for turn in turns[:leading]:
         history.system += [block.data for block in turn.blocks]
+    if all(turn.role != "system" for turn in turns[leading:]):
+        history.turns = turns[leading:]
+        return
     last_result = _last_results(turns)
     placed: list[Turn] = []
     waiting: list[Turn] = []  # system messages between a call and its results
@@ -219,10 +222,17 @@ def _last_results(turns: list[Turn]) -> list[int]:
     for n in range(len(turns) - 1, -1, -1):
         if turns[n].role == "assistant":
             found = -1
-        elif found < 0 and any(block.type == "tool_result" for block in turns[n].blocks):
+        elif found < 0 and _has_results(turns[n]):
             found = n
         last.append(found)
     return last[::-1]
+
+
+def _has_results(turn: Turn) -> bool:
+    for block in turn.blocks:
+        if block.type == "tool_result":
+            return True
+    return False
 
 
 def _reminder(blocks: list[Block]) -> Block:
@@ -232,9 +242,11 @@ def _reminder(blocks: list[Block]) -> Block:
 
 def _merge(turns: list[Turn]) -> list[Turn]:
     merged: list[Turn] = []
+    role = None
     for turn in turns:
-        if merged and merged[-1].role == turn.role:
-            merged[-1].blocks.extend(turn.blocks)
+        if turn.role == role:
+            merged[-1].blocks += turn.blocks
         else:
-            merged.append(Turn(turn.role, list(turn.blocks)))
+            merged.append(turn)
+            role = turn.role
     return merged
