@@ -40,16 +40,18 @@ def make_client(transport: Literal["aiohttp", "httpx"] = "aiohttp", *, timeout: 
 class Answer:
     """A provider's answer whose headers are there.
 
-    headers: as they came, names in lower case. chunks: its body as it comes, out of its content-encoding if
-    ``decoded``, which is only so for what nobody has asked for. held: what the endpoint has read of it ahead. whole:
-    that is all of it. shielded: its close goes on when the closing task is cancelled.
+    headers: as they came, names in lower case. is_stream: it is a stream of events, of which nobody holds more than
+    one. chunks: its body as it comes, out of its content-encoding if ``decoded``, which is only so for what nobody has
+    asked for. held: what the endpoint has read of it ahead. whole: that is all of it. shielded: its close goes on when
+    the closing task is cancelled.
     """
 
-    __slots__ = ("_stream", "chunks", "decoded", "headers", "held", "shielded", "status", "whole")
+    __slots__ = ("_stream", "chunks", "decoded", "headers", "held", "is_stream", "shielded", "status", "whole")
 
     def __init__(self, status: int, headers: Iterable[tuple[bytes, bytes]], stream: httpx.AsyncByteStream) -> None:
         self.status = status
         self.headers = [(name.lower(), value) for name, value in headers]
+        self.is_stream = (get_header(self.headers, b"content-type") or "").lower().startswith("text/event-stream")
         body = aiter(stream)
         plain = decoded(self.headers, body)
         self.decoded = plain is not None
@@ -58,11 +60,6 @@ class Answer:
         self.whole = False
         self.shielded = False
         self._stream = stream
-
-    @property
-    def is_stream(self) -> bool:
-        """Whether it is a stream of events, of which nobody holds more than one."""
-        return (get_header(self.headers, b"content-type") or "").lower().startswith("text/event-stream")
 
     def take_whole(self) -> bytes | None:
         """All of the body, if it has come by now, and nobody has read any of it; None where one has to wait."""

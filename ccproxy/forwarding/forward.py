@@ -258,9 +258,10 @@ class Forward:
                 await self._hold(answer)
             elif answer.status >= 300:
                 raise _redirected(answer)
-            length = get_header(answer.headers, b"content-length")
-            if method != "HEAD" and not answer.is_stream and length and length.isdecimal():
-                self._check_size(int(length[:20]))
+            if method != "HEAD" and not answer.is_stream:
+                length = get_header(answer.headers, b"content-length")
+                if length and length.isdecimal():
+                    self._check_size(int(length[:20]))
         except BaseException:
             await answer.aclose()
             raise

@@ -122,7 +122,7 @@ def header_value(name: bytes, value: str) -> Headers:
 
 def new_request_id() -> str:
     """An id for one exchange: ``req_`` and 24 letters and digits."""
-    return f"req_{random.getrandbits(96):024x}"  # noqa: S311 (no secret)
+    return f"req_{random.getrandbits(96):024x}"
 
 
 def request_id(scope: Scope) -> str:

@@ -4,7 +4,6 @@ They are ordinary requests, told by their system prompt alone. Each layer tells 
 the request in Anthropic's form, and inside a converter, which may have put the prompt elsewhere, by what it has noted.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from starlette.types import Scope
@@ -19,7 +18,7 @@ def is_safety_check(data: Any, scope: Scope | None = None) -> bool:
     """Whether a request is one of them. ``scope`` is looked at where a converter may stand outside."""
     if scope is not None and "ccproxy.safety_check" in scope:
         return bool(scope["ccproxy.safety_check"])
-    system = data.get("system") if isinstance(data, Mapping) else None
+    system = data.get("system") if isinstance(data, dict) else None
     for block in system if isinstance(system, list) else [{"text": system}]:
         text = block.get("text") if isinstance(block, dict) else None
         if isinstance(text, str) and not text.startswith(_BILLING_HEADER):

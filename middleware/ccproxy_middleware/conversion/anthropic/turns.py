@@ -222,17 +222,10 @@ def _last_results(turns: list[Turn]) -> list[int]:
     for n in range(len(turns) - 1, -1, -1):
         if turns[n].role == "assistant":
             found = -1
-        elif found < 0 and _has_results(turns[n]):
+        elif found < 0 and any(block.type == "tool_result" for block in turns[n].blocks):
             found = n
         last.append(found)
     return last[::-1]
-
-
-def _has_results(turn: Turn) -> bool:
-    for block in turn.blocks:
-        if block.type == "tool_result":
-            return True
-    return False
 
 
 def _reminder(blocks: list[Block]) -> Block:
