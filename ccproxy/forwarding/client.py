@@ -11,7 +11,7 @@ import httpx
 from ccproxy_middleware.toolkit.asgi import Headers, get_header
 
 from .decoding import decoded
-from .transport import KEEPALIVE, LOOPBACK, AiohttpTransport
+from .transport import KEEPALIVE, LOOPBACK, AiohttpStream, AiohttpTransport
 
 CONNECT_LIMIT = 10.0
 
@@ -40,16 +40,18 @@ def make_client(transport: Literal["aiohttp", "httpx"] = "aiohttp", *, timeout: 
 class Answer:
     """A provider's answer whose headers are there.
 
-    headers: as they came, names in lower case. chunks: its body as it comes, out of its content-encoding if
-    ``decoded``, which is only so for what nobody has asked for. held: what the endpoint has read of it ahead. whole:
-    that is all of it. shielded: its close goes on when the closing task is cancelled.
+    headers: as they came, names in lower case. is_stream: it is a stream of events, of which nobody holds more than
+    one. chunks: its body as it comes, out of its content-encoding if ``decoded``, which is only so for what nobody has
+    asked for. held: what the endpoint has read of it ahead. whole: that is all of it. shielded: its close goes on when
+    the closing task is cancelled.
     """
 
-    __slots__ = ("_closing", "chunks", "decoded", "headers", "held", "shielded", "status", "whole")
+    __slots__ = ("_stream", "chunks", "decoded", "headers", "held", "is_stream", "shielded", "status", "whole")
 
     def __init__(self, status: int, headers: Iterable[tuple[bytes, bytes]], stream: httpx.AsyncByteStream) -> None:
         self.status = status
         self.headers = [(name.lower(), value) for name, value in headers]
+        self.is_stream = (get_header(self.headers, b"content-type") or "").lower().startswith("text/event-stream")
         body = aiter(stream)
         plain = decoded(self.headers, body)
         self.decoded = plain is not None
@@ -57,12 +59,13 @@ class Answer:
         self.held = b""
         self.whole = False
         self.shielded = False
-        self._closing = stream.aclose
+        self._stream = stream
 
-    @property
-    def is_stream(self) -> bool:
-        """Whether it is a stream of events, of which nobody holds more than one."""
-        return (get_header(self.headers, b"content-type") or "").lower().startswith("text/event-stream")
+    def take_whole(self) -> bytes | None:
+        """All of the body, if it has come by now, and nobody has read any of it; None where one has to wait."""
+        if self.held or self.decoded or not isinstance(self._stream, AiohttpStream):
+            return None
+        return self._stream.take_whole()
 
     async def aclose(self) -> None:
         """Give the connection back, or break it off if the body was not read to its end."""
@@ -74,7 +77,7 @@ class Answer:
     async def _close(self) -> None:
         if isinstance(self.chunks, AsyncGenerator):
             await self.chunks.aclose()
-        await self._closing()
+        await self._stream.aclose()
 
 
 async def ask(

@@ -64,13 +64,24 @@ class _Connection(ResponseHandler):
     kept = False  # a request has been sent over it before
     lost_all = False
     _acked_before: int | None = None  # bytes of earlier requests
+    _poll: "select.poll | None" = None
 
     def take(self) -> bool:
         """Make ready for another request; False if the connection is not good for one."""
-        if self.should_close or _has_input(self.transport):
+        if self.should_close or self._has_input():
             return False
         self._acked_before = _acked(self.transport)
         return True
+
+    def _has_input(self) -> bool:
+        """Whether there is something to read: between two requests that is the end, or an answer to none of them."""
+        if self._poll is None:
+            number = _number(self.transport)
+            if number is None or not hasattr(select, "poll"):  # Windows
+                return False
+            self._poll = select.poll()
+            self._poll.register(number, select.POLLIN)
+        return bool(self._poll.poll(0))
 
     def eof_received(self) -> None:
         # A close acknowledges what has come before it; a reset doesn't.
@@ -89,16 +100,6 @@ class _Connection(ResponseHandler):
     def _compare(self) -> None:
         if self._acked_before is not None:
             self.lost_all = _acked(self.transport) == self._acked_before
-
-
-def _has_input(transport: BaseTransport | None) -> bool:
-    """Whether there is something to read: between two requests that is the end, or an answer to none of them."""
-    number = _number(transport)
-    if number is None or not hasattr(select, "poll"):  # Windows
-        return False
-    poll = select.poll()
-    poll.register(number, select.POLLIN)
-    return bool(poll.poll(0))
 
 
 def _acked(transport: BaseTransport | None) -> int | None:

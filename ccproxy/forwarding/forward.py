@@ -149,7 +149,7 @@ class Forward:
             return
         scope, body = request
         failure: Exception | None = None
-        leaving = asyncio.timeout(None)  # expires when the client leaves
+        leaving = asyncio.Timeout(None)  # expires when the client leaves
 
         async def watch() -> None:
             nonlocal failure
@@ -261,9 +261,10 @@ class Forward:
                 await self._hold(answer)
             elif answer.status >= 300:
                 raise _redirected(answer)
-            length = get_header(answer.headers, b"content-length")
-            if method != "HEAD" and not answer.is_stream and length and length.isdecimal():
-                self._check_size(int(length[:20]))
+            if method != "HEAD" and not answer.is_stream:
+                length = get_header(answer.headers, b"content-length")
+                if length and length.isdecimal():
+                    self._check_size(int(length[:20]))
         except BaseException:
             await answer.aclose()
             raise
@@ -315,6 +316,10 @@ class Forward:
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         if held:
             await send({"type": "http.response.body", "body": held, "more_body": True})
+        small = not answer.whole and self._max_answer >= MAX_HELD
+        if small and (body := answer.take_whole()) is not None:
+            passed = redactor.feed(body) + redactor.finish()
+            return await send({"type": "http.response.body", "body": passed, "more_body": False})
         if not answer.whole:
             limit = IdleLimit(self._timeout, self._stream_idle_timeout, EventContent() if is_stream else not_blank)
             size = len(answer.held)
@@ -374,8 +379,10 @@ async def _disconnected(body: BufferedBody) -> None:
 
 def _upstream_request_id(answer: Answer, secrets: list[bytes]) -> str | None:
     known = dict(answer.headers)
-    id_ = next((known[name] for name in _REQUEST_IDS if name in known), None)
-    return None if id_ is None else redact(id_, secrets).decode("latin-1")[:_MAX_ID]
+    for name in _REQUEST_IDS:
+        if name in known:
+            return redact(known[name], secrets).decode("latin-1")[:_MAX_ID]
+    return None
 
 
 def _tell(scope: Scope, error: ApiError, secrets: list[bytes]) -> None:

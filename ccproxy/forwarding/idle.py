@@ -27,7 +27,7 @@ class IdleLimit:
         self._is_content = is_content
         self._idle = 0.0  # seconds of earlier reads since the last content
         self._loop = asyncio.get_running_loop()
-        self._timeout = asyncio.timeout(None)
+        self._timeout = asyncio.Timeout(None)
         self._reading_since: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.expired: float | None = None
@@ -79,7 +79,11 @@ class EventContent:
         if len(chunk) > _LONGEST_IDLE_LINE and chunk.startswith(_CONTENT):  # as nearly every one does
             self._begun = b""
             return True
-        *lines, last = _LINE_ENDS.split(self._begun + chunk)
+        data = self._begun + chunk
+        if b"\n" in data or b"\r" in data:
+            *lines, last = _LINE_ENDS.split(data)
+        else:
+            lines, last = [], data
         found = any(not _IDLE_LINE.fullmatch(line) for line in lines)
         self._begun = last
         if len(last) > _LONGEST_IDLE_LINE:

@@ -23,7 +23,7 @@ from .wording import connect_failure, payload_failure, system_failure
 
 KEEPALIVE = 60.0  # seconds: longer than an agent's tool calls usually take, shorter than load balancers wait
 MAX_HEADER = 64 * 1024
-_PIECE = 64 * 1024  # of a body, sent at once
+_PIECE = 256 * 1024  # of a body, sent at once
 _READ = 32 * 1024  # of an answer, passed on at once: others have their turn before the next piece is converted
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -69,7 +69,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         body: bytes,
         extensions: Mapping[str, Any],
         request: httpx.Request | None = None,
-    ) -> tuple[aiohttp.ClientResponse, httpx.AsyncByteStream]:
+    ) -> tuple[aiohttp.ClientResponse, "AiohttpStream"]:
         """Send a request: the answer as soon as its headers are there, and its body.
 
         ``extensions`` are httpx's; ``request`` is what the exceptions name. Raises httpx.RequestError, and of its
@@ -94,7 +94,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 ssl=self._ssl_context if "https" in (target.scheme, proxy and proxy.url.scheme) else True,
                 trace_request_ctx=extensions.get("trace"),
             )
-        return response, _Stream(request, response)
+        return response, AiohttpStream(request, response)
 
     async def aclose(self) -> None:
         session = self._session
@@ -133,7 +133,7 @@ class _Body(aiohttp.Payload):
                 await asyncio.sleep(0)
 
 
-class _Stream(httpx.AsyncByteStream):
+class AiohttpStream(httpx.AsyncByteStream):
     """A response's body, in the pieces that have arrived."""
 
     def __init__(self, request: httpx.Request | None, response: aiohttp.ClientResponse) -> None:
@@ -162,6 +162,13 @@ class _Stream(httpx.AsyncByteStream):
                 if rest := content._read_nowait(-1):  # came in the same read as the failure, which goes before it
                     yield rest
                 raise
+
+    def take_whole(self) -> bytes | None:
+        """All of the body, if it has come by now and is no larger than one piece."""
+        content = self._response.content
+        if not content.is_eof() or content.exception() is not None or content.total_bytes > _READ:
+            return None
+        return content.read_nowait()
 
     async def aclose(self) -> None:
         if self._lost is not None:

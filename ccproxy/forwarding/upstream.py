@@ -1,5 +1,6 @@
 """The provider's address and what may pass to it and back: URLs, request headers, answer headers, secrets."""
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.metadata import version
@@ -31,6 +32,7 @@ _NOT_FOR_CLIENT = frozenset((b"set-cookie", b"alt-svc", b"strict-transport-secur
 _NOT_PASSED = _HOP_BY_HOP | _NOT_FOR_CLIENT
 # By which layers of ours tell clients, and each other, what they have done.
 _OWN_HEADERS = (b"x-boost-", b"x-cc-boost-", b"x-upstream-model")
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9_/-]*")
 _BESIDE_V1 = ("/tokenize", "/apply-template")  # of vLLM and llama.cpp: where they count tokens
 
 
@@ -82,14 +84,14 @@ class Upstream:
     def url(self, path: str, query: bytes, model: object = None) -> str:
         """The URL for a path below the mount. Raises ApiError for a path that would leave the base."""
         rest = path.removeprefix("/v1") if path == "/v1" or path.startswith("/v1/") else path
-        if any(part in (".", "..") for part in rest.split("/")):
+        if "." in rest and any(part in (".", "..") for part in rest.split("/")):
             raise ApiError(404, "not_found_error", "there is no such path")
         base = self._path
         if path in _BESIDE_V1:
             base = base.removesuffix("/v1")
         if self._azure_resource and isinstance(model, str) and model.strip("."):
             base = f"/openai/deployments/{quote(model, safe='')}"
-        url = self._origin + base + quote(rest, safe="/:@!$&'()*+,;=~")
+        url = self._origin + base + (rest if _PLAIN_PATH.fullmatch(rest) else quote(rest, safe="/:@!$&'()*+,;=~"))
         parameters = [*self._query, query.decode("latin-1")] if query else self._query
         return f"{url}?{'&'.join(parameters)}" if parameters else url
 

@@ -45,9 +45,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self._address: str | None = None
         self._first = True  # no request has come yet
         self._in_head = self._in_body = False
-        self._resumes = False  # the parser reads the framing of a request whose headers are known
         self._since = 0.0  # when the connection, the request or the pause after an answer began
         self._heard = 0.0
+        self._resumes = False  # the parser reads the framing of a request whose headers are known
         self._received = 0  # bytes of the body's content
         self._feeding = 0  # bytes of this read
         self._overhead = 0  # bytes of the reads since one that has brought the end of a head, or content
@@ -128,10 +128,6 @@ class LimitedProtocol(HttpToolsProtocol):
         self._received = 0
         self._overhead = -self._feeding
 
-    def on_url(self, url: bytes) -> None:
-        if not self._resumes:
-            super().on_url(url)
-
     def on_headers_complete(self) -> None:
         if self._resumes:
             self._resumes = False
@@ -166,7 +162,10 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade():  # it has read the headers only
             return
-        if len(self.headers) > self.limits.headers or sum(map(len, chain(*self.headers))) > self.limits.head_bytes:
+        trailers = self.headers
+        if trailers and (
+            len(trailers) > self.limits.headers or sum(map(len, chain(*trailers))) > self.limits.head_bytes
+        ):
             self._stop(self._too_large())
         self._in_body = False
         super().on_message_complete()

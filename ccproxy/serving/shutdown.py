@@ -152,7 +152,7 @@ class ShutdownMiddleware:
                     cut = not message["body"].endswith(b"\n\n")
             await send(message)
 
-        limit = asyncio.timeout(None)
+        limit = asyncio.Timeout(None)
         try:
             async with limit:
                 self._shutdown.add(limit)

@@ -285,11 +285,11 @@ class _NameRestorer:
 
     async def _on_start(self, message: Message) -> None:
         headers: Headers = list(message.get("headers", ()))
-        kind = get_header(headers, b"content-type") or ""
         if get_header(headers, b"x-upstream-model") is not None or message["status"] >= 300:
             self._rewrite = False
-        else:
-            headers += header_value(b"x-upstream-model", self._upstream)
+            return await self._send({**message, "headers": headers})
+        headers += header_value(b"x-upstream-model", self._upstream)
+        kind = get_header(headers, b"content-type") or ""
         encoded = (get_header(headers, b"content-encoding") or "identity") != "identity"
         self._stream = kind.startswith("text/event-stream")
         self._rewrite &= not encoded and (self._stream or kind.startswith("application/json"))

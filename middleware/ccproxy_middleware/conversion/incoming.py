@@ -35,8 +35,11 @@ def takes_long(body: BufferedBody) -> bool:
     messages = body.data.get("messages") if isinstance(body.data, dict) else None
     if not isinstance(messages, list):
         return False
-    contents = (message.get("content") for message in messages if isinstance(message, dict))
-    blocks = len(messages) + sum(len(content) for content in contents if isinstance(content, list))
+    blocks = len(messages)
+    for message in messages:
+        content = message.get("content") if type(message) is dict else None
+        if type(content) is list:
+            blocks += len(content)
     return blocks > _MANY_BLOCKS
 
 

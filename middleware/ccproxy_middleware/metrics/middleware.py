@@ -1,8 +1,7 @@
 """What has passed, in numbers."""
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
@@ -28,6 +27,24 @@ _ROUTES = {
     "/v1/responses": "responses",
     "/responses": "responses",
 }
+
+
+class _LostIfFull:
+    """Go on without a count for which the disk has no space, and log the first."""
+
+    def __init__(self) -> None:
+        self._told = False
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, exc: BaseException | None, traceback: object) -> bool:
+        if not isinstance(exc, OSError):
+            return False
+        if not self._told:
+            self._told = True
+            logger.warning("metrics are incomplete, their files can't be written: %s", exc)
+        return True
 
 
 class MetricsMiddleware:
@@ -62,9 +79,9 @@ class MetricsMiddleware:
         self.app = app
         self._keys = ClientKeys(api_keys, allowed_hosts)
         self._models = frozenset(models)
-        self._told = False
         self._instruments: Instruments | None = None
-        with self._lost_if_full():
+        self._lost_if_full = _LostIfFull()
+        with self._lost_if_full:
             self._instruments = make_instruments()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,12 +99,12 @@ class MetricsMiddleware:
         def start(record: Record) -> None:
             nonlocal streams
             if record.stream and record.status == 200 and not streams:
-                with self._lost_if_full():
+                with self._lost_if_full:
                     instruments.begin_stream()
                     streams = True
 
         def end(record: Record) -> None:
-            with self._lost_if_full():
+            with self._lost_if_full:
                 if streams:
                     instruments.end_stream()
                 instruments.end(route, self._models, record)
@@ -97,16 +114,6 @@ class MetricsMiddleware:
                 instruments.queue(upstream, change)
 
         await observe(self.app, scope, receive, send, end, on_start=start, on_queue=queue)
-
-    @contextmanager
-    def _lost_if_full(self) -> Iterator[None]:
-        """Go on without a count for which the disk has no space, and log the first."""
-        try:
-            yield
-        except OSError as exc:
-            if not self._told:
-                self._told = True
-                logger.warning("metrics are incomplete, their files can't be written: %s", exc)
 
     async def _page(self, scope: Scope, send: Send) -> None:
         if scope["method"] not in ("GET", "HEAD"):

@@ -18,6 +18,7 @@ _MAX_HELD = 256  # events
 _MAX_HELD_BYTES = 1024 * 1024
 _MAX_PATHS = 256  # places of strings, which a provider may make up
 _LESSONS = 4  # without a use of one: an event with a random field is like no other
+_MAX_LESSON = 64 * 1024  # bytes of an event
 _PROBE = "probe"
 
 # What says the same in every event, and nothing of a model's.
@@ -93,6 +94,7 @@ class EventRedactor:
         self._secrets = secrets
         self._rest = bytearray()  # an event that isn't whole
         self._scanned = 0
+        self._is_suspect = False  # the part of it that has been looked at
         self._held: list[_Event] = []
         self._number = 0
         self._texts: dict[_Path, _Text] = {}
@@ -115,18 +117,24 @@ class EventRedactor:
             return chunk
         rest = self._rest
         rest += chunk
-        ends = [found.end() for found in _END.finditer(rest, max(0, self._scanned - 3))]
+        scanned = max(0, self._scanned - _START)
+        ends = [found.end() for found in _END.finditer(rest, scanned)]
         out = []
         if ends:
             whole = bytes(rest[: ends[-1]])
             del rest[: ends[-1]]
             for start, end in pairwise([0, *ends]):
                 block = whole[start:end]
-                if self._held or self._begun or self._suspect.search(block):
+                if self._held or self._begun or self._is_suspect or self._suspect.search(block, scanned):
                     self._take(block)
                     out.append(self._release())
                 else:
                     out.append(block)
+                scanned = 0
+                self._is_suspect = False
+        # A large event is looked at as it comes: all of it at its end would hold the event loop up.
+        if rest and not self._is_suspect:
+            self._is_suspect = self._suspect.search(rest, scanned) is not None
         self._scanned = len(rest)
         if len(rest) > MAX_EVENT_BYTES:
             out.append(self.finish())
@@ -136,6 +144,7 @@ class EventRedactor:
         """What was held back at the end of the body."""
         rest, self._rest = self._secrets.redact(bytes(self._rest)), bytearray()
         self._scanned = 0
+        self._is_suspect = False
         return self._let_go(len(self._held)) + rest
 
     def _is_harmless(self, chunk: bytes) -> bool:
@@ -172,7 +181,7 @@ class EventRedactor:
         places = [(path, key, text) for path, key, text in _strings(document) if text]
         for path, key, text in places:
             self._join(event, path, key, text)
-        if len(places) == 1 and self._lessons:
+        if len(places) == 1 and self._lessons and len(block) <= _MAX_LESSON:
             path, key, text = places[0]
             self._learn(block, path, key, text)
 

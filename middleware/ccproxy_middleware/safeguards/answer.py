@@ -26,7 +26,7 @@ _LOOKED_AT = re.compile(rb'"message_delta"|"tool_use"|"input_json_delta"')
 
 def asks_for_verdicts(request: Any) -> bool:
     """Whether a Messages request asks for verdicts on the tool calls of its answer."""
-    asked = request.get("safeguards") if isinstance(request, Mapping) else None
+    asked = request.get("safeguards") if isinstance(request, dict) else None
     return isinstance(asked, list) and any(isinstance(item, Mapping) and item.get("type") == KIND for item in asked)
 
 

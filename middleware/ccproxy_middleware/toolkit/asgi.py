@@ -146,7 +146,10 @@ class BufferedBody:
         decoder.finish()
         body = cls(receive, bytes(received))
         del received
-        await body.work(body._measure)
+        if body.size > LARGE:
+            await in_thread(body._measure)
+        else:
+            body._measure()
         body._take(share)
         return body
 

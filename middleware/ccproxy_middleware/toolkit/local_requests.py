@@ -28,6 +28,8 @@ _FORWARDED = frozenset(
 )
 _FORWARDED_PREFIXES = (b"x-forwarded", b"cf-", b"tailscale-", b"ngrok-")
 
+_OF_BROWSERS = frozenset((b"origin", b"sec-fetch-site"))
+
 _LONGEST_ADDRESS = 100  # characters, with the name of an interface
 
 _PROGRAMS = ("vscode-file://", "vscode-webview://")
@@ -89,10 +91,13 @@ def is_expected_host(scope: Scope, allowed: Collection[str]) -> bool:
 
 def is_of_foreign_page(scope: Scope) -> bool:
     """Whether a browser says that a page of another origin sends the request."""
+    for name, _ in scope["headers"]:
+        if name.lower() in _OF_BROWSERS:
+            break
+    else:
+        return False
     origins = _values(scope, b"origin")
     sites = _values(scope, b"sec-fetch-site")
-    if not origins and not sites:  # no browser
-        return False
     if any(origin.startswith(_PROGRAMS) for origin in origins):
         return len(origins) > 1
     hosts = [host.lower() for host in _values(scope, b"host")]

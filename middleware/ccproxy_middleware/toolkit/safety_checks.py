@@ -4,7 +4,6 @@ They are ordinary requests, told by their system prompt alone. Each layer tells 
 the request in Anthropic's form, and inside a converter, which may have put the prompt elsewhere, by what it has noted.
 """
 
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 from starlette.types import Scope
@@ -19,14 +18,9 @@ def is_safety_check(data: Any, scope: Scope | None = None) -> bool:
     """Whether a request is one of them. ``scope`` is looked at where a converter may stand outside."""
     if scope is not None and "ccproxy.safety_check" in scope:
         return bool(scope["ccproxy.safety_check"])
-    system = data.get("system") if isinstance(data, Mapping) else None
-    first = next((text for text in _texts(system) if not text.startswith(_BILLING_HEADER)), "")
-    return first.lstrip().startswith(MARK)
-
-
-def _texts(system: Any) -> Iterator[str]:
-    if isinstance(system, str):
-        yield system
-    for block in system if isinstance(system, list) else ():
-        if isinstance(block, dict) and isinstance(block.get("text"), str):
-            yield block["text"]
+    system = data.get("system") if isinstance(data, dict) else None
+    for block in system if isinstance(system, list) else [{"text": system}]:
+        text = block.get("text") if isinstance(block, dict) else None
+        if isinstance(text, str) and not text.startswith(_BILLING_HEADER):
+            return text.lstrip().startswith(MARK)
+    return False

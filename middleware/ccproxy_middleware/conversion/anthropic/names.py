@@ -38,13 +38,12 @@ def upstream_tool_name(name: str, profile: Profile) -> str:
 def upstream_tool_id(id_: str, name: str, profile: Profile) -> str:
     """A call's id as upstream takes it: 40 characters at OpenAI (64 in Responses), nine alphanumerics at Mistral.
 
-    Kimi gets its own form back, which clients can't have: ``functions.NAME:0``. ``name`` is the tool's, as upstream
-    knows it.
+    Kimi gets its own form back, which clients can't have: ``functions.NAME:0``. ``name`` is the tool's.
     """
     if profile.tool_id == "any":
         return id_
     if profile.tool_id == "kimi" and (found := _KIMI_CLIENT_ID.fullmatch(id_)):
-        return f"functions.{name}:{found[1]}"
+        return f"functions.{upstream_tool_name(name, profile)}:{found[1]}"
     mistral = profile.tool_id == "mistral9"
     openai = _LEGAL_CALL_ID if profile.api == "responses" else _LEGAL_ID
     if (_MISTRAL_ID if mistral else openai).fullmatch(id_):

@@ -189,6 +189,9 @@ def _place_system(history: History, profile: Profile) -> None:
     leading = next((n for n, turn in enumerate(turns) if turn.role != "system"), len(turns))
     for turn in turns[:leading]:
         history.system += [block.data for block in turn.blocks]
+    if all(turn.role != "system" for turn in turns[leading:]):
+        history.turns = turns[leading:]
+        return
     last_result = _last_results(turns)
     placed: list[Turn] = []
     waiting: list[Turn] = []  # system messages between a call and its results
@@ -232,9 +235,11 @@ def _reminder(blocks: list[Block]) -> Block:
 
 def _merge(turns: list[Turn]) -> list[Turn]:
     merged: list[Turn] = []
+    role = None
     for turn in turns:
-        if merged and merged[-1].role == turn.role:
-            merged[-1].blocks.extend(turn.blocks)
+        if turn.role == role:
+            merged[-1].blocks += turn.blocks
         else:
-            merged.append(Turn(turn.role, list(turn.blocks)))
+            merged.append(turn)
+            role = turn.role
     return merged

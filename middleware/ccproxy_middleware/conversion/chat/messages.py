@@ -163,16 +163,15 @@ def _tool_message(block: Block, id_: str, call: Block, profile: Profile, attachm
     if inside is not attachments or profile.cache_control != "drop":
         part = mark_cached(text_part(text), block.data, profile)
         content = as_content([part, *inside.parts] if inside is not attachments else [part], profile)
-    name = upstream_tool_name(call.data["name"], profile)
-    message: Message = {"role": "tool", "tool_call_id": upstream_tool_id(id_, name, profile), "content": content}
+    message: Message = {"role": "tool", "tool_call_id": call_id(id_, call, profile), "content": content}
     if profile.tool_result_name:
-        message["name"] = name
+        message["name"] = upstream_tool_name(call.data["name"], profile)
     return message
 
 
 def call_id(id_: str, call: Block, profile: Profile) -> str:
     """The id of a call, as upstream takes it, by the client's id and block."""
-    return upstream_tool_id(id_, upstream_tool_name(call.data["name"], profile), profile)
+    return upstream_tool_id(id_, call.data["name"], profile)
 
 
 def _missing_results(open_calls: dict[str, Block], profile: Profile) -> list[Message]:
@@ -230,7 +229,8 @@ def _assistant(
                 if fragments and is_plain(texts[-1]):  # cut by citations
                     texts[-1] = part
                 else:
-                    _join(texts, fragments)
+                    if fragments:
+                        _join(texts, fragments)
                     texts.append(part)
                 fragments.append(part["text"])
             case "tool_use":
@@ -250,9 +250,10 @@ def _assistant(
                 pass
             case type_:
                 raise invalid_request(f"{block}: unsupported block type '{type_}'")
-        if not is_text:
+        if fragments and not is_text:
             _join(texts, fragments)
-    _join(texts, fragments)
+    if fragments:
+        _join(texts, fragments)
     message: Message = {"role": "assistant", "content": join_texts(texts) if texts else None}
     if not texts and profile.assistant_null_content == "empty":
         message["content"] = ""

@@ -147,7 +147,7 @@ def _members(text: bytes) -> _Object:
 
 def _values(piece: bytes) -> int:
     """At most so many values a piece of JSON holds."""
-    return 1 + piece.count(b",") + piece.count(b"[") + piece.count(b"{") + piece.count(b":")
+    return 1 + len(piece) - len(piece.translate(None, b",[{:"))
 
 
 def _continued(members: _Object, rest: bytes) -> _Object:

@@ -36,8 +36,12 @@ def nodes_and_size(text: bytes) -> tuple[int, int]:
 
 def _size(text: bytes, nodes: int) -> int:
     # Of a character, in a string that has one beyond 16 bits.
-    width = 1 if text.isascii() and b"\\u" not in text else 4
+    width = 1 if text.isascii() and not _has_escapes(text) else 4
     return width * len(text) + _PER_NODE * nodes
+
+
+def _has_escapes(text: bytes) -> bool:
+    return any(text.find(b"\\u", at, at + _AT_ONCE + 1) >= 0 for at in range(0, len(text), _AT_ONCE))
 
 
 def _count(text: bytes) -> int:
