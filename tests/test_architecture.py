@@ -55,6 +55,7 @@ ORDER = (
     "ccproxy.worker",
     "ccproxy.doctor",
     "ccproxy.demo",
+    "ccproxy.command_line.claude",
     "ccproxy.command_line",
     "ccproxy",
 )

@@ -10,8 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..serving import EXIT_CONFIGURATION, fail
-from .claude_settings import BadSettings, administrators, claude_home, left_over, merged, own_settings
-from .claude_variables import child_environment
+from .claude import BadSettings, administrators, child_environment, claude_home, left_over, merged, own_settings
 
 # Subcommands of Claude Code that ask no model; "agents" is none, for the sessions that it starts do.
 _OFFLINE = {

@@ -20,7 +20,7 @@ import pytest
 from starlette.responses import JSONResponse
 
 from ccproxy import Settings
-from ccproxy.command_line.claude_variables import (
+from ccproxy.command_line.claude import (
     Models,
     child_environment,
     claude_variables,

@@ -9,7 +9,7 @@ from typing import Any
 
 from platformdirs import user_state_path
 
-from ..settings import replace_file
+from ...settings import replace_file
 from .json_edits import set_in
 
 

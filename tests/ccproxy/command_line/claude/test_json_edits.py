@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ccproxy.command_line.json_edits import set_in
+from ccproxy.command_line.claude import set_in
 
 LINES = '{\n  "theme": "dark",\n  "env": {\n    "A": "1"\n  },\n  "z": [1, {"b": 2}]\n}\n'
 TABS = LINES.replace("  ", "\t")

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from ccproxy_middleware.conversion.anthropic import NEWEST, client_id, needs_own_ids
 from ccproxy_middleware.models import PROVIDERS_OWN, tier_of
 
-from ..model_limits import ModelLimits, least
-from ..settings import Settings
+from ...model_limits import ModelLimits, least
+from ...settings import Settings
 
 _FAMILIES = {"OPUS": "opus", "SONNET": "sonnet", "HAIKU": "haiku", "FABLE": "fable"}
 _LISTED_AS = {"OPUS": "claude-opus", "SONNET": "claude-sonnet", "HAIKU": "claude-haiku"}  # by GET /v1/models

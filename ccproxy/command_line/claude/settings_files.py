@@ -14,7 +14,7 @@ from typing import Any
 
 from ccproxy_middleware.models import PROVIDERS_OWN, tier_of
 
-from .claude_variables import is_foreign, own_choices
+from .variables import is_foreign, own_choices
 
 _LEADING = ("ANTHROPIC_BASE_URL", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_SMALL_FAST_MODEL")
 _ADMINISTRATORS = {

@@ -1,0 +1,40 @@
+"""What Claude Code is told by variables and by its settings files, and what is written there for good."""
+
+from .json_edits import set_in
+from .settings_files import (
+    BadSettings,
+    administrators,
+    claude_home,
+    left_over,
+    left_over_in,
+    merged,
+    own_settings,
+    read_object,
+)
+from .settings_record import Record, digest, encoded, forget_record, load_record, save_record, taken_back
+from .variables import child_environment, claude_variables, foreign_names, listed_models, no_proxy, set_models
+
+__all__ = [
+    "BadSettings",
+    "Record",
+    "administrators",
+    "child_environment",
+    "claude_home",
+    "claude_variables",
+    "digest",
+    "encoded",
+    "foreign_names",
+    "forget_record",
+    "left_over",
+    "left_over_in",
+    "listed_models",
+    "load_record",
+    "merged",
+    "no_proxy",
+    "own_settings",
+    "read_object",
+    "save_record",
+    "set_in",
+    "set_models",
+    "taken_back",
+]
