@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import httpx
 from starlette.types import Receive, Scope, Send
@@ -22,6 +22,7 @@ from ccproxy_middleware.toolkit.errors import (
 )
 from ccproxy_middleware.toolkit.record import Record, get_record
 
+from .attempts import Attempt
 from .client import CONNECT_LIMIT, Answer, ask, make_client
 from .idle import EventContent, IdleLimit, not_blank
 from .retries import backoff, retry_delay
@@ -35,8 +36,6 @@ MAX_ANSWER = 64 * 1024 * 1024
 
 _MAX_ID = 100  # characters of the provider's id for a request
 
-_CONNECTED = "connection.connect_tcp.complete"
-_PROGRESS = frozenset((_CONNECTED, "http11.send_request_body.complete"))
 _REQUEST_IDS = (b"x-request-id", b"request-id", b"apim-request-id", b"cf-ray")
 
 
@@ -50,34 +49,6 @@ class _Opened:
 
 class _TooLarge(ApiError):
     """The provider's answer is over the limit."""
-
-
-class _Attempt:
-    """One try's progress, as the client's ``trace`` extension tells it."""
-
-    def __init__(self, limit: float, record: Record | None) -> None:
-        self.connecting = False
-        self.connected = False
-        self.unsent = False  # not even its headers went out
-        self.deadline: asyncio.Timeout | None = None
-        self._limit = limit
-        self._record = record
-
-    async def __call__(self, event: str, info: Any) -> None:
-        if event == "connection.connect_tcp.started":
-            self.connecting = True
-        elif event == _CONNECTED:
-            self.connected = True
-            if self._record is not None:
-                self._record.upstream_connections += 1
-        elif event == "http11.send_request_headers.failed":
-            self.unsent = True
-        if event not in _PROGRESS or self.deadline is None or self.deadline.expired():
-            return
-        handshake = min(CONNECT_LIMIT, self._limit) if event == _CONNECTED else 0.0  # TLS has that limit itself
-        due = asyncio.get_running_loop().time() + handshake + self._limit
-        if abs(due - (self.deadline.when() or 0.0)) > self._limit / 100:  # a body may go out in many pieces at once
-            self.deadline.reschedule(due)
 
 
 class Forward:
@@ -209,7 +180,7 @@ class Forward:
         attempt = 0
         stale = False  # a kept connection was met that had been closed, which costs no attempt
         while True:
-            progress = _Attempt(self._timeout, record)
+            progress = Attempt(self._timeout, record)
             try:
                 answer = await self._try(client, progress, method, url, headers, body)
             except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as exc:
@@ -240,7 +211,7 @@ class Forward:
     async def _try(
         self,
         client: httpx.AsyncClient,
-        progress: _Attempt,
+        progress: Attempt,
         method: str,
         url: str,
         headers: Headers,
