@@ -22,7 +22,7 @@ _VERSION = (b"anthropic-version", b"2023-06-01")  # without one Anthropic refuse
 class AnthropicUpstream(Upstream):
     """Anthropic's API or one like it. The base URL may be written with ``/v1`` at its end, or without."""
 
-    def __init__(self, base_url: str, api_key: str | None, api_version: str | None = None) -> None:
+    def __init__(self, base_url: str, api_key: str | Sequence[str] | None, api_version: str | None = None) -> None:
         super().__init__(base_url, api_key, None)
         if not self._path.endswith("/v1"):
             self._path += "/v1"

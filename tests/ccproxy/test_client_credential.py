@@ -9,12 +9,13 @@ from typing import Any
 import httpx
 import pytest
 
-from support.providers.anthropic_server import AnthropicServer, Body, Content, Refusal
+from support.providers.anthropic_rules import Body
+from support.providers.anthropic_server import AnthropicServer, Content, Refusal
 from support.providers.scripted import Reply, ScriptedProvider
 from support.serving.several import several
 
 OURS = "the-proxys-own-key"
-TOKEN = "sk-ant-oat01-the-clients-own-token"  # noqa: S105
+TOKEN = "sk-ant-oat01-the-clients-own-token"
 OWN = {
     "x-cc-boost-key": OURS,
     "authorization": f"Bearer {TOKEN}",
