@@ -19,6 +19,7 @@ from ccproxy_middleware import (
     SafeguardsMiddleware,
 )
 from ccproxy_middleware.routing import RoutingMiddleware
+from ccproxy_middleware.toolkit.store import Store
 
 from .settings import canonical, import_layer, named_models, names_of, tier_models
 
@@ -31,7 +32,7 @@ class Parts:
     """What layers need beside settings.
 
     planner: the app that boost asks, with ``boost`` for its options. judge: the app that is asked for verdicts, where
-    it is not the inner one. routing: the options of RoutingMiddleware.
+    it is not the inner one. routing: the options of RoutingMiddleware. store: what all processes share, if they do.
     """
 
     planner: ASGIApp | None = None
@@ -39,6 +40,7 @@ class Parts:
     judge: ASGIApp | None = None
     routing: Mapping[str, Any] = field(default_factory=dict)
     contexts: Mapping[str, int | None] = field(default_factory=dict)
+    store: Store | None = None
 
 
 def layers_in_use(settings: "Settings") -> list[str]:
@@ -116,14 +118,16 @@ def set_contexts(settings: "Settings") -> dict[str, int | None]:
     return {tier: context or of_model.get(model) for tier, (model, context) in by_tier.items()}
 
 
-def conversion(settings: "Settings", upstream: "Upstream") -> Middleware:
-    """The layer that converts for an upstream."""
+def conversion(settings: "Settings", upstream: "Upstream", store: Store | None = None) -> Middleware:
+    """The layer that converts for an upstream; ``store`` keeps what its refusals teach."""
     return _Layer(
         FormatConversionMiddleware,
         provider=upstream.provider,
         options=conversion_options(settings, upstream),
         stream_idle_timeout=settings.stream_idle_timeout,
         max_answer=settings.max_answer * 1024 * 1024,
+        store=store,
+        store_name=f"{upstream.name} {upstream.base_url}",
     )
 
 
@@ -180,4 +184,4 @@ def _layer(name: str, settings: "Settings", upstream: "Upstream", parts: Parts) 
                 **parts.boost,
             )
         case _:
-            return conversion(settings, upstream)
+            return conversion(settings, upstream, parts.store)

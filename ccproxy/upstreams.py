@@ -14,7 +14,7 @@ from ccproxy_middleware.models import DEFAULT_UPSTREAM
 from ccproxy_middleware.routing import Pace, Rates, RoutingMiddleware
 from ccproxy_middleware.toolkit.asgi import Headers, route_path, without_headers
 from ccproxy_middleware.toolkit.errors import ApiError, send_error
-from ccproxy_middleware.toolkit.store import MemoryStore
+from ccproxy_middleware.toolkit.store import MemoryStore, Store
 
 from .forwarding import AnthropicForward, Forward
 from .layers import Parts, conversion, layers_in_use, target_layers, uses_routing
@@ -97,6 +97,7 @@ class Upstreams:
             boost=self._boost,
             judge=judge,
             contexts=known_contexts(settings),
+            store=self._store,
         )
 
     def routing(self) -> Mapping[str, Any]:
@@ -120,7 +121,7 @@ class Upstreams:
         stacks = {DEFAULT_UPSTREAM: self.asked[DEFAULT_UPSTREAM], **self.targets}
         if converted:
             stacks[DEFAULT_UPSTREAM] = _wrapped(
-                stacks[DEFAULT_UPSTREAM], conversion(settings, settings.upstream(DEFAULT_UPSTREAM))
+                stacks[DEFAULT_UPSTREAM], conversion(settings, settings.upstream(DEFAULT_UPSTREAM), self._store)
             )
         if not settings.has_default:
             del stacks[DEFAULT_UPSTREAM]
@@ -139,7 +140,7 @@ class Upstreams:
         settings = self._settings
         upstream = settings.upstream(name)
         if "format_conversion" in layers_in_use(settings) and not upstream.is_anthropic:
-            app = _wrapped(app, conversion(settings, upstream))
+            app = _wrapped(app, conversion(settings, upstream, self._store))
         return OwnHeaders(app, upstream.headers)
 
     @cached_property
@@ -152,8 +153,12 @@ class Upstreams:
             "paces": {name: self._pace(upstream) for name, upstream in known.items() if upstream.is_paced},
             "windows": lru_cache(maxsize=1024)(partial(window, settings)),
             "queue_timeout": settings.queue_timeout,
-            "store": MemoryStore() if self.state is None else self.state.store,
+            "store": self._store or MemoryStore(),
         }
+
+    @property
+    def _store(self) -> Store | None:
+        return None if self.state is None else self.state.store
 
     def _pace(self, upstream: Upstream) -> Pace:
         rates = Rates(upstream.rpm, upstream.tpm, upstream.concurrency)
@@ -176,7 +181,7 @@ class Upstreams:
         targets = {name: app for name, app in self._converted.items() if name != DEFAULT_UPSTREAM}
         if (planner := planner_upstream(self._settings)) is not None:
             app = logged(self._endpoints[PLANNER_UPSTREAM], "planner", self._settings)
-            targets[PLANNER_UPSTREAM] = _wrapped(app, conversion(self._settings, planner))
+            targets[PLANNER_UPSTREAM] = _wrapped(app, conversion(self._settings, planner, self._store))
         return RoutingMiddleware(self._converted[DEFAULT_UPSTREAM], targets=targets, **self._shared)
 
     @property

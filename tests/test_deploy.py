@@ -140,3 +140,30 @@ def test_what_the_service_may_use_is_limited() -> None:
     assert CONTAINER["resources"]["limits"]["memory"]
     assert int(unit_value("LimitNOFILE")) == service["ulimits"]["nofile"] > 1024
     assert service["pids_limit"]
+
+
+def test_shared_state_is_reached_by_the_proxy_alone() -> None:
+    service = COMPOSE["services"]["state"]
+    assert service["profiles"] == ["state"]
+    assert service["ports"] == []
+    deployment, server, policy = yaml.safe_load_all((ROOT / "deploy/kubernetes-state.yaml").read_text())
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    for selector in (deployment["spec"]["selector"], policy["spec"]["podSelector"]):
+        assert selector["matchLabels"].items() <= labels.items()
+    assert server["spec"]["selector"].items() <= labels.items()
+    [allowed] = policy["spec"]["ingress"]
+    [peer] = allowed["from"]
+    proxies = DEPLOYMENT["spec"]["template"]["metadata"]["labels"]
+    assert peer["podSelector"]["matchLabels"].items() <= proxies.items()
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == service["image"]
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    for url in ("redis://state:6379", f"redis://{server['metadata']['name']}:6379"):
+        assert Settings.explicit(openai_api_key="none", state_url=url).state_url is not None
+    assert f"redis://{server['metadata']['name']}:6379" in (ROOT / "deploy/kubernetes-state.yaml").read_text()
+
+
+def test_container_has_the_package_for_a_shared_state() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    for package in ("limits", "redis"):
+        assert re.search(rf"^{package}==", lock, re.MULTILINE), package

@@ -32,6 +32,7 @@ from ..toolkit.errors import (
 from ..toolkit.json import dumps, loads
 from ..toolkit.record import Record, get_record
 from ..toolkit.safety_checks import is_safety_check
+from ..toolkit.store import Store
 from ..toolkit.worker_threads import in_thread
 from .anthropic import empty_message, message_events
 from .apis import APIS, convert_request
@@ -60,7 +61,8 @@ class FormatConversionMiddleware:
 
     ``provider`` names a profile and ``options`` sets switches of it; :mod:`.profiles` has both. Raises ValueError
     for one that does not exist. ``stream_idle_timeout``: seconds that a stream may go on with nothing but comments and
-    blanks before it is broken off. ``max_answer``: bytes of an answer that is no stream.
+    blanks before it is broken off. ``max_answer``: bytes of an answer that is no stream. ``store`` keeps what refusals
+    have taught for all that share it and have the same ``store_name``, which tells the provider.
 
     Reads: ``POST /v1/messages``, ``POST /v1/messages/count_tokens``, ``GET /v1/models`` and ``/v1/models/{id}``;
     everything else passes untouched. ``ccproxy.model`` and ``ccproxy.models`` in the scope, which an outer
@@ -89,6 +91,8 @@ class FormatConversionMiddleware:
         options: Mapping[str, Any] = {},
         stream_idle_timeout: float = 600.0,
         max_answer: int = MAX_ANSWER_BYTES,
+        store: Store | None = None,
+        store_name: str = "",
     ) -> None:
         self.app = app
         self._idle_limit = stream_idle_timeout
@@ -96,7 +100,7 @@ class FormatConversionMiddleware:
         self._admission = Admission(app)
         self._profile = resolve_profile(provider, options)
         self._count_tokens = TokenCounter()
-        self._profiles = LearnedProfiles(self._profile)
+        self._profiles = LearnedProfiles(self._profile, store=store, name=store_name)
         self._tool_converter = ToolConverter()
         self._refused = RefusedReasoning()
         self._documents = DocumentReader()

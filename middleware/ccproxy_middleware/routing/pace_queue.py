@@ -3,12 +3,9 @@
 import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from ..toolkit.asker import Asker
-
-if TYPE_CHECKING:
-    from .pace import Turn
 
 _PRIORITIES = {"subagent": 1, "workflow": 1, "auxiliary": 2}
 
@@ -20,13 +17,13 @@ def priority_of(asker: Asker) -> int:
 
 @dataclass(eq=False, slots=True)
 class Waiter:
-    """One that waits. ``since``: seconds of the event loop's clock; ``turn`` ends its wait."""
+    """One that waits. ``since``: seconds of the event loop's clock; ``turn`` ends its wait, with a Turn."""
 
     tokens: int
     priority: int
     session: str | None
     since: float
-    turn: "asyncio.Future[Turn]"
+    turn: "asyncio.Future[Any]"
 
 
 class TurnQueue:

@@ -85,7 +85,7 @@ def started(
     try:
         running = Running(
             process,
-            f"http://{host if ':' in host else '127.0.0.1'}:{port}",
+            f"http://{host if ':' in host or host.startswith('127.') else '127.0.0.1'}:{port}",
             output,
             variables.get("ANTHROPIC_API_KEY", ""),
         )
