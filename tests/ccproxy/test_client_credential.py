@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.types import ASGIApp
 
 from support.providers.anthropic_rules import Body
 from support.providers.anthropic_server import AnthropicServer, Content, Refusal
@@ -48,7 +49,7 @@ class Providers:
             "other": {"api": "anthropic"},
             "resp": {"api": "responses"},
         }
-        others = {"mine": self.mine, "other": self.other, "resp": self.responses}
+        others: dict[str, ASGIApp] = {"mine": self.mine, "other": self.other, "resp": self.responses}
         tiers = {"big_model": "mine:claude-opus-4-8", "small_model": "gpt-4o-mini"}
         with (
             several(
