@@ -15,6 +15,7 @@ from typing import Any
 
 from ..doctor import write_variables
 from ..model_limits import model_limits
+from ..provider_models import ask_providers
 from ..serving import EXIT_CANT_START, EXIT_CONFIGURATION, fail, load_settings_or_exit, local_url
 from ..settings import HEADER, Settings, given_variables, replace_file, settings_files, shown_value, users_file
 from .claude import (
@@ -36,7 +37,6 @@ from .claude import (
     taken_back,
 )
 from .launch import client_key, settings_or_exit
-from .provider_models import ask_providers
 from .running_proxy import list_if_there
 
 _EXIT_REFUSED = 1

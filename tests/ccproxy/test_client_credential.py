@@ -10,7 +10,8 @@ import httpx
 import pytest
 from starlette.types import ASGIApp
 
-from support.providers.anthropic_server import AnthropicServer, Body, Content, Refusal
+from support.providers.anthropic_rules import Body
+from support.providers.anthropic_server import AnthropicServer, Content, Refusal
 from support.providers.scripted import Reply, ScriptedProvider
 from support.serving.several import several
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from support.clients.claude_code import ClaudeCode
-from support.providers.anthropic_server import AnthropicServer, Body, Content, Refusal
+from support.providers.anthropic_rules import Body
+from support.providers.anthropic_server import AnthropicServer, Content, Refusal
 from support.providers.scripted import Reply, ScriptedProvider, ToolCall
 from support.serving.several import several
 

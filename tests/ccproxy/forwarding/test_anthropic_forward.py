@@ -17,7 +17,8 @@ from starlette.types import ASGIApp
 
 from ccproxy.forwarding import AnthropicForward
 from ccproxy_middleware import AuthMiddleware, CustomHeadersMiddleware, ModelMappingMiddleware
-from support.providers.anthropic_server import AnthropicServer, Body, Content, Refusal
+from support.providers.anthropic_rules import Body
+from support.providers.anthropic_server import AnthropicServer, Content, Refusal
 from support.providers.faulty import answers_always, faulty
 from support.serving.servers import serve
 
