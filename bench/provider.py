@@ -8,17 +8,20 @@
 ``/paced/N/MS``         a stream of N text chunks, one each MS milliseconds, the first at once
 ``/echo``               the request's marker as the answer, JSON or a stream as the request wants it
 ``/echo/N/MS``          the same, streams like ``/paced``, with the marker in every chunk
+``/failing/PERCENT``    ``/echo``, of which so many fail before there is any content, in a way of its own each time
 ======================  ============================================================================================
 
 A marker is ``marker-`` and hexadecimal digits anywhere in the body. ``fault-error``, ``fault-close``, ``fault-cut``
 in the body of an ``/echo`` ask for a status 500, for no answer at all, and for an answer that breaks off.
 
 A ``GET`` of ``/follow/`` and a script changes the script, ``/stats`` tells how many requests there were, on how many
-connections, and what is open and busy, and ``/close-idle`` closes the connections on which nothing is being answered.
+connections, and what is open and busy, ``/answered`` which markers ``/failing`` has answered, and ``/close-idle``
+closes the connections on which nothing is being answered.
 """
 
 import asyncio
 import json
+import random
 import re
 import sys
 from collections import Counter
@@ -80,6 +83,9 @@ def event_stream(words: int) -> list[bytes]:
     return [piece.partition(b"\r\n")[2].removesuffix(b"\r\n") for piece in framed] + [b"data: [DONE]\n\n"]
 
 
+_WAYS = ("close", "cut", "500 Server Error", "502 Bad Gateway", "503 Service Unavailable", "529 Overloaded")
+
+answered: list[str] = []
 counts: Counter[str] = Counter()
 connections: set["Provider"] = set()
 script = ["json"]
@@ -131,6 +137,8 @@ class Provider(asyncio.Protocol):
             case "stats":
                 busy = sum(connection.busy for connection in connections if connection is not self)
                 self._end(_answer({**counts, "open": len(connections) - 1, "busy": busy}))
+            case "answered":
+                self._end(_answer(answered))
             case "close-idle":
                 self._end(_answer({}))
                 for connection in list(connections):
@@ -151,6 +159,8 @@ class Provider(asyncio.Protocol):
                 self._begin(_WORD, *numbers)
             case "echo":
                 self._echo(numbers)
+            case "failing":
+                self._fail_or_echo(numbers[0])
             case _:
                 self._end(_HELLO)
 
@@ -174,6 +184,21 @@ class Provider(asyncio.Protocol):
                 self._end(_SSE + _FIRST + word + _LAST)
             case _:
                 self._end(_completion(marker))
+
+    def _fail_or_echo(self, percent: int) -> None:
+        if random.random() * 100 >= percent:  # noqa: S311
+            found = MARKER.search(self._body)
+            answered.append(found[0].decode() if found else "no marker")
+            return self._echo([])
+        counts["failed"] += 1
+        streams = b'"stream":true' in self._body
+        match random.choice(_WAYS):  # noqa: S311
+            case "close":
+                self._cut(b"")
+            case "cut":
+                self._cut(_SSE + _FIRST if streams else _HELLO[:-20])
+            case status:
+                self._end(_answer({"error": {"message": "The server had an error", "type": "server_error"}}, status))
 
     def _begin(self, word: bytes, count: int, milliseconds: int) -> None:
         """Write a chunk now and after each interval, without drift."""

@@ -17,6 +17,7 @@ from .processes import Server, open_files_limit
 from .rows.apis import apis
 from .rows.cpu import claude_code_request, small_request, streamed_chunk
 from .rows.inside import growth, layer
+from .rows.routing import routing
 from .rows.time import first_delta, paced_streams, process, two_workers
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -32,6 +33,7 @@ ROWS: dict[str, Callable[[Plan, Contestants], list[Row]]] = {
     "process": process,
     "layer": layer,
     "apis": apis,
+    "routing": routing,
 }
 
 

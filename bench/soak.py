@@ -3,7 +3,8 @@
 Many paced streams through one worker, then many short requests of which some clients leave and some of the
 provider's answers fail. All that is done three times: the first two fill pools and caches, and to their level the third
 has to come back. Then more streams than ``MAX_CONCURRENCY`` allows. With ``--attack`` it does something else: it sends
-what is made to fill the memory or to stop the service. The exit code is 1 if a promise is broken.
+what is made to fill the memory or to stop the service. ``--pool``: see :mod:`bench.pool`. The exit code is 1 if a
+promise is broken.
 """
 
 import argparse
@@ -22,8 +23,9 @@ from .attacks import attacks
 from .client import Answer, Connection, by_clients, connected, fetch, request_bytes
 from .machine import machine
 from .measure import Row, quantile, run, table
+from .pool import pool, verdict
 from .processes import Command, Server, free_port, open_files_limit, provider, proxy_settings, running, uvicorn
-from .provider import FAULTS, MARKER
+from .provider import FAULTS
 
 _ABORTED = _FAULTY = 0.05  # shares of the short requests
 _CLIENTS = 64
@@ -82,7 +84,7 @@ class Soak:
         async with connected(self._url) as connection:
             request = request_bytes(self._url, bodies.small(f"Repeat {marker}", stream=True))
             answer = await connection.ask(request)
-        result.became[_verdict(answer, marker, times=load.seconds * load.rate)] += 1
+        result.became[verdict(answer, marker, times=load.seconds * load.rate)] += 1
         result.gaps += answer.gaps()
 
     async def _requests(self, load: Load, result: Round) -> None:
@@ -96,14 +98,14 @@ class Soak:
             text = f"Repeat {marker}, fault-{random.choice(FAULTS)}" if faulty else f"Repeat {marker}"  # noqa: S311
             request = request_bytes(self._url, bodies.small(text, stream=number % 2 == 0))
             answer = await connection.ask(request, leave_after=leaves)
-            verdict = _verdict(answer, marker, times=1)
-            if faulty and verdict == "lost":
-                verdict = "failed, as the provider did"
-            elif faulty and verdict == "answered":
-                verdict = "a failure that was hidden"
-            elif leaves is not None and verdict == "lost":
-                verdict = "left by the client"
-            result.became[verdict] += 1
+            became = verdict(answer, marker, times=1)
+            if faulty and became == "lost":
+                became = "failed, as the provider did"
+            elif faulty and became == "answered":
+                became = "a failure that was hidden"
+            elif leaves is not None and became == "lost":
+                became = "left by the client"
+            result.became[became] += 1
             return answer
 
         await by_clients(self._url, range(load.requests), ask, concurrency=_CLIENTS)
@@ -199,17 +201,6 @@ def promises(load: Load, warm: Round, result: Round, *, timed: bool) -> list[Row
     ]
 
 
-def _verdict(answer: Answer, marker: str, *, times: int) -> str:
-    """What became of a request whose answer should hold its marker so many times, and no other."""
-    found = Counter(MARKER.findall(bytes(answer.body)))
-    mine = found.pop(marker.encode(), 0)
-    if found:
-        return "mixed up"
-    streamed = answer.headers.get(b"content-type", b"").startswith(b"text/event-stream")
-    ended = answer.complete and (not streamed or b"event: message_stop" in answer.body)
-    return "answered" if answer.status == 200 and ended and mine == times else "lost"
-
-
 def _new_marker() -> str:
     return f"marker-{random.getrandbits(64):016x}"
 
@@ -238,8 +229,12 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="a little of everything; times and memory are not judged")
     attack_help = "hostile requests and answers instead, some five minutes; memory, /health and answers are judged"
     parser.add_argument("--attack", action="store_true", help=attack_help)
+    pool_help = "--requests over three upstreams of which each fails 10 %% of the time, instead"
+    parser.add_argument("--pool", action="store_true", help=pool_help)
     options = parser.parse_args()
     open_files_limit()
+    if options.pool:
+        return _show(pool(300 if options.smoke else options.requests, _tell))
     if options.attack:
         return _show(attacks(0.05 if options.smoke else 1.0, _tell, timed=not options.smoke))
     load = Load(options.streams, options.seconds, options.requests, options.rate)

@@ -28,6 +28,7 @@ from support.paths import ROOT
                 "from start to first answer",
                 "a layer that passes through",
                 "streamed chunk, by Responses",
+                "small request, routed over three upstreams",
             ],
         ),
         (
@@ -40,6 +41,15 @@ from support.paths import ROOT
                 "files after the load",
                 "memory after the load",
                 "10 streams at once, MAX_CONCURRENCY=5",
+            ],
+        ),
+        (
+            "bench.soak --pool",
+            [
+                "300 requests over 3 upstreams of which each fails 10 % of the time",
+                "answers that are lost or mixed up",
+                "requests that were answered twice",
+                "failures of the upstreams",
             ],
         ),
         (

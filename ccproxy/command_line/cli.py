@@ -253,6 +253,26 @@ def config(
 
 
 @app.command()
+def route(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A body of /v1/messages, JSON; - is standard input.")],
+    header: Annotated[
+        list[str] | None, typer.Option(metavar="K=V", help="A header of the request; may be given several times.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Tell it as one JSON document.")] = False,
+    env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
+) -> None:
+    """Explain where a request would go, without asking anybody.
+
+    Which rule of ROUTES_FILE fits, why those before it don't, and which models are asked in which order.
+
+    Exit code 0: it is told; 2: bad settings, or a file that is no such body.
+    """
+    from .route import show_route
+
+    raise typer.Exit(show_route(file, header or [], env_file=env_file, as_json=json))
+
+
+@app.command()
 def doctor(
     write_env: Annotated[
         bool, typer.Option("--write-env", help="Put the PROVIDER lines that fit into .env; the rest of it stays.")

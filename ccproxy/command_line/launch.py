@@ -21,7 +21,7 @@ from ..settings import Settings, settings_files, unread_files
 from .child import run_program
 from .claude_variables import claude_variables, foreign_names, listed_models, no_proxy, set_models
 from .handing_over import handed_over, is_offline, resume_line
-from .provider_models import ask_provider
+from .provider_models import ask_providers
 from .proxy_log import logged_to_file
 from .running_proxy import list_if_there, list_or_exit
 
@@ -82,7 +82,7 @@ def exports(*, url: str | None = None, env_file: str | None = None) -> str:
     else:
         settings = settings_or_exit(env_file)
         url = local_url(settings.host, settings.port)
-        models = set_models(settings, model_limits(settings, ask_provider(settings).models))
+        models = set_models(settings, model_limits(settings, ask_providers(settings).models))
     url = url.rstrip("/")
     variables = {**claude_variables(url, client_key(settings), models), **no_proxy(os.environ, url)}
     disturbing = sorted({"ANTHROPIC_API_KEY", *foreign_names(os.environ)} - variables.keys())
@@ -106,12 +106,9 @@ def settings_or_exit(env_file: str | None, **values: str) -> Settings:
 
 def _ask_or_exit(settings: Settings) -> Mapping[str, Mapping[str, Any]]:
     """The provider's models. If it can't be reached Claude Code would try again for minutes: this says it at once."""
-    told = ask_provider(settings)
+    told = ask_providers(settings)
     if told.failure:
-        url = settings.openai_base_url
-        remedy = (
-            f"Is OPENAI_BASE_URL={url} right, is the server up, is there a network? cc-boost config shows the settings."
-        )
+        remedy = f"{told.remedy}, is there a network? cc-boost config shows the settings."
         fail(f"The provider can't be reached: {told.failure}. {remedy}", EXIT_CANT_START)
     return told.models
 

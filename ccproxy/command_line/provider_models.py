@@ -8,8 +8,10 @@ from typing import Any
 
 import httpx
 
-from ..doctor import open_probe
-from ..settings import Settings
+from ccproxy_middleware.models import DEFAULT_UPSTREAM, split_upstream
+
+from ..doctor import as_only, open_probe
+from ..settings import Settings, Upstream, names_of, tier_models
 
 _LIMIT = 6.0  # seconds for each question: a provider that is slow to list its models may answer well
 _OWN_API_LIMIT = 2.0  # and for one on this machine
@@ -19,22 +21,49 @@ Entries = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """failure: why the provider can't be reached, empty if it can. models: its own entries, by id."""
+    """What the providers of all tiers tell.
+
+    failure: why a tier has no model that can be reached, empty if all have; remedy: what to look at then. models: the
+    providers' own entries, by id, which is ``NAME:id`` for those of an upstream that is not the default one.
+    """
 
     failure: str = ""
+    remedy: str = ""
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def ask_provider(settings: Settings) -> Told:
-    """Ask the provider for its models, as the proxy would ask it."""
-    return asyncio.run(_ask(settings))
+def ask_providers(settings: Settings) -> Told:
+    """Ask the provider of each tier's models for its own, as the proxy would ask it."""
+    return asyncio.run(_ask_all(settings))
 
 
-async def _ask(settings: Settings) -> Told:
+async def _ask_all(settings: Settings) -> Told:
+    by_tier = [[_upstream(settings, model) for model in names_of(models)] for models in tier_models(settings).values()]
+    names = list(dict.fromkeys(name for names in by_tier for name in names))
+    asked = await asyncio.gather(*(_ask(as_only(settings, name), settings.upstream(name)) for name in names))
+    failures = {name: failure for name, (failure, _) in zip(names, asked, strict=True) if failure}
+    models: Entries = {}
+    for name, (_, entries) in zip(names, asked, strict=True):
+        prefix = "" if name == DEFAULT_UPSTREAM else f"{name}:"
+        models |= {f"{prefix}{id_}": entry for id_, entry in entries.items()}
+    down = next((names for names in by_tier if all(name in failures for name in names)), None)
+    if down is None:
+        return Told(models=models)
+    upstream = settings.upstream(down[0])
+    variable = upstream.own_names("OPENAI_BASE_URL")
+    return Told(failures[down[0]], f"Is {variable}={upstream.base_url} right, is the server up", models)
+
+
+def _upstream(settings: Settings, model: str) -> str:
+    return split_upstream(model, settings.upstreams)[0] or DEFAULT_UPSTREAM
+
+
+async def _ask(settings: Settings, upstream: Upstream) -> tuple[str, Entries]:
+    """Why an upstream can't be reached, and its entries. ``settings``: as if it were the only one."""
     failure = ""
     models: Entries = {}
     try:
-        async with asyncio.timeout(_LIMIT), open_probe(settings) as probe:
+        async with asyncio.timeout(_LIMIT), open_probe(settings, upstream.name) as probe:
             answer = await probe.get("/models")
         failure = answer.error if answer.error.startswith("could not connect") else ""
         data = answer.data.get("data") if isinstance(answer.data, dict) else None
@@ -43,9 +72,9 @@ async def _ask(settings: Settings) -> Told:
                 models[entry["id"]] = entry
     except TimeoutError:
         pass
-    if not failure:
+    if not failure and not upstream.is_anthropic:
         await _add_sizes(settings, models)
-    return Told(failure, models)
+    return failure, models
 
 
 async def _add_sizes(settings: Settings, models: Entries) -> None:

@@ -117,6 +117,7 @@ After=network-online.target
 
 [Service]
 ExecStart={quoted}
+ExecReload=/bin/kill -HUP $MAINPID
 WorkingDirectory={str(directory).replace("%", "%%")}
 Restart=on-failure
 RestartSec=2

@@ -21,7 +21,7 @@ from .claude_settings import BadSettings, claude_home, left_over_in, read_object
 from .claude_variables import claude_variables, listed_models, no_proxy, set_models
 from .json_edits import set_in
 from .launch import client_key, settings_or_exit
-from .provider_models import ask_provider
+from .provider_models import ask_providers
 from .running_proxy import list_if_there
 from .settings_record import Record, digest, encoded, forget_record, load_record, save_record, taken_back
 
@@ -164,7 +164,7 @@ def _variables(url: str | None, env_file: str | None) -> dict[str, str]:
     else:
         settings = settings_or_exit(env_file)
         url, key = local_url(settings.host, settings.port), client_key(settings)
-        models = set_models(settings, model_limits(settings, ask_provider(settings).models))
+        models = set_models(settings, model_limits(settings, ask_providers(settings).models))
     return {**claude_variables(url, key, models), **no_proxy(os.environ, url)}
 
 

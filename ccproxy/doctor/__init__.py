@@ -3,5 +3,6 @@
 from .command import run
 from .env_file import write_variables
 from .probe import open_probe
+from .upstreams import as_only
 
-__all__ = ["open_probe", "run", "write_variables"]
+__all__ = ["as_only", "open_probe", "run", "write_variables"]

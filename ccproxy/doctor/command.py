@@ -10,19 +10,29 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from ccproxy.model_limits import model_limits, short_answers
 from ccproxy.serving import EXIT_CONFIGURATION
-from ccproxy.settings import ConfigurationError, Settings, file_to_write, place_of, settings_files, startup_warnings
+from ccproxy.settings import (
+    ConfigurationError,
+    Settings,
+    Upstream,
+    file_to_write,
+    is_variable,
+    place_of,
+    settings_files,
+    startup_warnings,
+)
 from ccproxy_middleware.conversion.providers import detect_provider
 
-from .checks import CHECKS
 from .env_file import write_variables
 from .examination import Check, Examination, Result, ok, problem, skipped, warning
 from .probe import open_probe
 from .report import NOT_ASKED, Document, Lines, Redactor, Verdict, configuration_document, print_document
+from .upstreams import as_only, checks_for, examined, models_of
 
 EXIT_PROBLEMS = 1
 EXIT_INTERRUPTED = 130
@@ -30,7 +40,8 @@ EXIT_INTERRUPTED = 130
 CHECK_LIMIT = 150.0
 """Seconds for one check."""
 
-_SETTING = re.compile(r"\b[A-Z]{2,}(?:_[A-Z]+)+\b")
+_LIMIT = "MAX_TOKENS_LIMIT"
+_SETTING = re.compile(r"\b[A-Z]{2,}(?:_[A-Z0-9]+)+\b")
 
 
 def run(*, env_file: str | None = None, as_json: bool = False, write_env: bool = False) -> int:
@@ -52,11 +63,16 @@ def run(*, env_file: str | None = None, as_json: bool = False, write_env: bool =
         return EXIT_CONFIGURATION
     report = Document() if as_json else Lines()
     try:
-        exam, results = asyncio.run(_examine(settings, report, env_file))
+        exams = asyncio.run(_examine(settings, report, env_file))
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
         return EXIT_INTERRUPTED
-    env, changes = _fitting(exam)
+    env: dict[str, str] = {}
+    changes: dict[str, str] = {}
+    for name, exam in exams.items():
+        fitting, changed = _fitting(settings, name, exam)
+        env |= _least_limit(env, fitting)
+        changes |= _least_limit(changes, changed)
     written = None
     if write_env and changes:
         written = file_to_write(env_file)
@@ -65,7 +81,9 @@ def run(*, env_file: str | None = None, as_json: bool = False, write_env: bool =
         except OSError as exc:
             print(f"{written} can't be written: {exc.strerror or exc}", file=sys.stderr)
             return EXIT_CONFIGURATION
-    verdict = Verdict(settings, results, env, changes, exam.probe.requests, written)
+    results = {name: exam.results for name, exam in exams.items()}
+    requests = sum(exam.probe.requests for exam in exams.values())
+    verdict = Verdict(settings, results, env, changes, requests, written)
     report.verdict(verdict)
     overruled = [name for name in changes if os.environ.get(name)]
     if written and overruled:
@@ -73,34 +91,54 @@ def run(*, env_file: str | None = None, as_json: bool = False, write_env: bool =
     return EXIT_PROBLEMS if verdict.problems else 0
 
 
-async def _examine(
-    settings: Settings, report: Document | Lines, env_file: str | None
-) -> tuple[Examination, Mapping[str, Result]]:
-    clean = Redactor(settings)
+async def _examine(settings: Settings, report: Document | Lines, env_file: str | None) -> dict[str, Examination]:
+    """The examinations of all upstreams, by name."""
+    names = examined(settings)
+    exams: dict[str, Examination] = {}
+    for name in names:
+        report.begin(settings, name, several=len(names) > 1)
+        checks = (
+            [Check("configuration", "Configuration", partial(_configuration, settings))] if name == names[0] else []
+        )
+        checks += checks_for(settings, name, last=name == names[-1])
+        async with open_probe(settings, name) as probe:
+            exam = exams[name] = Examination(as_only(settings, name), probe, models_of(settings, name))
+            exam.results |= {"named": _unnamed()} if not exam.named else {}
+            await _check(exam, checks, settings.upstream(name), report, env_file)
+    return exams
+
+
+async def _check(
+    exam: Examination, checks: Sequence[Check], upstream: Upstream, report: Document | Lines, env_file: str | None
+) -> None:
+    clean = Redactor(exam.settings)
     blocked: dict[str, str] = {}
-    report.begin(settings)
-    async with open_probe(settings) as probe:
-        exam = Examination(settings, probe)
-        for check in (Check("configuration", "Configuration", _configuration), *CHECKS):
-            stopped = next((blocked[need] for need in check.needs if need in blocked), None)
-            if stopped is not None:
-                blocked[check.id] = stopped
-                result = skipped(f"{NOT_ASKED}{stopped}")
-            else:
-                with report.running(check):
-                    result = await _within_limit(check, exam)
-                if result.outcome == "problem":
-                    blocked[check.id] = check.title
-            result = Result(result.outcome, clean(result.detail), clean(_with_places(result.remedy, env_file)))
-            exam.results[check.id] = result
-            report.result(check.title, result)
-    return exam, exam.results
+    for check in checks:
+        stopped = next((blocked[need] for need in check.needs if need in blocked), None)
+        if stopped is not None:
+            blocked[check.id] = stopped
+            result = skipped(f"{NOT_ASKED}{stopped}")
+        else:
+            with report.running(check):
+                result = await _within_limit(check, exam)
+            if result.outcome == "problem":
+                blocked[check.id] = check.title
+        remedy = result.remedy if check.id in ("configuration", "planner") else upstream.own_names(result.remedy)
+        result = Result(result.outcome, clean(result.detail), clean(_with_places(remedy, env_file)))
+        exam.results[check.id] = result
+        report.result(check.title, result)
+    if "named" in exam.results:
+        report.result("Models", exam.results["named"])
+
+
+def _unnamed() -> Result:
+    return warning("no setting and no rule names a model of it", "Name one as NAME:model, or leave its variables out.")
 
 
 def _with_places(remedy: str, env_file: str | None) -> str:
     """A remedy that also says where the settings that it names are set."""
     paths = [file.path for file in settings_files(env_file) if not file.left_out]
-    known = dict.fromkeys(name for name in _SETTING.findall(remedy) if name.lower() in Settings.model_fields)
+    known = dict.fromkeys(name for name in _SETTING.findall(remedy) if is_variable(name))
     places = [f"{name} stands in {place}." for name in known if (place := place_of(name, paths))]
     return " ".join([remedy, *places])
 
@@ -115,10 +153,10 @@ async def _within_limit(check: Check, exam: Examination) -> Result:
         )
 
 
-async def _configuration(exam: Examination) -> Result:
-    warnings = startup_warnings(exam.settings, "127.0.0.1")
+async def _configuration(settings: Settings, exam: Examination) -> Result:
+    warnings = startup_warnings(settings, "127.0.0.1")
     remedy = ""
-    if too_short := short_answers(exam.settings):
+    if too_short := short_answers(settings):
         warnings.append(too_short)
         remedy = "Raise MAX_TOKENS_LIMIT to what the model can write."
     if warnings:
@@ -126,23 +164,36 @@ async def _configuration(exam: Examination) -> Result:
     return ok(f"profile {exam.settings.provider}")
 
 
-def _fitting(exam: Examination) -> tuple[dict[str, str], dict[str, str]]:
-    """The variables that fit what was found, and those of them that are not set so."""
-    settings = exam.settings
+def _fitting(settings: Settings, name: str, exam: Examination) -> tuple[dict[str, str], dict[str, str]]:
+    """The variables that fit what was found at an upstream, and those of them that are not set so."""
+    own = exam.settings
+    upstream = settings.upstream(name)
     env: dict[str, str] = {}
     changes: dict[str, str] = {}
-    if exam.base_url != settings.openai_base_url:
+    if upstream.is_anthropic:
+        return env, changes
+    if exam.base_url != own.openai_base_url:
         env["OPENAI_BASE_URL"] = changes["OPENAI_BASE_URL"] = exam.base_url
-    if exam.provider != detect_provider(settings.openai_base_url):
+    if exam.provider != detect_provider(own.openai_base_url):
         env["PROVIDER"] = exam.provider
-        if exam.provider != settings.provider:
+        if exam.provider != own.provider:
             changes["PROVIDER"] = exam.provider
-    answer = model_limits(settings, exam.listed or {}).answer
-    if answer is not None and "max_tokens_limit" not in settings.model_fields_set:
-        limit = max(answer, settings.min_tokens_limit or 1)
-        env["MAX_TOKENS_LIMIT"] = changes["MAX_TOKENS_LIMIT"] = str(limit)
-    if exam.options:
-        env["PROVIDER_OPTIONS"] = json.dumps(exam.options).replace("${", "\\u0024{")  # which .env files expand
+    answer = model_limits(own, exam.listed or {}).answer if exam.named else None
+    if answer is not None and "max_tokens_limit" not in own.model_fields_set:
+        limit = max(answer, own.min_tokens_limit or 1)
+        env[_LIMIT] = changes[_LIMIT] = str(limit)
+    options = {**upstream.provider_options, **exam.found}
+    if options:
+        env["PROVIDER_OPTIONS"] = json.dumps(options).replace("${", "\\u0024{")  # which .env files expand
         if exam.found:
             changes["PROVIDER_OPTIONS"] = env["PROVIDER_OPTIONS"]
-    return env, changes
+    return (
+        {upstream.own_names(variable): value for variable, value in env.items()},
+        {upstream.own_names(variable): value for variable, value in changes.items()},
+    )
+
+
+def _least_limit(known: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:
+    """The variables of both; of two limits, which hold for all upstreams, the lesser."""
+    limits = [int(values[_LIMIT]) for values in (known, more) if _LIMIT in values]
+    return {**more, **({_LIMIT: str(min(limits))} if limits else {})}

@@ -81,21 +81,15 @@ async def key(exam: Examination) -> Result:
 
 
 async def models(exam: Examination) -> Result:
-    settings = exam.settings
-    tiers = {
-        "BIG_MODEL": settings.big_model,
-        "MIDDLE_MODEL": settings.middle_model,
-        "SMALL_MODEL": settings.small_model,
-    }
     missing: dict[str, str] = {}
     asked: dict[str, bool] = {}
-    for variable, model in tiers.items():
+    for model, places in exam.named.items():
         if model not in asked:
             asked[model] = await _exists(exam, model)
         if not asked[model]:
-            missing[variable] = model
+            missing |= dict.fromkeys(places, model)
     if not missing:
-        return ok(", ".join(dict.fromkeys(tiers.values())))
+        return ok(", ".join(exam.named))
     detail = ", ".join(f"{variable} {model}" for variable, model in missing.items())
     ids = list(exam.listed or ())
     close = [near for model in missing.values() for near in get_close_matches(model, ids, n=3, cutoff=0.5)]

@@ -1,12 +1,12 @@
 """What a check has to do with: the examination so far, its own result, and the question it asks."""
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from ccproxy.layers import conversion_options
-from ccproxy.settings import Settings, without_endpoint
+from ccproxy.settings import NamedModel, Settings, without_endpoint
 from ccproxy_middleware.conversion.providers import Profile, find_correction, profile_for_model, resolve_profile
 
 from .probe import Answer, Probe, converse
@@ -59,12 +59,13 @@ class Examination:
 
     base_url: where it is asked; a check may find a better one. provider: the name of its profile.
     found: the switches that it needs besides, each learned by a check. listed: its own entries of ``GET /models`` by
-    id, None where it lists none. results: of the checks so far, by id.
+    id, None where it lists none. results: of the checks so far, by id. named: its models, with what names each.
     """
 
-    def __init__(self, settings: Settings, probe: Probe) -> None:
+    def __init__(self, settings: Settings, probe: Probe, named: Iterable[NamedModel] = ()) -> None:
         self.settings = settings
         self.probe = probe
+        self.named: Mapping[str, tuple[str, ...]] = {model.model: model.places for model in named}
         self.base_url = without_endpoint(settings.openai_base_url)
         self.provider = settings.provider
         self.found: dict[str, Any] = {}

@@ -1,8 +1,8 @@
 """Asking the provider as the proxy does: through Forward and the custom headers, in this process."""
 
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,11 +11,12 @@ import anyio
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ccproxy.app import make_forward
 from ccproxy.settings import Settings
+from ccproxy.upstreams import make_forward, planner_upstream
 from ccproxy_middleware import CustomHeadersMiddleware, FormatConversionMiddleware
 from ccproxy_middleware.conversion.chat import split_think_tags
 from ccproxy_middleware.conversion.providers import Profile, error_from_payload, is_failure
+from ccproxy_middleware.models import DEFAULT_UPSTREAM
 from ccproxy_middleware.toolkit.errors import ApiError, StreamAborted, send_error
 from ccproxy_middleware.toolkit.sse import SSEParser
 
@@ -195,9 +196,19 @@ class Probe:
                 message = f"not asked: {MAX_REQUESTS} requests are the most that are made"
                 return await send_error(scope, send, ApiError(429, "rate_limit_error", message))
             self.requests += 1
-            await app(scope, receive, send)
+            await app({**scope, "ccproxy.key": self._key}, receive, send)
 
         self.app: ASGIApp = counted
+        self._key = 0
+
+    @contextmanager
+    def with_key(self, number: int) -> Iterator[None]:
+        """Ask by another key of the pool; 0 is the first."""
+        self._key = number
+        try:
+            yield
+        finally:
+            self._key = 0
 
     async def get(self, path: str) -> Answer:
         """The answer to a GET of ``/v1`` + path."""
@@ -211,21 +222,26 @@ class Probe:
         """The answer to a Responses request."""
         return await exchange(self.app, "POST", "/v1/responses", body)
 
+    async def message(self, body: Mapping[str, Any]) -> Answer:
+        """The answer to a request of Anthropic's protocol."""
+        return await exchange(self.app, "POST", "/v1/messages", body)
+
 
 @asynccontextmanager
-async def open_probe(settings: Settings) -> AsyncIterator[Probe]:
-    """The provider of these settings."""
-    forward = make_forward(
-        _hurried(settings), settings.openai_base_url, settings.openai_api_key, settings.azure_api_version
-    )
+async def open_probe(settings: Settings, upstream: str = DEFAULT_UPSTREAM) -> AsyncIterator[Probe]:
+    """An upstream of these settings."""
+    asked = settings.upstream(upstream)
+    forward = make_forward(_hurried(settings), asked)
     async with forward.lifespan():
-        yield Probe(CustomHeadersMiddleware(forward, headers=settings.custom_headers))
+        yield Probe(CustomHeadersMiddleware(forward, headers=asked.headers))
 
 
 @asynccontextmanager
 async def open_planner(settings: Settings) -> AsyncIterator[Probe]:
-    """The planner of these settings, which have boost enabled."""
-    forward = make_forward(_hurried(settings), settings.boost_base_url or "", settings.boost_api_key)
+    """The planner at BOOST_BASE_URL of these settings."""
+    planner = planner_upstream(settings)
+    assert planner is not None  # noqa: S101
+    forward = make_forward(_hurried(settings), planner)
     async with forward.lifespan():
         yield Probe(forward)
 

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from ccproxy.settings import Settings
+from ccproxy.settings import Settings, named_models, tier_models
 from ccproxy_middleware.conversion.providers import redact
 
 from .checks import CHECKS
@@ -28,11 +28,11 @@ _TITLE_WIDTH = max(len("Configuration"), *(len(check.title) for check in CHECKS)
 class Verdict:
     """The end: what stands in ``.env`` as it fits (``env``), what of it is not set yet (``changes``).
 
-    requests: how many the provider was asked. written: the file in which the changes were put, if they were.
+    results: those of each upstream, by the ids of the checks. requests: how many the providers were asked. written: the file in which the changes were put, if they were.
     """
 
     settings: Settings
-    results: Mapping[str, Result]
+    results: Mapping[str, Mapping[str, Result]]
     env: Mapping[str, str]
     changes: Mapping[str, str]
     requests: int = 0
@@ -45,7 +45,7 @@ class Verdict:
 
     def count(self, outcome: str) -> int:
         """How many checks came out so."""
-        return sum(result.outcome == outcome for result in self.results.values())
+        return sum(result.outcome == outcome for results in self.results.values() for result in results.values())
 
 
 class Redactor:
@@ -69,10 +69,22 @@ class Lines:
         self._console = Console(highlight=False, soft_wrap=True)
         self._not_asked: dict[str, int] = {}  # how many checks, by why: they would bury what is wrong
 
-    def begin(self, settings: Settings) -> None:
-        """What is examined."""
-        models = dict.fromkeys((settings.big_model, settings.middle_model, settings.small_model))
-        self._console.print(Text(f"{settings.openai_base_url} with {', '.join(models)}\n", "bold"))
+    def begin(self, settings: Settings, upstream: str, *, several: bool) -> None:
+        """What is examined. ``several``: it is not the only upstream."""
+        asked = settings.upstream(upstream)
+        if several:
+            self._tell_not_asked()
+            named = [model.model for model in named_models(settings) if model.upstream == upstream]
+        else:
+            named = list(tier_models(settings).values())
+        models = ", ".join(dict.fromkeys(named)) or "no model"
+        head = f"{upstream}: " if several else ""
+        self._console.print(Text(f"{head}{asked.base_url} with {models}\n", "bold"))
+
+    def _tell_not_asked(self) -> None:
+        for reason, count in self._not_asked.items():
+            self._console.print(Text(f"{counted(count, 'check')} {reason}", "dim"))
+        self._not_asked.clear()
 
     @contextmanager
     def running(self, check: Check) -> Iterator[None]:
@@ -97,8 +109,7 @@ class Lines:
     def verdict(self, verdict: Verdict) -> None:
         """The verdict, and the lines for ``.env``."""
         show = self._console.print
-        for reason, count in self._not_asked.items():
-            show(Text(f"{counted(count, 'check')} {reason}", "dim"))
+        self._tell_not_asked()
         problems, warnings = verdict.problems, verdict.count("warning")
         show()
         if problems:
@@ -126,7 +137,7 @@ class Document:
     def __init__(self) -> None:
         self._seconds: dict[str, float] = {}
 
-    def begin(self, settings: Settings) -> None:
+    def begin(self, settings: Settings, upstream: str, *, several: bool) -> None:
         """Nothing yet."""
 
     @contextmanager
@@ -143,22 +154,27 @@ class Document:
         outcomes = ("problem", "warning", "ok")
         document = {
             "verdict": next((outcome for outcome in outcomes if verdict.count(outcome)), "ok"),
-            "base_url": settings.openai_base_url,
-            "models": {
-                "BIG_MODEL": settings.big_model,
-                "MIDDLE_MODEL": settings.middle_model,
-                "SMALL_MODEL": settings.small_model,
-            },
-            "checks": [
-                {"id": id_, "outcome": result.outcome, "detail": result.detail, "remedy": result.remedy or None}
-                for id_, result in verdict.results.items()
-            ],
+            "base_url": settings.upstream(next(iter(verdict.results))).base_url,
+            "models": tier_models(settings),
+            "checks": _checks(next(iter(verdict.results.values()))),
             "env": dict(verdict.env),
             "changes": dict(verdict.changes),
             "requests": verdict.requests,
             "written": verdict.written,
         }
+        if len(verdict.results) > 1:
+            document["upstreams"] = {
+                name: {"base_url": settings.upstream(name).base_url, "checks": _checks(results)}
+                for name, results in verdict.results.items()
+            }
         print_document(document)
+
+
+def _checks(results: Mapping[str, Result]) -> list[dict[str, str | None]]:
+    return [
+        {"id": id_, "outcome": result.outcome, "detail": result.detail, "remedy": result.remedy or None}
+        for id_, result in results.items()
+    ]
 
 
 def print_document(document: Mapping[str, Any]) -> None:

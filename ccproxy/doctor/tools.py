@@ -88,7 +88,11 @@ async def tool_choice(exam: Examination) -> Result:
 
 
 async def claude_code(exam: Examination) -> Result:
-    answer = await exam.converse(_request())
+    return verdict_of(await exam.converse(request()))
+
+
+def verdict_of(answer: Answer) -> Result:
+    """What the answer to Claude Code's request shows."""
     events = [event for _, event in answer.events]
     if answer.error or not events:
         return problem(
@@ -118,7 +122,7 @@ def _block(event: Mapping[str, Any]) -> Mapping[str, Any]:
     return block if isinstance(block, dict) else {}
 
 
-def _request() -> dict[str, Any]:
+def request() -> dict[str, Any]:
     """A request in the form of Claude Code's, with few tools and a short prompt."""
     path = {"type": "string", "description": "The absolute path of the file."}
     timeout = {"type": "integer", "minimum": 0, "maximum": 600_000}

@@ -6,7 +6,6 @@ from typing import Literal
 import httpx
 from starlette.types import Receive, Scope, Send
 
-from ccproxy_middleware import PassthroughMiddleware
 from ccproxy_middleware.toolkit.asgi import Headers, get_header, without_headers
 from ccproxy_middleware.toolkit.errors import ApiError, send_error
 
@@ -49,8 +48,8 @@ class AnthropicForward(Forward):
         ``authorization``). It is what an AuthMiddleware has left in the scope as ``ccproxy.client_credential``, or the
         client's headers where none stands outside.
 
-    What other upstreams have left in a conversation is made fit by a PassthroughMiddleware. The other options are those
-    of :class:`Forward`, and so is what the scope may say. Of the client's headers all of
+    The other options are those of :class:`Forward`, and so is what the scope may say. Where other upstreams may have
+    answered in a conversation, a PassthroughMiddleware makes it fit. Of the client's headers all of
     ``anthropic-*``, ``x-claude-code-*`` and what tells of the program pass, and those that CustomHeadersMiddleware has
     set outside for another upstream don't.
     """
@@ -87,7 +86,6 @@ class AnthropicForward(Forward):
         )
         self._keys = tuple(key.encode() for key in api_keys)
         self._client_credential = client_credential
-        self._passed = PassthroughMiddleware(super().__call__)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -99,7 +97,7 @@ class AnthropicForward(Forward):
             custom: Headers = scope.get("ccproxy.custom_headers", [])
             if not any(get_header(custom, name) for name in _CREDENTIALS):
                 scope["ccproxy.custom_headers"] = [*custom, *credential]
-        await self._passed(scope, receive, send)
+        await super().__call__(scope, receive, send)
 
     def _credential(self, scope: Scope) -> Headers:
         """The headers by which this request is let in at the provider. Raises ApiError if the client sent none."""

@@ -4,7 +4,7 @@ from .base_urls import without_endpoint, without_repeated_version
 from .configuration import ConfigurationError
 from .files import HEADER, file_to_write, place_of, settings_files, unread_files, users_file
 from .layer_names import import_layer
-from .listing import given_variables, model_to_try, named_models, shown_value, tier_models, variables
+from .listing import given_variables, is_variable, model_to_try, named_models, shown_value, tier_models, variables
 from .model_names import NamedModel, canonical, names_of, planner_candidates
 from .settings import Settings
 from .startup import startup_warnings
@@ -21,6 +21,7 @@ __all__ = [
     "file_to_write",
     "given_variables",
     "import_layer",
+    "is_variable",
     "model_to_try",
     "named_models",
     "names_of",

@@ -53,7 +53,7 @@ class Checked(BaseSettings):
     @field_validator("middle_model", mode="before", check_fields=False)
     @classmethod
     def _default_middle(cls, value: Any, info: ValidationInfo) -> Any:
-        return info.data.get("big_model", "gpt-4o") if value is None else value
+        return ",".join(names_of(info.data.get("big_model", "gpt-4o"))) if value is None else value
 
     @field_validator("provider", mode="before", check_fields=False)
     @classmethod

@@ -80,6 +80,11 @@ def shown_value(name: str, value: str) -> str:
     return MASK if secret else shown(value)
 
 
+def is_variable(name: str) -> bool:
+    """Whether a variable, in upper case, is one of ours."""
+    return name.lower() in Settings.model_fields or name.startswith(HEADER_PREFIX) or _is_of_upstream(name)
+
+
 def _is_of_upstream(variable: str) -> bool:
     parts = parted(variable)
     return parts is not None and parts[1] in FIELDS

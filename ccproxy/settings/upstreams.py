@@ -171,7 +171,7 @@ def read_upstreams(given: Any) -> Mapping[str, Upstream]:
     Raises ConfigurationError with a line for each problem.
     """
     if not isinstance(given, Mapping):
-        raise ConfigurationError(["UPSTREAM_<NAME>_*: accepted: variables, or a mapping of names to their fields"])
+        raise ConfigurationError([problem("UPSTREAMS", f"given {MASK}", "", "UPSTREAM_<NAME>_* variables instead")])
     problems: list[str] = []
     upstreams: dict[str, Upstream] = {}
     for raw_name, fields in given.items():

@@ -1,4 +1,7 @@
-"""The six layers in every order and every subset: the same request upstream, the same answer for the client."""
+"""The six layers in every order and every subset: the same request upstream, the same answer for the client.
+
+Routing stands at every place of some of these orders, with a second upstream behind the layers that stand inside it.
+"""
 
 import json
 import re
@@ -16,6 +19,7 @@ from ccproxy_middleware import (
     CustomHeadersMiddleware,
     FormatConversionMiddleware,
     ModelMappingMiddleware,
+    RoutingMiddleware,
     SafeguardsMiddleware,
 )
 from ccproxy_middleware.toolkit.asgi import BufferedBody
@@ -155,15 +159,26 @@ async def planner(scope: Scope, receive: Receive, send: Send) -> None:
 LAYERS: dict[str, Callable[[ASGIApp], ASGIApp]] = {
     "auth": lambda app: AuthMiddleware(app, api_keys=[KEY]),
     "headers": lambda app: CustomHeadersMiddleware(app, headers={"X-Team": "a", "Authorization": "Bearer own"}),
-    "models": lambda app: ModelMappingMiddleware(app, big="B", middle="M", small="S", classifier="C"),
+    "models": lambda app: ModelMappingMiddleware(
+        app, big="B,spare:B2", middle="M", small="S", classifier="C", upstreams=["spare"]
+    ),
     "safeguards": lambda app: SafeguardsMiddleware(app, model="claude-judge"),
     "boost": lambda app: BoostMiddleware(app, planner=planner, model="P", tiers=["BIG_MODEL"]),
 }
 
 
-def stacked(names: Iterable[str], app: ASGIApp, api: str = "chat") -> ASGIApp:
+def stacked(names: Iterable[str], app: ASGIApp, api: str = "chat", spare: ASGIApp | None = None) -> ASGIApp:
+    """The layers around an app; what stands inside of routing is also around the spare one."""
+
+    def wrapped(name: str, app: ASGIApp) -> ASGIApp:
+        return FormatConversionMiddleware(app, options={"api": api}) if name == "conversion" else LAYERS[name](app)
+
+    other = spare or app
     for name in reversed(list(names)):
-        app = FormatConversionMiddleware(app, options={"api": api}) if name == "conversion" else LAYERS[name](app)
+        if name == "routing":
+            app = RoutingMiddleware(app, targets={"spare": other})
+        else:
+            app, other = wrapped(name, app), wrapped(name, other)
     return app
 
 
@@ -342,3 +357,60 @@ async def test_every_subset_gives_a_valid_answer(subset: tuple[str, ...], stream
     assert ("GUIDANCE" in str(upstream["body"]) or "call look" in str(upstream["body"])) == ("boost" in subset)
     restored = "models" in subset or "conversion" in subset
     assert model == ("claude-opus-4-8" if restored else "real-2024")
+
+
+def at_every_place(order: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The order with routing at each place of it."""
+    return [(*order[:at], "routing", *order[at:]) for at in range(len(order) + 1)]
+
+
+ROUTED = [names for order in (CANONICAL, *ORDERS[7::97]) for names in at_every_place(order)]
+
+
+@pytest.mark.parametrize("body", [PLAIN, TOOLS], ids=["plain", "tools"])
+@pytest.mark.parametrize("api", ["chat", "responses"])
+async def test_routing_changes_nothing_at_any_place_where_nothing_fails(
+    body: dict[str, Any], stream: bool, api: str
+) -> None:
+    request = {**body, "stream": stream}
+    upstream, answer = await exchange(CANONICAL, request, api=api)
+    different = {}
+    for order in ROUTED:
+        requests, other = await exchange(order, request, api=api)
+        if requests != upstream or told(other) != told(answer):
+            different[order] = (requests, told(other))
+    assert not different, f"{len(different)} orders, such as {next(iter(different.items()))}; not {told(answer)}"
+
+
+class Failing(Provider):
+    """An endpoint that is overloaded."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await BufferedBody.read(scope, receive, 1 << 20)
+        self.requests.append({"path": scope["path"], "body": body.data})
+        await send({"type": "http.response.start", "status": 503, "headers": [(b"content-type", b"application/json")]})
+        await send({"type": "http.response.body", "body": b'{"error":{"message":"busy"}}'})
+
+
+async def test_spare_upstream_answers_in_every_order_with_routing_inside_of_models(stream: bool) -> None:
+    upstream, answer = await exchange(CANONICAL, {**TOOLS, "stream": stream})
+    expected = [{**request, "body": {**request["body"], "model": "B2"}} for request in upstream]
+    orders = [order for order in ROUTED if order.index("models") < order.index("routing")]
+    assert len(orders) > 20
+    different = {}
+    for order in orders:
+        bad, good = Failing(), Provider()
+        scope = http_scope("POST", "/v1/messages", {"x-api-key": KEY, "content-type": "application/json"})
+        other = await call(stacked(order, bad, spare=good), scope, {**TOOLS, "stream": stream})
+        if good.requests != expected or (other.status, told(other)[2]) != (200, told(answer)[2]) or not bad.requests:
+            different[order] = (bad.requests, good.requests, told(other))
+    assert not different, f"{len(different)} orders, such as {next(iter(different.items()))}; not {expected}"
+
+
+async def test_every_subset_is_the_same_with_routing(stream: bool) -> None:
+    for subset in SUBSETS:
+        key = KEY if "auth" in subset else "nobody looks"
+        upstream, answer = await exchange(subset, {**TOOLS, "stream": stream}, key=key)
+        for order in at_every_place(subset):
+            requests, other = await exchange(order, {**TOOLS, "stream": stream}, key=key)
+            assert (requests, told(other)) == (upstream, told(answer)), order

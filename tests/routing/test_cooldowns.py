@@ -21,7 +21,7 @@ CONNECT = tells(ApiError(502, "api_error", "could not connect", reason="connect"
 
 async def ask(app: Any, *candidates: str, **headers: str) -> Answer:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return await call(app, http_scope("POST", "/v1/messages", named, **{"ccproxy.candidates": candidates}), BODY)
+    return await call(app, {**http_scope("POST", "/v1/messages", named), "ccproxy.candidates": candidates}, BODY)
 
 
 class Clock:
@@ -45,14 +45,14 @@ def cooldowns(clock: Clock) -> Cooldowns:
 
 
 A1 = Option("a", "m1", 0, "k0")
-SCOPES: dict[FailureReason, set[Option]] = {
-    **dict.fromkeys(
-        ("connect", "timeout", "overloaded", "server"), {A1, A1._replace(key_id="k1"), A1._replace(model="x")}
-    ),
-    **dict.fromkeys(("refused_key", "quota"), {A1, A1._replace(model="x")}),
-    "rate_limit": {A1},
-    "model_gone": {A1, A1._replace(key_id="k1")},
-    "context_overflow": set(),
+OF_UPSTREAM = frozenset((A1, A1._replace(key_id="k1"), A1._replace(model="x")))
+OF_KEY = frozenset((A1, A1._replace(model="x")))
+SCOPES: dict[FailureReason, frozenset[Option]] = {
+    **dict.fromkeys(("connect", "timeout", "overloaded", "server"), OF_UPSTREAM),
+    **dict.fromkeys(("refused_key", "quota"), OF_KEY),
+    "rate_limit": frozenset((A1,)),
+    "model_gone": frozenset((A1, A1._replace(key_id="k1"))),
+    "context_overflow": frozenset(),
 }
 
 
@@ -174,7 +174,7 @@ async def test_upstream_that_has_failed_by_itself_is_asked_again_where_the_other
 async def test_broken_off_answer_cools_its_upstream_down() -> None:
     first, second = Target("first", breaks_off(5)), Target("second")
     app = RoutingMiddleware(first, targets={"b": second})
-    scope = http_scope("POST", "/v1/messages", **{"ccproxy.candidates": ("m", "b:m")})
+    scope = {**http_scope("POST", "/v1/messages"), "ccproxy.candidates": ("m", "b:m")}
     with pytest.raises(StreamAborted):
         await call(app, scope, {**BODY, "stream": True})
     assert (await ask(app, "m", "b:m")).json()["content"][0]["text"] == "second"

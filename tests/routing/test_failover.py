@@ -25,7 +25,7 @@ def stream(request: pytest.FixtureRequest) -> bool:
 
 def asks(*candidates: str, path: str = "/v1/messages", **headers: str) -> Scope:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return http_scope("POST", path, named, **{"ccproxy.candidates": candidates})
+    return {**http_scope("POST", path, named), "ccproxy.candidates": candidates}
 
 
 def said(answer: Answer) -> str:

@@ -36,7 +36,7 @@ class Keyed(Target):
 async def ask(app: Any, *candidates: str, session: str | None = None, **headers: str) -> Answer:
     named = {"x-claude-code-session-id": session} if session else {}
     named |= {name.replace("_", "-"): value for name, value in headers.items()}
-    scope = http_scope("POST", "/v1/messages", named, **{"ccproxy.candidates": candidates})
+    scope = {**http_scope("POST", "/v1/messages", named), "ccproxy.candidates": candidates}
     return await call(app, scope, BODY)
 
 

@@ -21,7 +21,7 @@ BODY = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": 
 
 
 async def ask(app: ASGIApp, *candidates: str, model: str = "m", **more: Any) -> Answer:
-    scope = http_scope("POST", "/v1/messages", {"host": "localhost"}, **{"ccproxy.candidates": candidates})
+    scope = {**http_scope("POST", "/v1/messages", {"host": "localhost"}), "ccproxy.candidates": candidates}
     return await call(app, scope, {**BODY, "model": model, **more})
 
 
@@ -114,9 +114,9 @@ async def test_inspector_shows_the_attempts() -> None:
     app = InspectorMiddleware(routed(status(503), answers))
     await ask(app, "u0:a", "u1:b")
     local = {"client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2)}
-    listed = await call(app, http_scope("GET", "/ui/api/exchanges", {"host": "localhost"}, **local))
+    listed = await call(app, {**http_scope("GET", "/ui/api/exchanges", {"host": "localhost"}), **local})
     id_ = listed.json()["exchanges"][0]["id"]
-    shown = (await call(app, http_scope("GET", f"/ui/api/exchanges/{id_}", {"host": "localhost"}, **local))).json()
+    shown = (await call(app, {**http_scope("GET", f"/ui/api/exchanges/{id_}", {"host": "localhost"}), **local})).json()
     assert (shown["rule"], shown["upstream"]) == ("tier", "u1")
     first, second = shown["attempts"]
     assert (first["upstream"], first["model"], first["reason"], first["status"]) == ("u0", "a", "overloaded", 503)

@@ -27,7 +27,7 @@ class Impatient(RoutingMiddleware):
 
 async def ask(app: Any, *candidates: str, path: str = "/v1/messages") -> Answer:
     answer = Answer()
-    await call(app, http_scope("POST", path, **{"ccproxy.candidates": candidates}), BODY, answer=answer)
+    await call(app, {**http_scope("POST", path), "ccproxy.candidates": candidates}, BODY, answer=answer)
     return answer
 
 
@@ -82,7 +82,7 @@ async def test_message_start_has_the_clients_name_for_the_model() -> None:
     app = Impatient(Target("first", waits(0.06)), targets={"spare": Target("second")})
     answer = Answer()
     known = {"ccproxy.candidates": ("m1", "spare:m2"), "ccproxy.model": {"requested": "claude-opus-5-5", "tier": None}}
-    await call(app, http_scope("POST", "/v1/messages", **known), BODY, answer=answer)
+    await call(app, {**http_scope("POST", "/v1/messages"), **known}, BODY, answer=answer)
     assert check_stream(answer.body)[0]["message"]["model"] == "claude-opus-5-5"
 
 
@@ -90,9 +90,9 @@ async def test_what_fails_for_good_ends_as_an_error_event_of_its_type() -> None:
     first = Target("first", waits(0.06, status(429, "rate_limit_error", "slowly", retry_after="3")))
     second = Target("second", status(500))
     answer = Answer()
+    app = Impatient(first, targets={"spare": second})
+    scope = {**http_scope("POST", "/v1/messages"), "ccproxy.candidates": ("m1", "spare:m2")}
     with pytest.raises(StreamAborted) as caught:
-        app = Impatient(first, targets={"spare": second})
-        scope = http_scope("POST", "/v1/messages", **{"ccproxy.candidates": ("m1", "spare:m2")})
         await call(app, scope, BODY, answer=answer)
     assert caught.value.error is not None
     assert caught.value.error.type == "rate_limit_error"
@@ -140,7 +140,7 @@ async def leaving(app: Any, *candidates: str, after: float, body: Any = BODY) ->
         received.append(message)
 
     with anyio.fail_after(5):
-        await app(http_scope("POST", "/v1/messages", **{"ccproxy.candidates": candidates}), receive, send)
+        await app({**http_scope("POST", "/v1/messages"), "ccproxy.candidates": candidates}, receive, send)
     return received
 
 
@@ -231,7 +231,7 @@ async def test_error_of_no_reason_is_not_repeated_after_pings() -> None:
     refused = ApiError(400, "invalid_request_error", "no such tool")
     app = Impatient(Target("first", waits(0.06, tells(refused))), targets={"b": Target("b")})
     answer = Answer()
-    scope = http_scope("POST", "/v1/messages", **{"ccproxy.candidates": ("m1", "b:m2")})
+    scope = {**http_scope("POST", "/v1/messages"), "ccproxy.candidates": ("m1", "b:m2")}
     with pytest.raises(StreamAborted):
         await call(app, scope, BODY, answer=answer)
     assert check_stream(answer.body)[-1]["error"]["type"] == "invalid_request_error"

@@ -2,18 +2,21 @@
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import anyio
 import httpx
 import pytest
+from starlette.types import ASGIApp
 
 from ccproxy.settings.layer_names import LAYERS
+from support.providers.anthropic_server import AnthropicServer
 from support.providers.scripted import Answer, Failure, Reply, ScriptedProvider, Silence, ToolCall, error_body
 from support.serving.boosted import boosted, question
 from support.serving.proxied import proxied
 from support.serving.servers import eventually
+from support.serving.several import several
 from support.streams.grammar import check_stream, parse_frames
 
 pytestmark = pytest.mark.anyio
@@ -269,3 +272,49 @@ def test_record_tells_of_the_answer_not_of_the_questions(stream: bool, caplog: p
         ask(url, stream)
     [line] = [r for r in caplog.records if r.name == "ccproxy.exchange"]
     assert (line.__dict__["model"], line.__dict__["input_tokens"]) == ("big", 70)
+
+
+FLAGGED = {"type": "evaluated", "outcome": "flagged", "explanation": "severity 88 of 100"}
+
+
+@pytest.mark.parametrize("protocol", ["chat", "responses", "anthropic"])
+@pytest.mark.parametrize("big_model", ["gpt-4o", "work:gpt-4o"])
+def test_judge_of_an_upstream_gives_the_verdicts(protocol: str, stream: bool, big_model: str) -> None:
+    model = Model(score("rm"), "ls", "rm")
+    works = ScriptedProvider(model)
+    judge: ASGIApp = ScriptedProvider(model)
+    if protocol == "anthropic":
+
+        def verdict(body: dict[str, Any]) -> list[dict[str, Any]]:
+            reply = model(body)
+            assert isinstance(reply, Reply)
+            return [{"type": "text", "text": reply.text}]
+
+        judge = AnthropicServer(verdict)
+    idle = ScriptedProvider([])
+    default, other = (works, idle) if big_model == "gpt-4o" else (idle, works)
+    others: Mapping[str, ASGIApp] = {"judges": judge, "work": other}
+    models = {"safeguards_model": "judges:strict", "big_model": big_model}
+    with several(default, others, fields={"judges": {"api": protocol}}, max_retries=0, **models) as url:
+        answer = ask(url, stream)
+    assert judged(answer.content, stream) == {"ls": NOT_FLAGGED, "rm": FLAGGED}
+    assert len(works.requests) == 1
+    if isinstance(judge, AnthropicServer):
+        bodies = judge.bodies
+    else:
+        assert isinstance(judge, ScriptedProvider)
+        bodies = [request.body for request in judge.requests]
+    assert [body["model"] for body in bodies] == ["strict"] * 2
+
+
+def test_judge_of_the_default_upstream_is_asked_there_though_another_one_has_answered() -> None:
+    model = Model(score("rm"), "ls", "rm")
+    default, work = ScriptedProvider(model), ScriptedProvider(model)
+    failing = ScriptedProvider(lambda body: Failure(500, {"error": {"message": "down"}}))
+    models = {"safeguards_model": "failing:a,strict", "big_model": "work:gpt-4o"}
+    with several(default, {"work": work, "failing": failing}, max_retries=0, **models) as url:
+        answer = ask(url, False)
+    assert judged(answer.content, False) == {"ls": NOT_FLAGGED, "rm": FLAGGED}
+    assert len(work.requests) == 1
+    assert [request.body["model"] for request in default.requests] == ["strict"] * 2
+    assert failing.requests

@@ -15,6 +15,7 @@ from ..conversion.anthropic import is_blank, is_own_state
 _THINKING = ("thinking", "redacted_thinking")
 _CALLS = ("tool_use", "server_tool_use")
 _LEGAL_ID = re.compile(r"[a-zA-Z0-9_-]+")
+_ANTHROPICS_ID = re.compile(r"toolu_(?![0-9a-f]{24}\Z).+")  # converters of ours make hexadecimal ones
 
 Block = Any
 Message = Any
@@ -61,7 +62,7 @@ def fit(
 
     Left out are blocks that converters of ours have made for another upstream, thinking blocks that are ``refused`` by
     their digests, and all of them where it has to be ``without_thinking``. Then thinking is turned off for a tool loop
-    whose last turn has no thinking block any more, or by ``thinking`` always or never.
+    whose last turn has no thinking block where another upstream has taken part, or by ``thinking`` always or never.
     """
     fitted = Fitted()
     messages = data.get("messages")
@@ -83,10 +84,13 @@ def fit(
             last = new
     if changed:
         fitted.fields["messages"] = sent
-    fitted.loop = [digest(id_) for message in messages[start:] for id_ in _call_ids(message)]
-    unthought = start < len(messages) and not _begins_with_thinking(last)
-    needed = unthought and (lost or any(id_ in refused for id_ in fitted.loop))
-    if thinking == "off" or (thinking == "auto" and needed):
+    calls = [id_ for message in messages[start:] for id_ in _call_ids(message)]
+    fitted.loop = [digest(id_) for id_ in calls]
+    if thinking == "auto" and start < len(messages) and not _begins_with_thinking(last):
+        # A budget is for models that begin each loop with a thinking block.
+        foreign = _has_budget(data) and not all(_ANTHROPICS_ID.fullmatch(id_) for id_ in calls)
+        thinking = "off" if lost or foreign or any(id_ in refused for id_ in fitted.loop) else thinking
+    if thinking == "off":
         _turn_off(data, fitted)
     return fitted
 
@@ -198,6 +202,11 @@ def _blocks(messages: Sequence[Message]) -> Iterator[Block]:
 def _begins_with_thinking(message: Message) -> bool:
     first = next(_blocks([message]), None)
     return isinstance(first, dict) and first.get("type") in _THINKING
+
+
+def _has_budget(data: Mapping[str, Any]) -> bool:
+    thinking = data.get("thinking")
+    return isinstance(thinking, dict) and thinking.get("type") == "enabled"
 
 
 def _role(message: Message) -> Any:

@@ -143,13 +143,14 @@ class RoutingMiddleware:
     ) -> None:
         shared = self._shared
         record = get_record(scope)
+        paced = bool(shared.paces)
         question = Question(
             scope,
             body,
             model,
             counts=counts,
-            priority=priority_of(read_asker(scope["headers"]) if record is None else record.asker),
-            session=get_header(scope["headers"], _SESSION),
+            priority=priority_of(read_asker(scope["headers"]) if record is None else record.asker) if paced else 0,
+            session=get_header(scope["headers"], _SESSION) if paced else None,
             record=record,
         )
         choice = Choice(candidates, lambda name: shared.keys.order(name, scope), shared.cooldowns, self._windows)

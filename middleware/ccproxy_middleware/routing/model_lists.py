@@ -80,11 +80,7 @@ class ModelLists:
             late = ", ".join(sorted(self._targets.keys() - found.keys() - ({DEFAULT} if own else set())))
             logger.warning("the models of %s are not listed: no answer in time", late)
         for_claude_code = (get_header(scope["headers"], b"user-agent") or "").startswith(_CLIENT)
-        others = [
-            _renamed(entry, name, for_claude_code)
-            for name in self._targets
-            for entry in found.get(name, ())
-        ]
+        others = [_renamed(entry, name, for_claude_code) for name in self._targets for entry in found.get(name, ())]
         if not others and own and not _entries(own[0]):
             return await _send(send, own[0])  # an error, most likely
         entries = [_completed(entry) for entry in (_entries(own[0]) if own else [])] + others

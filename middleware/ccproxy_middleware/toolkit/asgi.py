@@ -247,10 +247,10 @@ class BufferedBody:
             return {"type": "http.request", "body": body, "more_body": False}
         message = await self._receive()
         if message["type"] == "http.disconnect":
-            body: BufferedBody | None = self
-            while body is not None:  # whoever has put this one in another's place wants to know as well
-                body.disconnected = True
-                body = body._outer
+            told: BufferedBody | None = self
+            while told is not None:  # whoever has put this one in another's place wants to know as well
+                told.disconnected = True
+                told = told._outer
         return message
 
 

@@ -130,8 +130,8 @@ async def observe(
 ) -> None:
     """Call the app, and ``observer`` with the record when the exchange is over, however it ends.
 
-    ``on_start`` gets the record when the answer starts, if it ever does, ``on_queue`` what ``queue_observers`` get. An observer that fails is logged, and
-    neither changes the answer nor keeps another observer from being called.
+    ``on_start`` gets the record when the answer starts, if it ever does, ``on_queue`` what ``queue_observers`` get. An
+    observer that fails is logged, and neither changes the answer nor keeps another observer from being called.
     """
     starts = [] if on_start is None else [on_start]
     queues = [] if on_queue is None else [on_queue]

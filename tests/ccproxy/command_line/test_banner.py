@@ -105,6 +105,20 @@ def test_planner_and_inspector_are_named_where_they_are_on() -> None:
     assert "planted" not in text
 
 
+def test_every_upstream_is_shown_with_all_models_of_a_list() -> None:
+    upstreams = {
+        "local": {"base_url": "http://localhost:11434/v1", "api_key": "planted-local"},
+        "claude": {"base_url": "https://api.anthropic.com/v1", "api_key": "client"},
+    }
+    models = {"big_model": "claude:claude-opus-4-8,local:qwen3", "small_model": "local:qwen3"}
+    text = " ".join(plain(Settings.explicit(upstreams=upstreams, **models), 200).split())
+    assert "listens http://localhost:8082, and at every address of this machine local http://localhost:11434/v1" in text
+    assert "(profile ollama) claude https://api.anthropic.com/v1 (Anthropic's protocol)" in text
+    assert "opus claude:claude-opus-4-8, local:qwen3 sonnet" in text
+    assert "routing" in text
+    assert "planted" not in text
+
+
 def test_names_are_shown_as_they_are() -> None:
     assert "llama[bold][1m]" in plain(settings(small_model="llama[bold][1m]"))
 

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 
 import httpx
 import pytest
+from starlette.responses import JSONResponse
 
 from ccproxy import Settings
 from ccproxy.command_line.claude_variables import (
@@ -716,3 +717,27 @@ def test_models_are_read_from_the_list_of_a_proxy() -> None:
     ]
     assert listed_models(listed) == Models(KNOWN.names, True, 300_000, 8000)
     assert listed_models([]) == Models()
+
+
+def test_models_of_other_upstreams_are_known_with_their_windows(run: Run) -> None:
+    listing = {"data": [{"id": "qwen3", "object": "model", "context_length": 50_000}]}
+    with serve(JSONResponse(listing), lifespan="off") as server:
+        done = run(
+            "env", UPSTREAM_LOCAL_BASE_URL=f"{server.url}/v1", UPSTREAM_LOCAL_API_KEY="planted-local",
+            BIG_MODEL="local:qwen3,gpt-4o", SMALL_MODEL="local:qwen3",
+        )  # fmt: skip
+    assert done.returncode == 0
+    assert "export ANTHROPIC_DEFAULT_OPUS_MODEL_NAME=local:qwen3" in done.stdout
+    assert "export CLAUDE_CODE_MAX_CONTEXT_TOKENS=50000" in done.stdout
+    assert "unset" in done.stdout
+    assert "UPSTREAM_LOCAL_API_KEY" in done.stdout.splitlines()[0]
+    assert "planted-local" not in done.stdout
+
+
+def test_claude_starts_while_a_standby_can_be_reached_and_says_so_where_none_can(run: Run) -> None:
+    gone = {"UPSTREAM_GONE_BASE_URL": "http://127.0.0.1:9/v1", "UPSTREAM_GONE_API_KEY": "k"}
+    fine = run("claude", BIG_MODEL="gone:a,gpt-4o", **gone)
+    assert fine.returncode == 0
+    done = run("claude", BIG_MODEL="gone:a", **gone)
+    assert done.returncode == 1
+    assert "Is UPSTREAM_GONE_BASE_URL=http://127.0.0.1:9/v1 right" in done.stderr

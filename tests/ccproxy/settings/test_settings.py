@@ -21,6 +21,9 @@ DEFAULTS: dict[str, Any] = {
     "azure_api_version": None,
     "provider": "openai",
     "provider_options": {},
+    "openai_rpm": None,
+    "openai_tpm": None,
+    "openai_concurrency": None,
     "big_model": "gpt-4o",
     "middle_model": "gpt-4o",
     "small_model": "gpt-4o-mini",
@@ -56,6 +59,10 @@ DEFAULTS: dict[str, Any] = {
     "boost_model": "gpt-4o",
     "boost_wrapper_template": None,
     "custom_headers": {},
+    "routes_file": None,
+    "queue_timeout": 60.0,
+    "state_url": None,
+    "upstreams": {},
 }
 
 GIVEN: list[tuple[str, str, str, Any]] = [
@@ -155,6 +162,10 @@ BAD: list[tuple[str, str, str, str]] = [  # variable, value, the line's beginnin
     ("REQUEST_TIMEOUT", "inf", "REQUEST_TIMEOUT: given 'inf'", "above 0"),
     ("REQUEST_TIMEOUT", "soon", "REQUEST_TIMEOUT: given 'soon'", "above 0"),
     ("MAX_RETRIES", "-1", "MAX_RETRIES: given '-1'", "at least 0"),
+    ("OPENAI_RPM", "0", "OPENAI_RPM: given '0'", "at least 1"),
+    ("QUEUE_TIMEOUT", "0", "QUEUE_TIMEOUT: given '0'", "above 0"),
+    ("STATE_URL", f"http://u:{SECRET}@h", "STATE_URL: given ****; accepted: a URL that begins with redis://", "unix://"),
+    ("BIG_MODEL", " , ", "BIG_MODEL: given ' , '; there is no model in it", "separated by commas"),
     ("MAX_CONCURRENCY", "-1", "MAX_CONCURRENCY: given '-1'", "at least 0"),
     ("MAX_CONCURRENCY", "some", "MAX_CONCURRENCY: given 'some'", "at least 0"),
     ("MAX_CONNECTIONS_PER_ADDRESS", "-1", "MAX_CONNECTIONS_PER_ADDRESS: given '-1'", "at least 0"),

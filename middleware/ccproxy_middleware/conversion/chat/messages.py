@@ -241,9 +241,9 @@ def _assistant(
             case "thinking":
                 if thought := block.data.get("thinking"):
                     thoughts.append(str(thought))
-                envelopes += _envelope(block.data.get("signature"))
+                envelopes += _envelope(block.data.get("signature"), profile)
             case "redacted_thinking":
-                envelopes += _envelope(block.data.get("data"))
+                envelopes += _envelope(block.data.get("data"), profile)
             case "document" if profile.strict_version:
                 raise unsupported(block, "a document in an assistant message")
             case type_ if type_ in SERVER_BLOCKS:
@@ -300,9 +300,10 @@ def arguments_json(input_: Any) -> str:
     return dumps(decoded if isinstance(decoded, dict) else {"_raw_arguments": input_}).decode()
 
 
-def _envelope(signature: Any) -> list[Mapping[str, Any]]:
+def _envelope(signature: Any, profile: Profile) -> list[Mapping[str, Any]]:
+    """What the provider's own state rides in; another provider's is no use to it."""
     envelope = decode_signature(signature) if isinstance(signature, str) else None
-    return [] if envelope is None else [envelope]
+    return [] if envelope is None or envelope.get("p") != profile.name else [envelope]
 
 
 def _add_provider_state(

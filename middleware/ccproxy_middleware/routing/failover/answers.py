@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from time import monotonic
+from typing import Any
 
 from starlette.types import Message, Scope, Send
 
@@ -94,7 +95,7 @@ class ClientAnswer:
         if self.held is not None and self.held.begun is not None:
             return self.held.begun
         names = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
-        message = {
+        message: dict[str, Any] = {
             "id": f"msg_{secrets.token_hex(12)}",
             "type": "message",
             "role": "assistant",

@@ -15,8 +15,8 @@ _PERHAPS = ("connect", "overloaded", "server")  # reasons of cool-downs that are
 class Choice:
     """The options of one request, in the order in which they are asked.
 
-    First those that are free, in their order, then those of an upstream that is busy. Of those that are cooled down the
-    one that is free soonest is asked where nobody else was; where others were and have failed, only those whose upstream
+    First those that are free, in their order, then those of a busy upstream. Of those that are cooled down the
+    one that is free soonest is asked where nobody else was. Where others were and have failed, those are whose upstream
     has failed by itself.
     """
 
@@ -63,8 +63,12 @@ class Choice:
         return list(passed.items())
 
     def has_other(self, option: Option) -> bool:
-        """Whether another one can be asked without waiting for it, should this one fail."""
-        return any(other != option and self._cooldowns.find(other) is None for other in self._open)
+        """Whether another one is asked, should this one fail."""
+        return any(other != option and self._is_worth_a_try(other) for other in self._open)
+
+    def _is_worth_a_try(self, option: Option) -> bool:
+        cooldown = self._cooldowns.find(option)
+        return cooldown is None or cooldown.reason in _PERHAPS
 
     def busy(self, upstream: str) -> None:
         """An upstream has no place now: others go first."""

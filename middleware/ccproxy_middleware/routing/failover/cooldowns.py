@@ -16,6 +16,7 @@ LONGEST = 300.0
 UNTIL_SET_ANEW = 86_400.0  # for a key that is refused: longer than anybody waits
 _LONGEST_TOLD = 86_400.0  # by a provider
 _PROBE = 30.0  # seconds in which nobody else asks a candidate that is being probed
+_LOOKED = 0.2  # seconds for which it is believed that there is none
 _REMEMBERED = 600.0  # seconds after its end for which a cool-down makes the next one longer
 
 _UPSTREAM: tuple[FailureReason, ...] = ("connect", "timeout", "overloaded", "server")
@@ -23,16 +24,16 @@ _KEY: tuple[FailureReason, ...] = ("refused_key", "quota")
 
 
 class Cooldown(NamedTuple):
-    """One that has been put down. until, since: seconds since the epoch. count: failures in a row."""
+    """One that has been put down. until, since: seconds since the epoch. failures: those in a row."""
 
     until: float
     since: float
-    count: int
+    failures: int
     reason: str
 
     def dump(self) -> bytes:
         """As it stands in the store."""
-        return f"{self.until!r} {self.since!r} {self.count} {self.reason}".encode()
+        return f"{self.until!r} {self.since!r} {self.failures} {self.reason}".encode()
 
 
 class Probe(NamedTuple):
@@ -51,9 +52,13 @@ class Cooldowns:
     def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
         self._store = store
         self._clock = clock
+        self._some = True  # whether there may be any, looked up now and then
+        self._looked_at = -_LOOKED
 
     def find(self, option: Option) -> Cooldown | None:
         """The cool-down that keeps this option from being asked now, the longest if there are several."""
+        if not self._any():
+            return None
         now = self._clock()
         found = [cooldown for name in _names(option) if (cooldown := self._get(name)) and cooldown.until > now]
         return max(found, default=None)
@@ -66,6 +71,8 @@ class Cooldowns:
 
     def probe(self, option: Option) -> Probe | None:
         """Keep others from asking an option whose cool-down is over, while one request does; None if it has none."""
+        if not self._any():
+            return None
         now = self._clock()
         known, claimed = [], []
         for name in _names(option):
@@ -101,7 +108,7 @@ class Cooldowns:
             return None
         now = self._clock()
         before = self._get(name)
-        count = 1 if before is None else before.count if before.since > asked_at else before.count + 1
+        count = 1 if before is None else before.failures if before.since > asked_at else before.failures + 1
         if refuses_key:
             seconds = UNTIL_SET_ANEW
         elif told is not None:
@@ -112,6 +119,14 @@ class Cooldowns:
             seconds = max(seconds, before.until - now)
         self._put(name, Cooldown(now + seconds, now, count, reason), seconds)
         return seconds
+
+    def _any(self) -> bool:
+        """Whether anything is cooled down, as others have told a moment ago; most of the time nothing is."""
+        now = time.monotonic()
+        if now - self._looked_at >= _LOOKED:
+            self._looked_at = now
+            self._some = next(iter(self._store.items("cooldown:")), None) is not None
+        return self._some
 
     def _get(self, name: str) -> Cooldown | None:
         value = self._store.get(name)
@@ -124,6 +139,7 @@ class Cooldowns:
             return None
 
     def _put(self, name: str, cooldown: Cooldown, seconds: float) -> None:
+        self._some = True
         self._store.put(name, cooldown.dump(), seconds + _REMEMBERED)
 
 

@@ -228,19 +228,20 @@ async def _unless_client_leaves(entering: Coroutine[Any, Any, Turn], body: Buffe
     listener.skip()
     turn = asyncio.ensure_future(entering)
     leaving = asyncio.ensure_future(_disconnected(listener))
+    is_taken = False
     try:
         await asyncio.wait((turn, leaving), return_when=asyncio.FIRST_COMPLETED)
         if turn.done():
+            is_taken = True
             return turn.result()
         leaving.result()
         return None
     finally:
-        taken = turn.done()
         for task in (turn, leaving):
             if not task.done():
                 task.cancel()
                 await asyncio.wait((task,))
-        if not taken and not turn.cancelled() and turn.exception() is None:
+        if not is_taken and not turn.cancelled() and turn.exception() is None:
             turn.result().done(None)  # it has come too late
 
 

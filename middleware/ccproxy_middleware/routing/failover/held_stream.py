@@ -9,12 +9,16 @@ MAX_HELD = 256 * 1024
 """Bytes of a stream's beginning that are held; what is longer counts as content."""
 
 _MAX_PINGS = 4 * 1024  # bytes of them that are kept; further ones say nothing new
+Kind = Literal["nothing", "start", "opening", "content", "error"]
 _END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_BY_NAME: dict[bytes, Kind] = {
+    b"event: message_start": "start",
+    b"event: ping": "nothing",
+    b"event: content_block_delta": "content",
+}
 _LINE = re.compile(rb"\r\n|\n|\r")
 _EMPTY_BLOCKS = {"text": "text", "thinking": "thinking"}
 _BEFORE_CONTENT = ("response.created", "response.queued", "response.in_progress")
-
-Kind = Literal["nothing", "start", "opening", "content", "error"]
 
 
 class HeldStream:
@@ -37,9 +41,9 @@ class HeldStream:
         """Take bytes of the stream. True: it has content now, or is too long to be held."""
         rest = self._rest
         rest += data
-        while (end := _END.search(rest)) is not None:
-            frame = bytes(rest[: end.end()])
-            del rest[: end.end()]
+        while end := _end(rest):
+            frame = bytes(rest[:end])
+            del rest[:end]
             kind, payload = _read(frame)
             if kind == "error":
                 self.error = payload
@@ -64,8 +68,18 @@ class HeldStream:
         return b"".join((*frames, bytes(self._rest)))
 
 
+def _end(data: bytearray) -> int:
+    """Where the first event ends; 0 where none does."""
+    if b"\r" not in data:
+        return data.find(b"\n\n") + 2 if b"\n\n" in data else 0
+    found = _END.search(data)
+    return found.end() if found else 0
+
+
 def _read(frame: bytes) -> tuple[Kind, Any]:
-    """What an event is, and its object."""
+    """What an event is, and its object, if that had to be looked at."""
+    if (known := _BY_NAME.get(frame[: frame.find(b"\n")])) is not None:
+        return known, None
     lines = [line[5:].removeprefix(b" ") for line in _LINE.split(frame) if line.startswith(b"data:")]
     data = b"\n".join(lines)
     if not data.strip():
@@ -89,7 +103,9 @@ def _kind(payload: Any) -> Kind:
         return "error"
     if type_ == "content_block_start":
         block = payload.get("content_block")
-        empty = _EMPTY_BLOCKS.get(str(block.get("type"))) if isinstance(block, dict) else None
+        if not isinstance(block, dict):
+            return "content"
+        empty = _EMPTY_BLOCKS.get(str(block.get("type")))
         return "opening" if empty is not None and not block.get(empty) else "content"
     if type_ in _BEFORE_CONTENT:
         return "opening"

@@ -1,5 +1,6 @@
 """Where a request goes, and why."""
 
+from functools import lru_cache
 from time import perf_counter
 from typing import NamedTuple
 from urllib.parse import quote
@@ -31,6 +32,7 @@ class Routed(NamedTuple):
         return f"{text}; passed={passed}"[:1000] if passed else text
 
 
+@lru_cache(maxsize=1024)
 def _shown(name: str) -> str:
     return quote(name[:_LONGEST], safe=_AS_THEY_ARE, errors="replace")
 
