@@ -98,6 +98,7 @@ class RoutedExchange:
         if not choice.is_busy(option.upstream):
             choice.busy(option.upstream)
             return None
+        self._client.route = header_value(ROUTE, self._trail.routed(option).header())
         self._client.keep_alive()
         began = perf_counter()
         left = max(0.0, self._shared.queue_timeout - self._waited)
