@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from limits.aio.storage import Storage
 
-_PATIENCE = 1.0  # seconds for a connection, and for an answer
+_PATIENCE = 2.0  # seconds for a connection, and for an answer
 _CONNECTIONS = 32
 
 

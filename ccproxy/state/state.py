@@ -20,6 +20,7 @@ logger = logging.getLogger("ccproxy.state")
 
 _HEARTBEAT = 5.0  # seconds
 _EPOCH_SECONDS = 7 * 24 * 3600
+_FIRST_WAIT = 3.0  # seconds that a start may wait for the server
 _SHORTEST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0  # seconds between two tries to connect
 
@@ -40,6 +41,7 @@ class SharedState:
         self._channel = f"{PREFIX}{database(self._client)}"
         self._up = False
         self._warned = False
+        self._tried = asyncio.Event()
         self._failed = asyncio.Event()
         self._error: Exception | None = None
         self._epoch: bytes | None = None
@@ -71,8 +73,11 @@ class SharedState:
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
-        """Connected, as far as the server is there; at the end what was put last is sent."""
+        """Connected, as far as the server is there and answers soon; at the end what was put last is sent."""
         self._ensure_running()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_WAIT):
+                await self._tried.wait()
         try:
             yield
         finally:
@@ -122,6 +127,7 @@ class SharedState:
                 self._up = False
                 self.store.disconnected()
                 self._tell(error)
+                self._tried.set()
                 self._look_again()
             with suppress(Exception):
                 await self._client.connection_pool.disconnect()
@@ -149,6 +155,7 @@ class SharedState:
             await self._load()
             await self.store.flush(self._client)
             self._up = True
+            self._tried.set()
             if self._warned:
                 self._warned = False
                 logger.info("the server of STATE_URL, %s, is there again", self._shown)

@@ -44,7 +44,7 @@ def client() -> httpx.AsyncClient:
 async def test_limit_is_kept_over_all_workers_of_all_hosts(proxies: Hosts, provider: Provider) -> None:
     async with client() as asking:
         answers = await asyncio.gather(*(proxies.ask(asking, "claude-opus-4-8") for _ in range(100)))
-    assert Counter(answer.status_code for answer in answers) == {200: LIMIT, 529: 100 - LIMIT}
+    assert Counter(answer.status_code for answer in answers) == {200: LIMIT, 529: 100 - LIMIT}, proxies.told()
     assert provider.count("paced") == LIMIT
     refused = next(answer for answer in answers if answer.status_code == 529)
     assert refused.json()["error"]["type"] == "overloaded_error"
@@ -58,12 +58,12 @@ async def test_cool_down_of_one_worker_is_known_to_the_others_within_a_second(
     async with client() as asking:
         first = await proxies.ask(asking, "claude-sonnet-5")
         assert first.json()["content"][0]["text"] == "from ready"
-        assert provider.count("limited") == 1
+        assert provider.count("limited") == 1, proxies.told()
         await asyncio.sleep(1)
         answers = await asyncio.gather(*(proxies.ask(asking, "claude-sonnet-5") for _ in range(60)))
     assert {answer.json()["content"][0]["text"] for answer in answers} == {"from ready"}
     assert set(proxies.served()) == set(ADDRESSES)
-    assert provider.count("limited") == 1
+    assert provider.count("limited") == 1, proxies.told()
 
 
 async def test_host_that_is_killed_takes_no_request_with_it(proxies: Hosts, provider: Provider) -> None:
@@ -76,7 +76,7 @@ async def test_host_that_is_killed_takes_no_request_with_it(proxies: Hosts, prov
         later = [await proxies.ask(asking, "claude-haiku-4-5") for _ in range(3)]
         later += await asyncio.gather(*(proxies.ask(asking, "claude-haiku-4-5") for _ in range(20)))
         answers = [*await asyncio.gather(*under_way), *later]
-    assert [answer.status_code for answer in answers] == [200] * 53
+    assert [answer.status_code for answer in answers] == [200] * 53, proxies.told()
     assert {answer.json()["content"][0]["text"] for answer in answers} == {"from ready"}
     assert provider.count("ready") > 53, "nobody was asked again: the host was killed too late"
 
@@ -92,6 +92,6 @@ async def test_server_of_the_state_that_is_killed_takes_no_request_with_it(proxi
                 proxies.state.start()
             models = ["claude-haiku-4-5", "claude-opus-4-8", "claude-sonnet-5"]
             answers += await asyncio.gather(*(proxies.ask(asking, models[n % 3]) for n in range(12)))
-    assert [answer.status_code for answer in answers] == [200] * 144
+    assert [answer.status_code for answer in answers] == [200] * 144, proxies.told()
     assert provider.count("paced") == 48
     assert provider.count("limited") <= 4, "a worker has forgotten the cool-down that it knew"

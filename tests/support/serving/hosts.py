@@ -87,6 +87,10 @@ class Hosts:
             os.kill(pid, signal.SIGKILL)
         process.wait(LIMIT)
 
+    def told(self) -> str:
+        """What the hosts have written to their logs."""
+        return "\n".join(host.output.read_text() for host in self.hosts)
+
     def served(self) -> list[str]:
         """The address of the host that answered, for each request that nginx has passed on."""
         lines = (self.directory / "access.log").read_text().splitlines()
