@@ -12,10 +12,19 @@ from .settings_files import (
     read_object,
 )
 from .settings_record import Record, digest, encoded, forget_record, load_record, save_record, taken_back
-from .variables import child_environment, claude_variables, foreign_names, listed_models, no_proxy, set_models
+from .variables import (
+    Models,
+    child_environment,
+    claude_variables,
+    foreign_names,
+    listed_models,
+    no_proxy,
+    set_models,
+)
 
 __all__ = [
     "BadSettings",
+    "Models",
     "Record",
     "administrators",
     "child_environment",
