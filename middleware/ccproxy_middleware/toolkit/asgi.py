@@ -250,17 +250,10 @@ class BufferedBody:
             return {"type": "http.request", "body": body, "more_body": False}
         message = await self._receive()
         if message["type"] == "http.disconnect":
-<<<<<<< HEAD
-            gone: BufferedBody | None = self
-            while gone is not None:  # whoever has put this one in another's place wants to know as well
-                gone.disconnected = True
-                gone = gone._outer
-=======
             told: BufferedBody | None = self
             while told is not None:  # whoever has put this one in another's place wants to know as well
                 told.disconnected = True
                 told = told._outer
->>>>>>> settings
         return message
 
 
