@@ -106,7 +106,8 @@ async def _map_model(
     for layer in make_layers(settings, Parts()):
         cls: Any = layer.cls
         if cls is ModelMappingMiddleware:
-            app = cls(app, *layer.args, **layer.kwargs)
+            options: dict[str, Any] = layer.kwargs
+            app = ModelMappingMiddleware(app, **options)
     lowered = [(name.lower(), value) for name, value in headers]
     scope = {"type": "http", "method": "POST", "path": "/v1/messages", "query_string": b"", "headers": lowered}
     await app(scope, receive, send)

@@ -110,7 +110,7 @@ class MetricsMiddleware:
                 instruments.end(route, self._models, record)
 
         def queue(upstream: str, change: int) -> None:
-            with self._lost_if_full():
+            with self._lost_if_full:
                 instruments.queue(upstream, change)
 
         await observe(self.app, scope, receive, send, end, on_start=start, on_queue=queue)

@@ -221,6 +221,8 @@ def _is_over(facts: RequestFacts, key: str, wanted: Any) -> bool:
 
 
 def _is_within(facts: RequestFacts, key: str, wanted: Any) -> bool:
+    start: int
+    end: int
     start, end = wanted
     return start <= facts.hour < end if start < end else facts.hour >= start or facts.hour < end
 
