@@ -3,9 +3,12 @@
 ``python asgi.py`` serves it.
 """
 
-from ccproxy import create_app
+from functools import partial
+
+from ccproxy import Settings, create_app
 from ccproxy.logs import configure_logging
 from ccproxy.serving import (
+    RenewableApp,
     Shutdown,
     arbiters_settings,
     load_settings_or_exit,
@@ -19,10 +22,12 @@ open_standard_streams()
 
 settings = arbiters_settings() or load_settings_or_exit()
 configure_logging(settings.log_level, settings.log_format)
-app = create_app(settings, shutdown=Shutdown(settings.shutdown_timeout))
+shutdown = Shutdown(settings.shutdown_timeout)
+app = create_app(settings, shutdown=shutdown)
 
 if __name__ == "__main__":
-    serve(app, settings)
+    make = partial(create_app, shutdown=shutdown)
+    serve(RenewableApp(app, settings, load=Settings.load, make=make, shutdown=shutdown), settings)
 else:
     warn_under_server_command(settings)
     tune_memory()

@@ -2,9 +2,9 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
-from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -12,14 +12,15 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ccproxy_middleware import BodyMemoryMiddleware, FormatConversionMiddleware, InspectorMiddleware
+from ccproxy_middleware.models import DEFAULT_UPSTREAM
 
 from .boundary import Boundary
-from .forwarding import Forward
-from .layers import conversion_options, make_layers
+from .layers import conversion_options, layers_in_use, make_layers
 from .logs import logged
 from .pages import ConnectionTest, Root, health, hello, no_such_page
 from .serving import Shutdown, ShutdownMiddleware, limit_clients, uvicorn_server, watched_loop
 from .settings import Settings
+from .upstreams import Upstreams
 
 
 def create_app(
@@ -39,21 +40,14 @@ def create_app(
     to the provider; a host that doesn't run it may mount the app all the same.
     """
     settings = settings or Settings.load()
-    key = settings.openai_api_key
-    forward = make_forward(settings, settings.openai_base_url, key, settings.azure_api_version)
-    planner = None
-    if settings.enable_boost_support and settings.boost_base_url is not None:
-        planner = make_forward(settings, settings.boost_base_url, settings.boost_api_key)
+    inspected = "inspector" in layers_in_use(settings) if layers is None else _has(InspectorMiddleware, layers)
+    upstreams = Upstreams(settings, endpoint=endpoint, inspected=inspected)
     if layers is None:
-        layers = make_layers(settings, planner and logged(planner, "planner", settings))
+        layers = make_layers(settings, replace(upstreams.parts, routing=upstreams.routing()))
     classes: list[Any] = [layer.cls for layer in layers]
-    asked = logged(endpoint or forward, "provider", settings)
-    if InspectorMiddleware in classes:
-        asked = InspectorMiddleware(asked, provider="provider" if planner is None else "executor")
-    target = _Endpoint(asked)
+    target = _Endpoint(upstreams.asked[DEFAULT_UPSTREAM])
     options = conversion_options(settings)
-    converted = FormatConversionMiddleware(target, provider=settings.provider, options=options)
-    tested = converted if FormatConversionMiddleware in classes else target
+    tested = upstreams.tested(converted=_has(FormatConversionMiddleware, layers))
     routes = [
         # What reaches the endpoint: converted requests, and Anthropic's own where no layer converts.
         Route("/v1/chat/completions", target, methods=["POST"]),
@@ -65,7 +59,7 @@ def create_app(
         Route("/", Root(settings, [getattr(layer, "__name__", "?") for layer in classes]), methods=["GET"]),
         Route("/health", health),
         Route("/api/hello", hello),
-        Route("/test-connection", ConnectionTest(tested, settings), methods=["GET", "DELETE"]),
+        Route("/test-connection", ConnectionTest(tested), methods=["GET", "DELETE"]),
     ]
     if options.get("count_tokens", "local") != "local":  # a provider that counts does it there
         routes += [Route(path, target, methods=["POST"]) for path in _COUNTING]
@@ -77,8 +71,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            for forwarding in filter(None, (forward, planner)):
-                await stack.enter_async_context(forwarding.lifespan())
+            await stack.enter_async_context(upstreams.lifespan())
             if shutdown is not None:
                 if server := uvicorn_server():
                     limit_clients(server, settings)
@@ -96,23 +89,8 @@ def create_app(
     return app
 
 
-def make_forward(
-    settings: Settings,
-    base_url: str,
-    key: SecretStr | None,
-    api_version: str | None = None,
-) -> Forward:
-    """An endpoint as the settings have it, with connections of its own."""
-    return Forward(
-        base_url,
-        api_key=key.get_secret_value() if key is not None else None,
-        api_version=api_version,
-        transport=settings.http_transport,
-        timeout=settings.request_timeout,
-        stream_idle_timeout=settings.stream_idle_timeout,
-        max_answer=settings.max_answer * 1024 * 1024,
-        max_retries=settings.max_retries,
-    )
+def _has(kind: object, layers: Sequence[Middleware]) -> bool:
+    return any(layer.cls is kind for layer in layers)
 
 
 _COUNTING = ("/tokenize", "/apply-template", "/v1/responses/input_tokens")

@@ -1,5 +1,7 @@
 """The stack of layers that ``CCPROXY_LAYERS`` puts together."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from starlette.middleware import Middleware
@@ -16,11 +18,27 @@ from ccproxy_middleware import (
     ModelMappingMiddleware,
     SafeguardsMiddleware,
 )
+from ccproxy_middleware.routing import RoutingMiddleware
 
-from .settings import import_layer
+from .settings import canonical, import_layer, named_models, names_of, tier_models
 
 if TYPE_CHECKING:
-    from .settings import Settings
+    from .settings import Settings, Upstream
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What layers need beside settings.
+
+    planner: the app that boost asks, with ``boost`` for its options. judge: the app that is asked for verdicts, where
+    it is not the inner one. routing: the options of RoutingMiddleware.
+    """
+
+    planner: ASGIApp | None = None
+    boost: Mapping[str, Any] = field(default_factory=dict)
+    judge: ASGIApp | None = None
+    routing: Mapping[str, Any] = field(default_factory=dict)
+    contexts: Mapping[str, int | None] = field(default_factory=dict)
 
 
 def layers_in_use(settings: "Settings") -> list[str]:
@@ -31,22 +49,54 @@ def layers_in_use(settings: "Settings") -> list[str]:
         "concurrency_limit": not settings.max_concurrency,
         "safeguards": settings.safeguards_model is None,
         "boost": not settings.enable_boost_support,
+        "routing": not uses_routing(settings),
     }
     return [name for name in settings.ccproxy_layers if not off.get(name)]
 
 
-def make_layers(settings: "Settings", planner: ASGIApp | None) -> list[Middleware]:
-    """The stack, outermost layer first. ``planner`` is there where boost is enabled."""
-    return [
-        Middleware(import_layer(name)) if ":" in name else _make_layer(name, settings, planner)
-        for name in layers_in_use(settings)
-    ]
+def uses_routing(settings: "Settings") -> bool:
+    """Whether there is something to choose, or to wait for."""
+    lists = (*tier_models(settings).values(), settings.classifier_model, settings.safeguards_model)
+    default = settings.upstream("default")
+    return bool(
+        settings.upstreams
+        or settings.routes_file
+        or any(len(names_of(models)) > 1 for models in lists)
+        or len(default.api_keys) > 1
+        or default.is_paced
+    )
 
 
-def conversion_options(settings: "Settings") -> dict[str, Any]:
+def make_layers(settings: "Settings", parts: Parts) -> list[Middleware]:
+    """The stack of the default upstream, outermost layer first."""
+    names = layers_in_use(settings)
+    return [_layer(name, settings, settings.upstream("default"), parts) for name in names]
+
+
+def target_layers(settings: "Settings", upstream: "Upstream", parts: Parts) -> list[Middleware]:
+    """The layers that stand inside of routing, for another upstream, outermost first."""
+    names = layers_in_use(settings)
+    left_out = _ONCE | (_CONVERTING if upstream.is_anthropic else frozenset())
+    inside = names[names.index("routing") + 1 :] if "routing" in names else []
+    return [_layer(name, settings, upstream, parts) for name in inside if name not in left_out]
+
+
+_ONCE = frozenset(("metrics", "inspector", "custom_headers", "model_mapping"))  # for all upstreams together
+_CONVERTING = frozenset(("safeguards", "format_conversion"))
+
+
+def converts(layers: Sequence[Middleware]) -> bool:
+    """Whether requests of Anthropic's protocol are converted in such a stack."""
+    return any(layer.cls is FormatConversionMiddleware for layer in layers)
+
+
+def conversion_options(settings: "Settings", upstream: "Upstream | None" = None) -> dict[str, Any]:
     """The profile's switches: PROVIDER_OPTIONS, the limits of ``max_tokens``, and the API where the URL tells it."""
-    options = dict(settings.provider_options)
-    if settings.provider == "azure" and not settings.openai_base_url.rstrip("/").endswith("/openai/v1"):
+    upstream = upstream or settings.upstream("default")
+    options = dict(upstream.provider_options)
+    if upstream.api != "auto":
+        options["api"] = upstream.api
+    if upstream.provider == "azure" and not upstream.base_url.rstrip("/").endswith("/openai/v1"):
         options.setdefault("api", "chat")  # the older form of its URLs has no Responses
     limits = (settings.max_tokens_limit, options.get("max_output"))
     options["max_output"] = min(limit for limit in limits if isinstance(limit, int))
@@ -66,6 +116,17 @@ def set_contexts(settings: "Settings") -> dict[str, int | None]:
     return {tier: context or of_model.get(model) for tier, (model, context) in by_tier.items()}
 
 
+def conversion(settings: "Settings", upstream: "Upstream") -> Middleware:
+    """The layer that converts for an upstream."""
+    return _Layer(
+        FormatConversionMiddleware,
+        provider=upstream.provider,
+        options=conversion_options(settings, upstream),
+        stream_idle_timeout=settings.stream_idle_timeout,
+        max_answer=settings.max_answer * 1024 * 1024,
+    )
+
+
 class _Layer(Middleware):
     """One of ours. Its options hold keys, which starlette's ``repr`` would show."""
 
@@ -77,10 +138,12 @@ def _clients(settings: "Settings") -> dict[str, Any]:
     return {"api_keys": settings.client_keys, "allowed_hosts": settings.allowed_hosts}
 
 
-def _make_layer(name: str, settings: "Settings", planner: ASGIApp | None) -> Middleware:
+def _layer(name: str, settings: "Settings", upstream: "Upstream", parts: Parts) -> Middleware:
     match name:
+        case own if ":" in own:
+            return Middleware(import_layer(own))
         case "metrics":
-            models = (settings.big_model, settings.middle_model, settings.small_model)
+            models = {named.model for named in named_models(settings)}
             return _Layer(MetricsMiddleware, **_clients(settings), models=models)
         case "inspector":
             options = conversion_options(settings)
@@ -94,28 +157,27 @@ def _make_layer(name: str, settings: "Settings", planner: ASGIApp | None) -> Mid
         case "model_mapping":
             return _Layer(
                 ModelMappingMiddleware,
-                big=settings.big_model,
-                middle=settings.middle_model,
-                small=settings.small_model,
-                contexts=set_contexts(settings),
-                classifier=settings.classifier_model,
+                big=names_of(settings.big_model),
+                middle=names_of(settings.middle_model),
+                small=names_of(settings.small_model),
+                contexts=parts.contexts or set_contexts(settings),
+                classifier=names_of(settings.classifier_model) or None,
+                upstreams=tuple(settings.upstreams),
             )
-        case "safeguards" if settings.safeguards_model is not None:
-            return _Layer(SafeguardsMiddleware, model=settings.safeguards_model, timeout=settings.safeguards_timeout)
-        case "boost" if planner is not None:
+        case "routing":
+            return _Layer(RoutingMiddleware, **parts.routing)
+        case "safeguards":
+            model = canonical(names_of(settings.safeguards_model), settings.upstreams)
+            judge = {} if parts.judge is None else {"judge": parts.judge}
+            return _Layer(SafeguardsMiddleware, model=model, timeout=settings.safeguards_timeout, **judge)
+        case "boost" if parts.planner is not None:
+            planner = parts.planner
             return _Layer(
                 BoostMiddleware,
                 planner=InspectorMiddleware(planner, provider="planner") if settings.inspector else planner,
-                model=settings.boost_model,
                 tiers=settings.enable_boost_support,
                 template=settings.boost_wrapper_template,
+                **parts.boost,
             )
         case _:
-            options = conversion_options(settings)
-            return _Layer(
-                FormatConversionMiddleware,
-                provider=settings.provider,
-                options=options,
-                stream_idle_timeout=settings.stream_idle_timeout,
-                max_answer=settings.max_answer * 1024 * 1024,
-            )
+            return conversion(settings, upstream)

@@ -4,11 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ccproxy_middleware.conversion.anthropic import model_info
+from ccproxy_middleware.conversion.anthropic import ModelInfo, model_info
 from ccproxy_middleware.conversion.providers import resolve_profile
+from ccproxy_middleware.models import DEFAULT_UPSTREAM, canonical_model, split_upstream
 
 from .layers import set_contexts
-from .settings import Settings
+from .settings import Settings, Upstream, tier_models
 
 _SHORT_ANSWERS = 8192  # a MAX_TOKENS_LIMIT below this cuts long edits of Claude Code off
 
@@ -36,17 +37,45 @@ class ModelLimits:
 
 def model_limits(settings: Settings, told: Mapping[str, Mapping[str, Any]] = {}) -> ModelLimits:
     """By the settings, then by the provider's own entries, by id, then by the table of known models."""
-    profile = resolve_profile(settings.provider, settings.provider_options)
-    contexts = set_contexts(settings)
-    names = {
-        "BIG_MODEL": settings.big_model,
-        "MIDDLE_MODEL": settings.middle_model,
-        "SMALL_MODEL": settings.small_model,
-    }
-    infos = {tier: model_info(name, name, profile, told.get(name, {})) for tier, name in names.items()}
-    windows = {tier: contexts[tier] or info["max_input_tokens"] for tier, info in infos.items()}
+    set_ = set_contexts(settings)
+    infos = {tier: _info(settings, name, told) for tier, name in tier_models(settings).items()}
+    windows = {tier: set_[tier] or info["max_input_tokens"] for tier, info in infos.items()}
     answers = [_answer(info["max_tokens"], windows[tier]) for tier, info in infos.items()]
     return ModelLimits(windows, least(info["max_tokens"] for info in infos.values()), least(answers))
+
+
+def window(settings: Settings, upstream: str, model: str) -> int | None:
+    """Tokens that an upstream's model takes, prompt and answer, as far as the settings or the table tell."""
+    contexts = set_contexts(settings)
+    for tier, name in tier_models(settings).items():
+        if contexts[tier] and _parted(settings, name) == (upstream, model):
+            return contexts[tier]
+    return _told(settings.upstream(upstream), model, {})["max_input_tokens"]
+
+
+def known_contexts(settings: Settings) -> dict[str, int | None]:
+    """The context sizes by tier: those that are set, and what is known of models that the default upstream has not."""
+    contexts = set_contexts(settings)
+    for tier, name in tier_models(settings).items():
+        upstream, model = _parted(settings, name)
+        if contexts[tier] is None and upstream != DEFAULT_UPSTREAM:
+            contexts[tier] = window(settings, upstream, model)
+    return contexts
+
+
+def _info(settings: Settings, name: str, told: Mapping[str, Mapping[str, Any]]) -> ModelInfo:
+    upstream, model = _parted(settings, name)
+    return _told(settings.upstream(upstream), model, told.get(canonical_model(name, settings.upstreams), {}))
+
+
+def _told(upstream: Upstream, model: str, told: Mapping[str, Any]) -> ModelInfo:
+    profile = resolve_profile(upstream.provider, upstream.provider_options)
+    return model_info(model, model, profile, told)
+
+
+def _parted(settings: Settings, name: str) -> tuple[str, str]:
+    upstream, model = split_upstream(name, settings.upstreams)
+    return upstream or DEFAULT_UPSTREAM, model
 
 
 def with_limits(settings: Settings, limits: ModelLimits) -> Settings:

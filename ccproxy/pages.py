@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from starlette.exceptions import HTTPException
@@ -10,12 +10,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ccproxy_middleware.models import DEFAULT_UPSTREAM
 from ccproxy_middleware.toolkit.answers import ask_inside
 from ccproxy_middleware.toolkit.asgi import BufferedBody, route_path, with_path
 from ccproxy_middleware.toolkit.errors import ApiError, request_id
 
 from .boundary import raised_error
-from .settings import Settings
+from .settings import Settings, Upstream, names_of, tier_models
 
 
 class JSON(Response):
@@ -31,15 +32,14 @@ class Root:
     """``GET /``: what runs here, without secrets. Claude Code sends ``HEAD /`` once at its start."""
 
     def __init__(self, settings: Settings, layers: Sequence[str]) -> None:
+        named = settings.upstreams.items()
+        others = {name: {"provider": upstream.provider, "api": upstream.api} for name, upstream in named}
         self._page = {
             "name": "cc-boost",
             "version": version("cc-boost"),
             "provider": settings.provider,
-            "models": {
-                "BIG_MODEL": settings.big_model,
-                "MIDDLE_MODEL": settings.middle_model,
-                "SMALL_MODEL": settings.small_model,
-            },
+            "models": {tier: ",".join(names_of(models)) for tier, models in tier_models(settings).items()},
+            **({"upstreams": others} if others else {}),
             "layers": list(layers),
             "endpoints": [
                 "POST /v1/messages",
@@ -81,67 +81,124 @@ async def no_such_page(request: Request, exc: Exception) -> Response:
     return JSON(error.body(id_), status_code=error.status, headers=headers)
 
 
+class Tested(NamedTuple):
+    """An upstream, the stack that answers Anthropic's requests by it, its endpoint, and a model that is named of it."""
+
+    upstream: Upstream
+    stack: ASGIApp
+    endpoint: ASGIApp
+    model: str | None
+
+
 class ConnectionTest:
-    """``GET /test-connection``: one tiny request to the provider, and what to do if it fails.
+    """``GET /test-connection``: one tiny request to each upstream, and what to do if it fails.
 
     It also shows the corrections that were learned from the provider's refusals, by model; ``DELETE`` forgets them.
-    ``stack`` answers Anthropic requests; the custom headers are in the scope already.
+    The default upstream's page is the document itself, the others stand in its ``upstreams``. The status is that of
+    the first that fails.
     """
 
-    def __init__(self, stack: ASGIApp, settings: Settings) -> None:
-        self._stack = stack
-        self._model = settings.small_model
-        self._provider = settings.provider
+    def __init__(self, tested: Sequence[Tested]) -> None:
+        self._tested = tested
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         corrections = scope.get("ccproxy.corrections")
-        learned = corrections.learned() if corrections is not None else {}
+        learned = dict(corrections.learned()) if corrections is not None else {}
         if scope["method"] == "DELETE":
             if corrections is not None:
                 corrections.forget()
+            for tested in self._tested:
+                if tested.upstream.name != DEFAULT_UPSTREAM:
+                    found = await _learned(tested, scope, receive)
+                    learned |= {f"{tested.upstream.name}:{model}": switches for model, switches in found.items()}
             return await JSON({"forgotten": learned})(scope, receive, send)
-        question = {
-            "model": self._model,
-            "max_tokens": 16,
-            "messages": [{"role": "user", "content": "Reply with the word OK."}],
-        }
-        inner = {**with_path(scope, "/v1/messages"), "method": "POST", "query_string": b""}
-        headers = [(k, v) for k, v in scope["headers"] if k.lower() not in (b"content-length", b"content-type")]
-        inner["headers"] = [*headers, (b"content-type", b"application/json")]
-        try:
-            answer = await ask_inside(self._stack, inner, BufferedBody(receive, data=question))
-        except ApiError as error:
-            status, body = error.status, orjson.dumps(error.event())
-        else:
-            if answer is None:
+        page: dict[str, Any] = {"status": "ok"}
+        upstreams: dict[str, dict[str, Any]] = {}
+        code = 200
+        for tested in self._tested:
+            result = await self._ask(tested, scope, receive)
+            if result is None:
                 return  # the client went away
-            status, body = answer.status, answer.body
-        page, code = self._verdict(status, body)
-        await JSON({**page, "corrections": learned}, status_code=code)(scope, receive, send)
+            own, status = result
+            if status != 200 and code == 200:
+                code = status
+            if tested.upstream.name == DEFAULT_UPSTREAM:
+                page = {**own, "corrections": learned}
+            else:
+                found = await _learned(tested, scope, receive)
+                upstreams[tested.upstream.name] = {**own, "corrections": found}
+        if upstreams:
+            page = {**page, "status": "ok" if code == 200 else "failed", "upstreams": upstreams}
+        await JSON(page, status_code=code)(scope, receive, send)
 
-    def _verdict(self, status: int, body: bytes) -> tuple[dict[str, Any], int]:
+    async def _ask(self, tested: Tested, scope: Scope, receive: Receive) -> tuple[dict[str, Any], int] | None:
+        """The page of one upstream, and the status; None if the client has gone."""
+        if tested.model is None:
+            inner = {**with_path(scope, "/v1/models"), "method": "GET", "query_string": b""}
+            body = BufferedBody(receive, b"")
+        else:
+            question = {
+                "model": tested.model,
+                "max_tokens": 16,
+                "messages": [{"role": "user", "content": "Reply with the word OK."}],
+            }
+            inner = {**with_path(scope, "/v1/messages"), "method": "POST", "query_string": b""}
+            headers = [(k, v) for k, v in scope["headers"] if k.lower() not in (b"content-length", b"content-type")]
+            inner["headers"] = [*headers, (b"content-type", b"application/json")]
+            body = BufferedBody(receive, data=question)
         try:
-            answer = orjson.loads(body)
-        except orjson.JSONDecodeError:
-            answer = None
-        if not isinstance(answer, dict):
-            answer = {}
-        page: dict[str, Any] = {"provider": self._provider, "model": self._model}
-        if status == 200:
-            return {"status": "ok", **page, "usage": answer.get("usage")}, 200
-        error = answer.get("error")
-        if not isinstance(error, dict):
-            error = {}
-        failure = {
-            "type": error.get("type", "api_error"),
-            "message": error.get("message", ""),
-        }
-        return {
-            "status": "failed",
-            **page,
-            "error": failure,
-            "remedy": _remedy(status, failure["message"]),
-        }, status
+            answer = await ask_inside(tested.endpoint if tested.model is None else tested.stack, inner, body)
+        except ApiError as error:
+            return _verdict(tested, error.status, orjson.dumps(error.event()))
+        return None if answer is None else _verdict(tested, answer.status, answer.body)
+
+
+async def _learned(tested: Tested, scope: Scope, receive: Receive) -> dict[str, Any]:
+    """The corrections that another upstream's stack has learned. Its endpoint tells or forgets them."""
+    inner = {**with_path(scope, "/test-connection"), "query_string": b""}
+    answer = await ask_inside(tested.stack, inner, BufferedBody(receive, b""))
+    if answer is None or answer.status != 200:
+        return {}
+    learned: dict[str, Any] = orjson.loads(answer.body)
+    return learned
+
+
+def corrections_page(app: ASGIApp) -> ASGIApp:
+    """An upstream's endpoint, which tells at ``/test-connection`` what the layers before it have learned."""
+
+    async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or route_path(scope) != "/test-connection":
+            return await app(scope, receive, send)
+        corrections = scope.get("ccproxy.corrections")
+        learned = corrections.learned() if corrections is not None else {}
+        if corrections is not None and scope["method"] == "DELETE":
+            corrections.forget()
+        await JSON(learned)(scope, receive, send)
+
+    return endpoint
+
+
+def _verdict(tested: Tested, status: int, body: bytes) -> tuple[dict[str, Any], int]:
+    try:
+        answer = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        answer = None
+    if not isinstance(answer, dict):
+        answer = {}
+    page: dict[str, Any] = {"provider": tested.upstream.provider, "model": tested.model}
+    if status == 200:
+        return {"status": "ok", **page, **({"usage": answer.get("usage")} if tested.model else {})}, 200
+    error = answer.get("error")
+    if not isinstance(error, dict):
+        error = {}
+    failure = {
+        "type": error.get("type", "api_error"),
+        "message": error.get("message", ""),
+    }
+    remedy = tested.upstream.own_names(_remedy(status, failure["message"]))
+    if tested.upstream.name != DEFAULT_UPSTREAM:
+        remedy = remedy.replace("the model of SMALL_MODEL", "the model").replace("SMALL_MODEL", "the model")
+    return {"status": "failed", **page, "error": failure, "remedy": remedy}, status
 
 
 _MISSING = "Check OPENAI_BASE_URL (most end in /v1) and that the model of SMALL_MODEL exists there."

@@ -35,17 +35,22 @@ ORDER = (
     "ccproxy_middleware.conversion.chat",
     "ccproxy_middleware.conversion.responses",
     "ccproxy_middleware.conversion",
+    "ccproxy_middleware.passthrough",
+    "ccproxy_middleware.routing.failover",
+    "ccproxy_middleware.routing",
     "ccproxy_middleware.boost",
     "ccproxy_middleware",
     "ccproxy.standard_streams",
     "ccproxy.settings",
     "ccproxy.logs",
+    "ccproxy.state",
     "ccproxy.serving",
     "ccproxy.forwarding",
     "ccproxy.boundary",
     "ccproxy.pages",
     "ccproxy.layers",
     "ccproxy.model_limits",
+    "ccproxy.upstreams",
     "ccproxy.app",
     "ccproxy.worker",
     "ccproxy.doctor",
@@ -165,7 +170,7 @@ def test_layers_are_imported_with_starlette_and_orjson_alone() -> None:
     refuse = (
         "import sys\n"
         "for name in ('httpx', 'aiohttp', 'pydantic', 'pydantic_settings', 'typer', 'rich', 'uvicorn', 'jiter',"
-        " 'pypdf', 'bpe_openai', 'prometheus_client', 'structlog'):\n"
+        " 'pypdf', 'bpe_openai', 'prometheus_client', 'structlog', 'limits', 'redis'):\n"
         "    sys.modules[name] = None\n"
         "import ccproxy_middleware\n"
     )
@@ -176,7 +181,7 @@ def test_what_few_processes_need_is_not_imported_by_those_that_serve() -> None:
     look = (
         "import sys\n"
         "import asgi\n"
-        "slow = ('rich', 'pygments', 'structlog', 'typer', 'bpe_openai', 'pypdf', 'jiter')\n"
+        "slow = ('rich', 'pygments', 'structlog', 'typer', 'bpe_openai', 'pypdf', 'jiter', 'limits', 'redis')\n"
         "print([name for name in slow if name in sys.modules])\n"
     )
     env = {"OPENAI_API_KEY": "key", "ANTHROPIC_API_KEY": "key", "PATH": os.environ["PATH"]}

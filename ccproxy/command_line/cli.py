@@ -2,6 +2,7 @@
 
 import sys
 from enum import Enum
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import typer
@@ -85,16 +86,24 @@ def serve(
     log_level: Annotated[str | None, typer.Option(help="How much to log, over LOG_LEVEL.")] = None,
     env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
 ) -> None:
-    """Run the proxy until Ctrl-C."""
-    from ..serving import Shutdown, load_settings_or_exit, local_url
+    """Run the proxy until Ctrl-C.
+
+    At a SIGHUP it takes the settings anew: new requests get them, answers that are under way end with the old ones.
+    """
+    from ..serving import RenewableApp, Shutdown, load_settings_or_exit, local_url
     from ..serving import serve as serve_app
 
-    given = {"host": host, "port": port, "log_level": log_level}
-    settings = load_settings_or_exit(env_file, **{name: value for name, value in given.items() if value is not None})
+    options = {"host": host, "port": port, "log_level": log_level}
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    settings = load_settings_or_exit(env_file, **given)
     from ..app import create_app
+    from ..settings import Settings
 
     url = local_url(settings.host, settings.port)
-    app = create_app(settings, shutdown=Shutdown(settings.shutdown_timeout))
+    shutdown = Shutdown(settings.shutdown_timeout)
+    make = partial(create_app, shutdown=shutdown)
+    load = partial(Settings.load, env_file, **given)
+    app = RenewableApp(make(settings), settings, load=load, make=make, shutdown=shutdown)
     if sys.stdout.isatty():
         from .banner import banner
 

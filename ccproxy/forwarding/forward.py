@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -83,7 +83,8 @@ class _Attempt:
 class Forward:
     """An ASGI endpoint in front of a provider: its path below ``/v1`` is appended to ``base_url``.
 
-    api_key: sent as a bearer token, or as ``api-key`` in the Azure form, which ``api_version`` turns on.
+    api_key: sent as a bearer token, or as ``api-key`` in the Azure form, which ``api_version`` turns on. Of several
+        keys, which are a pool, ``ccproxy.key`` in the scope tells the one to send, else the first is.
     client: an ``httpx.AsyncClient`` that stays its maker's to close. Without it one is opened by
         :meth:`lifespan`, or at the first request, for each event loop; ``transport`` says which.
     timeout: seconds without a byte from the provider; the connect gets at most ten. Never a limit on a stream
@@ -93,17 +94,20 @@ class Forward:
     max_answer: bytes of an answer that is not an event stream, and which somebody has to hold until it is whole.
     max_retries: further tries after a failed connect or a passing error status, before the answer starts.
 
-    Reads ``ccproxy.custom_headers`` from the scope: headers that override its own. Of the client's headers
+    Reads ``ccproxy.custom_headers`` from the scope: headers that override its own; ``ccproxy.max_retries``, which goes
+    before its own, since a request that another provider takes over is not repeated here. Of the client's headers
     only ``content-type``, ``accept``, ``anthropic-version`` and ``anthropic-beta`` are sent on. A failure
     before the answer has started gives a 502 or 504 in the dialect of the path; after it an ``error`` event
     in an event stream, and StreamAborted. Raises ValueError for a base URL or key that can't be used.
     """
 
+    _upstream_class = Upstream  # what may pass, and to which address
+
     def __init__(
         self,
         base_url: str,
         *,
-        api_key: str | None = None,
+        api_key: str | Sequence[str] | None = None,
         api_version: str | None = None,
         client: httpx.AsyncClient | None = None,
         transport: Literal["aiohttp", "httpx"] = "aiohttp",
@@ -112,7 +116,7 @@ class Forward:
         max_answer: int = MAX_ANSWER,
         max_retries: int = 2,
     ) -> None:
-        self._upstream = Upstream(base_url, api_key, api_version)
+        self._upstream = self._upstream_class(base_url, api_key, api_version)
         self._injected = client
         self._transport: Literal["aiohttp", "httpx"] = transport
         self._opened: dict[asyncio.AbstractEventLoop, _Opened] = {}
@@ -124,7 +128,7 @@ class Forward:
         self._max_retries = max_retries
 
     def __repr__(self) -> str:
-        return f"Forward({self._upstream.base_url!r})"
+        return f"{type(self).__name__}({self._upstream.base_url!r})"
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
@@ -172,14 +176,11 @@ class Forward:
         custom: Headers = scope.get("ccproxy.custom_headers", [])
         secrets = self._upstream.secrets(custom)
         record = get_record(scope)
+        headers = self._upstream.request_headers(scope["headers"], custom)
+        headers += self._upstream.credential(scope.get("ccproxy.key", 0), custom)
+        tries = scope.get("ccproxy.max_retries", self._max_retries)
         try:
-            answer = await self._ask(
-                scope["method"],
-                self._url(scope, body),
-                self._upstream.request_headers(scope["headers"], custom),
-                body.body,
-                record,
-            )
+            answer = await self._ask(scope["method"], self._url(scope, body), headers, body.body, record, tries)
         except TooDeep:
             return await send_error(scope, send, nested_too_deeply())
         except ApiError as error:
@@ -200,7 +201,9 @@ class Forward:
                 model = None
         return self._upstream.url(route_path(scope), scope["query_string"], model)
 
-    async def _ask(self, method: str, url: str, headers: Headers, body: bytes, record: Record | None) -> Answer:
+    async def _ask(
+        self, method: str, url: str, headers: Headers, body: bytes, record: Record | None, max_retries: int
+    ) -> Answer:
         """The provider's answer, after retries where they are due. Raises ApiError if there is none."""
         client = await self._client()
         attempt = 0
@@ -210,9 +213,9 @@ class Forward:
             try:
                 answer = await self._try(client, progress, method, url, headers, body)
             except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as exc:
-                if attempt >= self._max_retries:
+                if attempt >= max_retries:
                     message = f"could not connect to the provider {self._upstream.host}: {exc}"
-                    raise ApiError(502, "api_error", message) from exc
+                    raise ApiError(502, "api_error", message, reason="connect") from exc
                 delay = backoff(attempt)
             except (TimeoutError, httpx.TimeoutException) as exc:
                 # Not repeated: the provider may be at work, which costs money.
@@ -224,7 +227,7 @@ class Forward:
                 raise _broken(exc) from exc
             else:
                 wait = retry_delay(answer.status, httpx.Headers(answer.headers), answer.held, attempt)
-                if wait is None or attempt >= self._max_retries:
+                if wait is None or attempt >= max_retries:
                     return answer
                 await answer.aclose()
                 delay = wait
@@ -288,7 +291,7 @@ class Forward:
         """What a failed read of a body means. Raises the failure again if it is another one's."""
         if limit.expired == self._stream_idle_timeout:
             message = f"the provider timed out in its answer: nothing with content came for {limit.expired:g} seconds"
-            return ApiError(504, "timeout_error", message)
+            return ApiError(504, "timeout_error", message, reason="timeout")
         if isinstance(exc, httpx.TimeoutException) or limit.expired is not None:
             return self._timed_out("in its answer")
         if isinstance(exc, httpx.RequestError):
@@ -346,7 +349,7 @@ class Forward:
 
     def _timed_out(self, when: str) -> ApiError:
         message = f"the provider timed out {when}: nothing came for {self._timeout:g} seconds"
-        return ApiError(504, "timeout_error", message)
+        return ApiError(504, "timeout_error", message, reason="timeout")
 
 
 async def _hold_open(client: httpx.AsyncClient) -> AsyncGenerator[httpx.AsyncClient, None]:
@@ -383,10 +386,10 @@ def _tell(scope: Scope, error: ApiError, secrets: list[bytes]) -> None:
 
 def _broken(exc: Exception) -> ApiError:
     reason = str(exc) or "the connection was lost"
-    return ApiError(502, "api_error", f"the provider's answer broke off or was not HTTP: {reason}")
+    return ApiError(502, "api_error", f"the provider's answer broke off or was not HTTP: {reason}", reason="server")
 
 
 def _redirected(answer: Answer) -> ApiError:
     target = (get_header(answer.headers, b"location") or "").partition("?")[0] or "nowhere"
     message = f"the provider redirects to {target}, which is not followed: give its final address as the base URL"
-    return ApiError(502, "api_error", message)
+    return ApiError(502, "api_error", message, reason="server")

@@ -1,6 +1,6 @@
 """The provider's address and what may pass to it and back: URLs, request headers, answer headers, secrets."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.metadata import version
 from urllib.parse import quote
@@ -30,18 +30,18 @@ _HOP_BY_HOP = frozenset(  # besides connection, which names more of them
 _NOT_FOR_CLIENT = frozenset((b"set-cookie", b"alt-svc", b"strict-transport-security", b"date", b"server"))
 _NOT_PASSED = _HOP_BY_HOP | _NOT_FOR_CLIENT
 # By which layers of ours tell clients, and each other, what they have done.
-_OWN_HEADERS = (b"x-boost-", b"x-upstream-model")
+_OWN_HEADERS = (b"x-boost-", b"x-cc-boost-", b"x-upstream-model")
 _BESIDE_V1 = ("/tokenize", "/apply-template")  # of vLLM and llama.cpp: where they count tokens
 
 
 class Upstream:
-    """One provider: a base URL, of which the path of an endpoint at its end is left off, and a key.
+    """One provider: a base URL, of which the path of an endpoint at its end is left off, and a key or a pool of them.
 
     ``api_version`` turns the Azure form on: the key goes into ``api-key``, the version into the query, and a
     bare resource URL gets ``/openai/deployments/{model}``. Raises ValueError for a URL or key that is no use.
     """
 
-    def __init__(self, base_url: str, api_key: str | None, api_version: str | None) -> None:
+    def __init__(self, base_url: str, api_key: str | Sequence[str] | None, api_version: str | None) -> None:
         try:
             url = httpx.URL(base_url)
         except httpx.InvalidURL as exc:
@@ -50,7 +50,8 @@ class Upstream:
             raise ValueError("the base URL must begin with http:// or https:// and name a host")
         if url.userinfo:
             raise ValueError("the base URL must not hold a user name or password")
-        if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
+        keys = [api_key] if isinstance(api_key, str) else list(api_key or ())
+        if not all(key.isascii() and key.isprintable() for key in keys):
             raise ValueError("the API key must be printable ASCII")
         self.host = url.netloc.decode("ascii")
         origin = f"{url.scheme}://{self.host}"
@@ -61,13 +62,12 @@ class Upstream:
         self._query = [url.query.decode("ascii")] if url.query else []
         if api_version is not None and "api-version" not in url.params:
             self._query.append(f"api-version={quote(api_version, safe='')}")
-        auth: Headers = []
-        if api_key is not None and api_version is not None:
-            auth = [(b"api-key", api_key.encode())]
-        elif api_key is not None:
-            auth = [(b"authorization", b"Bearer " + api_key.encode())]
-        self._own: Headers = [(b"user-agent", user_agent()), (b"accept-encoding", b"identity"), *auth]
-        self._secrets = [api_key.encode()] if api_key is not None and len(api_key) >= MIN_SECRET else []
+        self._credentials: Headers = [
+            (b"authorization", b"Bearer " + key.encode()) if api_version is None else (b"api-key", key.encode())
+            for key in keys
+        ]
+        self._own: Headers = [(b"user-agent", user_agent()), (b"accept-encoding", b"identity")]
+        self._secrets = [key.encode() for key in keys if len(key) >= MIN_SECRET]
 
     @property
     def base_url(self) -> str:
@@ -95,11 +95,22 @@ class Upstream:
 
     def request_headers(self, client: Iterable[tuple[bytes, bytes]], custom: Headers) -> Headers:
         """The allow-listed headers of the client and our own, overridden by the custom ones name by name."""
-        headers = [(lower, value) for name, value in client if (lower := name.lower()) in _FROM_CLIENT] + self._own
+        headers = [(lower, value) for name, value in client if self._passes(lower := name.lower())] + self._own
         if not custom:
             return headers
         overridden = {name.lower() for name, _ in custom}
         return [header for header in headers if header[0] not in overridden] + custom
+
+    def credential(self, key: int, custom: Headers) -> Headers:
+        """The header with this key of the pool, else with the first; none where a custom one takes its place."""
+        if not self._credentials:
+            return []
+        header = self._credentials[key if 0 <= key < len(self._credentials) else 0]
+        return [] if any(name.lower() == header[0] for name, _ in custom) else [header]
+
+    def _passes(self, name: bytes) -> bool:
+        """Whether a header of the client's goes to the provider."""
+        return name in _FROM_CLIENT
 
     def secrets(self, custom: Headers) -> list[bytes]:
         """The credentials that are sent with a request, and must not come back."""

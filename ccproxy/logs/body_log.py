@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ccproxy_middleware.redaction import Secrets, header_secrets
+from ccproxy_middleware.redaction import Secrets
 from ccproxy_middleware.toolkit.asgi import get_header
 from ccproxy_middleware.toolkit.errors import request_id
 
@@ -92,12 +92,7 @@ def logged(app: ASGIApp, side: str, settings: "Settings") -> ASGIApp:
     """The app, with its bodies in the log if LOG_BODIES says so."""
     if not settings.log_bodies:
         return app
-    keys = [key.get_secret_value() for key in (settings.openai_api_key, settings.boost_api_key) if key is not None]
-    headers = settings.custom_headers.items()
-    parts = header_secrets([(name.encode(), value.encode("latin-1")) for name, value in headers])
-    values = [value for _, value in headers]
-    secrets = [*keys, *settings.client_keys, *values, *(part.decode("latin-1") for part in parts)]
-    return BodyLog(app, side=side, secrets=secrets)
+    return BodyLog(app, side=side, secrets=settings.secrets())
 
 
 class _Collected:

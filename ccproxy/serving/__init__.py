@@ -3,6 +3,7 @@
 from .background import served
 from .multiprocess import forget_worker, hand_over_metrics, prepare_metrics
 from .reloading import arbiters_settings, keep_workers_at_bad_reload, load_arbiters_settings
+from .renewal import RenewableApp
 from .running import (
     EXIT_CANT_START,
     EXIT_CONFIGURATION,
@@ -24,6 +25,7 @@ __all__ = [
     "EXIT_CANT_START",
     "EXIT_CONFIGURATION",
     "KEEP_ALIVE_SECONDS",
+    "RenewableApp",
     "Shutdown",
     "ShutdownMiddleware",
     "arbiters_settings",

@@ -51,8 +51,7 @@ class Shutdown:
         """Start the clock. Called in the event loop; a second call changes nothing."""
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._grace, self._end)
-            for limit in tuple(self._endless):
-                _expire(limit)
+            self.end_endless()
 
     def add(self, limit: asyncio.Timeout) -> None:
         """Let an answer's limit, which has been entered, expire when the time is over."""
@@ -70,6 +69,15 @@ class Shutdown:
         self._endless.add(limit)
         if self._timer is not None:
             _expire(limit)
+
+    def end_endless(self) -> None:
+        """End the answers that don't end by themselves, so that their clients come back to what serves from now on."""
+        for limit in tuple(self._endless):
+            _expire(limit)
+
+    def set_grace(self, grace: float) -> None:
+        """Give answers another time, of seconds, unless the end has begun."""
+        self._grace = grace
 
     def on_signals(self) -> None:
         """Begin at SIGTERM or SIGINT, if this process and its signals are uvicorn's; else change nothing.

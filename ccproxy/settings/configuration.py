@@ -32,13 +32,16 @@ def describe(error: ValidationError, fields: Mapping[str, FieldInfo], files: Map
     A field's ``accepted`` stands in its ``json_schema_extra``. A ConfigurationError of a validator has its
     lines already. A ValueError that says what "there are" needs no more.
     """
-    lines: dict[str, None] = {}  # a set in order: two bad parts of one list are one problem each, not more
+    lines: dict[str, int] = {}  # in order, each once: two bad parts of one list are one problem each, not more
+    order = [name.upper() for name in fields]
     for detail in error.errors(include_url=False):
         cause = detail.get("ctx", {}).get("error")
-        if isinstance(cause, ConfigurationError):
-            lines.update(dict.fromkeys(cause.problems))
-            continue
         name = str(detail["loc"][0])
+        if isinstance(cause, ConfigurationError):
+            for line in cause.problems:
+                variable = line.partition(":")[0]
+                lines[line] = order.index(variable if variable in order else name.upper())
+            continue
         reason = "" if cause is None else str(cause)
         extra = fields[name].json_schema_extra
         accepted = "" if "there are" in reason or not isinstance(extra, dict) else str(extra["accepted"])
@@ -50,8 +53,8 @@ def describe(error: ValidationError, fields: Mapping[str, FieldInfo], files: Map
             given = f"given {shown(detail['input'])}"
         if given != "not set" and (file := files.get(name.upper())):
             given += f" in {file}"
-        lines[problem(name.upper(), given, reason, accepted)] = None
-    return list(lines)
+        lines[problem(name.upper(), given, reason, accepted)] = order.index(name.upper())
+    return sorted(lines, key=lambda line: lines[line])
 
 
 def shown(value: Any) -> str:

@@ -40,14 +40,14 @@ def header_problems(headers: dict[str, str]) -> list[str]:
     return [
         problem(HEADER_PREFIX + name.upper().replace("-", "_"), f"given {MASK}", "", accepted)
         for name, value in headers.items()
-        if (accepted := _accepted_instead(name, value))
+        if (accepted := accepted_header(name, value, f"a header's name after {HEADER_PREFIX}"))
     ]
 
 
-def _accepted_instead(name: str, value: str) -> str | None:
-    """What is accepted, where this header isn't."""
+def accepted_header(name: str, value: str, a_name: str = "a header's name") -> str | None:
+    """What is accepted, where this header isn't. ``a_name``: what is said of a name."""
     if not HEADER_NAME.fullmatch(name):
-        return f"a header's name after {HEADER_PREFIX}"
+        return a_name
     if name.lower() in FRAMING_HEADERS:
         return f"any header but {', '.join(FRAMING_HEADERS).upper()}, which the HTTP client sets"
     if any(char in "\r\n\0" or char > "\xff" for char in value):

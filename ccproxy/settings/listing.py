@@ -1,10 +1,11 @@
-"""The settings as a list: for the help text, the documentation and ``cc-boost config``."""
+"""The settings as a list, for the help text, the documentation and ``cc-boost config``; and the models they name."""
 
 from collections.abc import Iterable, Mapping
 
 from .configuration import MASK, ConfigurationError, shown
 from .custom_headers import HEADER_PREFIX
 from .files import unreadable, values_of
+from .model_names import NamedModel, collect, names_of, planner_candidates
 from .settings import Settings
 
 
@@ -48,3 +49,40 @@ def shown_value(name: str, value: str) -> str:
     """The text of a variable as it may be shown: without keys."""
     secret = name.startswith(HEADER_PREFIX) or name.endswith("_API_KEY")
     return MASK if secret else shown(value)
+
+
+def named_models(settings: Settings) -> tuple[NamedModel, ...]:
+    """Every model that is named anywhere, in order: tiers, classifier, safeguards, boost, routes.
+
+    BOOST_MODEL's without an upstream are BOOST_BASE_URL's, and not among them.
+    """
+    return tuple(collect(_by_place(settings), settings.upstreams.keys()))
+
+
+def model_to_try(settings: Settings, upstream: str) -> str | None:
+    """A model of this upstream that is named, the cheapest as far as that is known; None where none is."""
+    named = {
+        place: model.model
+        for model in reversed(named_models(settings))
+        if model.upstream == upstream
+        for place in model.places
+    }
+    return named.get("SMALL_MODEL") or next(iter(reversed(named.values())), None)
+
+
+def tier_models(settings: Settings) -> Mapping[str, str]:
+    """The first model of each tier."""
+    return {
+        "BIG_MODEL": settings.big_model,
+        "MIDDLE_MODEL": settings.middle_model,
+        "SMALL_MODEL": settings.small_model,
+    }
+
+
+def _by_place(settings: Settings) -> Iterable[tuple[str, str]]:
+    for variable in ("BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL", "CLASSIFIER_MODEL", "SAFEGUARDS_MODEL"):
+        yield from ((variable, model) for model in names_of(getattr(settings, variable.lower())))
+    for route in settings.routes:
+        yield from ((f"the rule {route.name}", model) for model in route.models)
+    if settings.enable_boost_support:
+        yield from (("BOOST_MODEL", m) for m in planner_candidates(settings.boost_model, settings.upstreams)[1])

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -14,6 +14,14 @@ _HOST_NAME = re.compile(r"\*|[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+\]?")
 
 def setting(default: Any, description: str, accepted: str, **options: Any) -> Any:
     return Field(default, description=description, json_schema_extra={"accepted": accepted}, **options)
+
+
+def seconds_setting(default: float, text: str) -> Any:
+    return setting(default, text, "a number of seconds above 0", gt=0, allow_inf_nan=False)
+
+
+def count_setting(default: int | None, text: str, *, least: int = 0) -> Any:
+    return setting(default, text, f"a whole number of at least {least}", ge=least)
 
 
 def context_setting(tier: str) -> Any:
@@ -69,6 +77,14 @@ def read_key(text: Any, *, several: bool) -> SecretStr:
     if not (split(text) if several else text.strip()):
         raise ValueError("it is empty")
     return SecretStr(text.strip())
+
+
+def read_keys(value: Any) -> tuple[str, ...]:
+    """The keys of a pool: a text in which commas separate them, or a sequence. Raises ValueError."""
+    parts = [value] if isinstance(value, (str, SecretStr)) else list(value) if isinstance(value, Iterable) else [None]
+    texts = [part.get_secret_value() if isinstance(part, SecretStr) else part for part in parts]
+    keys = [key for text in texts for key in split(read_key(text, several=True).get_secret_value())]
+    return tuple(dict.fromkeys(keys))
 
 
 def check_hosts(names: Sequence[Any]) -> Sequence[Any]:

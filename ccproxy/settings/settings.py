@@ -5,22 +5,36 @@ case; the help text and the messages about bad values are made from the fields.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from ccproxy_middleware.boost import PLACEHOLDERS, Template
-from ccproxy_middleware.conversion.providers import PROFILES, detect_provider, resolve_profile
+from ccproxy_middleware.boost import PLACEHOLDERS
+from ccproxy_middleware.conversion.providers import PROFILES
+from ccproxy_middleware.models import DEFAULT_UPSTREAM
+from ccproxy_middleware.routing import Route
 
+from .checks import Checked
 from .configuration import ConfigurationError, describe, find_lookalikes
-from .custom_headers import HEADER_PREFIX, CustomHeadersSource, header_problems
+from .custom_headers import HEADER_PREFIX, CustomHeadersSource
 from .files import names_by_file, origins, settings_files, unread_files, unreadable
-from .layer_names import LAYERS, check_layers
-from .setting_values import check_hosts, context_setting, read_json, read_key, read_text, read_url, setting, split
+from .layer_names import LAYERS
+from .model_names import MODELS, ModelNames
+from .routes_file import RoutesFile
+from .setting_values import (
+    context_setting,
+    count_setting,
+    seconds_setting,
+    setting,
+    split,
+)
+from .upstream import Upstream
+from .upstreams import UpstreamsSource, parted, upstream_variables
 
+ModelList = Annotated[str, AfterValidator(ModelNames)]
 Tier = Literal["BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
@@ -28,7 +42,7 @@ _URL = "an http:// or https:// URL with a host, without user, query and fragment
 _KEY = "a key of printable ASCII characters"
 
 
-class Settings(BaseSettings):
+class Settings(Checked):
     """The proxy's settings, from arguments, then the environment, then ``.env`` of the working directory.
 
     An empty variable is the same as an unset one. Raises ConfigurationError for values that can't be used and
@@ -45,7 +59,11 @@ class Settings(BaseSettings):
         str_strip_whitespace=True,
     )
 
-    openai_api_key: SecretStr = setting(..., "The provider's key; required. Any text will do for a local server.", _KEY)
+    openai_api_key: SecretStr = setting(
+        None,
+        "The provider's key, or several with commas; required where its models are used. Any text for a local server.",
+        "one or several keys of printable ASCII characters, separated by commas",
+    )
     anthropic_api_key: SecretStr | None = setting(
         None,
         "What clients must send as their key; a comma separates several. Unset: every program may call.",
@@ -72,30 +90,25 @@ class Settings(BaseSettings):
         "a JSON object of switches",
         repr=False,
     )
-    big_model: str = setting("gpt-4o", "Model for opus and other Claude names.", "a model", min_length=1)
-    middle_model: str = setting(None, "Model for sonnet. Unset: BIG_MODEL.", "a model", min_length=1)
-    small_model: str = setting("gpt-4o-mini", "Model for haiku.", "a model", min_length=1)
+    openai_rpm: int | None = count_setting(None, "As UPSTREAM_<NAME>_RPM, for this provider.", least=1)
+    openai_tpm: int | None = count_setting(None, "As UPSTREAM_<NAME>_TPM, for this provider.", least=1)
+    openai_concurrency: int | None = count_setting(None, "As UPSTREAM_<NAME>_CONCURRENCY, for this provider.", least=1)
+    big_model: ModelList = setting("gpt-4o", "Model for opus and other Claude names; others stand by.", MODELS)
+    middle_model: ModelList = setting(None, "Model for sonnet. Unset: BIG_MODEL.", MODELS)
+    small_model: ModelList = setting("gpt-4o-mini", "Model for haiku.", MODELS)
     big_context: int | None = context_setting("BIG_MODEL")
     middle_context: int | None = context_setting("MIDDLE_MODEL")
     small_context: int | None = context_setting("SMALL_MODEL")
-    classifier_model: str | None = setting(
+    classifier_model: ModelList | None = setting(
         None,
         "Model for the questions of Claude Code's auto mode, whether an action is safe. Unset: that of their tier.",
-        "a model",
-        min_length=1,
+        MODELS,
     )
-    safeguards_model: str | None = setting(
-        None,
-        "Judges tool calls for clients in auto mode: one of the provider's models. Unset: clients ask themselves.",
-        "a model",
-        min_length=1,
+    safeguards_model: ModelList | None = setting(
+        None, "Judges tool calls for clients in auto mode. Unset: clients ask themselves.", MODELS
     )
-    safeguards_timeout: float = setting(
-        20.0,
-        "Seconds that the end of an answer may wait for the verdicts on its tool calls.",
-        "a number of seconds above 0",
-        gt=0,
-        allow_inf_nan=False,
+    safeguards_timeout: float = seconds_setting(
+        20.0, "Seconds that the end of an answer may wait for the verdicts on its tool calls."
     )
     host: str = setting("0.0.0.0", "Address to listen on.", "an address or host name", pattern=r"^[^\s/]+$")  # noqa: S104
     port: int = setting(8082, "Port to listen on.", "a whole number from 1 to 65535", ge=1, le=65535)
@@ -114,56 +127,28 @@ class Settings(BaseSettings):
     min_tokens_limit: int | None = setting(
         None, "The least max_tokens that is asked.", "a whole number from 1 to MAX_TOKENS_LIMIT", ge=1
     )
-    request_timeout: float = setting(
-        90.0,
-        "Seconds to wait for the provider's next byte; not a limit on a stream that moves.",
-        "a number of seconds above 0",
-        gt=0,
-        allow_inf_nan=False,
+    request_timeout: float = seconds_setting(
+        90.0, "Seconds to wait for the provider's next byte; not a limit on a stream that moves."
     )
-    stream_idle_timeout: float = setting(
-        600.0,
-        "Seconds for which comments alone, or blanks, may keep an answer of the provider alive.",
-        "a number of seconds above 0",
-        gt=0,
-        allow_inf_nan=False,
+    stream_idle_timeout: float = seconds_setting(
+        600.0, "Seconds for which comments alone, or blanks, may keep an answer of the provider alive."
     )
-    max_answer: int = setting(
-        64,
-        "Megabytes that an answer of the provider may have that must be held whole: JSON, or an error.",
-        "a whole number of at least 1",
-        ge=1,
+    max_answer: int = count_setting(
+        64, "Megabytes that an answer of the provider may have that must be held whole: JSON, or an error.", least=1
     )
-    max_retries: int = setting(
-        2,
-        "Tries after a failed one, before the first byte only.",
-        "a whole number of at least 0",
-        ge=0,
+    max_retries: int = count_setting(2, "Tries after a failed one, before the first byte only.")
+    max_concurrency: int = count_setting(
+        0, "Requests that are served at once by a worker; one more is answered 529. 0: no limit."
     )
-    max_concurrency: int = setting(
-        0,
-        "Requests that are served at once by a worker; one more is answered 529. 0: no limit.",
-        "a whole number of at least 0",
-        ge=0,
+    max_connections_per_address: int = count_setting(
+        0, "Connections that one address may have to a worker at a time. 0: no limit."
     )
-    max_connections_per_address: int = setting(
-        0,
-        "Connections that one address may have to a worker at a time. 0: no limit.",
-        "a whole number of at least 0",
-        ge=0,
+    client_timeout: float = seconds_setting(
+        60.0, "Seconds that a client may send nothing of a request's body, or take nothing of an answer."
     )
-    client_timeout: float = setting(
-        60.0,
-        "Seconds that a client may send nothing of a request's body, or take nothing of an answer.",
-        "a number of seconds above 0",
-        gt=0,
-        allow_inf_nan=False,
-    )
-    max_body_memory: int = setting(
+    max_body_memory: int = count_setting(
         256,
         "Megabytes of memory for the bodies of all requests of a worker; what is beyond is answered 529. 0: no limit.",
-        "a whole number of at least 0",
-        ge=0,
     )
     shutdown_timeout: float = setting(
         120.0,
@@ -191,9 +176,11 @@ class Settings(BaseSettings):
         "The tiers to boost.",
         f"NONE, or one or several of {', '.join(get_args(Tier))}, separated by commas",
     )
-    boost_base_url: str | None = setting(None, "The planner's base URL; required with boost.", _URL)
-    boost_api_key: SecretStr | None = setting(None, "The planner's key; required with boost.", _KEY)
-    boost_model: str = setting("gpt-4o", "The planner's model.", "a model", min_length=1)
+    boost_base_url: str | None = setting(
+        None, "The planner's base URL; required with boost, unless BOOST_MODEL names an upstream.", _URL
+    )
+    boost_api_key: SecretStr | None = setting(None, "The planner's key; required where its base URL is.", _KEY)
+    boost_model: ModelList = setting("gpt-4o", "The planner's model.", MODELS)
     boost_wrapper_template: str | None = setting(
         None,
         "The planner's prompt, or the path of a file with it. Unset: the built-in one.",
@@ -204,6 +191,21 @@ class Settings(BaseSettings):
         "A header for the provider: CUSTOM_HEADER_X_API_KEY=v sends X-API-KEY: v, over the proxy's own.",
         "CUSTOM_HEADER_<NAME>=value, one variable for each header",
         repr=False,
+    )
+    routes_file: Annotated[str, AfterValidator(RoutesFile)] | None = setting(
+        None, "Rules by which requests go to other models: a TOML file.", "a TOML file"
+    )
+    queue_timeout: float = seconds_setting(
+        60.0, "Seconds that a request may wait for its turn, where an upstream has an RPM, TPM or CONCURRENCY."
+    )
+    state_url: SecretStr | None = setting(
+        None,
+        "Where workers and hosts share what they know: a Redis or Valkey server. Unset: each keeps it to itself.",
+        "a URL that begins with redis://, rediss:// or unix://",
+    )
+    # The last one, for its check sees all others.
+    upstreams: Annotated[Mapping[str, Upstream], NoDecode] = setting(
+        {}, "Further providers by name.", "UPSTREAM_<NAME>_* variables", repr=False
     )
 
     _lookalikes: tuple[str, ...] = PrivateAttr(())  # see lookalikes
@@ -239,9 +241,10 @@ class Settings(BaseSettings):
         except ConfigurationError as exc:
             raise ConfigurationError([*exc.problems, *unread_files(files)]) from None
         names, own = names_by_file(paths)
-        known = [name.upper() for name in cls.model_fields if name != "custom_headers"]
-        names = [name for name in names if not name.upper().startswith(HEADER_PREFIX)]
-        settings._lookalikes = find_lookalikes([*os.environ, *names], known, own)
+        known = [name.upper() for name in cls.model_fields if name not in ("custom_headers", "upstreams")]
+        names = [*os.environ, *(name for name in names if not name.upper().startswith(HEADER_PREFIX))]
+        known += upstream_variables({parts[0] for name in names if (parts := parted(name))})
+        settings._lookalikes = find_lookalikes(names, known, own)
         return settings
 
     @staticmethod
@@ -259,6 +262,41 @@ class Settings(BaseSettings):
         """The keys a client may send; none: everybody may call."""
         return () if self.anthropic_api_key is None else split(self.anthropic_api_key.get_secret_value())
 
+    def upstream(self, name: str) -> Upstream:
+        """One of ``upstreams``, or ``default``. Raises KeyError."""
+        if name != DEFAULT_UPSTREAM:
+            return self.upstreams[name]
+        return Upstream(
+            DEFAULT_UPSTREAM,
+            self.openai_base_url,
+            tuple(map(SecretStr, split(self.openai_api_key.get_secret_value()))),
+            api=self.provider_options.get("api", "auto"),
+            provider=self.provider,
+            provider_options=self.provider_options,
+            azure_api_version=self.azure_api_version,
+            headers=self.custom_headers,
+            rpm=self.openai_rpm,
+            tpm=self.openai_tpm,
+            concurrency=self.openai_concurrency,
+        )
+
+    def secrets(self) -> tuple[str, ...]:
+        """All that must not be shown: keys of providers and clients, values of headers and what is secret in them."""
+        upstreams = (self.upstream(DEFAULT_UPSTREAM), *self.upstreams.values())
+        found = [*(secret for upstream in upstreams for secret in upstream.secrets()), *self.client_keys]
+        found += [key.get_secret_value() for key in (self.boost_api_key, self.state_url) if key is not None]
+        return tuple(dict.fromkeys(secret for secret in found if secret))
+
+    @property
+    def has_default(self) -> bool:
+        """Whether there is a key for the default upstream; else no model of it is used."""
+        return bool(self.openai_api_key.get_secret_value())
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """The rules of ROUTES_FILE."""
+        return self.routes_file.routes if isinstance(self.routes_file, RoutesFile) else ()
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -269,108 +307,8 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         headers = CustomHeadersSource(settings_cls, dotenv_settings, env_settings)
-        return init_settings, headers, env_settings, dotenv_settings
-
-    @field_validator("openai_api_key", "anthropic_api_key", "boost_api_key", mode="before")
-    @classmethod
-    def _check_key(cls, value: Any, info: ValidationInfo) -> Any:
-        text = value.get_secret_value() if isinstance(value, SecretStr) else value
-        if text is None:
-            if info.field_name == "boost_api_key" and info.data.get("enable_boost_support"):
-                raise ValueError("ENABLE_BOOST_SUPPORT needs it")
-            return None
-        return read_key(text, several=info.field_name == "anthropic_api_key")
-
-    @field_validator("openai_base_url", "boost_base_url", mode="after")
-    @classmethod
-    def _check_url(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is None:
-            if info.data.get("enable_boost_support"):
-                raise ValueError("ENABLE_BOOST_SUPPORT needs it")
-            return None
-        return read_url(value)
-
-    @field_validator("host", mode="after")
-    @classmethod
-    def _without_brackets(cls, value: str) -> str:
-        return value[1:-1] if value.startswith("[") and value.endswith("]") else value
-
-    @field_validator("middle_model", mode="before")
-    @classmethod
-    def _default_middle(cls, value: Any, info: ValidationInfo) -> Any:
-        return info.data.get("big_model", "gpt-4o") if value is None else value
-
-    @field_validator("provider", mode="before")
-    @classmethod
-    def _check_provider(cls, value: Any, info: ValidationInfo) -> Any:
-        if value is None:
-            return detect_provider(info.data.get("openai_base_url", ""))
-        return resolve_profile(str(value).strip(), {}).name
-
-    @field_validator("provider_options", mode="before")
-    @classmethod
-    def _check_provider_options(cls, value: Any, info: ValidationInfo) -> Any:
-        options = read_json(value) if isinstance(value, str) else value
-        if isinstance(options, Mapping):
-            resolve_profile(info.data.get("provider", "generic"), options)
-        return options
-
-    @field_validator("log_format", mode="before")
-    @classmethod
-    def _lower(cls, value: Any) -> Any:
-        return value.strip().lower() if isinstance(value, str) else value
-
-    @field_validator("log_level", mode="before")
-    @classmethod
-    def _upper(cls, value: Any) -> Any:
-        return value.strip().upper() if isinstance(value, str) else value
-
-    @field_validator("min_tokens_limit", mode="after")
-    @classmethod
-    def _check_min_tokens(cls, value: int | None, info: ValidationInfo) -> int | None:
-        limit = info.data.get("max_tokens_limit")
-        if value is not None and limit is not None and value > limit:
-            raise ValueError(f"it is above MAX_TOKENS_LIMIT, {limit}")
-        return value
-
-    @field_validator("allowed_hosts", mode="before")
-    @classmethod
-    def _split_hosts(cls, value: Any) -> Any:
-        names = split(value) if isinstance(value, str) else value
-        return check_hosts(names) if isinstance(names, (list, tuple)) else names
-
-    @field_validator("ccproxy_layers", mode="before")
-    @classmethod
-    def _split_layers(cls, value: Any) -> Any:
-        layers = split(value) if isinstance(value, str) else value
-        if isinstance(layers, (list, tuple)) and all(isinstance(name, str) for name in layers):
-            check_layers(layers)
-        return layers
-
-    @field_validator("enable_boost_support", mode="before")
-    @classmethod
-    def _split_tiers(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            value = () if value.strip().upper() == "NONE" else split(value.upper())
-        return tuple(dict.fromkeys(value)) if isinstance(value, Iterable) else value
-
-    @field_validator("boost_wrapper_template", mode="after")
-    @classmethod
-    def _read_template(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        text = read_text(value)
-        if not Template(text).placeholders:
-            raise ValueError("it has no placeholder, and there is no such file")
-        return text
-
-    @field_validator("custom_headers", mode="after")
-    @classmethod
-    def _check_headers(cls, headers: dict[str, str]) -> dict[str, str]:
-        problems = header_problems(headers)
-        if problems:
-            raise ConfigurationError(problems)
-        return headers
+        upstreams = UpstreamsSource(settings_cls, dotenv_settings, env_settings)
+        return init_settings, headers, upstreams, env_settings, dotenv_settings
 
 
 class _Explicit(Settings):

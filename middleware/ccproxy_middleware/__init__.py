@@ -9,6 +9,8 @@ from .headers import CustomHeadersMiddleware
 from .inspector import InspectorMiddleware
 from .metrics import MetricsMiddleware
 from .models import ModelMappingMiddleware
+from .passthrough import PassthroughMiddleware
+from .routing import Route, RoutingMiddleware
 from .safeguards import SafeguardsMiddleware
 
 __all__ = [
@@ -23,5 +25,8 @@ __all__ = [
     "MemoryBoostCache",
     "MetricsMiddleware",
     "ModelMappingMiddleware",
+    "PassthroughMiddleware",
+    "Route",
+    "RoutingMiddleware",
     "SafeguardsMiddleware",
 ]

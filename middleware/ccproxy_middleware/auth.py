@@ -7,11 +7,12 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .toolkit.asgi import get_header, route_path, without_headers
+from .toolkit.asgi import Headers, get_header, route_path, without_headers
 from .toolkit.errors import ApiError, send_error
 from .toolkit.local_requests import is_expected_host, is_of_foreign_page, on_loopback
 
 _OPEN_PATHS = frozenset({"/", "/health", "/api/hello"})
+_OWN_KEY = b"x-cc-boost-key"
 _CREDENTIALS = (b"x-api-key", b"authorization")
 _NO_RETRY = [("x-should-retry", "false")]
 _MAX_LAYERS = 100  # that are looked through; a foreign app may hold itself
@@ -52,23 +53,46 @@ class ClientKeys:
             )
         return None
 
+    def client_credential(self, scope: Scope) -> Headers:
+        """The headers of a credential that is the client's own, such as one for Anthropic.
+
+        Where there are keys it is what stands beside the ``x-cc-boost-key`` that holds one, and holds none itself.
+        """
+        headers = _client_headers(scope)
+        own = get_header(headers, _OWN_KEY)
+        if self._digests and (own is None or not self._is_key(own)):
+            return []
+        sent = ((name, (get_header(headers, name) or "").strip()) for name in _CREDENTIALS)
+        found = {name: value for name, value in sent if value}
+        if any(self._is_key(text) for value in found.values() for text in (value, value.partition(" ")[2].strip())):
+            return []
+        return [(name, value.encode("latin-1")) for name, value in found.items()]
+
     def _has_key(self, scope: Scope) -> bool:
         """Whether one of the request's credentials is one of the keys, in the same time for every wrong one."""
-        headers = scope.get("ccproxy.client_headers", scope["headers"])
+        headers = _client_headers(scope)
         sent = [get_header(headers, b"x-api-key") or ""]
+        if own := get_header(headers, _OWN_KEY):
+            sent.append(own)
         scheme, _, token = (get_header(headers, b"authorization") or "").partition(" ")
         if scheme.lower() == "bearer":
             sent.append(token.strip())
         known = False
         for credential in sent:
-            digest = _digest(credential.encode("latin-1"))
-            for key in self._digests:
-                known |= hmac.compare_digest(digest, key)
+            known |= self._is_key(credential)
+        return known
+
+    def _is_key(self, credential: str) -> bool:
+        digest = _digest(credential.encode("latin-1"))
+        known = False
+        for key in self._digests:
+            known |= hmac.compare_digest(digest, key)
         return known
 
 
 class AuthMiddleware:
-    """Let only clients in that send one of ``api_keys``, as ``x-api-key`` or as ``Authorization: Bearer``.
+    """Let only clients in that send one of ``api_keys``: as ``x-api-key``, as ``Authorization: Bearer`` or, beside a
+    credential of their own, as ``x-cc-boost-key``.
 
     Without keys every request passes as it is, but for two kinds, which a browser sends for a web page of elsewhere and
     which get a 403: one whose ``Origin`` or ``Sec-Fetch-Site`` is foreign; and one at a loopback address that was
@@ -78,8 +102,10 @@ class AuthMiddleware:
 
     Reads: the credential that the client sent, even where an outer CustomHeadersMiddleware has set another
     ``authorization`` since.
-    Writes: the client's credential is taken out of the request, so that it can't go upstream. A refusal is a 401 in
-    the dialect of the path.
+    Writes: the client's credential is taken out of the request, so that it can't go upstream. Beside a key that came
+    as ``x-cc-boost-key``, or where there are no keys, it is the client's own: its headers are left in the scope as
+    ``ccproxy.client_credential``, for an endpoint that asks Anthropic by it, and a digest of it as
+    ``ccproxy.client_credential_id``. A refusal is a 401 in the dialect of the path.
     Needs: nothing. A layer of ours outside of it that reads bodies or answers by itself asks it first, as far as each
     layer between keeps its app as ``app``.
     Alone: works in front of any ASGI app. Scopes other than HTTP pass unchecked.
@@ -94,11 +120,19 @@ class AuthMiddleware:
             return await self.app(scope, receive, send)
         if (refusal := self.refusal(scope)) is not None:
             return await send_error(scope, send, refusal)
-        if not self._keys or _is_open(scope):
+        if _is_open(scope):
             return await self.app(scope, receive, send)
-        custom = {name.lower() for name, _ in scope.get("ccproxy.custom_headers", ())}
-        spent = [name for name in _CREDENTIALS if name not in custom]
-        await self.app({**scope, "headers": without_headers(scope["headers"], *spent)}, receive, send)
+        credential = self._keys.client_credential(scope)
+        scope = {
+            **scope,
+            "ccproxy.client_credential": credential,
+            "ccproxy.client_credential_id": credential_id(credential),
+        }
+        if self._keys:
+            custom = {name.lower() for name, _ in scope.get("ccproxy.custom_headers", ())}
+            spent = [name for name in (*_CREDENTIALS, _OWN_KEY) if name not in custom]
+            scope["headers"] = without_headers(scope["headers"], *spent)
+        await self.app(scope, receive, send)
 
     def refusal(self, scope: Scope) -> ApiError | None:
         """Why a request is not let in; None: it is."""
@@ -130,12 +164,25 @@ class Admission:
         return True
 
 
+def credential_id(credential: Headers) -> str | None:
+    """Sixteen hexadecimal digits that tell one client's credential from another; None where there is none."""
+    return _digest(b"\n".join(value for _, value in credential)).hex()[:16] if credential else None
+
+
+def _client_headers(scope: Scope) -> Headers:
+    headers: Headers = scope.get("ccproxy.client_headers", scope["headers"])
+    return headers
+
+
 def _is_open(scope: Scope) -> bool:
     return scope["method"] in ("GET", "HEAD") and route_path(scope) in _OPEN_PATHS
 
 
 def _no_key() -> ApiError:
-    message = "invalid API key: send this proxy's key as `x-api-key` or as `Authorization: Bearer`"
+    message = (
+        "invalid API key: send this proxy's key as `x-api-key`, as `Authorization: Bearer`, or as `x-cc-boost-key` "
+        "beside a credential of your own"
+    )
     return ApiError(401, "authentication_error", message, headers=_NO_RETRY)
 
 

@@ -1,9 +1,8 @@
 """Claude's model names become the provider's."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -15,7 +14,7 @@ from .toolkit.asgi import (
     without_headers,
 )
 from .toolkit.errors import header_value, read_request
-from .toolkit.json import dumps, loads
+from .toolkit.json import dumps, members, with_members
 from .toolkit.record import get_record
 from .toolkit.safety_checks import is_safety_check
 
@@ -35,6 +34,11 @@ _TIER_AND_MODEL = re.compile(r"claude-(opus|fable|sonnet|haiku)/", re.IGNORECASE
 
 PROVIDERS_OWN = "claude-provider/"
 """What stands before a name of the provider's own in Claude Code, which lists only those that contain ``claude``."""
+
+DEFAULT_UPSTREAM = "default"
+"""The name of the upstream that answers for models that are named without one."""
+
+_LISTED = "claude/"  # before NAME:model, for Claude Code, which lists only names that contain ``claude``
 
 TIERS = ("BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL")
 
@@ -59,14 +63,20 @@ class ModelMappingMiddleware:
     Any name that is not Claude's goes through unchanged, and one behind ``claude-provider/`` without that; a trailing
     ``[1m]`` is ignored. The answer carries the client's own name, and the provider's in ``x-upstream-model``.
 
-    classifier: the model for the requests in which Claude Code's auto mode asks whether an action is safe, whatever
+    big, middle, small: each a model, or several, as a sequence or one text with commas: the first is asked, the others
+        are for an inner RoutingMiddleware, if it fails.
+    classifier: the same for the requests in which Claude Code's auto mode asks whether an action is safe, whatever
         name they ask for; without it they are mapped as any other.
+    upstreams: the names of upstreams beside ``default``. A client that asks for ``NAME:model``, or
+        ``claude/NAME:model``, with one of these names or ``default`` gets that one, whatever its name is like.
 
     Reads: ``ccproxy.model`` in the scope, which may say that a layer of ours asks for a model of the provider's by its
     own name; ``model`` in the JSON body of ``/v1/messages``, ``/v1/messages/count_tokens``, ``/chat/completions``,
     ``/responses`` or where a provider counts tokens, so it may stand on either side of FormatConversionMiddleware. A
     body that it can't read passes unchanged.
-    Writes: ``model``; ``ccproxy.model`` in the scope, with the name that the client ``requested`` and its ``tier``;
+    Writes: ``model``; ``ccproxy.candidates`` in the scope, the models that may answer, each ``NAME:model`` or
+    ``model``, of which ``model`` is the first; ``ccproxy.model``, with the name that the client ``requested`` and its
+    ``tier``;
     ``ccproxy.models``, the aliases that FormatConversionMiddleware lists at ``GET /v1/models``.
     Needs: nothing.
     Alone: works in front of an OpenAI or an Anthropic app, and puts the client's name back into its answers; where a
@@ -77,18 +87,27 @@ class ModelMappingMiddleware:
         self,
         app: ASGIApp,
         *,
-        big: str,
-        middle: str | None = None,
-        small: str,
-        classifier: str | None = None,
+        big: str | Sequence[str],
+        middle: str | Sequence[str] | None = None,
+        small: str | Sequence[str],
+        classifier: str | Sequence[str] | None = None,
         contexts: Mapping[str, int | None] = {},
+        upstreams: Collection[str] = (),
     ) -> None:
-        """``contexts``: the tokens that a tier's model takes, by ``BIG_MODEL`` and so on, for the list of models."""
+        """``contexts``: the tokens that a tier's model takes, by ``BIG_MODEL`` and so on, for the list of models.
+
+        Raises ValueError for a list without a model, and for an upstream's name that is no letters and digits.
+        """
         self.app = app
-        self._classifier = classifier
-        self._models = {"BIG_MODEL": big, "MIDDLE_MODEL": middle or big, "SMALL_MODEL": small}
+        self._upstreams = frozenset(map(check_upstream_name, upstreams))
+        self._classifier = self._listed(classifier) if classifier is not None else None
+        self._models = {
+            "BIG_MODEL": self._listed(big),
+            "MIDDLE_MODEL": self._listed(middle or big),
+            "SMALL_MODEL": self._listed(small),
+        }
         self._aliases = tuple(
-            Alias(id_, self._models[tier], contexts.get(tier))
+            Alias(id_, self._models[tier][0], contexts.get(tier))
             for id_, tier in (
                 ("claude-opus", "BIG_MODEL"),
                 ("claude-sonnet", "MIDDLE_MODEL"),
@@ -117,10 +136,10 @@ class ModelMappingMiddleware:
         if not isinstance(name, str) or (outer and outer.get("fixed")):
             return await self.app(scope, body, send)
 
-        tier = tier_of(name)
-        model = self._models[tier] if tier else upstream_name(name)
+        candidates, tier = self._choose(name)
         if self._classifier is not None and is_safety_check(data, scope):
-            model = self._classifier
+            candidates = self._classifier
+        model = candidates[0]
         del data  # the body lets go of it when it is replayed
         if (record := get_record(scope)) is not None:
             record.model, record.tier = model, tier
@@ -128,6 +147,7 @@ class ModelMappingMiddleware:
         inner_scope = {
             **scope,
             "ccproxy.model": {"requested": outer["requested"] if outer else name, "tier": tier},
+            "ccproxy.candidates": candidates,
             "ccproxy.models": self._aliases,
         }
         headers: Headers = list(scope["headers"])
@@ -139,6 +159,21 @@ class ModelMappingMiddleware:
         inner_scope["headers"] = headers
         restore = _NameRestorer(send, name, model, rewrite=outer is None)
         await self.app(inner_scope, body, restore.send)
+
+    def _choose(self, name: str) -> tuple[tuple[str, ...], str | None]:
+        """The models that may answer a request for this name, and its tier."""
+        asked = name[len(_LISTED) :] if name.lower().startswith(_LISTED) else name
+        upstream, model = split_upstream(asked, self._upstreams)
+        if upstream is not None:
+            return (canonical_model(f"{upstream}:{without_million(model)}", self._upstreams),), None
+        tier = tier_of(name)
+        return (self._models[tier] if tier else (upstream_name(name),)), tier
+
+    def _listed(self, models: str | Sequence[str]) -> tuple[str, ...]:
+        found = tuple(canonical_model(model, self._upstreams) for model in split_models(models))
+        if not found:
+            raise ValueError("a tier needs a model")
+        return found
 
     async def _list(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Tell inner layers the aliases, or list them where a converter stands outside and asks for the models."""
@@ -175,6 +210,46 @@ def tier_of(name: str) -> str | None:
     if "haiku" in name:
         return "SMALL_MODEL"
     return "MIDDLE_MODEL" if "sonnet" in name else "BIG_MODEL"
+
+
+def split_models(models: str | Sequence[str]) -> tuple[str, ...]:
+    """The models of a list: a sequence, or a text in which commas separate them."""
+    parts = models.split(",") if isinstance(models, str) else models
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+def split_upstream(model: str, upstreams: Collection[str]) -> tuple[str | None, str]:
+    """The upstream's name, in lower case, and its model, of ``NAME:model``.
+
+    None and the whole text where NAME is neither ``default`` nor one of these (in lower case), as in ``llama3.1:70b``.
+    """
+    name, colon, own = model.partition(":")
+    name = name.strip().lower()
+    if colon and own.strip() and (name == DEFAULT_UPSTREAM or name in upstreams):
+        return name, own.strip()
+    return None, model
+
+
+def canonical_model(model: str, upstreams: Collection[str]) -> str:
+    """``NAME:model`` with the name in lower case; the default upstream's models without a name, where that is clear."""
+    upstream, own = split_upstream(model, upstreams)
+    if upstream is None or (upstream == DEFAULT_UPSTREAM and split_upstream(own, upstreams)[0] is None):
+        return own
+    return f"{upstream}:{own}"
+
+
+def check_upstream_name(name: str) -> str:
+    """The name of an upstream in lower case. Raises ValueError unless it is letters and digits, and not ``default``."""
+    if not (name.isascii() and name.isalnum()):
+        raise ValueError(f"{name!r} is no upstream's name: letters and digits")
+    if name.lower() == DEFAULT_UPSTREAM:
+        raise ValueError(f"{name!r} is the name of the default upstream")
+    return name.lower()
+
+
+def without_million(model: str) -> str:
+    """A model's name without ``[1m]``, by which Claude Code asks for a window of a million tokens."""
+    return model[:-4] if model.lower().endswith("[1m]") else model
 
 
 def upstream_name(name: str) -> str:
@@ -242,7 +317,7 @@ class _NameRestorer:
         if not line.startswith(b"data:") or b'"model"' not in line:
             return line
         try:
-            return b"data: " + dumps(self._renamed(loads(line[5:])))
+            return b"data: " + self._renamed(line[5:].lstrip())
         except ValueError:
             return line
 
@@ -251,7 +326,7 @@ class _NameRestorer:
         if message.get("more_body", False):
             return
         try:
-            body = dumps(self._renamed(loads(bytes(self._buffer))))
+            body = self._renamed(bytes(self._buffer))
         except ValueError:
             body = bytes(self._buffer)
         assert self._start is not None  # noqa: S101
@@ -259,11 +334,14 @@ class _NameRestorer:
         await self._send({**self._start, "headers": headers})
         await self._send({**message, "body": body})
 
-    def _renamed(self, data: Any) -> Any:
-        """The object with its ``model`` replaced, also inside an event's ``message`` or ``response``."""
-        if not isinstance(data, dict):
-            return data
+    def _renamed(self, text: bytes) -> bytes:
+        """The object with its ``model`` replaced, or that of an event's ``message`` or ``response``."""
+        found = {member.name: text[member.value : member.end] for member in members(text)}
         for holder in ("message", "response"):
-            if isinstance(data.get(holder), dict):
-                return {**data, holder: self._renamed(data[holder])}
-        return {**data, "model": self._requested} if "model" in data else data
+            if (inner := found.get(holder, b"")).startswith(b"{"):
+                return with_members(text, {holder: self._with_name(inner)})
+        return self._with_name(text)
+
+    def _with_name(self, text: bytes) -> bytes:
+        named = any(member.name == "model" for member in members(text))
+        return with_members(text, {"model": dumps(self._requested)}) if named else text

@@ -1,6 +1,6 @@
 """The layer: which requests are boosted."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import anyio
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -15,7 +15,7 @@ from ..toolkit.safety_checks import is_safety_check
 from .cache import BoostCache, MemoryBoostCache
 from .dialect import Dialect, Payload, dialect_of
 from .loop import BoostLoop
-from .planner import Planner
+from .planner import Planner, PlannerApi
 from .plans import Plans
 from .prompt import DEFAULT_TEMPLATE, Template
 from .reply import Reply
@@ -26,7 +26,9 @@ class BoostMiddleware:
     """Let a strong model without tools plan, and the inner app's model carry the plan out with its tools.
 
     planner: an ASGI app that answers ``POST /chat/completions``, with streams; it is asked for ``model`` and at most
-        ``max_tokens`` tokens, and gets no header of the client's.
+        ``max_tokens`` tokens, and gets no header of the client's. Of several models, which a RoutingMiddleware needs,
+        the others stand by.
+    planner_api: ``anthropic`` for a planner that answers ``POST /v1/messages`` instead.
     tiers: of ``BIG_MODEL``, ``MIDDLE_MODEL``, ``SMALL_MODEL`` those to boost; none: every request.
     template: the planner's prompt, with placeholders (:mod:`.prompt`).
     max_loops: how often plan and execution may be tried before the plain request is made.
@@ -52,14 +54,16 @@ class BoostMiddleware:
         app: ASGIApp,
         *,
         planner: ASGIApp,
-        model: str,
+        model: str | Sequence[str],
+        planner_api: PlannerApi = "chat",
         tiers: Collection[str] = (),
         template: str | None = None,
         max_loops: int = 3,
         cache: BoostCache | None = None,
         max_tokens: int = 4096,
     ) -> None:
-        if not model:
+        models = (model,) if isinstance(model, str) else tuple(model)
+        if not models or not all(models):
             raise ValueError("the planner's model needs a name")
         if unknown := sorted(set(tiers).difference(TIERS)):
             raise ValueError(f"unknown tier {unknown[0]!r}; there are {', '.join(TIERS)}")
@@ -70,8 +74,9 @@ class BoostMiddleware:
         self._tiers = frozenset(tiers)
         self._template = Template(DEFAULT_TEMPLATE if template is None else template)
         self._max_loops = max_loops
-        self._model = model
-        self._plans = Plans(Planner(planner, model=model, max_tokens=max_tokens), cache or MemoryBoostCache())
+        self._model = models[0]
+        asked = Planner(planner, models=models, max_tokens=max_tokens, api=planner_api)
+        self._plans = Plans(asked, cache or MemoryBoostCache())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         dialect = dialect_of(route_path(scope)) if scope["type"] == "http" and scope["method"] == "POST" else None

@@ -1,25 +1,30 @@
 """Asking the planner: one chat request without tools, its answer read as it streams."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 from starlette.types import ASGIApp, Message, Scope
 
 from ..conversion.chat import check_finish_reason, chunks_text, find_usage, upstream_error
 from ..conversion.context import Context
+from ..conversion.counting import estimate_tokens
 from ..toolkit.asgi import BufferedBody
 from ..toolkit.errors import ApiError, StreamAborted
 from ..toolkit.json import dumps, loads
 from ..toolkit.sse import EventTooLarge, SSEParser
-from .usage import Usage, from_openai
+from .dialect import AnthropicDialect
+from .usage import Seen, Usage, from_anthropic, from_openai
 
 logger = logging.getLogger("ccproxy.boost")
 
 _MAX_ERROR = 64 * 1024  # bytes of an error's body that are read
 _CONTEXT = Context(model="")
+_DIALECT = AnthropicDialect()
+
+PlannerApi = Literal["chat", "anthropic"]
 
 
 class PlannerError(Exception):
@@ -47,12 +52,18 @@ class PlannerAnswer:
 
 
 class Planner:
-    """The app that answers ``POST /chat/completions``, and what it was found to accept."""
+    """The app that is asked for plans, and what it was found to accept.
 
-    def __init__(self, app: ASGIApp, *, model: str, max_tokens: int) -> None:
-        self.model = model
+    By ``api`` it answers ``POST /chat/completions``, or ``anthropic``: ``POST /v1/messages``. Of several models the
+    first is asked, and the others stand by, if the app is a RoutingMiddleware.
+    """
+
+    def __init__(self, app: ASGIApp, *, models: Sequence[str], max_tokens: int, api: PlannerApi = "chat") -> None:
+        self.models = tuple(models)
+        self.model = models[0]
         self.max_tokens = max_tokens
         self._app = app
+        self._api: PlannerApi = api
         self._limit_name = "max_tokens"
         self._stream_options = True
 
@@ -62,6 +73,8 @@ class Planner:
         OpenAI's reasoning models refuse ``max_tokens`` and some servers ``stream_options``: a refusal that names
         one of them is tried again without it.
         """
+        if self._api == "anthropic":
+            return await self._ask_in_messages(prompt, request_id, on_text)
         limit_name, stream_options = self._limit_name, self._stream_options
         while True:
             body = {
@@ -72,7 +85,7 @@ class Planner:
             }
             if stream_options:
                 body["stream_options"] = {"include_usage": True}
-            answer = await self._call(body, request_id, on_text)
+            answer = await self._call(body, _scope(request_id, "/chat/completions"), _Answer(on_text))
             if answer.status in (400, 422) and stream_options and b"stream_options" in answer.body:
                 stream_options = False
             elif answer.status in (400, 422) and limit_name == "max_tokens" and b"max_tokens" in answer.body:
@@ -83,14 +96,26 @@ class Planner:
         self._limit_name, self._stream_options = limit_name, stream_options
         return result
 
-    async def _call(self, body: dict[str, Any], request_id: str, on_text: Callable[[str], None]) -> "_Answer":
-        answer = _Answer(on_text)
+    async def _ask_in_messages(self, prompt: str, request_id: str, on_text: Callable[[str], None]) -> PlannerAnswer:
+        body = {
+            "model": self.model,
+            "messages": [{"role": "user", "content": prompt}],
+            "max_tokens": self.max_tokens,
+            "stream": True,
+        }
+        scope = _scope(request_id, "/v1/messages")
+        scope["ccproxy.model"] = {"requested": self.model, "tier": None, "fixed": True}
+        scope["ccproxy.candidates"] = self.models
+        answer = await self._call(body, scope, _MessagesAnswer(on_text))
+        return answer.result(prompt)
+
+    async def _call(self, body: dict[str, Any], scope: Scope, answer: "_Answer") -> "_Answer":
         try:
-            await self._app(_scope(request_id), BufferedBody(_never, data=body), answer.send)
+            await self._app(scope, BufferedBody(_never, data=body), answer.send)
         except (StreamAborted, _Failed):
             pass  # what is missing shows in the answer
         except Exception as error:
-            logger.exception("the planner's app failed (%s)", request_id)
+            logger.exception("the planner's app failed (%s)", scope["ccproxy.request_id"])
             raise PlannerError(f"its app raised {type(error).__name__}") from error
         return answer
 
@@ -133,7 +158,10 @@ class _Answer:
         if self._failure or not self._complete:
             raise PlannerError(self._failure or "its answer broke off")
         text = "".join(self._text)
-        return PlannerAnswer(text, self._finish_reason or "stop", from_openai(self._usage, prompt, text))
+        return PlannerAnswer(text, self._finish_reason or "stop", self._usage_of(prompt, text))
+
+    def _usage_of(self, prompt: str, text: str) -> Usage:
+        return from_openai(self._usage, prompt, text)
 
     def _take(self, data: bytes, *, at_end: bool) -> None:
         if not 200 <= self.status < 300:
@@ -191,7 +219,42 @@ class _Answer:
             self._complete = True
 
 
-def _scope(request_id: str) -> Scope:
+class _MessagesAnswer(_Answer):
+    """The same of an answer in Anthropic's protocol."""
+
+    def _on_event(self, event: bytes) -> None:
+        try:
+            data = loads(event)
+        except ValueError:
+            return
+        if isinstance(data, dict):
+            self._see(_DIALECT.see_event(data), data.get("delta"))
+
+    def _on_whole(self, body: bytes) -> None:
+        try:
+            data = loads(body)
+        except ValueError:
+            raise ApiError(502, "api_error", "its answer is not JSON") from None
+        if isinstance(data, dict):
+            self._see(_DIALECT.see_answer(data), data)
+
+    def _see(self, seen: Seen, holder: Any) -> None:
+        if seen.error is not None:
+            raise seen.error
+        if seen.text:
+            self._text.append(seen.text)
+            self._on_text(seen.text)
+        self._usage = seen.usage or self._usage
+        if isinstance(holder, dict) and holder.get("stop_reason"):
+            self._finish_reason = "length" if holder["stop_reason"] == "max_tokens" else "stop"
+        self._complete |= seen.complete
+
+    def _usage_of(self, prompt: str, text: str) -> Usage:
+        estimate = {"input_tokens": estimate_tokens(prompt), "output_tokens": estimate_tokens(text)}
+        return estimate if self._usage is None else {**from_anthropic({}), **self._usage}
+
+
+def _scope(request_id: str, path: str) -> Scope:
     """A request of our own: the planner's provider gets nothing of the client's, no custom header and no key."""
     return {
         "type": "http",
@@ -199,8 +262,8 @@ def _scope(request_id: str) -> Scope:
         "http_version": "1.1",
         "method": "POST",
         "scheme": "http",
-        "path": "/chat/completions",
-        "raw_path": b"/chat/completions",
+        "path": path,
+        "raw_path": path.encode(),
         "root_path": "",
         "query_string": b"",
         "headers": [(b"content-type", b"application/json"), (b"accept", b"text/event-stream")],

@@ -33,7 +33,7 @@ class Plans:
         Raises PlannerError. Close it (``aclosing``): that is how this listener leaves.
         """
         planner = self._planner
-        identity = f"{planner.model}\0{planner.max_tokens}\0{prompt}".encode("utf-8", "surrogatepass")
+        identity = f"{','.join(planner.models)}\0{planner.max_tokens}\0{prompt}".encode("utf-8", "surrogatepass")
         key = hashlib.sha256(identity).hexdigest()
         stored = await self._stored(key)
         if stored is not None:

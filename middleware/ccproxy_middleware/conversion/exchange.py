@@ -13,7 +13,7 @@ from starlette.types import Message, Send
 
 from ..toolkit.answers import MAX_ANSWER_BYTES, parse_answer
 from ..toolkit.asgi import LARGE, Headers, get_header
-from ..toolkit.errors import ApiError, StreamAborted, header_value
+from ..toolkit.errors import ApiError, FailureReason, StreamAborted, header_value
 from ..toolkit.json import dumps
 from ..toolkit.record import Record
 from ..toolkit.worker_threads import in_thread
@@ -66,7 +66,7 @@ class Exchange:
         self.answered = False  # upstream has given an answer, and no error, so far as it has come
         self.notes: list[str] = []  # what of the answer was left out
         self.done = False  # the client has the whole answer, or an aborted one
-        self.aborted = False
+        self.aborted: ApiError | None = None  # because of which the client's answer was broken off
 
     async def send(self, message: Message) -> None:
         """Take one message of the inner app's answer."""
@@ -191,7 +191,7 @@ class Exchange:
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         for name, value in error.headers:
             headers += header_value(name.encode(), value)
-        await self._send_whole(error.status, headers + self._own_headers(), body)
+        await self._send_whole(error.status, headers + self._own_headers(), body, error.reason)
 
     async def close(self) -> None:
         """The inner app is through: whatever is missing now will never come."""
@@ -218,9 +218,12 @@ class Exchange:
         model = get_header(self._headers, b"x-upstream-model") or self.request.upstream_model
         return headers + header_value(b"x-upstream-model", model)
 
-    async def _send_whole(self, status: int, headers: Headers, body: bytes) -> None:
+    async def _send_whole(
+        self, status: int, headers: Headers, body: bytes, reason: FailureReason | None = None
+    ) -> None:
         self.done = True
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        start: Message = {"type": "http.response.start", "status": status, "headers": headers}
+        await self._send(start if reason is None else {**start, "ccproxy.reason": reason})
         await self._send({"type": "http.response.body", "body": body})
 
 

@@ -236,8 +236,8 @@ class FormatConversionMiddleware:
         except Exception:
             await exchange.break_off()
             raise
-        if exchange.aborted:
-            raise StreamAborted
+        if exchange.aborted is not None:
+            raise StreamAborted(exchange.aborted.message, exchange.aborted)
 
     async def _convert(
         self,

@@ -212,8 +212,9 @@ class StreamExchange(Exchange):
             return await self._send_message(refusal_message(error.message, self._context))
         if not self._committed:
             return await super().fail(error)
-        self.done = self.aborted = True
+        self.done = True
+        self.aborted = error.without_frames()
         self._note_error(error)
         logger.warning("stream broken off: %s (%s)", error.type, self._id)
         await self._emit(self._converter.fail(error))
-        raise StreamAborted(error.message)
+        raise StreamAborted(error.message, self.aborted)

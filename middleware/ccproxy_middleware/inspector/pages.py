@@ -46,7 +46,12 @@ _HEADERS = {
 }
 _CURL_HEADERS = ("anthropic-version", "anthropic-beta")
 _REPLAYED_HEADERS = (*_CURL_HEADERS, "accept")
-_OF_VIEWER = (b"authorization", b"x-api-key", b"host")  # by which an inner AuthMiddleware judges a request
+_OF_VIEWER = (
+    b"authorization",
+    b"x-api-key",
+    b"x-cc-boost-key",
+    b"host",
+)  # by which an inner AuthMiddleware judges a request
 
 
 class Pages:

@@ -23,17 +23,20 @@ _AT_ONCE = 32  # questions; more calls than that are hardly ever made
 _MAX_TOKENS = 1024
 _NOT_SENT = (b"accept-encoding", b"content-length", b"content-type", b"idempotency-key", b"transfer-encoding")
 
+# What is said of the client's request alone; the first may hold this judge.
+_OF_REQUEST = ("ccproxy.safeguards", "ccproxy.key", "ccproxy.max_retries", "ccproxy.route")
+
 
 class Judge:
-    """Asks ``app`` for ``model`` about the calls of one answer, in the protocol of the request that is answered.
+    """Asks ``app`` for the first of ``models`` about the calls of one answer, in the protocol of its request.
 
     ``scope`` is that request's, ``receive`` tells when its client leaves. ``timeout`` is for all calls together.
     """
 
-    def __init__(self, app: ASGIApp, scope: Scope, receive: Receive, *, model: str, timeout: float) -> None:
+    def __init__(self, app: ASGIApp, scope: Scope, receive: Receive, *, models: Sequence[str], timeout: float) -> None:
         self._app = app
         self._receive = receive
-        self._model = model
+        self._model = models[0]
         self._timeout = timeout
         self._path = route_path(scope)
         headers = without_headers(scope["headers"], *_NOT_SENT)
@@ -44,10 +47,12 @@ class Judge:
             "query_string": b"",
             "headers": headers,
             "ccproxy.record": None,  # what it holds is told of the client's request
-            "ccproxy.model": {"requested": model, "tier": None, "fixed": True},
+            "ccproxy.model": {"requested": self._model, "tier": None, "fixed": True},
+            "ccproxy.candidates": tuple(models),
             "ccproxy.safety_check": True,
         }
-        self._scope.pop("ccproxy.safeguards", None)  # it may hold this judge
+        for name in _OF_REQUEST:
+            self._scope.pop(name, None)
 
     async def __call__(self, background: str | None, calls: Sequence[Call]) -> dict[str, Verdict]:
         """The verdicts on the calls, by their ids. ``background`` is None where it is too long to be asked about."""

@@ -1,11 +1,12 @@
 """The layer: whose answers get verdicts, and who gives them."""
 
 import asyncio
+from collections.abc import Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..auth import Admission
-from ..toolkit.asgi import BufferedBody, route_path, without_headers
+from ..toolkit.asgi import BufferedBody, route_path, with_path, without_headers
 from ..toolkit.errors import read_request
 from .answer import SafeguardedAnswer, asks_for_verdicts
 from .judge import OPENAI_PATHS, Judge
@@ -15,6 +16,8 @@ class SafeguardsMiddleware:
     """Tell clients that ask for it, as Claude Code does in auto mode, which tool calls of an answer are dangerous.
 
     model: the inner app's model that judges, asked by this very name for a severity from 0 to 100; above 50 is flagged.
+        Of several, which an inner RoutingMiddleware or ``judge`` needs, the others stand by.
+    judge: an app that answers ``POST /v1/messages``, to be asked instead of the inner one.
     timeout: seconds that the end of an answer may wait for it. What is not clear by then is told as unavailable.
 
     Raises ValueError for a model without a name, and a timeout that is not above 0.
@@ -30,13 +33,17 @@ class SafeguardsMiddleware:
     Alone: works in front of an Anthropic app. Without it, FormatConversionMiddleware tells that nobody judges.
     """
 
-    def __init__(self, app: ASGIApp, *, model: str, timeout: float = 20.0) -> None:
-        if not model:
+    def __init__(
+        self, app: ASGIApp, *, model: str | Sequence[str], timeout: float = 20.0, judge: ASGIApp | None = None
+    ) -> None:
+        models = (model,) if isinstance(model, str) else tuple(model)
+        if not models or not all(models):
             raise ValueError("the model that judges needs a name")
         if not timeout > 0:
             raise ValueError("timeout must be above 0")
         self.app = app
-        self._model = model
+        self._models = models
+        self._judge = judge
         self._timeout = timeout
         self._admission = Admission(app)
 
@@ -74,7 +81,8 @@ class SafeguardsMiddleware:
             leaving = _Leaving(body)
             inner = BufferedBody(leaving, body.body, size=body.size)
         body.skip()
-        answer.judge = Judge(self.app, scope, leaving, model=self._model, timeout=self._timeout)
+        asked = scope if self._judge is None else with_path(scope, "/v1/messages")
+        answer.judge = Judge(self._judge or self.app, asked, leaving, models=self._models, timeout=self._timeout)
         await self.app(scope, inner, send)
 
 

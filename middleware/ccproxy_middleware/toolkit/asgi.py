@@ -1,6 +1,6 @@
 """What every layer needs of ASGI: the path below a mount, header lists, and a body that is read and parsed once."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 from orjson import Fragment, JSONEncodeError
@@ -8,7 +8,7 @@ from starlette.types import Message, Receive, Scope
 
 from .body_memory import BodyShare
 from .encodings import make_decoder
-from .json import dumps
+from .json import dumps, with_members
 from .json.parse_cache import RequestParser
 from .json.size import MAX_NODES, nodes_and_size
 from .worker_threads import in_thread
@@ -87,8 +87,8 @@ class BufferedBody:
     """
 
     __slots__ = (
-        "_body", "_data", "_fields", "_json", "_outer", "_parsed_size", "_problem", "_receive", "_replayed", "_share",
-        "disconnected", "size",
+        "_body", "_data", "_fields", "_json", "_outer", "_parsed_size", "_problem", "_receive", "_removed", "_replayed",
+        "_share", "disconnected", "size",
     )  # fmt: skip
 
     def __init__(
@@ -105,6 +105,7 @@ class BufferedBody:
         self._json = json
         self._outer: BufferedBody | None = None  # that this one replaces
         self._fields: Mapping[str, Any] | None = None  # in which it differs from that, if it does in these alone
+        self._removed: Collection[str] = ()  # fields of that which this one lacks
         self._problem: ValueError | None = None
         self._share: BodyShare | None = None
         self._parsed_size = 0
@@ -172,14 +173,24 @@ class BufferedBody:
     def body(self) -> bytes:
         """The bytes; unchanged where no layer replaced the data. Raises TooDeep if that can't be written."""
         if self._body is None:
-            written = {name: Fragment(json) for name, json in self._json.items()}
             try:
-                dumped = dumps({**self.data, **written} if written else self.data)
+                dumped = self._written()
             except JSONEncodeError:  # orjson reads 1,024 levels and writes 254
                 raise TooDeep("the document is nested too deeply") from None
             # orjson leaves what it has allocated to the bytes, up to sixteen times as much as they need.
             self._body = dumped if len(dumped) < _COUNTED else bytes(memoryview(dumped))
         return self._body
+
+    def _written(self) -> bytes:
+        """The JSON: where only some fields differ from those of another body, that one's with these in their places."""
+        if self._outer is not None and self._fields is not None:
+            changed = {name: dumps(value) for name, value in self._fields.items()}
+            try:
+                return with_members(self._outer.body, {**dict.fromkeys(self._removed), **changed})
+            except ValueError:  # it is in another encoding than UTF-8
+                pass
+        written = {name: Fragment(json) for name, json in self._json.items()}
+        return dumps({**self.data, **written} if written else self.data)
 
     @property
     def data(self) -> Any:
@@ -188,7 +199,7 @@ class BufferedBody:
             if self._problem is not None:
                 raise type(self._problem)(*self._problem.args)
             if self._outer is not None and self._fields is not None:
-                self._data = {**self._outer.data, **self._fields}
+                self._data = _with(self._outer.data, self._fields, self._removed)
             else:
                 try:
                     self._data = _parser.loads(self._body or b"")
@@ -206,10 +217,11 @@ class BufferedBody:
         body._outer = self
         return body
 
-    def with_fields(self, fields: Mapping[str, Any]) -> "BufferedBody":
-        """A body with other values for these fields of its object."""
-        body = self.replace({**self.data, **fields})
+    def with_fields(self, fields: Mapping[str, Any], removed: Collection[str] = ()) -> "BufferedBody":
+        """A body with other values for these fields of its object, and without others; the rest stays byte for byte."""
+        body = self.replace(_with(self.data, fields, removed))
         body._fields = fields
+        body._removed = removed
         return body
 
     def skip(self) -> None:
@@ -235,5 +247,13 @@ class BufferedBody:
             return {"type": "http.request", "body": body, "more_body": False}
         message = await self._receive()
         if message["type"] == "http.disconnect":
-            self.disconnected = True
+            body: BufferedBody | None = self
+            while body is not None:  # whoever has put this one in another's place wants to know as well
+                body.disconnected = True
+                body = body._outer
         return message
+
+
+def _with(data: Any, fields: Mapping[str, Any], removed: Collection[str]) -> Any:
+    changed = {**data, **fields}
+    return {name: value for name, value in changed.items() if name not in removed} if removed else changed

@@ -3,7 +3,7 @@
 import re
 import secrets
 from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from starlette.types import Receive, Scope, Send
 
@@ -16,6 +16,11 @@ from .sse import sse_event
 MAX_BODY_BYTES = 32 * 1024 * 1024
 """The largest request that the Messages API takes."""
 
+FailureReason = Literal[
+    "connect", "timeout", "rate_limit", "overloaded", "quota", "refused_key", "model_gone", "context_overflow", "server"
+]
+"""Why a provider has not answered, where another one may: what the client asked for is not at fault."""
+
 _PRINTABLE = re.compile(r"[\x20-\x7e]+")
 
 
@@ -23,7 +28,8 @@ class ApiError(Exception):
     """A failure that the client is to see: an HTTP status, an Anthropic error type and a message.
 
     ``headers`` are sent with it (names in lower case). ``details`` becomes ``error.details``, which the SDKs read
-    an ``error_code`` from. ``type`` is one of the types of https://docs.claude.com/en/api/errors.
+    an ``error_code`` from. ``type`` is one of the types of https://docs.claude.com/en/api/errors. ``reason`` is that of
+    a provider's failure, whatever status the client is told; None: the request itself is refused.
     """
 
     def __init__(
@@ -34,6 +40,7 @@ class ApiError(Exception):
         *,
         headers: Iterable[tuple[str, str]] = (),
         details: Mapping[str, Any] | None = None,
+        reason: FailureReason | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -41,6 +48,7 @@ class ApiError(Exception):
         self.message = message
         self.headers = tuple(headers)
         self.details = details
+        self.reason = reason
 
     def without_frames(self) -> Self:
         """This error, fit to be kept: the frames that it came through hold the request, and what keeps the error."""

@@ -23,13 +23,37 @@ Outcome = Literal["complete", "aborted", "disconnected", "failed"]
 
 
 @dataclass(slots=True)
+class Attempt:
+    """What one candidate has done for an exchange. ``started`` and ``ended`` are seconds since the exchange's start.
+
+    ``reason``: why it was passed over; None: it has answered, or is about to. ``asked``: False for one that was passed
+    over without being asked, since it is ``busy`` or cooled down. ``key`` is its place in the pool of keys, ``waited``
+    the seconds for which it has waited for its turn, ``cooled`` those for which it is left alone from now on.
+    """
+
+    upstream: str
+    model: str
+    started: float
+    reason: str | None = None
+    asked: bool = True
+    key: int = 0
+    status: int | None = None
+    waited: float = 0.0
+    cooled: float | None = None
+    ended: float | None = None
+
+
+@dataclass(slots=True)
 class Record:
     """The facts of one exchange. Times are seconds; what nobody has told is None or empty.
 
     ``stream``: the client asked for a stream, or got one. ``usage`` is Anthropic's usage object. ``error`` is
     Anthropic's type of the error that the client was told, also by an ``error`` event after a status of 200.
     ``retries`` are tries at the provider beyond the first, ``upstream_connections`` those that were newly opened.
-    ``boost_cache_hits`` are plans that the planner was not asked for. ``explain`` makes ``decisions``.
+    ``boost_cache_hits`` are plans that the planner was not asked for. ``explain`` makes ``decisions``. ``rule`` is the
+    name of the rule by which the request was routed, ``upstream`` the provider that has answered it, ``attempts`` are
+    the candidates that were asked or passed over. ``queue_observers`` hear of an upstream with 1 when the exchange
+    begins to wait there for its turn, and with -1 at the end of that.
     """
 
     request_id: str
@@ -59,9 +83,13 @@ class Record:
     boost_outcome: str | None = None
     boost_loops: int | None = None
     boost_cache_hits: int = 0
+    rule: str | None = None
+    upstream: str | None = None
+    attempts: list[Attempt] = field(default_factory=list)
     explain: Callable[[], list[str]] | None = None
     start_observers: list[Callable[["Record"], None]] = field(default_factory=list)
     observers: list[Callable[["Record"], None]] = field(default_factory=list)
+    queue_observers: list[Callable[[str, int], None]] = field(default_factory=list)
 
     @property
     def decisions(self) -> list[str]:
@@ -73,6 +101,11 @@ class Record:
         except Exception:
             logger.exception("a bug in the proxy: the decisions of an exchange can't be told (%s)", self.request_id)
             return ["the decisions can't be told: a bug, whose traceback is in the log"]
+
+    def queue(self, upstream: str, change: int) -> None:
+        """Tell the observers that the exchange waits at an upstream, or no longer does."""
+        for observer in self.queue_observers:
+            observer(upstream, change)
 
     def fail(self, error: ApiError) -> None:
         """Note what the client is told of a failure."""
@@ -143,6 +176,7 @@ async def observe(
         observers = [*record.observers]
         record.observers.clear()  # they may hold what holds the record: the exchange is to be freed without a collector
         record.start_observers.clear()
+        record.queue_observers.clear()
         _call_each(observers, record)
 
 

@@ -26,7 +26,7 @@ from .parameters import (
     thinking_emission,
     without_billing,
 )
-from .signatures import decode_signature, detail_text, encode_signature
+from .signatures import decode_signature, detail_text, encode_signature, is_own_state
 from .stops import StopMatcher, StopReason, held_suffix, stop_outcome
 from .streamed_call import StreamedCall, nameless
 from .turns import (
@@ -70,6 +70,7 @@ __all__ = [
     "for_claude_code",
     "held_suffix",
     "is_blank",
+    "is_own_state",
     "is_whole",
     "may_need_repair",
     "message_events",

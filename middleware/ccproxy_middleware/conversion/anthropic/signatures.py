@@ -37,6 +37,11 @@ def encode_signature(envelope: Mapping[str, Any]) -> str:
     return _pack(kept)
 
 
+def is_own_state(text: Any) -> bool:
+    """Whether a signature, or what stands in its place, is one of ours; Anthropic's have no full stop."""
+    return isinstance(text, str) and text.startswith(_PREFIX)
+
+
 def decode_signature(text: str) -> dict[str, Any] | None:
     """The envelope in a signature of ours; None for a foreign, damaged or oversized one.
 

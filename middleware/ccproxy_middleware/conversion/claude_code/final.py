@@ -23,7 +23,7 @@ def told_at_once(scope: Scope, send: Send) -> Send:
             return
         if held is not None:
             start, held = held, None
-            error = _final_error(start["status"], message.get("body", b""))
+            error = _final_error(start, message.get("body", b""))
             # With the error itself, so that an outer layer need not guess what the status means.
             await send(start if error is None else {**start, "status": error.status, "ccproxy.error": error})
         await send(message)
@@ -31,12 +31,12 @@ def told_at_once(scope: Scope, send: Send) -> Send:
     return send_final
 
 
-def _final_error(status: int, body: bytes) -> ApiError | None:
+def _final_error(start: Message, body: bytes) -> ApiError | None:
     """The error of this body, if it is final: where ``details`` tell the client what to do, it is not."""
     try:
         error = loads(body)["error"]
-        if "details" in error or (status == 400 and not is_final(error["message"])):
+        if "details" in error or (start["status"] == 400 and not is_final(error["message"])):
             return None
-        return ApiError(FINAL_STATUS, error["type"], error["message"])
+        return ApiError(FINAL_STATUS, error["type"], error["message"], reason=start.get("ccproxy.reason"))
     except (ValueError, KeyError, TypeError):  # a foreign layer's
         return None

@@ -9,9 +9,11 @@ from .learned import LearnedProfiles
 from .profiles import PROFILES, Profile, detect_provider, profile_for_model, resolve_profile
 from .rate_limits import response_headers
 from .refusals import DEVELOPER, IN_RESULTS, Rule, Sent, Words, top, unsupported
+from .switch_values import EFFORTS
 
 __all__ = [
     "DEVELOPER",
+    "EFFORTS",
     "IN_RESULTS",
     "PROFILES",
     "Correction",

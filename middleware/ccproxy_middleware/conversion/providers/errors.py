@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from ...toolkit.errors import ApiError
+from ...toolkit.errors import ApiError, FailureReason
 from ...toolkit.json import loads
 from .context_length import overflow_message
 from .error_codes import MONEY, PLAN, RATE, REFUSED, WEAK_CODES, Meaning, meanings
@@ -106,11 +106,12 @@ def error_from_payload(
             asked=max_tokens,
         )
         if overflow is not None:
-            return ApiError(400, "invalid_request_error", _cap(overflow))
+            return ApiError(400, "invalid_request_error", _cap(overflow), reason="context_overflow")
     if meaning is REFUSED:
         return PromptRefused(400, "invalid_request_error", _cap(message or "The provider refused the prompt."))
 
     found, type = _classify(upstream, failure.codes, message, meaning)
+    reason = "quota" if meaning in (MONEY, PLAN) else _reason(found, upstream)
     if upstream in (404, 410) and found == 400 and says_no_path(message):
         told = f"upstream returned HTTP {upstream}, as for a wrong address: most base URLs of providers end in /v1"
         message = f"{message}: {told}" if message else told
@@ -122,13 +123,13 @@ def error_from_payload(
         message = f"{message} {TOOL_LIMIT_REMEDY}"
     if found == 401 and profile.key_mode == "server":
         message = f"the provider refused the proxy's API key: {message}"
-        return ApiError(502, "api_error", _cap(message), headers=[_NO_RETRY])
+        return ApiError(502, "api_error", _cap(message), headers=[_NO_RETRY], reason=reason)
     headers: list[tuple[str, str]] = (
         [_NO_RETRY] if found == 402 or (meaning is not None and not meaning.passing) else []
     )
     if found != 402 and may_pass(found) and (seconds := whole_seconds(wait)) is not None:
         headers.append(("retry-after", seconds))
-    return ApiError(found, type, _cap(message), headers=headers)
+    return ApiError(found, type, _cap(message), headers=headers, reason=reason)
 
 
 def may_pass(status: int) -> bool:
@@ -235,6 +236,23 @@ def _classify(status: int | None, codes: frozenset[str], message: str, meaning: 
     if 400 <= status < 500 and status not in (407, 424, 499):  # those are a gateway's troubles
         return 400, "invalid_request_error"
     return 502, "api_error"
+
+
+_REASONS: Mapping[int, FailureReason] = {
+    **dict.fromkeys((401, 403), "refused_key"),
+    402: "quota",
+    404: "model_gone",
+    429: "rate_limit",
+    504: "timeout",
+    529: "overloaded",
+}
+
+
+def _reason(found: int, upstream: int | None) -> FailureReason | None:
+    """Why another provider may answer where this one fails; None where the request itself is at fault."""
+    if upstream in (404, 410):
+        return "model_gone"
+    return _REASONS.get(found) or ("server" if found >= 500 else None)
 
 
 def _guess_status(codes: frozenset[str], message: str) -> int:

@@ -1,0 +1,5 @@
+"""What the workers of all hosts share, at STATE_URL."""
+
+from .state import SharedState
+
+__all__ = ["SharedState"]

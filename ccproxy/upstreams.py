@@ -1,0 +1,265 @@
+"""The providers of a process: an endpoint for each, and the stacks of layers that stand before them."""
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cached_property, lru_cache, partial
+from hashlib import sha256
+from typing import Any
+
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ccproxy_middleware import InspectorMiddleware, MemoryBoostCache, PassthroughMiddleware
+from ccproxy_middleware.models import DEFAULT_UPSTREAM
+from ccproxy_middleware.routing import Pace, Rates, RoutingMiddleware
+from ccproxy_middleware.toolkit.asgi import Headers, route_path, without_headers
+from ccproxy_middleware.toolkit.errors import ApiError, send_error
+from ccproxy_middleware.toolkit.store import MemoryStore
+
+from .forwarding import AnthropicForward, Forward
+from .layers import Parts, conversion, layers_in_use, target_layers, uses_routing
+from .logs import logged
+from .model_limits import known_contexts, window
+from .pages import Tested, corrections_page
+from .settings import Settings, Upstream, canonical, model_to_try, names_of, planner_candidates
+from .state import SharedState
+
+PLANNER_UPSTREAM = "boost-planner"
+"""The upstream of BOOST_BASE_URL: a name that no other one can have."""
+
+_CREDENTIALS = (b"authorization", b"x-api-key", b"x-cc-boost-key")
+
+
+def make_forward(settings: Settings, upstream: Upstream) -> Forward:
+    """An endpoint as the settings have it, with connections of its own."""
+    options: dict[str, Any] = {
+        "transport": settings.http_transport,
+        "timeout": settings.request_timeout,
+        "stream_idle_timeout": settings.stream_idle_timeout,
+        "max_answer": settings.max_answer * 1024 * 1024,
+        "max_retries": settings.max_retries,
+    }
+    if upstream.is_anthropic:
+        return AnthropicForward(
+            upstream.base_url, api_keys=upstream.key_texts, client_credential=upstream.client_credential, **options
+        )
+    return Forward(
+        upstream.base_url, api_key=upstream.key_texts or None, api_version=upstream.azure_api_version, **options
+    )
+
+
+def planner_upstream(settings: Settings) -> Upstream | None:
+    """That of BOOST_BASE_URL, if there is one."""
+    if not settings.enable_boost_support or settings.boost_base_url is None:
+        return None
+    keys = () if settings.boost_api_key is None else (settings.boost_api_key,)
+    return Upstream(PLANNER_UPSTREAM, settings.boost_base_url, keys)
+
+
+class Upstreams:
+    """The default upstream and all others, with what asks them.
+
+    ``endpoint`` stands in for the default one's. ``inspected``: whether an InspectorMiddleware stands outside.
+    ``forwards`` are the endpoints by name, whose lifespans are to be run; that of BOOST_BASE_URL is one.
+    """
+
+    def __init__(self, settings: Settings, *, endpoint: ASGIApp | None = None, inspected: bool) -> None:
+        self._settings = settings
+        self._inspected = inspected
+        self.forwards = {
+            name: make_forward(settings, settings.upstream(name)) for name in (DEFAULT_UPSTREAM, *settings.upstreams)
+        }
+        if (planner := planner_upstream(settings)) is not None:
+            self.forwards[PLANNER_UPSTREAM] = make_forward(settings, planner)
+        self.state = None if settings.state_url is None else SharedState(settings.state_url.get_secret_value())
+        self._endpoints: dict[str, ASGIApp] = dict(self.forwards)
+        if endpoint is not None:
+            self._endpoints[DEFAULT_UPSTREAM] = endpoint
+        elif not settings.has_default:
+            self._endpoints[DEFAULT_UPSTREAM] = _NoDefault(settings.upstreams)
+        label = "provider" if not settings.enable_boost_support else "executor"
+        self.asked = {
+            name: self._seen(logged(app, "provider", settings), label)
+            for name, app in self._endpoints.items()
+            if name != PLANNER_UPSTREAM
+        }
+        for name in settings.upstreams:
+            app = corrections_page(self.asked[name])
+            self.asked[name] = PassthroughMiddleware(app) if settings.upstreams[name].is_anthropic else app
+
+    @cached_property
+    def parts(self) -> Parts:
+        """What the layers need of it."""
+        settings = self._settings
+        judge = self._asking if settings.safeguards_model is not None and uses_routing(settings) else None
+        return Parts(
+            planner=self._planner,
+            boost=self._boost,
+            judge=judge,
+            contexts=known_contexts(settings),
+        )
+
+    def routing(self) -> Mapping[str, Any]:
+        """The options of RoutingMiddleware in the stack, whose app is the default upstream's."""
+        return {"targets": self.targets, "routes": self._settings.routes, **self._shared}
+
+    @cached_property
+    def targets(self) -> Mapping[str, ASGIApp]:
+        """The stacks of the other upstreams, by name: what stands inside of routing, around the endpoint of each."""
+        targets = {}
+        for name, upstream in self._settings.upstreams.items():
+            app = self.asked[name]
+            for layer in reversed(target_layers(self._settings, upstream, self.parts)):
+                app = _wrapped(app, layer)
+            targets[name] = OwnHeaders(app, upstream.headers)
+        return targets
+
+    def tested(self, *, converted: bool) -> list[Tested]:
+        """What ``/test-connection`` asks. ``converted``: whether the default upstream's requests are."""
+        settings = self._settings
+        stacks = {DEFAULT_UPSTREAM: self.asked[DEFAULT_UPSTREAM], **self.targets}
+        if converted:
+            stacks[DEFAULT_UPSTREAM] = _wrapped(
+                stacks[DEFAULT_UPSTREAM], conversion(settings, settings.upstream(DEFAULT_UPSTREAM))
+            )
+        if not settings.has_default:
+            del stacks[DEFAULT_UPSTREAM]
+        found = []
+        for name, app in stacks.items():
+            upstream = settings.upstream(name)
+            endpoint = OwnHeaders(self.asked[name], upstream.headers)
+            found.append(Tested(upstream, app, endpoint, model_to_try(settings, name)))
+        return found
+
+    @cached_property
+    def _converted(self) -> Mapping[str, ASGIApp]:
+        return {name: self._convert(name, app) for name, app in self.asked.items()}
+
+    def _convert(self, name: str, app: ASGIApp) -> ASGIApp:
+        settings = self._settings
+        upstream = settings.upstream(name)
+        if "format_conversion" in layers_in_use(settings) and not upstream.is_anthropic:
+            app = _wrapped(app, conversion(settings, upstream))
+        return OwnHeaders(app, upstream.headers)
+
+    @cached_property
+    def _shared(self) -> Mapping[str, Any]:
+        """What all RoutingMiddlewares of this process have in common."""
+        settings = self._settings
+        known = {name: settings.upstream(name) for name in (DEFAULT_UPSTREAM, *settings.upstreams)}
+        return {
+            "keys": {name: key_ids(upstream) for name, upstream in known.items()},
+            "paces": {name: self._pace(upstream) for name, upstream in known.items() if upstream.is_paced},
+            "windows": lru_cache(maxsize=1024)(partial(window, settings)),
+            "queue_timeout": settings.queue_timeout,
+            "store": MemoryStore() if self.state is None else self.state.store,
+        }
+
+    def _pace(self, upstream: Upstream) -> Pace:
+        rates = Rates(upstream.rpm, upstream.tpm, upstream.concurrency)
+        limits = None if self.state is None else self.state.limits(upstream.name, rates)
+        return Pace(upstream.name, rpm=upstream.rpm, tpm=upstream.tpm, concurrency=upstream.concurrency, limits=limits)
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
+        """The connections of all endpoints, and to the server of STATE_URL."""
+        async with AsyncExitStack() as stack:
+            for forward in self.forwards.values():
+                await stack.enter_async_context(forward.lifespan())
+            if self.state is not None:
+                await stack.enter_async_context(self.state.lifespan())
+            yield
+
+    @cached_property
+    def _asking(self) -> ASGIApp:
+        """An app that answers Anthropic's requests by any upstream: for questions of our own."""
+        targets = {name: app for name, app in self._converted.items() if name != DEFAULT_UPSTREAM}
+        if (planner := planner_upstream(self._settings)) is not None:
+            app = logged(self._endpoints[PLANNER_UPSTREAM], "planner", self._settings)
+            targets[PLANNER_UPSTREAM] = _wrapped(app, conversion(self._settings, planner))
+        return RoutingMiddleware(self._converted[DEFAULT_UPSTREAM], targets=targets, **self._shared)
+
+    @property
+    def _planner(self) -> ASGIApp | None:
+        if not self._settings.enable_boost_support:
+            return None
+        if self._plans_simply:
+            return logged(self._endpoints[PLANNER_UPSTREAM], "planner", self._settings)
+        return self._asking
+
+    @property
+    def _plans_simply(self) -> bool:
+        """Whether there is one model for plans, and that at BOOST_BASE_URL."""
+        plain, named = planner_candidates(self._settings.boost_model, self._settings.upstreams)
+        return len(plain) == 1 and not named
+
+    @property
+    def _boost(self) -> Mapping[str, Any]:
+        settings = self._settings
+        if not settings.enable_boost_support:
+            return {}
+        cache = MemoryBoostCache() if self.state is None else self.state.plans()
+        if self._plans_simply:
+            return {"model": settings.boost_model, "cache": cache}
+        plain = planner_candidates(settings.boost_model, settings.upstreams)[0]
+        models = names_of(settings.boost_model)
+        full = [f"{PLANNER_UPSTREAM}:{model}" if model in plain else model for model in models]
+        return {"model": canonical(full, settings.upstreams), "planner_api": "anthropic", "cache": cache}
+
+    def _seen(self, app: ASGIApp, label: str) -> ASGIApp:
+        return InspectorMiddleware(app, provider=label) if self._inspected else app
+
+
+class OwnHeaders:
+    """In front of one upstream: it gets its own headers, in place of those for another that stand in the scope."""
+
+    def __init__(self, app: ASGIApp, headers: Mapping[str, str]) -> None:
+        self.app = app
+        self._headers: Headers = [(n.lower().encode(), v.encode("latin-1")) for n, v in headers.items()]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope = {**scope, "ccproxy.custom_headers": self._headers, "headers": _of_client(scope)}
+        await self.app(scope, receive, send)
+
+
+def _of_client(scope: Scope) -> Headers:
+    """The headers without those that were set for another upstream: the client's own under their names."""
+    headers: Headers = scope["headers"]
+    foreign = {name.lower() for name, _ in scope.get("ccproxy.custom_headers", ())}
+    if not foreign:
+        return headers
+    sent = scope.get("ccproxy.client_headers", ())
+    own = [header for header in sent if header[0].lower() in foreign and header[0].lower() not in _CREDENTIALS]
+    return [*without_headers(headers, *foreign), *own]
+
+
+class _NoDefault:
+    """The default upstream, where no key for it is set."""
+
+    def __init__(self, upstreams: Iterable[str]) -> None:
+        self._upstreams = ", ".join(upstreams)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if route_path(scope) == "/v1/models":
+            error = ApiError(404, "not_found_error", "there is no default upstream to list models of")
+        else:
+            error = ApiError(
+                404,
+                "not_found_error",
+                "no such model: there is no default upstream, for OPENAI_API_KEY is not set; name a model as "
+                f"NAME:model, with NAME out of {self._upstreams}",
+            )
+        await send_error(scope, send, error)
+
+
+def key_ids(upstream: Upstream) -> tuple[str, ...]:
+    """What stands for each key of a pool where keys are counted: no key can be found from it."""
+    if upstream.client_credential:
+        return ("client",)
+    return tuple(sha256(key.encode()).hexdigest()[:16] for key in upstream.key_texts)
+
+
+def _wrapped(app: ASGIApp, layer: Middleware) -> ASGIApp:
+    wrapped: ASGIApp = layer.cls(app, *layer.args, **layer.kwargs)
+    return wrapped

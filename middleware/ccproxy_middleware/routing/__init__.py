@@ -1,0 +1,35 @@
+"""Which upstream answers a request, and which one goes on where it fails."""
+
+from .facts import RequestFacts
+from .failover import DEFAULT, Candidate, Routed, chosen_by_client, parse_candidate
+from .middleware import RoutingMiddleware
+from .pace import Pace, Turn
+from .pace_limits import LocalLimits, PaceLimits, Place, RateCounter, Rates, Work
+from .pace_queue import priority_of
+from .rules import Conditions, Explanation, Misfit, Route, explain, first_match, named
+
+__all__ = [
+    "DEFAULT",
+    "Candidate",
+    "Conditions",
+    "Explanation",
+    "LocalLimits",
+    "Misfit",
+    "Pace",
+    "PaceLimits",
+    "Place",
+    "RateCounter",
+    "Rates",
+    "RequestFacts",
+    "Route",
+    "Routed",
+    "RoutingMiddleware",
+    "Turn",
+    "Work",
+    "chosen_by_client",
+    "explain",
+    "first_match",
+    "named",
+    "parse_candidate",
+    "priority_of",
+]

@@ -1,0 +1,29 @@
+"""The candidates of a request are asked one after the other, until one answers."""
+
+from .answers import ClientAnswer
+from .candidates import DEFAULT, Candidate, chosen_by_client, parse_candidate
+from .choice import Choice, Windows
+from .cooldowns import Cooldowns
+from .exchange import Question, RoutedExchange, Upstreams
+from .keys import CLIENT, KeyPools
+from .pace import Pace
+from .routed import Routed, Trail
+
+__all__ = [
+    "CLIENT",
+    "DEFAULT",
+    "Candidate",
+    "Choice",
+    "ClientAnswer",
+    "Cooldowns",
+    "KeyPools",
+    "Pace",
+    "Question",
+    "Routed",
+    "RoutedExchange",
+    "Trail",
+    "Upstreams",
+    "Windows",
+    "chosen_by_client",
+    "parse_candidate",
+]

@@ -1,0 +1,115 @@
+"""Which of a request's candidates is asked next."""
+
+from collections.abc import Callable, Sequence
+
+from .candidates import Candidate, Option
+from .cooldowns import Cooldowns
+from .failures import Failure
+
+Windows = Callable[[str, str], int | None]
+"""The tokens that a model takes, by upstream and model; None where that isn't known."""
+
+_PERHAPS = ("connect", "overloaded", "server")  # reasons of cool-downs that are worth a try where nobody else is left
+
+
+class Choice:
+    """The options of one request, in the order in which they are asked.
+
+    First those that are free, in their order, then those of an upstream that is busy. Of those that are cooled down the
+    one that is free soonest is asked where nobody else was; where others were and have failed, only those whose upstream
+    has failed by itself.
+    """
+
+    def __init__(
+        self,
+        candidates: Sequence[Candidate],
+        keys: Callable[[str], list[tuple[int, str]]],
+        cooldowns: Cooldowns,
+        windows: Windows | None,
+    ) -> None:
+        pools = {candidate.upstream: keys(candidate.upstream) for candidate in candidates}
+        self.options = [Option(*c, key, id_) for c in dict.fromkeys(candidates) for key, id_ in pools[c.upstream]]
+        self._open = list(self.options)
+        self._cooldowns = cooldowns
+        self._windows = windows
+        self._asked = False
+        self._busy: set[str] = set()
+
+    def next(self) -> Option | None:
+        """The option to ask now, or None where there is none."""
+        busy: Option | None = None
+        cooled: list[tuple[float, int]] = []
+        for number, option in enumerate(self._open):
+            cooldown = self._cooldowns.find(option)
+            if cooldown is not None:
+                if not self._asked or cooldown.reason in _PERHAPS:
+                    cooled.append((cooldown.until, number))
+            elif option.upstream not in self._busy:
+                return option
+            else:
+                busy = busy or option
+        return busy or (self._open[min(cooled)[1]] if cooled else None)
+
+    def passed_over(self, option: Option) -> list[tuple[Candidate, str]]:
+        """The candidates before this option that were not asked, and why: ``busy``, or the reason of a cool-down."""
+        passed: dict[Candidate, str] = {}
+        for other in self.options[: self.options.index(option)]:
+            candidate = Candidate(other.upstream, other.model)
+            if other not in self._open or candidate == option[:2]:
+                continue
+            cooldown = self._cooldowns.find(other)
+            if cooldown is not None or other.upstream in self._busy:
+                passed.setdefault(candidate, "busy" if cooldown is None else cooldown.reason)
+        return list(passed.items())
+
+    def has_other(self, option: Option) -> bool:
+        """Whether another one can be asked without waiting for it, should this one fail."""
+        return any(other != option and self._cooldowns.find(other) is None for other in self._open)
+
+    def busy(self, upstream: str) -> None:
+        """An upstream has no place now: others go first."""
+        self._busy.add(upstream)
+
+    def is_busy(self, upstream: str) -> bool:
+        """Whether an upstream had no place before."""
+        return upstream in self._busy
+
+    def leave(self, upstream: str) -> None:
+        """It won't have any: none of its options is asked."""
+        self._asked = True
+        self._keep(lambda other: other.upstream != upstream)
+
+    def asked(self, option: Option) -> None:
+        """It is asked, and won't be again."""
+        self._asked = True
+        self._open.remove(option)
+
+    def failed(self, option: Option, failure: Failure) -> None:
+        """Leave out what would fail in the same way."""
+        match failure.reason:
+            case "timeout":
+                self._keep(lambda other: other.upstream != option.upstream)
+            case "connect":
+                self._keep_one(lambda other: other.upstream == option.upstream)
+            case "server" | "overloaded":
+                self._keep_one(lambda other: other[:2] == option[:2])
+            case "refused_key" | "quota":
+                self._keep(lambda other: (other.upstream, other.key) != (option.upstream, option.key))
+            case "rate_limit":
+                pass
+            case "context_overflow":
+                window = self._window(option)
+                self._keep(lambda other: window is not None and (self._window(other) or 0) > window)
+            case _:  # the model is gone, no matter which key asks
+                self._keep(lambda other: other[:2] != option[:2])
+
+    def _keep_one(self, alike: Callable[[Option], bool]) -> None:
+        """Of the options that would fail alike, leave one: it is asked again where nobody else is left."""
+        last = next((option for option in reversed(self._open) if alike(option)), None)
+        self._keep(lambda other: other == last or not alike(other))
+
+    def _keep(self, fits: Callable[[Option], bool]) -> None:
+        self._open = [option for option in self._open if fits(option)]
+
+    def _window(self, option: Option) -> int | None:
+        return self._windows(option.upstream, option.model) if self._windows is not None else None

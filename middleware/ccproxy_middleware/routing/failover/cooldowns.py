@@ -1,0 +1,147 @@
+"""How long a candidate that has failed is left alone."""
+
+import random
+import time
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from hashlib import sha256
+from typing import NamedTuple
+
+from ...toolkit.errors import FailureReason
+from ...toolkit.store import Store
+from .candidates import Option
+
+FIRST = 5.0  # seconds, doubled at each failure
+LONGEST = 300.0
+UNTIL_SET_ANEW = 86_400.0  # for a key that is refused: longer than anybody waits
+_LONGEST_TOLD = 86_400.0  # by a provider
+_PROBE = 30.0  # seconds in which nobody else asks a candidate that is being probed
+_REMEMBERED = 600.0  # seconds after its end for which a cool-down makes the next one longer
+
+_UPSTREAM: tuple[FailureReason, ...] = ("connect", "timeout", "overloaded", "server")
+_KEY: tuple[FailureReason, ...] = ("refused_key", "quota")
+
+
+class Cooldown(NamedTuple):
+    """One that has been put down. until, since: seconds since the epoch. count: failures in a row."""
+
+    until: float
+    since: float
+    count: int
+    reason: str
+
+    def dump(self) -> bytes:
+        """As it stands in the store."""
+        return f"{self.until!r} {self.since!r} {self.count} {self.reason}".encode()
+
+
+class Probe(NamedTuple):
+    """The cool-downs of an option that is asked all the same: those there are, and those that nobody else probes."""
+
+    known: list[str]
+    claimed: list[str]
+
+
+class Cooldowns:
+    """The cool-downs of all candidates, in a store: by upstream, key, model and key with model.
+
+    ``clock`` tells the seconds since the epoch.
+    """
+
+    def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._clock = clock
+
+    def find(self, option: Option) -> Cooldown | None:
+        """The cool-down that keeps this option from being asked now, the longest if there are several."""
+        now = self._clock()
+        found = [cooldown for name in _names(option) if (cooldown := self._get(name)) and cooldown.until > now]
+        return max(found, default=None)
+
+    def wait(self, options: Iterable[Option]) -> float | None:
+        """Seconds until the first of these options may be asked; None where there are none."""
+        now = self._clock()
+        waits = [cooldown.until - now if (cooldown := self.find(option)) else 0.0 for option in options]
+        return min(waits, default=None)
+
+    def probe(self, option: Option) -> Probe | None:
+        """Keep others from asking an option whose cool-down is over, while one request does; None if it has none."""
+        now = self._clock()
+        known, claimed = [], []
+        for name in _names(option):
+            if (cooldown := self._get(name)) is not None:
+                known.append(name)
+                if cooldown.until <= now:
+                    claimed.append(name)
+                    self._put(name, cooldown._replace(until=now + _PROBE), _PROBE)
+        return Probe(known, claimed) if known else None
+
+    def release(self, probe: Probe | None) -> None:
+        """A probe has told nothing, as where its client has left: the next request may be one."""
+        now = self._clock()
+        for name in probe.claimed if probe is not None else ():
+            if (cooldown := self._get(name)) is not None:
+                self._put(name, cooldown._replace(until=now), 0.0)
+
+    def clear(self, probe: Probe | None) -> None:
+        """The option answers."""
+        for name in probe.known if probe is not None else ():
+            self._store.delete(name)
+
+    def start(
+        self, option: Option, reason: FailureReason, *, asked_at: float, told: float | None, refuses_key: bool = False
+    ) -> float | None:
+        """Cool an option down that has failed; the seconds, or None where the failure asks for none.
+
+        ``asked_at``: since the epoch; failures of requests that were under way together count once. ``told``: seconds
+        that the provider asks for.
+        """
+        name = _name(option, reason)
+        if name is None:
+            return None
+        now = self._clock()
+        before = self._get(name)
+        count = 1 if before is None else before.count if before.since > asked_at else before.count + 1
+        if refuses_key:
+            seconds = UNTIL_SET_ANEW
+        elif told is not None:
+            seconds = min(max(1.0, told), _LONGEST_TOLD)
+        else:
+            seconds = min(LONGEST, FIRST * 2.0 ** min(count - 1, 10)) * random.uniform(0.8, 1.2)  # noqa: S311
+        if before is not None and before.since > asked_at:
+            seconds = max(seconds, before.until - now)
+        self._put(name, Cooldown(now + seconds, now, count, reason), seconds)
+        return seconds
+
+    def _get(self, name: str) -> Cooldown | None:
+        value = self._store.get(name)
+        if value is None:
+            return None
+        try:
+            until, since, count, reason = value.decode().split(" ")
+            return Cooldown(float(until), float(since), int(count), reason)
+        except ValueError:  # another version's
+            return None
+
+    def _put(self, name: str, cooldown: Cooldown, seconds: float) -> None:
+        self._store.put(name, cooldown.dump(), seconds + _REMEMBERED)
+
+
+def _names(option: Option) -> tuple[str, ...]:
+    return _all_names(option.upstream, option.model, option.key_id)
+
+
+@lru_cache(maxsize=4096)
+def _all_names(upstream: str, model: str, key: str) -> tuple[str, ...]:
+    start = f"cooldown:{upstream}"
+    of_model = sha256(model.encode(errors="replace")).hexdigest()[:16]  # the client may have made it up
+    return start, f"{start}:key:{key}", f"{start}:model:{of_model}", f"{start}:key:{key}:model:{of_model}"
+
+
+def _name(option: Option, reason: FailureReason) -> str | None:
+    upstream, key, model, both = _names(option)
+    if reason in _UPSTREAM:
+        return upstream
+    if reason in _KEY:
+        return key
+    return {"rate_limit": both, "model_gone": model}.get(reason)

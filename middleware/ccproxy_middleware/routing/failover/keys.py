@@ -1,0 +1,93 @@
+"""Which key of a pool asks for whom."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+
+from starlette.types import Scope
+
+from ...toolkit.asgi import get_header
+from ...toolkit.store import Store
+
+CLIENT = "client"
+"""In place of a pool: the client sends its own credential."""
+
+_KEPT = 3600.0  # seconds after its last request for which a session keeps its key
+_RENEWED = 60.0  # seconds after which that time is put off
+_COUNTED = 1.0  # seconds for which a count of the sessions holds
+_SESSION = b"x-claude-code-session-id"
+_CREDENTIALS = (b"authorization", b"x-api-key")
+
+
+class KeyPools:
+    """The pools of all upstreams. A session stays on one key; a new one goes to the key with the fewest sessions."""
+
+    def __init__(self, keys: Mapping[str, Sequence[str]], store: Store) -> None:
+        self._keys = {name.lower(): tuple(ids) for name, ids in keys.items()}
+        self._store = store
+        self._sessions: dict[str, Counter[str]] = {}
+        self._counted: dict[str, float] = {}
+        self._turn = 0
+
+    def is_clients(self, upstream: str) -> bool:
+        """Whether the credential there is the client's own."""
+        return self._keys.get(upstream) == (CLIENT,)
+
+    def order(self, upstream: str, scope: Scope) -> list[tuple[int, str]]:
+        """The keys as a request prefers them: index in the pool, and id."""
+        ids = self._keys.get(upstream, ())
+        if len(ids) == 0:
+            return [(0, "")]
+        if len(ids) == 1:
+            return [(0, _credential(scope) if ids[0] == CLIENT else ids[0])]
+        name = _name(upstream, scope)
+        value = self._store.get(name) if name is not None else None
+        own = value.partition(b" ")[0].decode() if value is not None else None
+        counts = self._count(upstream)
+        self._turn += 1
+        turn = self._turn
+
+        def rank(index: int) -> tuple[bool, int, int]:
+            id_ = ids[index]
+            tie = index if name is not None else (index + turn) % len(ids)  # those of no session take turns
+            return id_ != own, counts[id_], tie
+
+        return [(index, ids[index]) for index in sorted(range(len(ids)), key=rank)]
+
+    def assign(self, upstream: str, key_id: str, scope: Scope) -> None:
+        """Keep a session on the key that asks for it."""
+        if len(self._keys.get(upstream, ())) < 2 or (name := _name(upstream, scope)) is None:
+            return
+        value = self._store.get(name)
+        now = time.time()
+        if value is not None:
+            known, _, since = value.decode().partition(" ")
+            if known == key_id and now - float(since or 0) < _RENEWED:
+                return
+            self._sessions.get(upstream, Counter())[known] -= 1
+        self._store.put(name, f"{key_id} {now:.0f}".encode(), _KEPT)
+        self._sessions.setdefault(upstream, Counter())[key_id] += 1
+
+    def _count(self, upstream: str) -> Counter[str]:
+        """How many sessions each key has."""
+        now = time.monotonic()
+        if now - self._counted.get(upstream, -_COUNTED) >= _COUNTED:
+            self._counted[upstream] = now
+            values = (value for _, value in self._store.items(f"affinity:{upstream}:"))
+            self._sessions[upstream] = Counter(value.partition(b" ")[0].decode() for value in values)
+        return self._sessions[upstream]
+
+
+def _name(upstream: str, scope: Scope) -> str | None:
+    session = get_header(scope["headers"], _SESSION)
+    return f"affinity:{upstream}:{_digest(session)}" if session else None
+
+
+def _credential(scope: Scope) -> str:
+    headers = scope.get("ccproxy.client_headers", scope["headers"])
+    return _digest("\n".join(get_header(headers, name) or "" for name in _CREDENTIALS))
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode(errors="replace")).hexdigest()[:24]
