@@ -8,7 +8,7 @@ from rich.text import Text
 
 from ..layers import layers_in_use
 from ..model_limits import short_answers
-from ..settings import Settings, startup_warnings
+from ..settings import Settings, names_of, startup_warnings
 
 _EVERY_INTERFACE = ("0.0.0.0", "::")  # noqa: S104 - not a bind
 
@@ -37,18 +37,31 @@ def claude_command(url: str, key: str) -> str:
 
 def _facts(settings: Settings, url: str) -> list[tuple[str, str]]:
     everywhere = ", and at every address of this machine" if settings.host in _EVERY_INTERFACE else ""
-    boost = f"boost (planner {settings.boost_model} at {settings.boost_base_url})"
+    planner = ", ".join(names_of(settings.boost_model))
+    at = "" if settings.boost_base_url is None else f" at {settings.boost_base_url}"
+    boost = f"boost (planner {planner}{at})"
     layers = [boost if name == "boost" else name for name in layers_in_use(settings)]
     facts = [
         ("listens", url + everywhere),
-        ("provider", f"{settings.openai_base_url} (profile {settings.provider})"),
-        ("opus", settings.big_model),
-        ("sonnet", settings.middle_model),
-        ("haiku", settings.small_model),
+        *_providers(settings),
+        ("opus", ", ".join(names_of(settings.big_model))),
+        ("sonnet", ", ".join(names_of(settings.middle_model))),
+        ("haiku", ", ".join(names_of(settings.small_model))),
         ("layers", ", ".join(layers)),
     ]
     if settings.inspector:
         facts.append(("inspector", f"{url}/ui"))
+    return facts
+
+
+def _providers(settings: Settings) -> list[tuple[str, str]]:
+    """The default upstream and the others, each with its profile."""
+    facts = []
+    if settings.has_default:
+        facts.append(("provider", f"{settings.openai_base_url} (profile {settings.provider})"))
+    for name, upstream in settings.upstreams.items():
+        how = "Anthropic's protocol" if upstream.is_anthropic else f"profile {upstream.provider}"
+        facts.append((name, f"{upstream.base_url} ({how})"))
     return facts
 
 

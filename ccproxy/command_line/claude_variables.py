@@ -1,5 +1,6 @@
 """The variables by which Claude Code is led to a proxy, and those of the user's that would lead it elsewhere."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,7 @@ _NOT_FOR_CLAUDE = (
     "BOOST_API_KEY",
 )
 _NOT_FOR_CLAUDE_PREFIXES = ("CLAUDE_CODE_USE_", "ANTHROPIC_DEFAULT_", "CUSTOM_HEADER_")
+_KEY_OF_UPSTREAM = re.compile(r"UPSTREAM_[A-Z0-9]+_(?:API_KEY|HEADERS)|STATE_URL")
 _CHOICES = ("ANTHROPIC_MODEL", "CLAUDE_CODE_SUBAGENT_MODEL")  # kept where the proxy maps them
 
 # What a user may set otherwise; variables that belong together stand together.
@@ -138,7 +140,11 @@ def is_foreign(name: str, value: str) -> bool:
     name = name.upper()
     if name in _CHOICES:
         return tier_of(value) is None and value != "inherit" and not value.startswith(PROVIDERS_OWN)
-    return name in _NOT_FOR_CLAUDE or name.startswith(_NOT_FOR_CLAUDE_PREFIXES)
+    return (
+        name in _NOT_FOR_CLAUDE
+        or name.startswith(_NOT_FOR_CLAUDE_PREFIXES)
+        or _KEY_OF_UPSTREAM.fullmatch(name) is not None
+    )
 
 
 def _limits(models: Models) -> dict[str, str]:

@@ -112,7 +112,9 @@ def serve(
         from .banner import claude_command
 
         use = claude_command(url, "your-key" if settings.client_keys else "any-text")
-        announce = f"cc-boost: {url} -> {settings.openai_base_url}. Use it: {use}"
+        urls = [settings.openai_base_url] if settings.has_default else []
+        urls += [upstream.base_url for upstream in settings.upstreams.values()]
+        announce = f"cc-boost: {url} -> {', '.join(urls)}. Use it: {use}"
         serve_app(app, settings, announce=announce)
 
 

@@ -1,31 +1,59 @@
 """The settings as a list, for the help text, the documentation and ``cc-boost config``; and the models they name."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from .configuration import MASK, ConfigurationError, shown
 from .custom_headers import HEADER_PREFIX
 from .files import unreadable, values_of
 from .model_names import NamedModel, collect, names_of, planner_candidates
 from .settings import Settings
+from .upstream import variable_of
+from .upstreams import FIELDS, parted
+
+
+class Variable(NamedTuple):
+    """A variable: its default as one writes it (empty: unset), what is accepted, and what it means."""
+
+    name: str
+    default: str
+    accepted: str
+    meaning: str
+
+
+def described() -> list[Variable]:
+    """Every variable, in order."""
+    listed = []
+    for name, field in Settings.model_fields.items():
+        if name == "upstreams":
+            listed += [
+                Variable(variable_of("<NAME>", end), "", known.accepted, known.description)
+                for end, known in FIELDS.items()
+            ]
+            continue
+        extra = field.json_schema_extra
+        accepted = str(extra["accepted"]) if isinstance(extra, dict) else ""
+        variable = f"{HEADER_PREFIX}*" if name == "custom_headers" else name.upper()
+        listed.append(Variable(variable, _default(name, field.default), accepted, field.description or ""))
+    return listed
 
 
 def variables() -> list[tuple[str, str, str]]:
     """Each variable with its default as one writes it (empty: unset) and its description, in order."""
-    listed = []
-    for name, field in Settings.model_fields.items():
-        if name == "custom_headers":
-            listed.append((f"{HEADER_PREFIX}*", "", field.description or ""))
-        elif name == "ccproxy_layers":
-            listed.append((name.upper(), ",".join(field.default), field.description or ""))
-        elif name == "enable_boost_support":
-            listed.append((name.upper(), "NONE", field.description or ""))
-        else:
-            default = "" if field.is_required() or field.default in (None, {}, ()) else field.default
-            shown = f"{default:g}" if isinstance(default, float) else str(default)
-            if isinstance(default, bool):
-                shown = shown.lower()
-            listed.append((name.upper(), shown, field.description or ""))
-    return listed
+    return [(variable.name, variable.default, variable.meaning) for variable in described()]
+
+
+def _default(name: str, value: Any) -> str:
+    match name:
+        case "ccproxy_layers":
+            return ",".join(value)
+        case "enable_boost_support":
+            return "NONE"
+    if value in (None, {}, ()):
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def given_variables(paths: Iterable[str], environment: Mapping[str, str]) -> dict[str, tuple[str, str]]:
@@ -42,13 +70,19 @@ def given_variables(paths: Iterable[str], environment: Mapping[str, str]) -> dic
         raise ConfigurationError([f"{unreadable(paths)}: can't be read; accepted: a UTF-8 text file"]) from None
     given |= {name.upper(): (value, "the environment") for name, value in environment.items() if value}
     ours = {name.upper(): given[name.upper()] for name in Settings.model_fields if name.upper() in given}
-    return ours | {name: given[name] for name in sorted(given) if name.startswith(HEADER_PREFIX)}
+    more = sorted(name for name in given if name.startswith(HEADER_PREFIX) or _is_of_upstream(name))
+    return ours | {name: given[name] for name in more}
 
 
 def shown_value(name: str, value: str) -> str:
     """The text of a variable as it may be shown: without keys."""
-    secret = name.startswith(HEADER_PREFIX) or name.endswith("_API_KEY")
+    secret = name.startswith(HEADER_PREFIX) or name.endswith(("_API_KEY", "_HEADERS")) or name == "STATE_URL"
     return MASK if secret else shown(value)
+
+
+def _is_of_upstream(variable: str) -> bool:
+    parts = parted(variable)
+    return parts is not None and parts[1] in FIELDS
 
 
 def named_models(settings: Settings) -> tuple[NamedModel, ...]:

@@ -4,11 +4,15 @@ import ipaddress
 from typing import TYPE_CHECKING
 
 from .base_urls import without_endpoint
+from .model_names import names_of
+from .upstream import variable_of
 
 if TYPE_CHECKING:
     from .settings import Settings
 
 
+_LISTS = ("BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL")
+_OUTSIDE = ("metrics", "inspector", "custom_headers", "model_mapping")  # belong outside of routing
 _ANSWERING = ("model_mapping", "safeguards", "boost", "format_conversion")  # before they ask the next layer
 
 
@@ -32,6 +36,7 @@ def startup_warnings(settings: "Settings", host: str | None = None) -> list[str]
 
 def _url_warnings(settings: "Settings") -> list[str]:
     urls = {"OPENAI_BASE_URL": settings.openai_base_url, "BOOST_BASE_URL": settings.boost_base_url}
+    urls |= {variable_of(name, "base_url"): upstream.base_url for name, upstream in settings.upstreams.items()}
     warnings = []
     for name, url in urls.items():
         if url is not None and (fitting := without_endpoint(url)) != url:
@@ -61,6 +66,7 @@ def _layer_warnings(settings: "Settings") -> list[str]:
         warnings.append("SAFEGUARDS_MODEL is set, but CCPROXY_LAYERS has no safeguards: no tool call is judged.")
     if settings.classifier_model and "model_mapping" not in layers:
         warnings.append("CLASSIFIER_MODEL is set, but CCPROXY_LAYERS has no model_mapping: nothing is sent to it.")
+    warnings += _routing_warnings(settings)
     if settings.client_keys and "auth" in layers:
         outside = layers[: layers.index("auth")]
         answering = [name for name in outside if name in _ANSWERING]
@@ -71,6 +77,28 @@ def _layer_warnings(settings: "Settings") -> list[str]:
                 f"{answering[0]} answers clients without a key."
             )
     return warnings
+
+
+def _routing_warnings(settings: "Settings") -> list[str]:
+    layers = settings.ccproxy_layers
+    wanted = {
+        "UPSTREAM_*": settings.upstreams,
+        "ROUTES_FILE": settings.routes_file,
+        "A pool of keys": len(settings.upstream("default").api_keys) > 1,
+        "OPENAI_RPM, _TPM or _CONCURRENCY": settings.upstream("default").is_paced,
+    }
+    wanted |= {tier: len(names_of(getattr(settings, tier.lower()))) > 1 for tier in _LISTS}
+    used = [name for name, value in wanted.items() if value]
+    if used and "routing" not in layers:
+        first = used[0]
+        return [f"{first} is set, but CCPROXY_LAYERS has no routing: only the default upstream's first key is asked."]
+    if not used:
+        return []
+    inside = [name for name in layers[layers.index("routing") :] if name in _OUTSIDE]
+    return [
+        f"CCPROXY_LAYERS has {name} inside routing: it is there for the default upstream's requests alone."
+        for name in inside
+    ]
 
 
 def _is_loopback(host: str) -> bool:

@@ -15,8 +15,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from prometheus_client import CollectorRegistry
 
 from ccproxy.logs.exchange_log import _fields
-from ccproxy.settings.listing import variables
-from ccproxy.settings.settings import Settings
+from ccproxy.settings.listing import described, variables
 from ccproxy_middleware.conversion.providers.profiles import PROFILES, SWITCHES, Profile
 from ccproxy_middleware.conversion.providers.switch_values import EFFORTS, IMAGE_FORMATS
 from ccproxy_middleware.metrics.instruments import Instruments
@@ -33,7 +32,7 @@ PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "SECURITY.md")]
 OFTEN_SET = (
     *("OPENAI_API_KEY", "OPENAI_BASE_URL", "PROVIDER", "PROVIDER_OPTIONS", "BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL"),
     *("MAX_TOKENS_LIMIT", "ANTHROPIC_API_KEY", "HOST", "PORT", "REQUEST_TIMEOUT", "LOG_LEVEL", "INSPECTOR"),
-    *("ENABLE_BOOST_SUPPORT", "CUSTOM_HEADER_*"),
+    *("ENABLE_BOOST_SUPPORT", "CUSTOM_HEADER_*", "UPSTREAM_<NAME>_BASE_URL", "UPSTREAM_<NAME>_API_KEY"),
 )
 """The settings in the README; docs/settings.md has them all."""
 
@@ -80,11 +79,7 @@ def _often_set_settings(old: str) -> str:
 
 
 def _all_settings(old: str) -> str:
-    rows = []
-    for (name, default, text), field in zip(variables(), Settings.model_fields.values(), strict=True):
-        extra = field.json_schema_extra
-        assert isinstance(extra, dict)
-        rows.append((_code(name), _code(default), str(extra["accepted"]), text))
+    rows = [(_code(name), _code(default), accepted, text) for name, default, accepted, text in described()]
     return _table(("variable", "default", "accepted", "meaning"), rows)
 
 

@@ -109,9 +109,7 @@ class Target:
 async def start(send: Send, status: int = 200, kind: str = "text/event-stream", **headers: str) -> None:
     """The start of a response."""
     told = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    await send(
-        {"type": "http.response.start", "status": status, "headers": [(b"content-type", kind.encode()), *told]}
-    )
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", kind.encode()), *told]})
 
 
 async def more(send: Send, data: bytes) -> None:
