@@ -17,8 +17,10 @@ from ccproxy_middleware import (
     MetricsMiddleware,
     ModelMappingMiddleware,
     SafeguardsMiddleware,
+    VisionMiddleware,
 )
 from ccproxy_middleware.routing import RoutingMiddleware
+from ccproxy_middleware.toolkit.store import Store
 
 from .settings import canonical, import_layer, named_models, names_of, tier_models
 
@@ -31,12 +33,14 @@ class Parts:
     """What layers need beside settings.
 
     planner: the app that boost asks, with ``boost`` for its options. judge: the app that is asked for verdicts, where
-    it is not the inner one. routing: the options of RoutingMiddleware.
+    it is not the inner one. describer: the app that is asked about images, with ``store`` for what it says. routing: the options of RoutingMiddleware.
     """
 
     planner: ASGIApp | None = None
     boost: Mapping[str, Any] = field(default_factory=dict)
     judge: ASGIApp | None = None
+    describer: ASGIApp | None = None
+    store: Store | None = None
     routing: Mapping[str, Any] = field(default_factory=dict)
     contexts: Mapping[str, int | None] = field(default_factory=dict)
 
@@ -49,6 +53,7 @@ def layers_in_use(settings: "Settings") -> list[str]:
         "concurrency_limit": not settings.max_concurrency,
         "safeguards": settings.safeguards_model is None,
         "boost": not settings.enable_boost_support,
+        "vision": settings.vision_model is None,
         "routing": not uses_routing(settings),
     }
     return [name for name in settings.ccproxy_layers if not off.get(name)]
@@ -82,7 +87,7 @@ def target_layers(settings: "Settings", upstream: "Upstream", parts: Parts) -> l
 
 
 _ONCE = frozenset(("metrics", "inspector", "custom_headers", "model_mapping"))  # for all upstreams together
-_CONVERTING = frozenset(("safeguards", "format_conversion"))
+_CONVERTING = frozenset(("safeguards", "vision", "format_conversion"))
 
 
 def converts(layers: Sequence[Middleware]) -> bool:
@@ -116,12 +121,12 @@ def set_contexts(settings: "Settings") -> dict[str, int | None]:
     return {tier: context or of_model.get(model) for tier, (model, context) in by_tier.items()}
 
 
-def conversion(settings: "Settings", upstream: "Upstream") -> Middleware:
-    """The layer that converts for an upstream."""
+def conversion(settings: "Settings", upstream: "Upstream", **switches: Any) -> Middleware:
+    """The layer that converts for an upstream, with ``switches`` of its profile over those that are set."""
     return _Layer(
         FormatConversionMiddleware,
         provider=upstream.provider,
-        options=conversion_options(settings, upstream),
+        options=conversion_options(settings, upstream) | switches,
         stream_idle_timeout=settings.stream_idle_timeout,
         max_answer=settings.max_answer * 1024 * 1024,
     )
@@ -179,5 +184,16 @@ def _layer(name: str, settings: "Settings", upstream: "Upstream", parts: Parts) 
                 template=settings.boost_wrapper_template,
                 **parts.boost,
             )
+        case "vision" if settings.vision_model is not None:
+            return _Layer(
+                VisionMiddleware,
+                model=canonical(names_of(settings.vision_model), settings.upstreams),
+                describer=parts.describer,
+                provider=upstream.provider,
+                options=conversion_options(settings, upstream),
+                store=parts.store,
+            )
         case _:
-            return conversion(settings, upstream)
+            order = settings.ccproxy_layers
+            seen = settings.vision_model and "vision" in order and order.index("vision") > order.index(name)
+            return conversion(settings, upstream, **({"vision": True} if seen else {}))

@@ -46,7 +46,9 @@ def cooldowns(clock: Clock) -> Cooldowns:
 
 A1 = Option("a", "m1", 0, "k0")
 SCOPES: dict[FailureReason, set[Option]] = {
-    **dict.fromkeys(("connect", "timeout", "overloaded", "server"), {A1, A1._replace(key_id="k1"), A1._replace(model="x")}),
+    **dict.fromkeys(
+        ("connect", "timeout", "overloaded", "server"), {A1, A1._replace(key_id="k1"), A1._replace(model="x")}
+    ),
     **dict.fromkeys(("refused_key", "quota"), {A1, A1._replace(model="x")}),
     "rate_limit": {A1},
     "model_gone": {A1, A1._replace(key_id="k1")},

@@ -215,7 +215,9 @@ async def test_openai_clients_get_the_same(stream: bool) -> None:
     role = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]}
     bad = [b"data: " + json.dumps(item).encode() + b"\n\n" for item in (role, {"error": {"message": "no"}})]
     event_stream = {"content-type": "text/event-stream"}
-    first = Inner(bad if stream else b'{"error":{"message":"no"}}', 200 if stream else 500, event_stream if stream else {})
+    first = Inner(
+        bad if stream else b'{"error":{"message":"no"}}', 200 if stream else 500, event_stream if stream else {}
+    )
     chunks = [b"data: " + json.dumps(item).encode() + b"\n\n" for item in (role, good)] + [b"data: [DONE]\n\n"]
     second = Inner(chunks, headers=event_stream)
     app = RoutingMiddleware(first, targets={"spare": second})

@@ -165,5 +165,3 @@ async def test_pool_of_another_upstream_begins_with_its_own_keys() -> None:
     app = RoutingMiddleware(Target("a", status(500)), targets={"b": target}, keys={"B": ["x", "y"]})
     assert (await ask(app, "m", "b:m", session="s1")).status == 200
     assert target.keys == [0, 1]
-
-

@@ -114,9 +114,7 @@ async def test_openai_stream_is_kept_alive_by_comments() -> None:
     answer = await ask(app, "m1", "spare:m2", path="/v1/chat/completions")
     whole = answer.body
     assert whole.startswith(b": ping\n\n")
-    assert whole.replace(b": ping\n\n", b"") == (
-        b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\ndata: [DONE]\n\n'
-    )
+    assert whole.replace(b": ping\n\n", b"") == (b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\ndata: [DONE]\n\n')
 
 
 async def test_sole_candidate_gets_no_pings() -> None:
