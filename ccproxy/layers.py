@@ -33,7 +33,8 @@ class Parts:
     """What layers need beside settings.
 
     planner: the app that boost asks, with ``boost`` for its options. judge: the app that is asked for verdicts, where
-    it is not the inner one. describer: the app that is asked about images, with ``store`` for what it says. routing: the options of RoutingMiddleware.
+    it is not the inner one. describer: the app that is asked about images; what it says is kept in ``store``. routing:
+    the options of RoutingMiddleware.
     """
 
     planner: ASGIApp | None = None

@@ -109,7 +109,7 @@ class Settings(Checked):
     )
     vision_model: ModelList | None = setting(
         None,
-        "Describes images for models that take none, or whose provider has refused them. Unset: a note stands for them.",
+        "Describes images for models that take none or have refused them. Unset: a note stands in their place.",
         MODELS,
     )
     safeguards_timeout: float = seconds_setting(

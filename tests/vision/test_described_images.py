@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from ccproxy.settings.layer_names import LAYERS
+from support.pdfs import make_pdf
 from support.providers.scripted import Answer, Failure, Reply, ScriptedProvider, error_body
 from support.serving.proxied import proxied
 from support.serving.several import several
@@ -253,3 +254,39 @@ def test_bad_images_are_the_converters_business(models: Models, content: list[An
     assert answer.status_code == 400
     assert answer.json()["error"]["type"] == "invalid_request_error"
     assert not models.eyes
+
+
+def pdf(data: bytes, **more: Any) -> dict[str, Any]:
+    source = {"type": "base64", "media_type": "application/pdf", "data": base64.b64encode(data).decode()}
+    return {"type": "document", "source": source, **more}
+
+
+def test_page_without_text_is_described_in_its_place(models: Models) -> None:
+    models.description = Reply("A scanned letter.")
+    document = pdf(make_pdf("First page", "", "Third page"), title="Scan")
+    with client(models) as http:
+        for _ in range(2):
+            assert http.post("/v1/messages", json=request(document)).status_code == 200
+    assert len(models.eyes) == 1
+    assert images_in(models.eyes[0])[0].startswith("data:image/png;base64,iVBOR")
+    assert models.blind[0]["messages"] == models.blind[1]["messages"]
+    assert (
+        "First page\n\n[page 2: A scanned letter.]\n\nThird page"
+        in models.blind[0]["messages"][0]["content"][0]["text"]
+    )
+    assert 'title="Scan"' in models.sent()
+
+
+@pytest.mark.parametrize("data", [make_pdf("All", "text"), b"%PDF-1.4 nonsense", b"no PDF"])
+def test_pdf_with_text_or_without_sense_is_the_converters_business(models: Models, data: bytes) -> None:
+    with client(models) as http:
+        answer = http.post("/v1/messages", json=request(pdf(data)))
+    assert answer.status_code == 200
+    assert not models.eyes
+
+
+def test_pdf_goes_as_it_is_to_a_provider_that_takes_pdfs(models: Models) -> None:
+    with client(models, options={**BLIND, "pdf": "file"}) as http:
+        assert http.post("/v1/messages", json=request(pdf(make_pdf("")))).status_code == 200
+    assert not models.eyes
+    assert "file_data" in models.sent()

@@ -7,7 +7,7 @@ from typing import Any
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..auth import Admission
-from ..conversion.providers import LearnedProfiles, profile_for_model, resolve_profile
+from ..conversion.providers import LearnedProfiles, Profile, profile_for_model, resolve_profile
 from ..toolkit.answers import Leaving
 from ..toolkit.asgi import BufferedBody, route_path, with_path, without_headers
 from ..toolkit.errors import read_request, request_id
@@ -15,9 +15,10 @@ from ..toolkit.record import get_record
 from ..toolkit.sight import Sight
 from ..toolkit.store import MemoryStore, Store
 from .describer import Described, Describer
-from .pictures import Api, api_of, changed, find_pictures, read_picture, text_in_place
+from .pages import Page, PageReader
+from .pictures import Api, Picture, api_of, changed, find_pdfs, find_pictures, pdf_of, read_picture, text_in_place
 
-NOT_DESCRIBED = "[image omitted: this model can't see it, and it could not be described]"
+NOT_DESCRIBED = "[{} omitted: this model can't see it, and it could not be described]"
 
 
 class VisionMiddleware:
@@ -36,7 +37,9 @@ class VisionMiddleware:
 
     Reads: ``POST /v1/messages``, ``*/chat/completions`` and ``*/responses`` with images in user turns and results of
     tools, and ``/v1/messages/count_tokens``, for which nobody is asked. Everything else passes untouched.
-    Writes: ``[image N: ...]`` in the place of the N-th image, the same words in every turn. What can't be described now
+    Writes: ``[image N: ...]`` in the place of the N-th image, the same words in every turn. PDFs of which the converter
+    would send the text, and in which a page has none, become text, with ``[page N: ...]`` in the place of such a page.
+    What can't be described now
     leaves a note, and is asked about again at the next turn. ``ccproxy.sight`` in the scope, by which an inner
     FormatConversionMiddleware tells that images were refused. The number of images, the model, its time and tokens in
     the record. To the inner app or ``describer`` a request for each image that is new, several at once; URLs are passed
@@ -64,6 +67,7 @@ class VisionMiddleware:
             raise ValueError("timeout must be above 0")
         self.app = app
         self._admission = Admission(app)
+        self._pages = PageReader()
         self._profiles = LearnedProfiles(resolve_profile(provider, options))
         self._has_own_app = describer is not None
         self._model = models[0]
@@ -92,23 +96,25 @@ class VisionMiddleware:
         if not isinstance(model, str) or is_question:
             return await self.app(scope, body, send)
         scope = {**scope, "ccproxy.request_id": request_id(scope)}
-        if self._is_blind(model):
-            return await self._described(scope, body, send, api)
+        if not self._profile(model).vision:
+            return await self._described(scope, body, send, api, model)
         sight = Sight()
         await self.app({**scope, "ccproxy.sight": sight}, body, send)
         if sight.refused and not body.disconnected:
             self._profiles.remember(model, {"vision": False})
-            await self._described(scope, body, send, api)
+            await self._described(scope, body, send, api, model)
 
-    def _is_blind(self, model: str) -> bool:
-        return not profile_for_model(self._profiles.get(model, {}), model).vision
+    def _profile(self, model: str) -> Profile:
+        return profile_for_model(self._profiles.get(model, {}), model)
 
-    async def _described(self, scope: Scope, body: BufferedBody, send: Send, api: Api) -> None:
+    async def _described(self, scope: Scope, body: BufferedBody, send: Send, api: Api, model: str) -> None:
         """Ask the app, with texts in the place of images."""
         pictures = await body.work(lambda: find_pictures(body.data, api))
-        if not pictures:
+        scans = await self._scans(body, api, model)
+        if not pictures and not scans:
             return await self.app(scope, body, send)
         body.skip()
+        pictures += [page.picture for pages in scans.values() for page in pages if page.picture is not None]
         leaving = Leaving(body)
         if route_path(scope).endswith(("/count_tokens", "/input_tokens")):
             described = self._describer.known(pictures)
@@ -120,9 +126,16 @@ class VisionMiddleware:
                 return
             self._note(scope, len(pictures), described)
         del pictures
-        inner = await body.work(partial(_replaced, body, leaving, described.texts, api))
+        inner = await body.work(partial(_replaced, body, leaving, described.texts, scans, api))
         headers = without_headers(scope["headers"], b"content-length", b"transfer-encoding")
         await self.app({**scope, "headers": headers}, inner, send)
+
+    async def _scans(self, body: BufferedBody, api: Api, model: str) -> dict[str, tuple[Page, ...]]:
+        """The pages of the PDFs in which one has no text, by the PDFs' base64."""
+        if api != "anthropic" or self._profile(model).pdf != "text":
+            return {}
+        pdfs = await body.work(lambda: find_pdfs(body.data))
+        return await self._pages.scans(pdfs)
 
     def _note(self, scope: Scope, images: int, described: Described) -> None:
         record = get_record(scope)
@@ -135,19 +148,29 @@ class VisionMiddleware:
         record.vision_usage = described.usage
 
 
-def _replaced(body: BufferedBody, leaving: Leaving, texts: Mapping[str, str], api: Api) -> BufferedBody:
-    """The body with a text in the place of each image."""
+def _replaced(
+    body: BufferedBody, leaving: Leaving, texts: Mapping[str, str], scans: Mapping[str, tuple[Page, ...]], api: Api
+) -> BufferedBody:
+    """The body with a text in the place of each image, and of each PDF that has a page without text."""
     number = 0
 
     def change(part: Any) -> Any:
         nonlocal number
         picture = read_picture(part, api)
-        if picture is None:
+        if picture is not None:
+            number += 1
+            return text_in_place(part, _words("image", number, picture, texts), api)
+        pages = scans.get(pdf_of(part) or "") if scans else None
+        if not pages or not any(page.picture is not None and page.picture.digest in texts for page in pages):
             return part
-        number += 1
-        text = texts.get(picture.digest)
-        return text_in_place(part, NOT_DESCRIBED if text is None else f"[image {number}: {text}]", api)
+        said = [page.text or _words("page", n, page.picture, texts) for n, page in enumerate(pages, 1)]
+        return {**part, "source": {"type": "text", "media_type": "text/plain", "data": "\n\n".join(said)}}
 
     inner = BufferedBody(leaving, data=changed(body.data, api, change), size=body.size)
     body.let_go()
     return inner
+
+
+def _words(what: str, number: int, picture: Picture | None, texts: Mapping[str, str]) -> str:
+    text = texts.get(picture.digest) if picture is not None else None
+    return NOT_DESCRIBED.format(what) if text is None else f"[{what} {number}: {text}]"

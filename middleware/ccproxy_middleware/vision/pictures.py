@@ -58,6 +58,28 @@ def read_picture(part: Any, api: Api) -> Picture | None:
     return Picture(sha256("".join(content.split()).encode("utf-8", "replace")).hexdigest(), source)
 
 
+def find_pdfs(data: Any) -> list[str]:
+    """The PDFs of an Anthropic request in base64, each once, in their order."""
+    found: dict[str, None] = {}
+
+    def keep(part: Any) -> Any:
+        if (pdf := pdf_of(part)) is not None:
+            found[pdf] = None
+        return part
+
+    changed(data, "anthropic", keep)
+    return list(found)
+
+
+def pdf_of(part: Any) -> str | None:
+    """The base64 of a document that is a PDF."""
+    source = part.get("source") if isinstance(part, dict) and part.get("type") == "document" else None
+    if not isinstance(source, dict) or source.get("media_type") != "application/pdf":
+        return None
+    data = source.get("data")
+    return data if source.get("type") == "base64" and isinstance(data, str) else None
+
+
 def text_in_place(part: Mapping[str, Any], text: str, api: Api) -> dict[str, Any]:
     """The text part that stands for a picture, with its cache mark."""
     mark = {"cache_control": part["cache_control"]} if "cache_control" in part else {}
