@@ -17,6 +17,7 @@ from ccproxy_middleware import (
     MetricsMiddleware,
     ModelMappingMiddleware,
     SafeguardsMiddleware,
+    VisionMiddleware,
 )
 from ccproxy_middleware.routing import RoutingMiddleware
 from ccproxy_middleware.toolkit.store import Store
@@ -32,12 +33,14 @@ class Parts:
     """What layers need beside settings.
 
     planner: the app that boost asks, with ``boost`` for its options. judge: the app that is asked for verdicts, where
-    it is not the inner one. routing: the options of RoutingMiddleware. store: what all processes share, if they do.
+    it is not the inner one. describer: the app that is asked about images. routing: the options of RoutingMiddleware.
+    store: what all processes share, if they do.
     """
 
     planner: ASGIApp | None = None
     boost: Mapping[str, Any] = field(default_factory=dict)
     judge: ASGIApp | None = None
+    describer: ASGIApp | None = None
     routing: Mapping[str, Any] = field(default_factory=dict)
     contexts: Mapping[str, int | None] = field(default_factory=dict)
     store: Store | None = None
@@ -51,6 +54,7 @@ def layers_in_use(settings: "Settings") -> list[str]:
         "concurrency_limit": not settings.max_concurrency,
         "safeguards": settings.safeguards_model is None,
         "boost": not settings.enable_boost_support,
+        "vision": settings.vision_model is None,
         "routing": not uses_routing(settings),
     }
     return [name for name in settings.ccproxy_layers if not off.get(name)]
@@ -84,7 +88,7 @@ def target_layers(settings: "Settings", upstream: "Upstream", parts: Parts) -> l
 
 
 _ONCE = frozenset(("metrics", "inspector", "custom_headers", "model_mapping"))  # for all upstreams together
-_CONVERTING = frozenset(("safeguards", "format_conversion"))
+_CONVERTING = frozenset(("safeguards", "vision", "format_conversion"))
 
 
 def conversion_options(settings: "Settings", upstream: "Upstream | None" = None) -> dict[str, Any]:
@@ -113,12 +117,17 @@ def set_contexts(settings: "Settings") -> dict[str, int | None]:
     return {tier: context or of_model.get(model) for tier, (model, context) in by_tier.items()}
 
 
-def conversion(settings: "Settings", upstream: "Upstream", store: Store | None = None) -> Middleware:
-    """The layer that converts for an upstream; ``store`` keeps what its refusals teach."""
+def conversion(
+    settings: "Settings", upstream: "Upstream", store: Store | None = None, **switches: Any
+) -> Middleware:
+    """The layer that converts for an upstream, with ``switches`` of its profile over those that are set.
+
+    ``store`` keeps what its refusals teach.
+    """
     return _Layer(
         FormatConversionMiddleware,
         provider=upstream.provider,
-        options=conversion_options(settings, upstream),
+        options=conversion_options(settings, upstream) | switches,
         stream_idle_timeout=settings.stream_idle_timeout,
         max_answer=settings.max_answer * 1024 * 1024,
         store=store,
@@ -179,5 +188,16 @@ def _layer(name: str, settings: "Settings", upstream: "Upstream", parts: Parts) 
                 template=settings.boost_wrapper_template,
                 **parts.boost,
             )
+        case "vision" if settings.vision_model is not None:
+            return _Layer(
+                VisionMiddleware,
+                model=canonical(names_of(settings.vision_model), settings.upstreams),
+                describer=parts.describer,
+                provider=upstream.provider,
+                options=conversion_options(settings, upstream),
+                store=parts.store,
+            )
         case _:
-            return conversion(settings, upstream, parts.store)
+            order = settings.ccproxy_layers
+            seen = settings.vision_model and "vision" in order and order.index("vision") > order.index(name)
+            return conversion(settings, upstream, parts.store, **({"vision": True} if seen else {}))

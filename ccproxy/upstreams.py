@@ -96,6 +96,7 @@ class Upstreams:
             planner=self._planner,
             boost=self._boost,
             judge=judge,
+            describer=None if settings.vision_model is None else self._seeing,
             contexts=known_contexts(settings),
             store=self._store,
         )
@@ -136,11 +137,11 @@ class Upstreams:
     def _converted(self) -> Mapping[str, ASGIApp]:
         return {name: self._convert(name, app) for name, app in self.asked.items()}
 
-    def _convert(self, name: str, app: ASGIApp) -> ASGIApp:
+    def _convert(self, name: str, app: ASGIApp, **switches: Any) -> ASGIApp:
         settings = self._settings
         upstream = settings.upstream(name)
         if "format_conversion" in layers_in_use(settings) and not upstream.is_anthropic:
-            app = _wrapped(app, conversion(settings, upstream, self._store))
+            app = _wrapped(app, conversion(settings, upstream, self._store, **switches))
         return OwnHeaders(app, upstream.headers)
 
     @cached_property
@@ -174,6 +175,13 @@ class Upstreams:
             if self.state is not None:
                 await stack.enter_async_context(self.state.lifespan())
             yield
+
+    @cached_property
+    def _seeing(self) -> ASGIApp:
+        """The same for questions about images, whatever a profile says of its models' eyes."""
+        seeing = {name: self._convert(name, app, vision=True) for name, app in self.asked.items()}
+        default = seeing.pop(DEFAULT_UPSTREAM)
+        return RoutingMiddleware(default, targets=seeing, **self._shared)
 
     @cached_property
     def _asking(self) -> ASGIApp:

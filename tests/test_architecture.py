@@ -38,6 +38,7 @@ ORDER = (
     "ccproxy_middleware.passthrough",
     "ccproxy_middleware.routing.failover",
     "ccproxy_middleware.routing",
+    "ccproxy_middleware.vision",
     "ccproxy_middleware.boost",
     "ccproxy_middleware",
     "ccproxy.standard_streams",

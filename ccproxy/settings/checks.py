@@ -19,7 +19,7 @@ from .routes_file import RoutesFile
 from .setting_values import check_hosts, check_state_url, read_json, read_key, read_keys, read_text, read_url, split
 from .upstreams import read_upstreams
 
-_NAMING = ("big_model", "middle_model", "small_model", "classifier_model", "safeguards_model")
+_NAMING = ("big_model", "middle_model", "small_model", "classifier_model", "safeguards_model", "vision_model")
 
 
 class Checked(BaseSettings):

@@ -91,7 +91,7 @@ def _is_of_upstream(variable: str) -> bool:
 
 
 def named_models(settings: Settings) -> tuple[NamedModel, ...]:
-    """Every model that is named anywhere, in order: tiers, classifier, safeguards, boost, routes.
+    """Every model that is named anywhere, in order: tiers, classifier, safeguards, vision, routes, boost.
 
     BOOST_MODEL's without an upstream are BOOST_BASE_URL's, and not among them.
     """
@@ -119,7 +119,14 @@ def tier_models(settings: Settings) -> Mapping[str, str]:
 
 
 def _by_place(settings: Settings) -> Iterable[tuple[str, str]]:
-    for variable in ("BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL", "CLASSIFIER_MODEL", "SAFEGUARDS_MODEL"):
+    for variable in (
+        "BIG_MODEL",
+        "MIDDLE_MODEL",
+        "SMALL_MODEL",
+        "CLASSIFIER_MODEL",
+        "SAFEGUARDS_MODEL",
+        "VISION_MODEL",
+    ):
         yield from ((variable, model) for model in names_of(getattr(settings, variable.lower())))
     for route in settings.routes:
         yield from ((f"the rule {route.name}", model) for model in route.models)

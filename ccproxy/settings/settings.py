@@ -107,6 +107,11 @@ class Settings(Checked):
     safeguards_model: ModelList | None = setting(
         None, "Judges tool calls for clients in auto mode. Unset: clients ask themselves.", MODELS
     )
+    vision_model: ModelList | None = setting(
+        None,
+        "Describes images for models that take none or have refused them. Unset: a note stands in their place.",
+        MODELS,
+    )
     safeguards_timeout: float = seconds_setting(
         20.0, "Seconds that the end of an answer may wait for the verdicts on its tool calls."
     )

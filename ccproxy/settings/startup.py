@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _LISTS = ("BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL")
 _OUTSIDE = ("metrics", "inspector", "custom_headers", "model_mapping")  # belong outside of routing
-_ANSWERING = ("model_mapping", "safeguards", "boost", "format_conversion")  # before they ask the next layer
+_ANSWERING = ("model_mapping", "safeguards", "boost", "vision", "format_conversion")  # before they ask the next layer
 
 
 def startup_warnings(settings: "Settings", host: str | None = None) -> list[str]:
@@ -64,6 +64,8 @@ def _layer_warnings(settings: "Settings") -> list[str]:
         warnings.append("ENABLE_BOOST_SUPPORT is set, but CCPROXY_LAYERS has no boost: nothing is boosted.")
     if settings.safeguards_model and "safeguards" not in layers:
         warnings.append("SAFEGUARDS_MODEL is set, but CCPROXY_LAYERS has no safeguards: no tool call is judged.")
+    if settings.vision_model and "vision" not in layers:
+        warnings.append("VISION_MODEL is set, but CCPROXY_LAYERS has no vision: no image is described.")
     if settings.classifier_model and "model_mapping" not in layers:
         warnings.append("CLASSIFIER_MODEL is set, but CCPROXY_LAYERS has no model_mapping: nothing is sent to it.")
     warnings += _routing_warnings(settings)

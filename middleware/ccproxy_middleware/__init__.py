@@ -12,6 +12,7 @@ from .models import ModelMappingMiddleware
 from .passthrough import PassthroughMiddleware
 from .routing import Route, RoutingMiddleware
 from .safeguards import SafeguardsMiddleware
+from .vision import VisionMiddleware
 
 __all__ = [
     "AuthMiddleware",
@@ -29,4 +30,5 @@ __all__ = [
     "Route",
     "RoutingMiddleware",
     "SafeguardsMiddleware",
+    "VisionMiddleware",
 ]

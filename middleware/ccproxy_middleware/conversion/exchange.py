@@ -68,6 +68,11 @@ class Exchange:
         self.done = False  # the client has the whole answer, or an aborted one
         self.aborted: ApiError | None = None  # because of which the client's answer was broken off
 
+    @property
+    def begun(self) -> bool:
+        """Whether the client has got something of its answer."""
+        return self.done
+
     async def send(self, message: Message) -> None:
         """Take one message of the inner app's answer."""
         if self.done or self.correction is not None:

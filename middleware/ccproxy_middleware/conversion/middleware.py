@@ -32,6 +32,7 @@ from ..toolkit.errors import (
 from ..toolkit.json import dumps, loads
 from ..toolkit.record import Record, get_record
 from ..toolkit.safety_checks import is_safety_check
+from ..toolkit.sight import Sight
 from ..toolkit.store import Store
 from ..toolkit.worker_threads import in_thread
 from .anthropic import empty_message, message_events
@@ -213,6 +214,10 @@ class FormatConversionMiddleware:
                 return
             if exchange.correction is None or len(asked) >= self.max_corrections:
                 break
+            sight = scope.get("ccproxy.sight")
+            if isinstance(sight, Sight) and not exchange.begun and exchange.correction.get("vision") is False:
+                sight.refused = True
+                return
             applied.append(exchange.correction)
             asked.append(sha256(api.encode() + inner_body.body).digest())
             patch |= exchange.correction

@@ -60,6 +60,10 @@ class StreamExchange(Exchange):
         self._timer: asyncio.TimerHandle | None = None
         self._keeper: asyncio.Task[None] | None = None  # what the timer has set to work
 
+    @property
+    def begun(self) -> bool:
+        return self._committed or self.done
+
     async def __aenter__(self) -> "StreamExchange":
         self._set_timer()
         return self

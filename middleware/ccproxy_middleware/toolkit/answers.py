@@ -1,5 +1,6 @@
-"""The whole answer of an inner app, for a layer that asks it something itself."""
+"""For a layer that asks an inner app something itself: the whole answer, and whether the client is still there."""
 
+import asyncio
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -65,3 +66,21 @@ def parse_answer(body: bytearray) -> Any:
         with suppress(ValueError):
             return loads(body.decode("utf-8", "replace"))
     raise ApiError(502, "api_error", "the provider's answer is not JSON")
+
+
+class Leaving:
+    """A ``receive`` at which several may wait for the client to leave; a server's own need not tell all of them."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._turn = asyncio.Lock()
+        self._left: Message | None = None
+
+    async def __call__(self) -> Message:
+        async with self._turn:
+            if self._left is not None:
+                return self._left
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                self._left = message
+            return message

@@ -50,7 +50,9 @@ class Record:
     ``stream``: the client asked for a stream, or got one. ``usage`` is Anthropic's usage object. ``error`` is
     Anthropic's type of the error that the client was told, also by an ``error`` event after a status of 200.
     ``retries`` are tries at the provider beyond the first, ``upstream_connections`` those that were newly opened.
-    ``boost_cache_hits`` are plans that the planner was not asked for. ``explain`` makes ``decisions``. ``rule`` is the
+    ``boost_cache_hits`` are plans that the planner was not asked for. ``images_described`` stand as text
+    in the request; ``vision_requests`` are the questions to ``vision_model`` about the new ones, with time and tokens.
+    ``explain`` makes ``decisions``. ``rule`` is the
     name of the rule by which the request was routed, ``upstream`` the provider that has answered it, ``attempts`` are
     the candidates that were asked or passed over. ``queue_observers`` hear of an upstream with 1 when the exchange
     begins to wait there for its turn, and with -1 at the end of that.
@@ -83,6 +85,11 @@ class Record:
     boost_outcome: str | None = None
     boost_loops: int | None = None
     boost_cache_hits: int = 0
+    images_described: int = 0
+    vision_model: str | None = None
+    vision_requests: int = 0
+    vision_seconds: float = 0.0
+    vision_usage: Mapping[str, int] = field(default_factory=dict)
     rule: str | None = None
     upstream: str | None = None
     attempts: list[Attempt] = field(default_factory=list)

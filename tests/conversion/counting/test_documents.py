@@ -10,7 +10,7 @@ import pypdf
 import pytest
 
 from ccproxy_middleware import FormatConversionMiddleware
-from ccproxy_middleware.conversion.counting import document_reader, pdf_program
+from ccproxy_middleware.conversion.counting import pdf_process, pdf_program
 from ccproxy_middleware.conversion.counting.document_reader import DocumentReader
 from ccproxy_middleware.conversion.counting.documents import (
     Documents,
@@ -79,7 +79,7 @@ async def test_text_is_cut_when_it_is_long() -> None:
 
 def test_pages_are_cut_when_there_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pdf_program, "MAX_PAGES", 2)
-    assert pdf_program.read(pypdf, make_pdf("p", "q", "r")) == "p\n\nq\n\n[cut here: 2 of 3 pages were read]"
+    assert pdf_program.read(make_pdf("p", "q", "r")) == "p\n\nq\n\n[cut here: 2 of 3 pages were read]"
 
 
 def test_text_has_nothing_that_json_cannot_take() -> None:
@@ -183,7 +183,7 @@ async def test_there_is_no_text_when_there_is_no_python_to_read_it(
     else:
         broken = tmp_path / "program.py"
         broken.write_text("raise SystemExit(7)")
-        monkeypatch.setattr(document_reader, "_PROGRAM", str(broken))
+        monkeypatch.setattr(pdf_process, "_PROGRAM", str(broken))
     reader = DocumentReader()
     assert [await read(make_pdf(page), reader) for page in "ab"] == [Unreadable.NO_TEXT] * 2
     assert caplog.text.count("PDFs can't be read") == 1
@@ -198,7 +198,7 @@ async def test_process_that_reads_knows_no_secret(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("OPENAI_API_KEY", "planted-provider-key")
     spy = tmp_path / "spy.py"
     spy.write_text("import os; print(dict(os.environ))")
-    monkeypatch.setattr(document_reader, "_PROGRAM", str(spy))
+    monkeypatch.setattr(pdf_process, "_PROGRAM", str(spy))
     told = await read(make_pdf("a"))
     assert isinstance(told, str)
     assert "PATH" in told

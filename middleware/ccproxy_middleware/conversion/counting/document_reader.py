@@ -2,14 +2,9 @@
 
 import asyncio
 import logging
-import os
-import subprocess
-import sys
-import threading
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
@@ -19,14 +14,13 @@ import anyio.to_thread
 from ...toolkit.errors import ApiError
 from ...toolkit.worker_threads import in_thread
 from .documents import Documents, Reading, Readings, Unreadable
+from .pdf_process import PdfProcess, has_python
 from .pdf_program import NO_TEXT, OUT_OF_MEMORY
 
 logger = logging.getLogger("ccproxy.conversion")
 
 T = TypeVar("T")
 
-_PROGRAM = str(Path(__file__).with_name("pdf_program.py"))
-_ENVIRONMENT = ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "TEMP")  # no keys among them
 _READ_AGAIN = "What was read is remembered: please try again."
 
 
@@ -74,7 +68,7 @@ class DocumentReader:
             raise _busy("no process can be started to read the request's documents; please try again") from None
 
     async def _read(self, digest: bytes, data: str) -> Reading:
-        process = _Process()
+        process = PdfProcess()
         read = partial(self._read_in_thread, process, digest, data)
         try:
             return await anyio.to_thread.run_sync(read, abandon_on_cancel=True, limiter=self._limiter())
@@ -84,7 +78,7 @@ class DocumentReader:
     def _limiter(self) -> anyio.CapacityLimiter:
         return self._limiters.setdefault(asyncio.get_running_loop(), anyio.CapacityLimiter(self.at_once))
 
-    def _read_in_thread(self, process: "_Process", digest: bytes, data: str) -> Reading:
+    def _read_in_thread(self, process: "PdfProcess", digest: bytes, data: str) -> Reading:
         reading = self._readings.get(digest)  # another request may have sent it too
         if reading is None:
             reading = self._ask(process, data)
@@ -92,13 +86,12 @@ class DocumentReader:
                 self._readings.put(digest, reading)
         return reading
 
-    def _ask(self, process: "_Process", data: str) -> Reading:
+    def _ask(self, process: "PdfProcess", data: str) -> Reading:
         if find_spec("pypdf") is None:
             return Unreadable.NO_TEXT
-        if not sys.executable or getattr(sys, "frozen", False):  # it is no Python, but the host's own program
+        if not has_python():
             return self._tell("PDFs can't be read: there is no Python beside this program to read them")
-        arguments = [sys.executable, "-I", "-S", _PROGRAM, str(self.seconds), str(self.memory), *map(str, sys.path)]
-        ended = process.run(arguments, data.encode("ascii"), self.patience)
+        ended = process.run("text", data.encode("ascii"), self.seconds, self.memory, self.patience)
         if ended is None or ended.returncode < 0 or ended.returncode == OUT_OF_MEMORY:  # below 0: by a signal
             return Unreadable.TOO_COSTLY
         if ended.returncode == 0:
@@ -113,45 +106,6 @@ class DocumentReader:
             self._told.add(warning)
             logger.warning(warning)
         return Unreadable.NO_TEXT
-
-
-class _Process:
-    """A process that a thread waits for, and that another one may stop.
-
-    Not asyncio's own, which not every event loop has: that of a foreign host on Windows may have none.
-    """
-
-    def __init__(self) -> None:
-        self.stopped = False
-        self._process: subprocess.Popen[bytes] | None = None
-        self._lock = threading.Lock()
-
-    def run(self, arguments: list[str], data: bytes, seconds: float) -> subprocess.CompletedProcess[bytes] | None:
-        """Its end, and what it has written; None if it took too long or was stopped. Raises OSError if none starts."""
-        pipe, null = subprocess.PIPE, subprocess.DEVNULL
-        environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        flags = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # of Windows
-        with self._lock:
-            if self.stopped:
-                return None
-            self._process = subprocess.Popen(  # noqa: S603  # our own program, by this Python
-                arguments, stdin=pipe, stdout=pipe, stderr=null, env=environment, creationflags=flags
-            )
-        with self._process as process:
-            try:
-                output, _ = process.communicate(data, seconds)
-            except subprocess.TimeoutExpired:
-                return None
-            finally:
-                process.kill()
-        return None if self.stopped else subprocess.CompletedProcess(arguments, process.returncode, output)
-
-    def stop(self) -> None:
-        """End it, if it still runs, or keep it from starting."""
-        with self._lock:
-            self.stopped = True
-            if self._process is not None:
-                self._process.kill()
 
 
 def _busy(message: str) -> ApiError:

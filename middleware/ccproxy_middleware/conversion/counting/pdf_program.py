@@ -1,13 +1,16 @@
-"""Reads the text of a PDF: a program, not a module, since pypdf can be stopped and limited in no other way.
+"""Reads a PDF: a program, not a module, since what reads PDFs can be stopped and limited in no other way.
 
-Usage: ``python -I -S pdf_program.py SECONDS BYTES PATH...``: what it may take of the processor and of memory, and
-where pypdf may be found. Base64 on standard input, the text in UTF-8 on standard output. Exit code 0, or one of
-those below. It imports nothing of this package, so that it starts in a tenth of a second.
+Usage: ``python -I -S pdf_program.py MODE SECONDS BYTES PATH...``: what is wanted, what it may take of the processor and
+of memory, and where pypdf and pypdfium2 may be found. Base64 on standard input. On standard output, in mode ``text``
+the text in UTF-8; in mode ``pages`` a JSON list with ``{"text": ...}`` for each page, or ``{"png": base64}`` for one
+without text, which is empty where each page has text. Exit code 0, or one of those below. It imports nothing of this
+package, so that it starts in a tenth of a second.
 """
 
 import base64
 import binascii
 import io
+import json
 import logging
 import os
 import signal
@@ -20,18 +23,19 @@ OUT_OF_MEMORY = 4
 
 MAX_CHARACTERS = 200_000
 MAX_PAGES = 1000
+MAX_DRAWN = 20
+LONG_SIDE = 1568  # pixels of a page that is drawn, at most: what models look at
 
 
-def main(seconds: int, memory: int, path: list[str]) -> int:
+def main(mode: str, seconds: int, memory: int, path: list[str]) -> int:
     """Read standard input, write standard output, and return the exit code."""
     limit(seconds, memory)
     sys.path += path  # behind Python's own modules
     out, sys.stdout = sys.stdout, sys.stderr  # whatever is printed on the way is no text of the document
     logging.disable()  # pypdf warns of every flaw of a file, which is the file's business
-    import pypdf
-
     try:
-        text = read(pypdf, base64.b64decode(sys.stdin.buffer.read()))
+        pdf = base64.b64decode(sys.stdin.buffer.read())
+        text = json.dumps(pages(pdf)) if mode == "pages" else read(pdf)
     except MemoryError:
         return OUT_OF_MEMORY
     except Exception:  # hostile files raise about anything
@@ -61,8 +65,10 @@ def limit(seconds: int, memory: int) -> None:
             resource.setrlimit(kind, (soft, hard))
 
 
-def read(pypdf: Any, pdf: bytes) -> str:
+def read(pdf: bytes) -> str:
     """The text of all pages, until one of the limits, at which a line says so."""
+    import pypdf
+
     if b"%PDF-" not in pdf[:1024]:
         raise binascii.Error
     if b"startxref" not in pdf[-2048:]:  # where it points to nothing, pypdf looks for the objects itself
@@ -83,10 +89,42 @@ def read(pypdf: Any, pdf: bytes) -> str:
     return "\n\n".join(texts)
 
 
+def pages(pdf: bytes) -> list[dict[str, str]]:
+    """Each page's text, or its picture where it has none; nothing where no page lacks text."""
+    import pypdfium2
+
+    document = pypdfium2.PdfDocument(pdf)
+    found: list[dict[str, str]] = []
+    size = drawn = 0
+    for number in range(len(document)):
+        page = document[number]
+        text = clean(page.get_textpage().get_text_bounded())
+        size += len(text)
+        if number >= MAX_PAGES or size > MAX_CHARACTERS:
+            found.append({"text": f"[cut here: {number} of {len(document)} pages were read]"})
+            break
+        if text:
+            found.append({"text": text})
+        elif drawn < MAX_DRAWN:
+            drawn += 1
+            found.append({"png": picture(page)})
+        else:
+            found.append({"text": f"[page {number + 1} has no text]"})
+    return found if drawn else []
+
+
+def picture(page: Any) -> str:
+    """A page as PNG, in base64."""
+    scale = min(2.0, LONG_SIDE / max(1.0, *page.get_size()))
+    out = io.BytesIO()
+    page.render(scale=scale).to_pil().save(out, "PNG")
+    return base64.b64encode(out.getvalue()).decode("ascii")
+
+
 def clean(text: str) -> str:
     """Without what JSON or a provider can't take."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").replace("\0", "").strip()
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]))
+    sys.exit(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]))

@@ -1,0 +1,5 @@
+"""Images as text, for models that take none."""
+
+from .middleware import VisionMiddleware
+
+__all__ = ["VisionMiddleware"]
