@@ -32,6 +32,7 @@ ORDER = (
     "ccproxy_middleware.conversion.context",
     "ccproxy_middleware.conversion.claude_code",
     "ccproxy_middleware.conversion.anthropic",
+    "ccproxy_middleware.conversion.text_calls",
     "ccproxy_middleware.conversion.chat",
     "ccproxy_middleware.conversion.responses",
     "ccproxy_middleware.conversion",
