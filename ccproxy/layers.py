@@ -14,6 +14,7 @@ from ccproxy_middleware import (
     InspectorMiddleware,
     MetricsMiddleware,
     ModelMappingMiddleware,
+    PromptedToolsMiddleware,
     SafeguardsMiddleware,
 )
 
@@ -109,6 +110,14 @@ def _make_layer(name: str, settings: "Settings", planner: ASGIApp | None) -> Mid
                 model=settings.boost_model,
                 tiers=settings.enable_boost_support,
                 template=settings.boost_wrapper_template,
+            )
+        case "prompted_tools":
+            return _Layer(
+                PromptedToolsMiddleware,
+                provider=settings.provider,
+                options=conversion_options(settings),
+                boosted=settings.enable_boost_support,
+                max_answer=settings.max_answer * 1024 * 1024,
             )
         case _:
             options = conversion_options(settings)

@@ -37,6 +37,7 @@ ORDER = (
     "ccproxy_middleware.conversion.responses",
     "ccproxy_middleware.conversion",
     "ccproxy_middleware.boost",
+    "ccproxy_middleware.prompted_tools",
     "ccproxy_middleware",
     "ccproxy.standard_streams",
     "ccproxy.settings",

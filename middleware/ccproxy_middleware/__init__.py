@@ -9,6 +9,7 @@ from .headers import CustomHeadersMiddleware
 from .inspector import InspectorMiddleware
 from .metrics import MetricsMiddleware
 from .models import ModelMappingMiddleware
+from .prompted_tools import PromptedToolsMiddleware
 from .safeguards import SafeguardsMiddleware
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     "MemoryBoostCache",
     "MetricsMiddleware",
     "ModelMappingMiddleware",
+    "PromptedToolsMiddleware",
     "SafeguardsMiddleware",
 ]

@@ -50,7 +50,9 @@ def _older_deepseek(name: str, arguments: str) -> str:
 JSON_FORMS = {
     "qwen": qwen,
     "llama-function": lambda name, arguments: f"<function={name}>{arguments}</function>",
-    "llama-python-tag": lambda name, arguments: f'<|python_tag|>{{"name": "{name}", "parameters": {arguments}}}<|eom_id|>',
+    "llama-python-tag": lambda name, arguments: (
+        f'<|python_tag|>{{"name": "{name}", "parameters": {arguments}}}<|eom_id|>'
+    ),
     "mistral-list": lambda name, arguments: f'[TOOL_CALLS] [{{"name": "{name}", "arguments": {arguments}}}]',
     "mistral-args": lambda name, arguments: f"[TOOL_CALLS]{name}[ARGS]{arguments}",
     "mistral-id": lambda name, arguments: f"[TOOL_CALLS]{name}[CALL_ID]aB3dE5gH9[ARGS]{arguments}",

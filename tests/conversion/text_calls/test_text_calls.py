@@ -229,13 +229,17 @@ def test_text_beside_calls_that_the_server_has_read_stays_text() -> None:
 def test_shortened_name_becomes_the_clients_again() -> None:
     name = "mcp__" + "x" * 80
     tools = [{"name": name, "input_schema": {"type": "object", "properties": {"n": {"type": "integer"}}}}]
-    from ccproxy_middleware.conversion.apis import convert_request
+
     request = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}], "tools": tools}
     converted = convert_request(request, resolve_profile("generic", {"text_tool_calls": "auto"}))
     short = converted.body["tools"][0]["function"]["name"]
     text = TEXT_FORMS["qwen-coder"](short, n="4")
     assert short != name
-    assert whole(text, converted.context) == streamed(cut(text, 9), converted.context) == ("", [(name, {"n": 4})], "tool_use")
+    assert (
+        whole(text, converted.context)
+        == streamed(cut(text, 9), converted.context)
+        == ("", [(name, {"n": 4})], "tool_use")
+    )
 
 
 def test_nothing_is_lost_when_a_stop_sequence_ends_the_text() -> None:
@@ -288,12 +292,34 @@ def test_answer_of_a_call_alone_is_an_answer_without_a_reason_to_stop() -> None:
 
 NAMES = st.sampled_from(["Bash", "Edit", "BashOutput", "Other"])
 VALUES = st.text(st.sampled_from('ab \n"\\<>{}`é｜'), max_size=12)
-ARGUMENTS = st.sampled_from(['{"command": "ls"}', "{}", '{"path": "a\\n", "count": 3}', '{"a": [1, {"b": null}]}', "{", "[1]", '{"a": 1,}'])
-JSON_CALLS = st.builds(lambda form, name, arguments: form(name, arguments), st.sampled_from([*JSON_FORMS.values(), *BARE_FORMS.values()]), NAMES, ARGUMENTS)
-TEXT_CALLS = st.builds(lambda form, name, command: form(name, command=command), st.sampled_from([*TEXT_FORMS.values()]), NAMES, VALUES)
+ARGUMENTS = st.sampled_from(
+    ['{"command": "ls"}', "{}", '{"path": "a\\n", "count": 3}', '{"a": [1, {"b": null}]}', "{", "[1]", '{"a": 1,}']
+)
+JSON_CALLS = st.builds(
+    lambda form, name, arguments: form(name, arguments),
+    st.sampled_from([*JSON_FORMS.values(), *BARE_FORMS.values()]),
+    NAMES,
+    ARGUMENTS,
+)
+TEXT_CALLS = st.builds(
+    lambda form, name, command: form(name, command=command), st.sampled_from([*TEXT_FORMS.values()]), NAMES, VALUES
+)
 PROSE = st.one_of(
     st.text(st.sampled_from("ab <>[]{}`~\n\t\"'=/|｜"), max_size=20),
-    st.sampled_from(["\n", "```\n", "```", "    ", "<tool_call>", "</tool_call>", "[TOOL_CALLS]", "<function=Bash>", "{", '{"name": '])
+    st.sampled_from(
+        [
+            "\n",
+            "```\n",
+            "```",
+            "    ",
+            "<tool_call>",
+            "</tool_call>",
+            "[TOOL_CALLS]",
+            "<function=Bash>",
+            "{",
+            '{"name": ',
+        ]
+    ),
 )
 TEXT = st.lists(st.one_of(JSON_CALLS, TEXT_CALLS, PROSE), max_size=5).map("".join)
 

@@ -27,7 +27,19 @@ class TextCalls:
     ``keep_spoiled``: what can't be read between whole ``<tool_call>`` marks is no text, but told as ``spoiled``.
     """
 
-    __slots__ = ("_blank", "_fence", "_grammar", "_held", "_keeps_spoiled", "_line", "_reading", "_size", "_source", "_vain", "spoiled")
+    __slots__ = (
+        "_blank",
+        "_fence",
+        "_grammar",
+        "_held",
+        "_keeps_spoiled",
+        "_line",
+        "_reading",
+        "_size",
+        "_source",
+        "_vain",
+        "spoiled",
+    )
 
     def __init__(self, tools: Mapping[str, Any], forms: FormSet, *, keep_spoiled: bool = False) -> None:
         self.spoiled = ""  # with the marks, once the answer has ended
