@@ -23,7 +23,7 @@ class AnthropicPrompter:
 
     def concerns(self, data: Mapping[str, Any]) -> bool:
         tools = data.get("tools")
-        if any(isinstance(tool, dict) and _is_clients(tool) for tool in tools if isinstance(tools, list)):
+        if isinstance(tools, list) and any(isinstance(tool, dict) and _is_clients(tool) for tool in tools):
             return True
         return any(block.get("type") in ("tool_use", "tool_result") for block in _all_blocks(data))
 
@@ -59,7 +59,8 @@ def _is_clients(tool: Mapping[str, Any]) -> bool:
 
 def _all_blocks(data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     messages = data.get("messages")
-    contents = [message.get("content") for message in messages or () if isinstance(message, dict)]
+    listed = messages if isinstance(messages, list) else []
+    contents = [message.get("content") for message in listed if isinstance(message, dict)]
     return [block for content in contents if isinstance(content, list) for block in content if isinstance(block, dict)]
 
 

@@ -74,7 +74,7 @@ def function_tool(function: Mapping[str, Any]) -> Tool:
 
 
 def _messages(messages: Sequence[Payload]) -> list[Payload]:
-    """The conversation without calls; results that stand together are one user message, with what the user then says."""
+    """The conversation without calls; results together are one user message, with what the user says then."""
     names: dict[str, str] = {}
     told: list[Payload] = []
     results = False  # the last message is made of results

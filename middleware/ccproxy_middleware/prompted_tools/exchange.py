@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from starlette.types import ASGIApp, Message, Scope, Send
 
@@ -12,6 +13,7 @@ from ..conversion.text_calls import Call
 from ..toolkit.asgi import BufferedBody, Headers, without_headers
 from ..toolkit.errors import ApiError, StreamAborted
 from ..toolkit.json import dumps, loads
+from ..toolkit.record import Record, get_record
 from ..toolkit.sse import EventTooLarge, SSEParser
 from .answers import Answer, Outcome
 from .prompt import Payload, Prompt, Prompter
@@ -99,6 +101,7 @@ class PromptedExchange:
         self._dialect = dialect
         self._request_id = request_id
         self._max_answer = max_answer
+        self._record = get_record(scope)
         self._start: Message = {}
         self._begun = False  # the client has the start of the answer
         self._passes = False  # it gets the answer as it is
@@ -108,6 +111,8 @@ class PromptedExchange:
     async def run(self) -> None:
         """Ask, and answer the client."""
         await self._app(self._scope, self._body.replace(self._prompt.data), self.send)
+        if self._record is not None and self._prompt.tools:
+            self._record.explain = partial(_explained, self._record.explain, len(self._prompt.tools))
 
     async def send(self, message: Message) -> None:
         """Take one message of the inner app's."""
@@ -150,6 +155,9 @@ class PromptedExchange:
         return self._answer.settle(calls, partial(self._dialect.add_usage, more=usage))
 
     async def _write(self, events: Sequence[Payload | None], *, last: bool) -> None:
+        for event in events:
+            if event and event.get("type") == "message_delta":
+                _note_end(self._record, event.get("usage"), (event.get("delta") or {}).get("stop_reason"))
         frames = b"".join(_DONE if event is None else self._dialect.frame(event) for event in events if event != {})
         if not self._begun:
             self._begun = True
@@ -173,6 +181,8 @@ class PromptedExchange:
             outcome = Outcome("", calls) if calls else Outcome(spoiled)
             document = self._dialect.add_usage(document, usage)
         document = self._answer.whole_with(document, outcome)
+        if self._dialect.api == "anthropic":
+            _note_end(self._record, document.get("usage"), document.get("stop_reason"))
         headers = _without_length(self._start)
         if self._stream:  # an inner app that does not stream
             headers = [*without_headers(headers, b"content-type"), (b"content-type", b"text/event-stream")]
@@ -188,10 +198,8 @@ class PromptedExchange:
         """The calls of another answer, and what it has cost; no calls where that can't be read either."""
         question = self._prompter.repair(self._prompt.data, self._answer.said, REPAIR)
         second = _Second(self._dialect, self._forward_ping, self._max_answer)
-        try:
+        with suppress(StreamAborted):  # it has no end, then
             await self._app(self._scope, self._body.replace(question), second.send)
-        except StreamAborted:
-            pass  # it has no end, then
         calls = self._answer.calls_in(second.text) if second.complete else []
         logger.warning(
             "the model's call can't be read, and %s (%s)",
@@ -247,6 +255,16 @@ class _Second:
         self.usage = seen.usage or self.usage
         self._failed |= seen.error is not None
         self.complete = (self.complete or seen.complete) and not self._failed
+
+
+def _note_end(record: Record | None, usage: Any, stop_reason: Any) -> None:
+    """Tell the record how the answer has ended, which an inner layer has seen otherwise."""
+    if record is not None and isinstance(usage, dict):
+        record.usage, record.stop_reason = usage, stop_reason
+
+
+def _explained(explain: Callable[[], list[str]] | None, tools: int) -> list[str]:
+    return [f"tools: {tools} as text in the prompt, since the model has none", *(explain() if explain else ())]
 
 
 def _without_length(start: Message) -> Headers:

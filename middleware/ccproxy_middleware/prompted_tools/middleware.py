@@ -99,7 +99,7 @@ class PromptedToolsMiddleware:
         scope, body = request
         try:
             data = await body.work(lambda: body.data)
-            await body.work(lambda: check_depth(data))
+            await body.work(lambda: check_depth(body.data))
         except ValueError:
             data = None
         api = _APIS[dialect.api]

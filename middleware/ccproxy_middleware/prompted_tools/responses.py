@@ -59,6 +59,10 @@ def _is_function(tool: Any) -> bool:
     return isinstance(tool, dict) and tool.get("type") == "function"
 
 
+def _is_part(part: Any) -> bool:
+    return isinstance(part, dict)
+
+
 def _message(role: str, text: str) -> Payload:
     part = {"type": "output_text" if role == "assistant" else "input_text", "text": text}
     return {"type": "message", "role": role, "content": [part]}
@@ -83,10 +87,12 @@ def _items(items: Sequence[Payload]) -> list[Payload]:
 def _with_call(items: list[Payload], text: str) -> list[Payload]:
     last = items[-1] if items else {}
     content = last.get("content")
-    if last.get("role") != "assistant" or not content:
+    if isinstance(content, str):
+        content = [{"type": "output_text", "text": content}]
+    if last.get("role") != "assistant" or not isinstance(content, list) or not all(map(_is_part, content)):
         return [*items, _message("assistant", text)]
-    parts = [{"type": "output_text", "text": content}] if isinstance(content, str) else list(content)
-    said = parts.pop() if "text" in parts[-1] else {"type": "output_text", "text": ""}
+    parts = list(content)
+    said = parts.pop() if parts and "text" in parts[-1] else {"type": "output_text", "text": ""}
     parts.append({**said, "text": with_calls(str(said["text"]), [text])})
     return [*items[:-1], {**last, "content": parts}]
 
@@ -103,10 +109,10 @@ def _with_text(items: list[Payload], role: str, text: str) -> list[Payload]:
     """The items with a text at the end, in the last message where that is of the same role."""
     last = items[-1] if items else {}
     content = last.get("content")
-    if last.get("role") != role or not isinstance(content, list):
+    if last.get("role") != role or not isinstance(content, list) or not all(map(_is_part, content)):
         return [*items, _message(role, text)]
     if content and content[-1].get("type") == "input_text":
-        part = {**content[-1], "text": joined(content[-1]["text"], text)}
+        part = {**content[-1], "text": joined(str(content[-1].get("text") or ""), text)}
         return [*items[:-1], {**last, "content": [*content[:-1], part]}]
     return [*items[:-1], {**last, "content": [*content, {"type": "input_text", "text": text}]}]
 

@@ -94,11 +94,10 @@ def test_deepseek_says_which_values_are_json() -> None:
 
 SEVERAL = [
     f"{QWEN}\n{QWEN}",
-    f"<function_calls>\n{TEXT_FORMS['invoke-bare']('Bash', command='ls')}\n{TEXT_FORMS['invoke-bare']('Bash', command='ls')}"
-    "\n</function_calls>",
+    "<function_calls>\n" + TEXT_FORMS["invoke-bare"]("Bash", command="ls") * 2 + "\n</function_calls>",
     '[TOOL_CALLS][{"name": "Bash", "arguments": {"command": "ls"}}, {"name": "Bash", "arguments": {"command": "ls"}}]',
     '[TOOL_CALLS]Bash[ARGS]{"command": "ls"}[TOOL_CALLS]Bash[ARGS]{"command": "ls"}',
-    '<|python_tag|>{"name": "Bash", "parameters": {"command": "ls"}}; {"name": "Bash", "parameters": {"command": "ls"}}',
+    "<|python_tag|>" + "; ".join(['{"name": "Bash", "parameters": {"command": "ls"}}'] * 2),
     '{"name": "Bash", "parameters": {"command": "ls"}}; {"name": "Bash", "parameters": {"command": "ls"}}',
     QWEN + TEXT_FORMS["qwen-coder"]("Bash", command="ls"),
 ]
@@ -266,8 +265,8 @@ def test_held_text_is_bounded() -> None:
 
 HOSTILE = [
     "<parameter=a>", "<tool_call>", "<function=Bash>", " ", "\n", "</function>", '<invoke name="Bash">', "{", "<",
-    "<tool_call>\n", "<function=Bash>\n<parameter=a>\n", '<tool_call>{"name":"Bash","arguments":{"a":"\n', "[[\n", "```\n",
-    "[TOOL_CALLS]\n",
+    "<tool_call>\n", "<function=Bash>\n<parameter=a>\n", '<tool_call>{"name":"Bash","arguments":{"a":"\n', "[[\n",
+    "```\n", "[TOOL_CALLS]\n",
 ]  # fmt: skip
 
 

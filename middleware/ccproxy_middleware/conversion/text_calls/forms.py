@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 FormSet = Literal["tags", "all"]
-"""``tags``: the forms between tags that name a tool or a function; ``all``: every form, and JSON as the whole answer."""
+"""``tags``: the forms between tags of a tool or a function; ``all``: every one, and JSON as the whole answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Tool calls that stand in the text of an answer, in the model's own form, because its server does not read them.
 
-A call may stand at the beginning of a line outside of a code block, with nothing but calls behind it; everything else is
-text. It is held from where it begins until it turns out to be none, or the answer ends.
+A call may stand at the beginning of a line outside of a code block, with nothing but calls behind it; all else is text.
+It is held from where it begins until it turns out to be none, or the answer ends.
 """
 
 import re
