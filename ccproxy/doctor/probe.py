@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ccproxy.app import make_forward
 from ccproxy.settings import Settings
-from ccproxy_middleware import CustomHeadersMiddleware, FormatConversionMiddleware
+from ccproxy_middleware import CustomHeadersMiddleware, FormatConversionMiddleware, PromptedToolsMiddleware
 from ccproxy_middleware.conversion.chat import split_think_tags
 from ccproxy_middleware.conversion.providers import Profile, error_from_payload, is_failure
 from ccproxy_middleware.toolkit.errors import ApiError, StreamAborted, send_error
@@ -246,7 +246,8 @@ async def converse(
         for switches in corrections.learned().values():
             learned.update(switches)
 
-    converted = FormatConversionMiddleware(inner, provider=provider, options=options)
+    converted: ASGIApp = FormatConversionMiddleware(inner, provider=provider, options=options)
+    converted = PromptedToolsMiddleware(converted, provider=provider, options=options)
     answer = await exchange(converted, "POST", "/v1/messages", request)
     await exchange(converted, "GET", "/test-connection")  # which hands the corrections to the inner app
     return answer, learned

@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 
-_ANSWERING = ("model_mapping", "safeguards", "boost", "format_conversion")  # before they ask the next layer
+# Before they ask the next layer.
+_ANSWERING = ("model_mapping", "safeguards", "boost", "prompted_tools", "format_conversion")
 
 
 def startup_warnings(settings: "Settings", host: str | None = None) -> list[str]:

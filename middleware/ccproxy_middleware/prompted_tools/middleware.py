@@ -181,7 +181,7 @@ class _Watch:
         self._body = bytearray()
 
     async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start" and message["status"] >= 400 and not message.get("ccproxy.error"):
+        if message["type"] == "http.response.start" and message["status"] >= 400:
             self._held = [message]
             return
         if self._held is None or message["type"] != "http.response.body":
