@@ -129,7 +129,7 @@ CASES = {
     ),
     "has no tools, and calls by its prompt": Case(
         disguises.prompted,
-        {"tools": "warning", "parallel_tools": "skipped", "tool_choice": "skipped"},
+        {"tools": "warning", **dict.fromkeys(("parallel_tools", "tool_choice", "schemas"), "skipped")},
         '{"tools": "prompted"}',
         {"tools": "prompted"},
     ),
