@@ -7,7 +7,7 @@ from ccproxy_middleware.conversion.providers import Profile
 from ccproxy_middleware.conversion.schemas import fit_tool
 
 from .answers import remedy_of
-from .examination import BUSY, Examination, Result, ok, say, warning, with_switches
+from .examination import BUSY, Examination, Result, ok, say, skipped, warning, with_switches
 
 _POINT = {"type": "object", "properties": {"x": {"type": "number"}, "y": {"type": "number"}}, "required": ["x", "y"]}
 
