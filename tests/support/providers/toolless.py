@@ -48,7 +48,7 @@ class Toolless:
 
 def told(body: Mapping[str, Any]) -> str:
     """What the model is asked last: the text of the last message."""
-    content = (body.get("messages") or body.get("input"))[-1]["content"]
+    content = body["messages" if "messages" in body else "input"][-1]["content"]
     return content if isinstance(content, str) else "".join(str(part.get("text") or "") for part in content)
 
 
