@@ -45,7 +45,12 @@ def server() -> Iterator[str]:
 @pytest.fixture(scope="module", params=["chat", "responses"])
 def client(server: str, request: pytest.FixtureRequest) -> Iterator[Anthropic]:
     options = {"tools": "prompted", "api": request.param}
-    settings: dict[str, Any] = {"provider": "llama.cpp", "provider_options": options, "big_model": "qwen"}
+    settings: dict[str, Any] = {
+        "provider": "llama.cpp",
+        "provider_options": options,
+        "big_model": "qwen",
+        "request_timeout": 600,
+    }
     with (
         proxy(server, **settings) as url,
         Anthropic(api_key="k", base_url=url, max_retries=0, timeout=600) as anthropic,
@@ -57,20 +62,14 @@ def called(message: Message) -> list[ToolUseBlock]:
     return [block for block in message.content if isinstance(block, ToolUseBlock)]
 
 
-QUESTIONS = [
-    ("What is the weather in Paris? Use the tool.", "get_weather", "17"),
-    ("Which number stands in note.txt? Read it.", "read_file", "4711"),
-]
-
-
-@pytest.mark.parametrize(("question", "tool", "word"), QUESTIONS)
-def test_prompted_tool_is_called_and_its_result_is_used(client: Anthropic, question: str, tool: str, word: str) -> None:
-    conversation: list[MessageParam] = [{"role": "user", "content": question}]
+def test_prompted_tool_is_called_and_its_result_is_used(client: Anthropic) -> None:
+    conversation: list[MessageParam] = [{"role": "user", "content": "What is the weather in Paris? Use the tool."}]
     prompt: dict[str, Any] = {"model": "claude-opus-4-8", "system": "Be brief.", "tools": [WEATHER, READ_FILE]}
     with client.messages.stream(**prompt, max_tokens=128, messages=conversation, extra_body=GREEDY) as stream:
         asking = stream.get_final_message()
     assert asking.stop_reason == "tool_use", asking
-    assert called(asking)[0].name == tool
+    assert called(asking)[0].name == "get_weather"
+    assert "paris" in str(called(asking)[0].input).lower()
     results: list[Any] = [
         {"type": "tool_result", "tool_use_id": use.id, "content": RESULTS[use.name]} for use in called(asking)
     ]
@@ -79,7 +78,7 @@ def test_prompted_tool_is_called_and_its_result_is_used(client: Anthropic, quest
     conversation += [{"role": "assistant", "content": asking.content}, {"role": "user", "content": results}]
     answer = client.messages.create(**prompt, max_tokens=64, messages=conversation, extra_body=GREEDY)
     said = "".join(block.text for block in answer.content if isinstance(block, TextBlock))
-    assert (answer.stop_reason, word in said) == ("end_turn", True), answer
+    assert (answer.stop_reason, "17" in said) == ("end_turn", True), answer
 
 
 def test_question_without_need_of_a_tool_gets_text(client: Anthropic) -> None:

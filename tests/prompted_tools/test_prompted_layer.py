@@ -1,5 +1,6 @@
 """PromptedToolsMiddleware alone in front of an app of each API, and what it learns."""
 
+import gzip
 import json
 import logging
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from ccproxy_middleware import FormatConversionMiddleware, PromptedToolsMiddleware
+from ccproxy_middleware.toolkit.record import Record, observe
 from support.asgi import Answer, Inner, call, http_scope
 from support.providers.toolless import REFUSAL, Toolless, call_text
 from support.streams.grammar import check_stream
@@ -405,3 +407,39 @@ async def test_inner_app_that_does_not_stream_is_streamed(api: str) -> None:
     assert answer.headers["content-type"] == "text/event-stream"
     text, calls, _, tokens = told(api, answer, True)[:4] if api != "responses" else ("So.\n", OSLO, None, 4)
     assert (text, calls, tokens) == ("So.\n", OSLO, 4)
+
+
+# What stands around it
+
+
+async def test_packed_request_is_read() -> None:
+    provider = Toolless(lambda _: call_text("weather", city="Oslo", days=2))
+    body = gzip.compress(json.dumps(request("anthropic", "How?")).encode())
+    scope = http_scope("POST", "/v1/messages", {"content-encoding": "gzip", "content-length": str(len(body))})
+    answer = await call(PromptedToolsMiddleware(provider, options=PROMPTED), scope, body)
+    assert told("anthropic", answer, False)[:2] == ("", OSLO)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_refusal_that_claude_code_gets_in_another_status_is_learned_from(stream: bool) -> None:
+    provider = Toolless(lambda _: call_text("weather", city="Oslo", days=2))
+    layer = PromptedToolsMiddleware(FormatConversionMiddleware(provider))
+    scope = http_scope("POST", "/v1/messages", {"user-agent": "claude-cli/2.1.332 (external, cli)"})
+    answer = await call(layer, scope, request("anthropic", "How?", stream=stream))
+    assert told("anthropic", answer, stream)[:2] == ("", OSLO)
+
+
+async def test_record_tells_what_the_client_got() -> None:
+    records: list[Record] = []
+    provider = Toolless(lambda asked: call_text("weather", city="Oslo") if "can't be read" in asked else SPOILED)
+    layer = PromptedToolsMiddleware(FormatConversionMiddleware(provider), options=PROMPTED)
+
+    async def observed(scope: Scope, receive: Receive, send: Send) -> None:
+        await observe(layer, scope, receive, send, records.append)
+
+    for stream in (False, True):
+        answer = await call(observed, http_scope("POST", "/v1/messages"), request("anthropic", "How?", stream=stream))
+        assert told("anthropic", answer, stream)[3] == 8
+        record = records[-1]
+        assert (record.stop_reason, record.usage["output_tokens"]) == ("tool_use", 8)
+        assert record.decisions[0] == "tools: 1 as text in the prompt, since the model has none"
