@@ -327,7 +327,7 @@ async def test_boost_wins_in_its_tiers() -> None:
     for model, has_tools in (("claude-opus-4-8", True), ("claude-haiku-4-5", False)):
         await ask(layer, "anthropic", "How?", False, model=model)
         assert ("tools" in provider.bodies[-1]) == has_tools
-    scope = http_scope("POST", "/v1/messages", **{"ccproxy.model": {"tier": "SMALL_MODEL"}})
+    scope = {**http_scope("POST", "/v1/messages"), "ccproxy.model": {"tier": "SMALL_MODEL"}}
     await call(layer, scope, request("anthropic", "How?", model="claude-opus-4-8"))
     assert "tools" not in provider.bodies[-1]
     with pytest.raises(ValueError, match="unknown tier 'HUGE'"):

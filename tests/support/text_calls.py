@@ -1,7 +1,7 @@
 """Calls in the forms in which models write them into their text, and answers of both APIs with such a text."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ccproxy_middleware.conversion.apis import APIS, convert_request
@@ -47,7 +47,7 @@ def _older_deepseek(name: str, arguments: str) -> str:
     return f"<｜tool▁calls▁begin｜>{inner}<｜tool▁calls▁end｜><｜end▁of▁sentence｜>"
 
 
-JSON_FORMS = {
+JSON_FORMS: Mapping[str, Callable[[str, str], str]] = {
     "qwen": qwen,
     "llama-function": lambda name, arguments: f"<function={name}>{arguments}</function>",
     "llama-python-tag": lambda name, arguments: (
@@ -62,7 +62,7 @@ JSON_FORMS = {
 }
 """By its name, what writes a call with arguments in JSON."""
 
-BARE_FORMS = {
+BARE_FORMS: Mapping[str, Callable[[str, str], str]] = {
     "bare": lambda name, arguments: f'{{"name": "{name}", "parameters": {arguments}}}',
     "bare-list": lambda name, arguments: f'[{{"name": "{name}", "arguments": {arguments}}}]',
     "bare-function": lambda name, arguments: f'{{"type": "function", "name": "{name}", "parameters": {arguments}}}',
@@ -82,7 +82,7 @@ def _invoke(name: str, bar: str = "", outer: str = "", string: str = "", **value
     return f"<{mark}{outer}>\n{call}\n</{mark}{outer}>" if outer else call
 
 
-TEXT_FORMS = {
+TEXT_FORMS: Mapping[str, Callable[..., str]] = {
     "qwen-coder": _coder,
     "qwen-coder-bare": lambda name, **v: _coder(name, **v).removeprefix("<tool_call>\n").removesuffix("\n</tool_call>"),
     "invoke": lambda name, **v: _invoke(name, outer="function_calls", **v),

@@ -236,16 +236,16 @@ class AnthropicAnswer(Answer):
                 events.append({"type": "content_block_delta", "index": 0, "delta": delta})
             events += self._stopped()
         for call in outcome.calls:
-            block = {"type": "tool_use", "id": _new_id(), "name": call.name, "input": {}}
+            begun: Payload = {"type": "tool_use", "id": _new_id(), "name": call.name, "input": {}}
             delta = {"type": "input_json_delta", "partial_json": dumps(call.arguments).decode()}
             events += [
-                {"type": "content_block_start", "index": self._index, "content_block": block},
+                {"type": "content_block_start", "index": self._index, "content_block": begun},
                 {"type": "content_block_delta", "index": self._index, "delta": delta},
                 *self._stopped(),
             ]
-        delta = event.get("delta")
-        if outcome.calls and isinstance(delta, dict):
-            event = {**event, "delta": {**delta, **_stop(delta)}}
+        end = event.get("delta")
+        if outcome.calls and isinstance(end, dict):
+            event = {**event, "delta": {**end, **_stop(end)}}
         return [*events, event]
 
     def whole(self, answer: Payload) -> Payload | None:
@@ -253,7 +253,7 @@ class AnthropicAnswer(Answer):
         blocks = content if isinstance(content, list) else []
         self.has_calls = any(isinstance(block, dict) and block.get("type") == "tool_use" for block in blocks)
         last = blocks[-1] if blocks else None
-        if self.has_calls or not _is_text(last):
+        if self.has_calls or last is None or not _is_text(last):
             return answer
         shown = self.feed(last["text"])
         self._blocks = [*blocks[:-1], {**last, "text": shown}]

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ccproxy_middleware.conversion.apis import APIS, convert_request
-from ccproxy_middleware.conversion.context import Api
+from ccproxy_middleware.conversion.context import Api, Context
 from ccproxy_middleware.conversion.providers.profiles import resolve_profile
 from ccproxy_middleware.conversion.text_calls import TextCalls
 from support.text_calls import (
@@ -24,7 +24,8 @@ from support.text_calls import (
 )
 
 SCHEMAS = {str(tool["name"]): tool["input_schema"] for tool in TOOLS}
-CONTEXTS = {api: context(api) for api in ("chat", "responses")}
+APIS_ASKED: tuple[Api, ...] = ("chat", "responses")
+CONTEXTS: dict[Api, Context] = {api: context(api) for api in APIS_ASKED}
 QWEN = qwen("Bash", '{"command": "ls"}')
 LS = ("Bash", {"command": "ls"})
 

@@ -118,7 +118,7 @@ class Grammar:
             raise NoCallError
         if name not in self._tools:
             raise NotOfferedError
-        arguments = next((call[key] for key in _ARGUMENTS if call.get(key) is not None), {})
+        arguments: Any = next((call[key] for key in _ARGUMENTS if call.get(key) is not None), {})
         if isinstance(arguments, str):
             arguments = _loads(arguments or "{}")
         return self._call(name, arguments)
