@@ -16,6 +16,7 @@ from ccproxy_middleware import (
     InspectorMiddleware,
     MetricsMiddleware,
     ModelMappingMiddleware,
+    PromptedToolsMiddleware,
     SafeguardsMiddleware,
     VisionMiddleware,
 )
@@ -117,9 +118,7 @@ def set_contexts(settings: "Settings") -> dict[str, int | None]:
     return {tier: context or of_model.get(model) for tier, (model, context) in by_tier.items()}
 
 
-def conversion(
-    settings: "Settings", upstream: "Upstream", store: Store | None = None, **switches: Any
-) -> Middleware:
+def conversion(settings: "Settings", upstream: "Upstream", store: Store | None = None, **switches: Any) -> Middleware:
     """The layer that converts for an upstream, with ``switches`` of its profile over those that are set.
 
     ``store`` keeps what its refusals teach.
@@ -196,6 +195,14 @@ def _layer(name: str, settings: "Settings", upstream: "Upstream", parts: Parts) 
                 provider=upstream.provider,
                 options=conversion_options(settings, upstream),
                 store=parts.store,
+            )
+        case "prompted_tools":
+            return _Layer(
+                PromptedToolsMiddleware,
+                provider=settings.provider,
+                options=conversion_options(settings),
+                boosted=settings.enable_boost_support,
+                max_answer=settings.max_answer * 1024 * 1024,
             )
         case _:
             order = settings.ccproxy_layers

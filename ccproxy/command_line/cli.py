@@ -127,6 +127,9 @@ def demo(
     boost: Annotated[
         bool, typer.Option("--boost", help="Let a planner without tools decide, and the provider carry it out.")
     ] = False,
+    prompted: Annotated[
+        bool, typer.Option("--prompted", help="Have a model without tools, which is told of them in its prompt.")
+    ] = False,
     api: Annotated[DemoApi, typer.Option(help="The API by which the proxy asks the provider.")] = DemoApi.chat,
     port: Annotated[int, typer.Option(help="Port of the proxy with --serve.", min=1, max=65535)] = 8082,
 ) -> None:
@@ -135,9 +138,9 @@ def demo(
 
     asked: Literal["chat", "responses"] = "responses" if api is DemoApi.responses else "chat"
     if serve:
-        run_servers(port, boost=boost, api=asked)
+        run_servers(port, boost=boost, prompted=prompted, api=asked)
     else:
-        raise typer.Exit(run_conversation(verbose=verbose, boost=boost, api=asked))
+        raise typer.Exit(run_conversation(verbose=verbose, boost=boost, prompted=prompted, api=asked))
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})

@@ -14,6 +14,7 @@ from ccproxy.settings import Settings
 from .conversation import LIMIT_SECONDS, converse
 from .planner import MODEL as PLANNER_MODEL
 from .planner import plan
+from .prompted import by_prompt
 from .provider import KEY, MODELS, demo_provider
 
 CLIENT_KEY = "demo"
@@ -21,19 +22,19 @@ CLIENT_KEY = "demo"
 Api: TypeAlias = Literal["chat", "responses"]
 
 
-def run_conversation(*, verbose: bool = False, boost: bool = False, api: Api = "chat") -> int:
+def run_conversation(*, verbose: bool = False, boost: bool = False, prompted: bool = False, api: Api = "chat") -> int:
     """Show one conversation; the exit code is 0 only if everything arrived.
 
     ``api``: the API by which the provider is asked. ``boost``: a planner without tools decides what to do, and the
-    provider only carries it out.
+    provider only carries it out. ``prompted``: the provider's model has no tools, and is told of them in its prompt.
     """
     requests: list[dict[str, Any]] = []
     plans: list[dict[str, Any]] = []
     configure_logging("WARNING", "text")
     with ExitStack() as stack:
-        provider_url = stack.enter_context(served(demo_provider(requests.append)))
+        provider_url = stack.enter_context(served(demo_provider(requests.append, by_prompt if prompted else None)))
         planner_url = stack.enter_context(served(demo_provider(plans.append, plan))) if boost else None
-        app = create_app(demo_settings(provider_url, planner_url, api=api))
+        app = create_app(demo_settings(provider_url, planner_url, api=api, prompted=prompted))
         url = stack.enter_context(served(app))
         _write(f"client -> cc-boost {url} -> provider {provider_url} (built in, no key, no network)\n")
         if planner_url is not None:
@@ -48,31 +49,40 @@ def run_conversation(*, verbose: bool = False, boost: bool = False, api: Api = "
         missing = [f"two requests at the planner and one at the provider (there were {len(plans)} and {len(requests)})"]
     if not missing and not boost and len(requests) != 2:
         missing = [f"two requests at the provider (there were {len(requests)})"]
-    if not missing and not boost and api == "responses" and not _has_reasoning(requests[-1]):
+    if not missing and not boost and not prompted and api == "responses" and not _has_reasoning(requests[-1]):
         missing = ["the provider's own reasoning in the second request"]
+    if not missing and prompted and not all("<tool_call>" in json.dumps(body) for body in requests):
+        missing = ["the tools in the prompt"]
     if missing:
         _write("\nNot everything arrived. Missing: " + "; ".join(missing) + ".\n")
         return 1
-    also = ", the provider's own reasoning" if api == "responses" and not boost else ""
+    also = ", the provider's own reasoning" if api == "responses" and not boost and not prompted else ""
     _write(f"\nEverything arrived: streamed text, a tool call and its result{also}, stop reasons, usage.\n")
     return 0
 
 
-def run_servers(port: int, *, boost: bool = False, api: Api = "chat") -> None:
+def run_servers(port: int, *, boost: bool = False, prompted: bool = False, api: Api = "chat") -> None:
     """Keep the proxy on ``port`` of this machine and its provider (and planner) up until Ctrl-C."""
     with ExitStack() as stack:
-        provider_url = stack.enter_context(served(demo_provider()))
+        provider_url = stack.enter_context(served(demo_provider(decide=by_prompt if prompted else None)))
         planner_url = stack.enter_context(served(demo_provider(decide=plan))) if boost else None
-        settings = demo_settings(provider_url, planner_url, api=api, port=port)
+        settings = demo_settings(provider_url, planner_url, api=api, prompted=prompted, port=port)
         announce = f"ANTHROPIC_BASE_URL=http://localhost:{port} ANTHROPIC_AUTH_TOKEN={CLIENT_KEY} claude"
         serve(create_app(settings), settings, announce=announce)
 
 
-def demo_settings(provider_url: str, planner_url: str | None = None, *, api: Api = "chat", **values: Any) -> Settings:
+def demo_settings(
+    provider_url: str, planner_url: str | None = None, *, api: Api = "chat", prompted: bool = False, **values: Any
+) -> Settings:
     """Settings for the built-in provider, and the planner if there is one, whatever the user's environment says."""
     large, small = MODELS
+    options: dict[str, Any] = {}
     if api == "responses":
-        values["provider_options"] = {"api": "responses", "efforts": ["low", "medium", "high"]}
+        options |= {"api": "responses", "efforts": ["low", "medium", "high"]}
+    if prompted:
+        options["tools"] = "prompted"
+    if options:
+        values["provider_options"] = options
     if planner_url is not None:
         values |= {
             "enable_boost_support": "BIG_MODEL,MIDDLE_MODEL",

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ccproxy.settings import Settings
 from ccproxy.upstreams import make_forward, planner_upstream
-from ccproxy_middleware import CustomHeadersMiddleware, FormatConversionMiddleware
+from ccproxy_middleware import CustomHeadersMiddleware, FormatConversionMiddleware, PromptedToolsMiddleware
 from ccproxy_middleware.conversion.chat import split_think_tags
 from ccproxy_middleware.conversion.providers import Profile, error_from_payload, is_failure
 from ccproxy_middleware.models import DEFAULT_UPSTREAM
@@ -262,7 +262,8 @@ async def converse(
         for switches in corrections.learned().values():
             learned.update(switches)
 
-    converted = FormatConversionMiddleware(inner, provider=provider, options=options)
+    converted: ASGIApp = FormatConversionMiddleware(inner, provider=provider, options=options)
+    converted = PromptedToolsMiddleware(converted, provider=provider, options=options)
     answer = await exchange(converted, "POST", "/v1/messages", request)
     await exchange(converted, "GET", "/test-connection")  # which hands the corrections to the inner app
     return answer, learned

@@ -7,7 +7,7 @@ from ccproxy_middleware.conversion.providers import Profile
 from ccproxy_middleware.conversion.schemas import fit_tool
 
 from .answers import remedy_of
-from .examination import BUSY, Examination, Result, ok, say, warning, with_switches
+from .examination import BUSY, Examination, Result, ok, say, skipped, warning, with_switches
 
 _POINT = {"type": "object", "properties": {"x": {"type": "number"}, "y": {"type": "number"}}, "required": ["x", "y"]}
 
@@ -52,6 +52,8 @@ _DIALECTS = ("xgrammar", "llama.cpp", "moonshot", "gemini")
 
 
 async def tool_schemas(exam: Examination) -> Result:
+    if exam.profile.tools == "prompted":
+        return skipped("the model gets no schemas but in its prompt")
     candidates = [{"schema_dialect": dialect} for dialect in _DIALECTS]
     answer, switches = await exam.with_one_of(candidates, lambda: exam.ask(partial(_question, names=tuple(FAMILIES))))
     if answer.ok:

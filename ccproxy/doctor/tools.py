@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ccproxy_middleware.conversion.providers import Profile
+from ccproxy_middleware.conversion.chat import split_think_tags
+from ccproxy_middleware.conversion.providers import NO_TOOLS, Profile
+from ccproxy_middleware.conversion.text_calls import Call, TextCalls
 
 from .examination import Examination, Result, ok, problem, say, skipped, warning
 from .probe import Answer
 
 _CITIES = ("Oslo", "Lima")
-_WEATHER = {
+_WEATHER: dict[str, Any] = {
     "type": "function",
     "function": {
         "name": "get_weather",
@@ -31,14 +33,20 @@ _BY_SERVER = {
 }
 _OTHERWISE = "Use a model that calls tools. One that can't may still plan for one that can: see boost in the README."
 _AS_TEXT = ("<tool_call", "<function", "[TOOL_CALLS]", '"name": "get_weather"', '"name":"get_weather"')
+_PROMPTED = 'With PROVIDER_OPTIONS={"tools": "prompted"} they are described in the prompt. '
+_READ = 'PROVIDER_OPTIONS={"text_tool_calls": "auto"} makes such text calls. '
 
 
 async def tools(exam: Examination) -> Result:
     answer = await _ask(exam, "What is the weather in Oslo, in celsius? Use the tool.")
     remedy = _BY_SERVER.get(exam.provider, _OTHERWISE)
     if not answer.ok:
-        return problem(f"refused: {answer.error}", remedy)
+        return await _without_tools(exam, answer, remedy)
     calls = answer.calls
+    in_text = [call for call in _calls_in_text(answer.content) if {"city", "unit"} <= call.arguments.keys()]
+    if not calls and in_text:
+        exam.learn(text_tool_calls="auto")
+        return warning("the call comes as text: the server does not read the model's calls", _READ + remedy)
     if not calls and any(sign in answer.content for sign in _AS_TEXT):
         return problem("the call comes as text: the server does not read the model's calls", remedy)
     if not calls:
@@ -51,7 +59,33 @@ async def tools(exam: Examination) -> Result:
     return ok("called, with whole arguments")
 
 
+async def _without_tools(exam: Examination, refused: Answer, remedy: str) -> Result:
+    """What comes of a refusal of tools: they may be called by a text."""
+    if not NO_TOOLS.search(refused.error):
+        return problem(f"refused: {refused.error}", remedy)
+    function = _WEATHER["function"]
+    tool = {**function, "input_schema": function["parameters"]}
+    del tool["parameters"]
+    text = "What is the weather in Oslo, in celsius? Use the tool."
+    answer = await exam.converse({"stream": True, "tools": [tool], "messages": [{"role": "user", "content": text}]})
+    starts = [_block(event) for _, event in answer.events if event.get("type") == "content_block_start"]
+    if not any(block.get("type") == "tool_use" for block in starts):
+        exam.found.pop("tools", None)
+        return problem(f"refused: {refused.error}; and the model calls none that its prompt describes", remedy)
+    exam.learn(tools="prompted")
+    return warning(f"refused: {refused.error}; called where the prompt describes it", _PROMPTED + remedy)
+
+
+def _calls_in_text(text: str) -> list[Call]:
+    function = _WEATHER["function"]
+    calls = TextCalls({function["name"]: function["parameters"]}, "all")
+    calls.feed(split_think_tags(text)[1])
+    return calls.finish()[1]
+
+
 async def parallel_tools(exam: Examination) -> Result:
+    if exam.profile.tools == "prompted":
+        return skipped("the model has no tools of its own")
     question = "What is the weather in Oslo and in Lima, in celsius? Call the tool for both at once."
     answer = await _ask(exam, question)
     if not answer.ok:
@@ -60,9 +94,10 @@ async def parallel_tools(exam: Examination) -> Result:
         return problem(
             "two calls in one answer get their arguments mixed up", "Look for a newer version of the server."
         )
-    if len(answer.calls) < len(_CITIES):
+    calls = len(answer.calls or _calls_in_text(answer.content))
+    if calls < len(_CITIES):
         return warning("one call at a time: it works, in more turns")
-    return ok(f"{len(answer.calls)} calls in one answer")
+    return ok(f"{calls} calls in one answer")
 
 
 async def tool_choice(exam: Examination) -> Result:
@@ -76,6 +111,8 @@ async def tool_choice(exam: Examination) -> Result:
 
     if not exam.profile.forced_tool_choice:
         return skipped("the profile says that the model takes none")
+    if exam.profile.tools == "prompted":
+        return skipped("the model has no tools of its own: the choice is said in words")
     answer = await exam.ask(build, enough=lambda a: a.calls)
     without = "" if exam.profile.parallel_flag else "; parallel_tool_calls is refused and left out"
     if not exam.profile.forced_tool_choice:

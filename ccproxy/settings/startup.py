@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 _LISTS = ("BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL")
 _OUTSIDE = ("metrics", "inspector", "custom_headers", "model_mapping")  # belong outside of routing
-_ANSWERING = ("model_mapping", "safeguards", "boost", "vision", "format_conversion")  # before they ask the next layer
+# Before they ask the next layer.
+_ANSWERING = ("model_mapping", "safeguards", "boost", "vision", "prompted_tools", "format_conversion")
 
 
 def startup_warnings(settings: "Settings", host: str | None = None) -> list[str]:

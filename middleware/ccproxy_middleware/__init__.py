@@ -10,6 +10,7 @@ from .inspector import InspectorMiddleware
 from .metrics import MetricsMiddleware
 from .models import ModelMappingMiddleware
 from .passthrough import PassthroughMiddleware
+from .prompted_tools import PromptedToolsMiddleware
 from .routing import Route, RoutingMiddleware
 from .safeguards import SafeguardsMiddleware
 from .vision import VisionMiddleware
@@ -27,6 +28,7 @@ __all__ = [
     "MetricsMiddleware",
     "ModelMappingMiddleware",
     "PassthroughMiddleware",
+    "PromptedToolsMiddleware",
     "Route",
     "RoutingMiddleware",
     "SafeguardsMiddleware",

@@ -54,7 +54,7 @@ def test_default_is_the_canonical_stack() -> None:
     assert settings().ccproxy_layers == LAYERS
     assert names(create_app(settings(**BOOST))) == [
         "MetricsMiddleware", "AuthMiddleware", "CustomHeadersMiddleware", "ModelMappingMiddleware", "BoostMiddleware",
-        "FormatConversionMiddleware",
+        "PromptedToolsMiddleware", "FormatConversionMiddleware",
     ]  # fmt: skip
 
 

@@ -69,6 +69,20 @@ def test_everything_arrives_by_responses(tmp_path: Path) -> None:
     assert kinds == ["message", "reasoning", "message", "function_call", "function_call_output"]
 
 
+@pytest.mark.parametrize("api", ["chat", "responses"])
+def test_everything_arrives_from_a_model_without_tools(tmp_path: Path, api: str) -> None:
+    command = [*COMMAND, "--prompted", "--api", api, "--verbose"]
+    result = subprocess.run(
+        command, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=60
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "a tool call and its result, stop reasons, usage.\n" in result.stdout
+    requests = re.findall(r"as the provider got it\n(\{.*?\n\})\n", result.stdout, re.DOTALL)
+    assert len(requests) == 2
+    assert not any("tools" in json.loads(request) for request in requests)
+    assert '<tool_response name=\\"read_file\\">' in requests[1]
+
+
 def test_converted_requests_when_verbose(tmp_path: Path) -> None:
     result = subprocess.run(
         [*COMMAND, "--verbose"], cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=60

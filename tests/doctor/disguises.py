@@ -83,6 +83,29 @@ def calls_as_text(body: Body) -> Answer:
     return Reply('<tool_call>{"name": "get_weather"}</tool_call>') if "tools" in body else able(body)
 
 
+def whole_calls_as_text(body: Body) -> Answer:
+    """The same, with all arguments."""
+    answer = able(body)
+    assert isinstance(answer, Reply)
+    return Reply("\n".join(call_text(call) for call in answer.tool_calls)) if answer.tool_calls else answer
+
+
+def prompted(body: Body) -> Answer:
+    """Refuses tools, and calls those that its prompt describes."""
+    if "tools" in body:
+        return Failure(400, error_body("registry.ollama.ai/library/gemma:2b does not support tools"))
+    if "<tools>" not in str(body.get("messages")):
+        return able(body)
+    if "<tool_response name" in str(body["messages"]) or "without a tool" in str(body["messages"]):
+        return Reply("OK")
+    name = "Bash" if '"Bash"' in str(body["messages"][0]) else "get_weather"
+    return Reply(call_text(ToolCall(name, OSLO if name == "get_weather" else {"command": "echo hello"})))
+
+
+def call_text(call: ToolCall) -> str:
+    return f'<tool_call>{{"name": "{call.name}", "arguments": {call.text}}}</tool_call>'
+
+
 def holds_streams_back(body: Body) -> Answer:
     """Sends a stream's events all at once, when the last one is there."""
     if not body.get("stream") or "tools" in body:

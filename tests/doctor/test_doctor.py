@@ -121,6 +121,18 @@ CASES = {
     "writes calls as text": Case(
         disguises.calls_as_text, NO_TOOLS, "--enable-auto-tool-choice", variables={"PROVIDER": "vllm"}
     ),
+    "writes whole calls as text": Case(
+        disguises.whole_calls_as_text,
+        {"tools": "warning", "tool_choice": "warning"},
+        '{"text_tool_calls": "auto"}',
+        {"text_tool_calls": "auto"},
+    ),
+    "has no tools, and calls by its prompt": Case(
+        disguises.prompted,
+        {"tools": "warning", **dict.fromkeys(("parallel_tools", "tool_choice", "schemas"), "skipped")},
+        '{"tools": "prompted"}',
+        {"tools": "prompted"},
+    ),
     "never calls a tool": Case(disguises.with_calls(lambda calls: []), NO_TOOLS, "not called"),
     "cuts arguments off": Case(
         disguises.with_calls(lambda calls: [ToolCall(call.name, call.text[:-6]) for call in calls]),

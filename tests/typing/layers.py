@@ -16,6 +16,7 @@ from ccproxy_middleware import (
     FormatConversionMiddleware,
     InspectorMiddleware,
     ModelMappingMiddleware,
+    PromptedToolsMiddleware,
     SafeguardsMiddleware,
 )
 
@@ -27,6 +28,7 @@ Middleware(CustomHeadersMiddleware, headers={"x-a": "b"})
 Middleware(ModelMappingMiddleware, big="b", small="s")
 Middleware(FormatConversionMiddleware, provider="ollama", options={"vision": False})
 Middleware(BoostMiddleware, planner=forward, model="m", tiers=["BIG_MODEL"])
+Middleware(PromptedToolsMiddleware, provider="ollama", options={"tools": "prompted"}, boosted=["BIG_MODEL"])
 Middleware(SafeguardsMiddleware, model="m", timeout=5)
 Middleware(InspectorMiddleware, api_keys=["k"], max_exchanges=50, provider=None)
 stack: ASGIApp = AuthMiddleware(FormatConversionMiddleware(forward), api_keys=("k",))
@@ -37,6 +39,7 @@ Middleware(CustomHeadersMiddleware)  # type: ignore
 Middleware(ModelMappingMiddleware, big="b")  # type: ignore
 Middleware(FormatConversionMiddleware, options=["vision"])  # type: ignore
 Middleware(BoostMiddleware, model="m")  # type: ignore
+Middleware(PromptedToolsMiddleware, tools="prompted")  # type: ignore
 Middleware(SafeguardsMiddleware)  # type: ignore
 Middleware(InspectorMiddleware, max_exchanges="many")  # type: ignore
 AuthMiddleware(forward, ["k"])  # type: ignore

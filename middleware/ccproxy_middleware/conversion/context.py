@@ -23,6 +23,8 @@ class Context:
     tool_names: upstream's name of a tool -> the client's, for names that had to be shortened.
     tools: the client's names of the tools that were offered.
     tool_schemas: by the client's name, the schemas of tools whose arguments may be written otherwise than they ask for.
+    text_tools: by the client's name, and upstream's, the schemas of the tools that may be called in the text; None: all
+        that are offered.
     used_tool_ids: every tool id of the request's history; a repeat would make Claude Code drop turns.
     stop_sequences: all that the client asked for.
     local_stops: those of them that upstream doesn't know: the converter finds them in the text.
@@ -37,6 +39,7 @@ class Context:
     tool_names: Mapping[str, str] = field(default_factory=dict)
     tools: frozenset[str] = frozenset()
     tool_schemas: Mapping[str, Any] = field(default_factory=dict)
+    text_tools: Mapping[str, Any] | None = None
     used_tool_ids: frozenset[str] = frozenset()
     stop_sequences: tuple[str, ...] = ()
     local_stops: tuple[str, ...] = ()

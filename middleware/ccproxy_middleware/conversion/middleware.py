@@ -45,7 +45,7 @@ from .decisions import explain
 from .exchange import Exchange
 from .incoming import check_depth, check_json, session_id, takes_long
 from .model_list import ModelList
-from .providers import Correction, LearnedProfiles, error_from_response, resolve_profile, what_helped
+from .providers import Correction, JoinedCorrections, LearnedProfiles, error_from_response, resolve_profile, what_helped
 from .refused_reasoning import RefusedReasoning
 from .stream_exchange import StreamExchange
 
@@ -114,7 +114,8 @@ class FormatConversionMiddleware:
             return await self.app(scope, receive, send)
         path = route_path(scope)
         if path == "/test-connection":  # shows what was learned
-            return await self.app({**scope, "ccproxy.corrections": self._profiles}, receive, send)
+            corrections = JoinedCorrections.of(scope.get("ccproxy.corrections"), self._profiles)
+            return await self.app({**scope, "ccproxy.corrections": corrections}, receive, send)
         is_model = path.startswith("/v1/models/")
         method = "GET" if is_model else _METHODS.get(path)
         if method is None and not path.startswith("/v1/messages/"):

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import anyio
-import pypdf
 import pytest
 
 from ccproxy_middleware import FormatConversionMiddleware

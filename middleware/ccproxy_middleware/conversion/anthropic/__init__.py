@@ -1,6 +1,14 @@
 """The client's side, whichever API is asked upstream: turns, content blocks, events, tool calls, models."""
 
-from .arguments import arguments_text, is_whole, may_need_repair, parse_arguments, repaired
+from .arguments import (
+    arguments_text,
+    fitted,
+    is_whole,
+    may_need_repair,
+    parse_arguments,
+    repaired,
+    wants_text,
+)
 from .blocks import MAX_BLANK, PER_PIECE, BlockStream
 from .catalogue import ModelInfo, find_model, model_info, models_from_openai, models_page, with_told_limits
 from .client_models import NEWEST, client_id, for_claude_code, needs_own_ids
@@ -67,6 +75,7 @@ __all__ = [
     "empty_message",
     "encode_signature",
     "find_model",
+    "fitted",
     "for_claude_code",
     "held_suffix",
     "is_blank",
@@ -100,6 +109,7 @@ __all__ = [
     "thinking_emission",
     "upstream_tool_id",
     "upstream_tool_name",
+    "wants_text",
     "with_told_limits",
     "without_billing",
 ]

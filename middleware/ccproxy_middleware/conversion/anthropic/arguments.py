@@ -78,8 +78,21 @@ def _referred(schema: dict[str, Any], root: Any) -> dict[str, Any]:
 def repaired(input_: dict[str, Any], schema: Any, profile: Profile) -> dict[str, Any]:
     """The input of a call with the values that its schema asks for; the same object if nothing was to be done."""
     if profile.repair_arguments:
-        input_ = _fitted(input_, schema, schema, 0)
+        input_ = fitted(input_, schema)
     return _unescaped(input_) if profile.unescape_arguments else input_
+
+
+def fitted(input_: dict[str, Any], schema: Any) -> dict[str, Any]:
+    """An input in which what was written as text has the type that the schema asks for; the same where all has it."""
+    changed: dict[str, Any] = _fitted(input_, schema, schema, 0)
+    return changed
+
+
+def wants_text(schema: Any, name: str) -> bool:
+    """Whether a schema asks for a string as this property, and nothing else."""
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    wanted = properties.get(name) if isinstance(properties, dict) else None
+    return isinstance(wanted, dict) and _referred(wanted, schema).get("type") == "string"
 
 
 def _fitted(value: Any, schema: Any, root: Any, levels: int) -> Any:

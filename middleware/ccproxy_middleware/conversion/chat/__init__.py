@@ -1,6 +1,7 @@
 """OpenAI Chat Completions: requests, answers, streams."""
 
 from .content import (
+    NO_OUTPUT,
     OMITTED,
     Attachments,
     Part,
@@ -31,7 +32,7 @@ from .response import convert_response, upstream_error
 from .stream import StreamConverter
 from .streamed_calls import MAX_ARGUMENTS
 from .think_tags import split_think_tags
-from .tools import ToolConverter, convert_tool_choice
+from .tools import ToolConverter, convert_tool_choice, offered_tools
 from .usage import convert_usage, find_usage, service_tier
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "EARLIER_RESULT",
     "FIRST_USER",
     "MAX_ARGUMENTS",
+    "NO_OUTPUT",
     "NO_RESULT",
     "OMITTED",
     "Attachments",
@@ -58,6 +60,7 @@ __all__ = [
     "loop_start",
     "mark_cached",
     "marked_error",
+    "offered_tools",
     "result_parts",
     "result_text",
     "service_tier",

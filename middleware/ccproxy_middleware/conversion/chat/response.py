@@ -20,10 +20,10 @@ from ..anthropic import (
 from ..context import Context
 from ..counting import estimate_tokens
 from ..providers import error_from_payload, is_failure
+from ..text_calls import as_functions, text_calls
 from .choices import chosen
 from .finish_reasons import check_finish_reason, cut_off, ends_well, stop_reason, upstream_stop
 from .reasoning import chunks_text, reasoning_details, reasoning_text, thought_signature
-from .text_calls import TextCalls
 from .think_tags import split_think_tags
 from .usage import convert_usage, find_usage, service_tier
 
@@ -57,11 +57,11 @@ def convert_response(data: Any, context: Context) -> dict[str, Any]:
     shown = text + (refusal or "")
     if thinking and not (shown.strip() or calls) and ends_well(finish_reason) and matcher.matched is None:
         text = thinking  # all there is, so it is the answer
-    if not calls and "<" in text and context.tools and context.profile.text_calls and matcher.matched is None:
-        splitter = TextCalls(context.tools)
+    splitter = text_calls(context)
+    if not calls and splitter is not None and matcher.matched is None:
         text = splitter.feed(text)
-        rest, calls = splitter.finish()
-        text += rest
+        rest, found = splitter.finish()
+        text, calls = text + rest, as_functions(found)
 
     stopped = upstream_stop(choice, context)
     cut = cut_off(finish_reason) or stopped is not None

@@ -1,6 +1,6 @@
 """A stream of chat completion chunks as an Anthropic stream of events."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -9,13 +9,13 @@ from ...toolkit.sse import behind, divided
 from ..anthropic import PER_PIECE, BlockStream, EventStream, StopMatcher, StreamedCall, stop_outcome
 from ..context import Context
 from ..providers import error_from_payload
+from ..text_calls import Call, as_functions, text_calls
 from .choices import ChoicePicker
 from .chunk_reader import ChunkReader
 from .finish_reasons import check_finish_reason, cut_off, ends_well, stop_reason, upstream_stop
 from .reasoning import chunks_text, reasoning_details, reasoning_text
 from .response import unwrapped, upstream_error
 from .streamed_calls import ToolCallAssembler
-from .text_calls import TextCalls
 from .text_events import TextEvents, text_alone
 from .think_tags import Piece, ThinkTagSplitter
 from .usage import convert_usage, find_usage, has_counts, service_tier
@@ -36,7 +36,7 @@ class StreamConverter(EventStream):
         think_tags = context.profile.think_tags
         self._splitter = ThinkTagSplitter(inside=think_tags == "on") if think_tags != "off" else None
         self._matcher = StopMatcher(context.local_stops) if context.local_stops else None
-        self._text_calls = TextCalls(context.tools) if context.tools and context.profile.text_calls else None
+        self._text_calls = text_calls(context)
         self._keeps_details = context.profile.reasoning_roundtrip == "reasoning_details"
         self._source = ""  # where the reasoning comes from; it is never taken from two places
         self._lost = False  # an event that began as one could not be read
@@ -242,8 +242,11 @@ class StreamConverter(EventStream):
             text, calls = self._text_calls.finish()
             if text:
                 self._blocks.text(text)
-            for call in calls:
-                self._on_call(self._calls.add(call))
+            self._on_text_calls(calls)
+
+    def _on_text_calls(self, calls: Iterable[Call]) -> None:
+        for call in as_functions(calls):
+            self._on_call(self._calls.add(call))
 
     def _complete(self) -> None:
         """Upstream has said all."""
@@ -257,19 +260,18 @@ class StreamConverter(EventStream):
 
     def _take_thought_calls(self) -> None:
         """The calls at the end of thoughts that were never closed: these are all the answer."""
-        if "<" in (thoughts := self._blocks.lone_thoughts):
-            splitter = TextCalls(self._context.tools)
+        splitter = text_calls(self._context)
+        if splitter is not None and (thoughts := self._blocks.lone_thoughts):
             text = splitter.feed(thoughts)
             rest, calls = splitter.finish()
             if calls and (text := text + rest).strip():
                 self._blocks.text(text)
-            for call in calls:
-                self._on_call(self._calls.add(call))
+            self._on_text_calls(calls)
 
     def _end_message(self) -> None:
         """The good end: close everything, tell why it is one and how much was used."""
         cut = cut_off(self._finish_reason) or self._matched is not None
-        if not cut and ends_well(self._finish_reason) and self._context.profile.text_calls:
+        if not cut and ends_well(self._finish_reason) and self._context.profile.text_forms:
             self._take_thought_calls()
         self._calls.finish(cut_off=cut)
         self._blocks.finish(ends_well=not cut and ends_well(self._finish_reason))

@@ -68,6 +68,7 @@ class ConvertedTools(NamedTuple):
     """The tools of a request as upstream's API has them, and their JSON; the client's names, all and by upstream's.
 
     ``schemas``: the client's, by its names, of the tools whose arguments may have to be put right.
+    ``offered``: the client's, by its names and upstream's, of all.
     ``told``: of descriptions that are too long for the provider, what has no room there.
 
     Shared by requests, and not to be changed.
@@ -78,6 +79,7 @@ class ConvertedTools(NamedTuple):
     names: frozenset[str]
     by_upstream: Mapping[str, str]
     schemas: Mapping[str, Any]
+    offered: Mapping[str, Any]
     told: tuple[str, ...]
 
 
@@ -134,10 +136,12 @@ def _converted(definitions: Sequence[Block], profile: Profile) -> ConvertedTools
             schema = definition.data.get("input_schema")
             if profile.unescape_arguments or may_need_repair(schema):
                 schemas[definition.data["name"]] = schema
+    offered = {definition.data["name"]: definition.data.get("input_schema") for definition in definitions}
+    offered |= {upstream: offered[name] for upstream, name in by_upstream.items()}
     told = _shorten_descriptions(tools, profile.tool_description_max)
     if profile.api == "responses":
         tools = [_flat(tool["function"]) for tool in tools]
-    return ConvertedTools(tools, dumps(tools), frozenset(names), by_upstream, schemas, told)
+    return ConvertedTools(tools, dumps(tools), frozenset(names), by_upstream, schemas, offered, told)
 
 
 def _flat(function: dict[str, Any]) -> dict[str, Any]:

@@ -5,18 +5,20 @@ from .effort import Reasoning, effort_word, for_safety_check, read_reasoning, re
 from .error_fields import is_failure
 from .error_words import says_no_model
 from .errors import PromptRefused, error_from_payload, error_from_response, may_pass, redact, refusal_words
-from .learned import LearnedProfiles
+from .learned import JoinedCorrections, LearnedProfiles
 from .profiles import PROFILES, Profile, detect_provider, profile_for_model, resolve_profile
 from .rate_limits import response_headers
-from .refusals import DEVELOPER, IN_RESULTS, Rule, Sent, Words, top, unsupported
+from .refusals import DEVELOPER, IN_RESULTS, NO_TOOLS, Rule, Sent, Words, top, unsupported
 from .switch_values import EFFORTS
 
 __all__ = [
     "DEVELOPER",
     "EFFORTS",
     "IN_RESULTS",
+    "NO_TOOLS",
     "PROFILES",
     "Correction",
+    "JoinedCorrections",
     "LearnedProfiles",
     "Profile",
     "PromptRefused",

@@ -116,6 +116,31 @@ def _read(profile: Profile, value: bytes) -> Profile:
         return profile
 
 
+class JoinedCorrections:
+    """What several layers have learned, as if it were one."""
+
+    def __init__(self, *parts: Any) -> None:
+        self._parts = parts
+
+    @classmethod
+    def of(cls, outer: Any, own: LearnedProfiles) -> Any:
+        """A layer's own, with that of a layer outside of it if there is one."""
+        return own if outer is None else cls(outer, own)
+
+    def learned(self) -> dict[str, dict[str, Any]]:
+        """The switches that were learned, by model."""
+        joined: dict[str, dict[str, Any]] = {}
+        for part in self._parts:
+            for model, switches in part.learned().items():
+                joined[model] = {**joined.get(model, {}), **switches}
+        return joined
+
+    def forget(self) -> None:
+        """Go back to the profiles as they were set."""
+        for part in self._parts:
+            part.forget()
+
+
 def _corrected(profile: Profile, patch: Patch) -> Profile:
     """The profile with other switches, which beat those of its models."""
     return replace(profile, **patch, options={**profile.options, **patch})

@@ -73,7 +73,9 @@ class Profile:
     tool_name_max: int = 64
     server_tools: Literal["refuse", "drop"] = "refuse"
     repair_arguments: bool = True  # values written as strings where the tool's schema asks for something else
-    text_calls: bool = True  # calls that stand at the end of the text in the model's own form
+    tools: Literal["native", "prompted"] = "native"  # prompted: described in the prompt, by PromptedToolsMiddleware
+    text_tool_calls: Literal["off", "auto"] = "off"  # calls in the text, in any of the models' own forms
+    text_calls: bool = True  # those that stand between tags, also without text_tool_calls, unless that is set to off
     unescape_arguments: bool = False  # HTML entities in the arguments of calls
 
     # Reasoning
@@ -143,6 +145,13 @@ class Profile:
             return self.api
         wanted = self.responses_models and re.match(self.responses_models, model.rpartition("/")[2], re.IGNORECASE)
         return "responses" if wanted else "chat"
+
+    @property
+    def text_forms(self) -> Literal["tags", "all"] | None:
+        """The forms of calls in the text that are read; None: no form."""
+        if self.text_tool_calls == "auto":
+            return "all"
+        return "tags" if self.text_calls and self.options.get("text_tool_calls") != "off" else None
 
     def __hash__(self) -> int:
         return id(self)

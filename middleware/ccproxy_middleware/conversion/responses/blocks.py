@@ -4,6 +4,7 @@ An Anthropic stream has one block at a time. Items take their turn in the order 
 meanwhile is held.
 """
 
+from collections.abc import Mapping
 from heapq import heappop, heappush
 from typing import Any
 
@@ -22,6 +23,7 @@ from ..anthropic import (
 from ..chat import MAX_ARGUMENTS
 from ..context import Context
 from ..counting import OutputEstimate
+from ..text_calls import Call, TextCalls, as_functions, text_calls
 from .response import held_signature
 from .state import Following, encode_state
 from .streamed_items import StreamedCall, StreamedItem, StreamedMessage, StreamedReasoning
@@ -53,6 +55,8 @@ class ItemBlocks:
         self._hidden: list[tuple[StreamedReasoning, int]] = []  # with the number of messages before it
         self._phases: list[str | None] = []  # of the messages that were begun
         self._blank: list[str] = []  # messages of nothing but whitespace
+        self._splitter: TextCalls | None = None  # of the message that is written
+        self._last: StreamedMessage | None = None  # a message that may be the last thing, with calls at its end
 
     def announce(self, item: StreamedItem) -> None:
         """There is a new item."""
@@ -84,7 +88,10 @@ class ItemBlocks:
         """Write the text of such an item."""
         item.sent(text)
         self._output.add(text)
-        self._writer.text(text)
+        if self._splitter is not None and not self._splitter.passes(text):
+            text = self._splitter.feed(text)
+        if text:
+            self._writer.text(text)
 
     def finished(self, item: StreamedItem) -> None:
         """An item is done."""
@@ -97,6 +104,7 @@ class ItemBlocks:
 
     def finish(self) -> None:
         """Close what is open, when all items are done, or a stop sequence was found."""
+        self._end_text(last=self.matched is None and not self.has_tool_use)
         self._before(None)
         self._writer.stop_block()
         if isinstance(self._current, StreamedMessage) and self._current.blank:
@@ -120,6 +128,7 @@ class ItemBlocks:
             if self._current is None:
                 if not self._queue:
                     return
+                self._end_text(last=False)
                 self._current = heappop(self._queue)[2]
                 self._held -= sum(map(len, self._current.pending))
             item = self._current
@@ -151,9 +160,13 @@ class ItemBlocks:
     # Messages
 
     def _write_text(self, item: StreamedMessage, text: str) -> None:
+        if self._last is not item:
+            self._last, self._splitter = item, text_calls(self._context)
         if self._matcher is not None:
             text = self._matcher.feed(text)
             self.matched = self._matcher.matched
+        if self._splitter is not None and not self._splitter.passes(text):
+            text = self._splitter.feed(text)
         if text:
             self._show_text(item, text)
 
@@ -171,12 +184,38 @@ class ItemBlocks:
         self._writer.text(text)
 
     def _close_message(self, item: StreamedMessage) -> None:
+        """Its block stays open until it is known whether something follows."""
         if self._matcher is not None and (rest := self._matcher.finish()):
+            if self._splitter is not None:
+                rest = self._splitter.feed(rest)
+            if rest:
+                self._show_text(item, rest)
+
+    def _end_text(self, *, last: bool) -> None:
+        """Nothing more comes of a message. ``last``: of the answer neither."""
+        item, splitter = self._last, self._splitter
+        if item is None:
+            return
+        calls: list[Call] = []
+        rest = ""
+        if splitter is not None:
+            rest, calls = splitter.finish() if last else (splitter.release(), [])
+        if rest:
             self._show_text(item, rest)
         if item.opened:
             self._writer.stop_block()
         elif item.blank:
             self._blank.append("".join(item.blank))
+            item.blank.clear()
+        self._last = self._splitter = None
+        for call in as_functions(calls):
+            self._write_text_call(call["function"])
+
+    def _write_text_call(self, function: Mapping[str, Any]) -> None:
+        call = StreamedCall(None, None, {"type": "function_call", **function})
+        call.finish(call.data)
+        self._write_call(call)
+        self._close_call(call)
 
     # Reasoning
 

@@ -126,6 +126,7 @@ def convert_request(
         tool_names=tools.by_upstream,
         tools=tools.names,
         tool_schemas=tools.schemas,
+        text_tools=tools.offered if body.get("tool_choice") != "none" else {},
         used_tool_ids=frozenset(converted.ids),
         stop_sequences=stops.all,
         local_stops=stops.local,

@@ -19,6 +19,7 @@ from ..anthropic import (
 from ..chat import service_tier
 from ..context import Context
 from ..counting import estimate_tokens
+from ..text_calls import Call, as_functions, text_calls
 from .ends import answer_usage, error_of_response, limit_or_refusal
 from .output_items import CALLS, function_name, message_parts, upstream_id
 from .state import Following, encode_state, part_texts, summary_text
@@ -40,9 +41,10 @@ def convert_response(data: Any, context: Context) -> dict[str, Any]:
         raise _not_a_response("it is not complete" if isinstance(output, list) else "it has no output")
     reason = limit_or_refusal(data)
     answer = _Answer(context, cut_off=reason == "max_tokens")
-    for item in output:
-        if isinstance(item, dict) and answer.matched is None:
-            answer.add(item)
+    items = [item for item in output if isinstance(item, dict) and item.get("type") in _KINDS]
+    for n, item in enumerate(items, 1):
+        if answer.matched is None:
+            answer.add(item, last=n == len(items))
     blocks = answer.blocks()
     outcome = stop_outcome(
         reason,
@@ -57,6 +59,9 @@ def convert_response(data: Any, context: Context) -> dict[str, Any]:
         "content": blocks,
         **outcome,
     }
+
+
+_KINDS = frozenset({"reasoning", "message", *CALLS})
 
 
 class _Answer:
@@ -77,12 +82,12 @@ class _Answer:
         self._held: list[tuple[Mapping[str, Any], int]] = []  # hidden reasoning, and how many messages came before it
         self._phases: list[str | None] = []  # of the messages
 
-    def add(self, item: Mapping[str, Any]) -> None:
+    def add(self, item: Mapping[str, Any], *, last: bool) -> None:
         match item.get("type"):
             case "reasoning":
                 self._add_reasoning(item)
             case "message":
-                self._add_message(item)
+                self._add_message(item, last=last)
             case kind if kind in CALLS:
                 self._add_call(item, custom=kind == "custom_tool_call")
 
@@ -105,7 +110,7 @@ class _Answer:
         self._blocks.append(block)
         self._waiting.append((block, item))
 
-    def _add_message(self, item: Mapping[str, Any]) -> None:
+    def _add_message(self, item: Mapping[str, Any], *, last: bool) -> None:
         matcher = self._matcher
         texts: list[str] = []
         for text, is_refusal in message_parts(item):
@@ -114,6 +119,16 @@ class _Answer:
                 self.refusals += [text] if is_refusal else []
         self.matched = matcher.matched
         text = "".join(texts) + matcher.finish()
+        calls: list[Call] = []
+        if last and not self.has_tool_use and self.matched is None and (splitter := text_calls(self._context)):
+            text = splitter.feed(text)
+            rest, calls = splitter.finish()
+            text += rest
+        self._add_text(text, item)
+        for call in as_functions(calls):
+            self._add_call(call["function"], custom=False)
+
+    def _add_text(self, text: str, item: Mapping[str, Any]) -> None:
         if not text.strip():
             self._blank += [{"type": "text", "text": text}] if text else []
             return

@@ -42,6 +42,23 @@ def _listed_name_length(match: re.Match[str], sent: Sent, profile: Profile) -> P
 
 _LEAST = 64  # characters of a description: a limit below that is something else
 
+NO_TOOLS = Words(
+    # Ollama: github.com/ollama/ollama/issues/6027; xAI: github.com/google/adk-python/issues/952
+    r"does(?: not|n't) (?:currently )?support (?:the )?(?:use of )?@?(?:tools?|functions?)(?:[ _-]?(?:use|usage|calls?"
+    r"|calling))?@?(?! (?:choice|messages?|results?|descriptions?|ids?|names?))\b",
+    # OpenAI: github.com/sbintuitions/flexeval/pull/242
+    r"@?(?<![\w.\]])tools@? (?:is|are) (?:not supported|unsupported)(?! (?:in|for) (?:messages|streaming))",
+    # DeepInfra: github.com/truefoundry/models/pull/944; Gemini, Groq, Mistral
+    r"(?<![\w.\]])(?:tool|function)s?[ _-]?(?:use|usage|calls?|calling)@?,? (?:is|are|feature is|has been|have been)"
+    r"(?: not|n't| un) ?(?:supported|available|enabled|allowed)",
+    r"no endpoints found that support tool use",  # OpenRouter
+    r"features? function calling not support",  # Novita: github.com/hotovo/aider-desk/issues/86
+    r"tool choice requires --enable-auto-tool-choice",  # vLLM
+    r"tools? param(?:eter)? requires --jinja",  # llama.cpp
+    r"不支持(?:使用|调用)?\s?(?:@?tools?@?(?![\w_])|工具(?:调用)?|函数调用|function[ _-]?call(?:ing)?)",
+)
+"""That the model or its server has no tools at all."""
+
 TOOLS = (
     Rule(unsupported("parallel_tool_calls"), top("parallel_tool_calls"), {"parallel_flag": False}),
     Rule(
