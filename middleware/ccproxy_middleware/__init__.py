@@ -10,6 +10,7 @@ from .inspector import InspectorMiddleware
 from .metrics import MetricsMiddleware
 from .models import ModelMappingMiddleware
 from .safeguards import SafeguardsMiddleware
+from .web_search import SearchError, SearchQuery, SearchResult, WebSearchMiddleware
 
 __all__ = [
     "AuthMiddleware",
@@ -24,4 +25,8 @@ __all__ = [
     "MetricsMiddleware",
     "ModelMappingMiddleware",
     "SafeguardsMiddleware",
+    "SearchError",
+    "SearchQuery",
+    "SearchResult",
+    "WebSearchMiddleware",
 ]

@@ -1,12 +1,11 @@
 """The layer: whose answers get verdicts, and who gives them."""
 
-import asyncio
-
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..auth import Admission
 from ..toolkit.asgi import BufferedBody, route_path, without_headers
 from ..toolkit.errors import read_request
+from ..toolkit.leaving import Leaving
 from .answer import SafeguardedAnswer, asks_for_verdicts
 from .judge import OPENAI_PATHS, Judge
 
@@ -63,7 +62,7 @@ class SafeguardsMiddleware:
                 return await self.app(scope, body, send)
             answer = SafeguardedAnswer(send, body)
             send = answer.send
-            leaving = _Leaving(body)
+            leaving = Leaving(body)
             rest = {name: value for name, value in data.items() if name != "safeguards"}
             inner = BufferedBody(leaving, data=rest, size=body.size)
             headers = without_headers(scope["headers"], b"accept-encoding", b"content-length", b"transfer-encoding")
@@ -71,26 +70,8 @@ class SafeguardsMiddleware:
             body.let_go()
             del data, rest
         else:
-            leaving = _Leaving(body)
+            leaving = Leaving(body)
             inner = BufferedBody(leaving, body.body, size=body.size)
         body.skip()
         answer.judge = Judge(self.app, scope, leaving, model=self._model, timeout=self._timeout)
         await self.app(scope, inner, send)
-
-
-class _Leaving:
-    """A ``receive`` at which several may wait for the client to leave; a server's own need not tell all of them."""
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._turn = asyncio.Lock()
-        self._left: Message | None = None
-
-    async def __call__(self) -> Message:
-        async with self._turn:
-            if self._left is not None:
-                return self._left
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                self._left = message
-            return message
