@@ -18,6 +18,7 @@ from .forwarding import Forward
 from .layers import conversion_options, make_layers
 from .logs import logged
 from .pages import ConnectionTest, Root, health, hello, no_such_page
+from .search import make_search
 from .serving import Shutdown, ShutdownMiddleware, limit_clients, uvicorn_server, watched_loop
 from .settings import Settings
 
@@ -44,8 +45,9 @@ def create_app(
     planner = None
     if settings.enable_boost_support and settings.boost_base_url is not None:
         planner = make_forward(settings, settings.boost_base_url, settings.boost_api_key)
+    search = make_search(settings)
     if layers is None:
-        layers = make_layers(settings, planner and logged(planner, "planner", settings))
+        layers = make_layers(settings, planner and logged(planner, "planner", settings), search)
     classes: list[Any] = [layer.cls for layer in layers]
     asked = logged(endpoint or forward, "provider", settings)
     if InspectorMiddleware in classes:
@@ -77,7 +79,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            for forwarding in filter(None, (forward, planner)):
+            for forwarding in filter(None, (forward, planner, search)):
                 await stack.enter_async_context(forwarding.lifespan())
             if shutdown is not None:
                 if server := uvicorn_server():

@@ -15,8 +15,10 @@ from ccproxy_middleware import (
     MetricsMiddleware,
     ModelMappingMiddleware,
     SafeguardsMiddleware,
+    WebSearchMiddleware,
 )
 
+from .search import Search
 from .settings import import_layer
 
 if TYPE_CHECKING:
@@ -31,14 +33,15 @@ def layers_in_use(settings: "Settings") -> list[str]:
         "concurrency_limit": not settings.max_concurrency,
         "safeguards": settings.safeguards_model is None,
         "boost": not settings.enable_boost_support,
+        "web_search": settings.web_search in (None, "provider"),
     }
     return [name for name in settings.ccproxy_layers if not off.get(name)]
 
 
-def make_layers(settings: "Settings", planner: ASGIApp | None) -> list[Middleware]:
-    """The stack, outermost layer first. ``planner`` is there where boost is enabled."""
+def make_layers(settings: "Settings", planner: ASGIApp | None, search: Search | None = None) -> list[Middleware]:
+    """The stack, outermost layer first. ``planner`` is there where boost is enabled, ``search`` with WEB_SEARCH."""
     return [
-        Middleware(import_layer(name)) if ":" in name else _make_layer(name, settings, planner)
+        Middleware(import_layer(name)) if ":" in name else _make_layer(name, settings, planner, search)
         for name in layers_in_use(settings)
     ]
 
@@ -48,6 +51,8 @@ def conversion_options(settings: "Settings") -> dict[str, Any]:
     options = dict(settings.provider_options)
     if settings.provider == "azure" and not settings.openai_base_url.rstrip("/").endswith("/openai/v1"):
         options.setdefault("api", "chat")  # the older form of its URLs has no Responses
+    if settings.web_search == "provider":
+        options.setdefault("web_search", "hosted")
     limits = (settings.max_tokens_limit, options.get("max_output"))
     options["max_output"] = min(limit for limit in limits if isinstance(limit, int))
     if settings.min_tokens_limit is not None:
@@ -77,7 +82,7 @@ def _clients(settings: "Settings") -> dict[str, Any]:
     return {"api_keys": settings.client_keys, "allowed_hosts": settings.allowed_hosts}
 
 
-def _make_layer(name: str, settings: "Settings", planner: ASGIApp | None) -> Middleware:
+def _make_layer(name: str, settings: "Settings", planner: ASGIApp | None, search: Search | None) -> Middleware:
     match name:
         case "metrics":
             models = (settings.big_model, settings.middle_model, settings.small_model)
@@ -110,6 +115,8 @@ def _make_layer(name: str, settings: "Settings", planner: ASGIApp | None) -> Mid
                 tiers=settings.enable_boost_support,
                 template=settings.boost_wrapper_template,
             )
+        case "web_search":
+            return _Layer(WebSearchMiddleware, search=search or Search(settings))
         case _:
             options = conversion_options(settings)
             return _Layer(

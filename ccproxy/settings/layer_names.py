@@ -6,7 +6,7 @@ from typing import Any
 
 LAYERS = (
     *("metrics", "inspector", "auth", "concurrency_limit", "custom_headers", "model_mapping"),
-    *("safeguards", "boost", "format_conversion"),
+    *("safeguards", "boost", "web_search", "format_conversion"),
 )
 """Ours by name, outermost first: the default of ``CCPROXY_LAYERS``."""
 

@@ -19,6 +19,7 @@ from .configuration import ConfigurationError, describe, find_lookalikes
 from .custom_headers import HEADER_PREFIX, CustomHeadersSource, header_problems
 from .files import names_by_file, origins, settings_files, unread_files, unreadable
 from .layer_names import LAYERS, check_layers
+from .search_settings import KEY, NAME, URL, WebSearch, WebSearchKey, WebSearchURL
 from .setting_values import check_hosts, context_setting, read_json, read_key, read_text, read_url, setting, split
 
 Tier = Literal["BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL"]
@@ -97,6 +98,9 @@ class Settings(BaseSettings):
         gt=0,
         allow_inf_nan=False,
     )
+    web_search: WebSearch = NAME
+    web_search_url: WebSearchURL = URL
+    web_search_key: WebSearchKey = KEY
     host: str = setting("0.0.0.0", "Address to listen on.", "an address or host name", pattern=r"^[^\s/]+$")  # noqa: S104
     port: int = setting(8082, "Port to listen on.", "a whole number from 1 to 65535", ge=1, le=65535)
     log_level: LogLevel = setting(
