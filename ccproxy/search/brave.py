@@ -12,6 +12,7 @@ class Brave(SearchService):
 
     name = "Brave"
     max_query = 400
+    refusals = (401, 403, 422)
 
     async def search(self, query: SearchQuery) -> Iterable[SearchResult]:
         place = query.location

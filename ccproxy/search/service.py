@@ -13,7 +13,6 @@ from ccproxy_middleware.web_search import SearchError, SearchQuery, SearchResult
 MAX_ANSWER = 2 * 1024 * 1024
 """Bytes of an answer."""
 
-_REFUSED = (401, 403)
 _SPENT = (429, 432, 433)  # the last two are Tavily's, for plans that are used up
 
 
@@ -25,6 +24,7 @@ class SearchService:
 
     name = ""
     max_query: int | None = None  # characters that it takes
+    refusals: tuple[int, ...] = (401, 403)  # the statuses of a key that it does not take
 
     def __init__(self, client: httpx.AsyncClient, url: str, key: str | None = None) -> None:
         self._client = client
@@ -49,7 +49,7 @@ class SearchService:
         return await self._ask("POST", path, {**headers, "content-type": "application/json"}, dumps(body))
 
     def refused(self, status: int) -> str:
-        """Why it may have refused with 401 or 403."""
+        """Why it may have refused with one of ``refusals``."""
         return f"{self.name} answers {status}: it has refused WEB_SEARCH_KEY"
 
     async def _ask(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class SearchService:
     def _error(self, status: int) -> SearchError:
         if status in _SPENT:
             return SearchError("too_many_requests", f"{self.name} answers {status}: too many requests")
-        if status in _REFUSED:
+        if status in self.refusals:
             return SearchError("unavailable", self.refused(status))
         if status in range(300, 400):
             return SearchError("unavailable", f"{self.name} answers {status}: redirects are not followed")

@@ -7,6 +7,7 @@ from typing import Any
 from ..toolkit.errors import invalid_request
 from .backend import MAX_RESULTS, Location
 from .domains import is_domain
+from .question import asks_for_search
 
 MAX_USES = 10
 """Searches that an answer may take whose request sets no limit."""
@@ -18,7 +19,7 @@ _MAX_SHOWN = 20  # domains that the model is told
 
 @dataclass(frozen=True, slots=True)
 class SearchTool:
-    """The tool as a request has it. ``forced``: the first answer must call it."""
+    """The tool as a request has it. ``forced``: the first answer must search, by ``tool_choice`` or by what it asks."""
 
     name: str
     max_uses: int
@@ -90,11 +91,11 @@ def _listed(domains: tuple[str, ...]) -> str:
 
 def _is_forced(data: Mapping[str, Any], name: str) -> bool:
     choice = data.get("tool_choice")
-    if not isinstance(choice, Mapping):
-        return False
-    return choice.get("name") == name if choice.get("type") == "tool" else (
-        choice.get("type") == "any" and all(is_search_tool(tool) for tool in data["tools"])
-    )
+    kind = choice.get("type") if isinstance(choice, Mapping) else None
+    if kind == "tool":
+        return bool(choice["name"] == name) if isinstance(choice, Mapping) and "name" in choice else False
+    alone = all(is_search_tool(tool) for tool in data["tools"])
+    return alone and (kind == "any" or (kind != "none" and asks_for_search(data.get("messages"))))
 
 
 def _max_uses(tool: Mapping[str, Any], n: int) -> int:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import re
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from .answer import ModelAnswer, SearchCall, told_error
 from .backend import SearchError, SearchQuery, SearchResult
 from .envelope import new_call_id, seal
 from .output import Block, Output
+from .question import last_query
 from .searches import Searches
 from .tool import SearchTool, with_function, without_function
 from .usage import total
@@ -28,11 +28,8 @@ logger = logging.getLogger("ccproxy.web_search")
 Outcome = list[tuple[int, SearchResult]] | SearchError
 
 _PING_INTERVAL = 10.0  # seconds
-_MAX_ASKED = 400  # characters of the user's text that are searched for
 _CUT_OFF = "the provider's answer ended before it was complete"
 _OVER = frozenset(("max_tokens", "refusal", "model_context_window_exceeded"))  # why an answer is the last one
-_REMINDER = re.compile(r"<system-reminder>.*?</system-reminder>", re.DOTALL)
-_CLAUDE_CODE = "Perform a web search for the query:"  # what its WebSearch says
 _NO_MORE = "No more searches can be made: answer with what is known by now."
 
 
@@ -89,7 +86,7 @@ class Turn:
         self._usages.append(answer.usage)
         over = answer.calls_client or answer.stop_reason in _OVER
         if self._tool.forced and first and not answer.calls and not over:
-            if not (query := _last_text(self._data["messages"])):
+            if not (query := last_query(self._data["messages"])):
                 await self._show_held(answer, {})
                 return await self._end(answer)
             call = SearchCall(new_call_id(), "toolu_" + secrets.token_hex(12), {"query": query})
@@ -263,19 +260,3 @@ def _as_text(message: Block) -> Block:
             case "text":
                 content.append(block)
     return {**message, "content": content}
-
-
-def _last_text(messages: Any) -> str:
-    """What the user has last said, as a query."""
-    for message in reversed(messages if isinstance(messages, list) else []):
-        if not isinstance(message, Mapping) or message.get("role") != "user":
-            continue
-        content = message.get("content")
-        blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
-        for block in reversed(blocks if isinstance(blocks, list) else []):
-            text = block.get("text") if isinstance(block, Mapping) and block.get("type") == "text" else None
-            if isinstance(text, str):
-                said = " ".join(_REMINDER.sub(" ", text).split()).removeprefix(_CLAUDE_CODE).strip()
-                if said:
-                    return said[:_MAX_ASKED]
-    return ""
