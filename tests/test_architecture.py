@@ -29,6 +29,7 @@ ORDER = (
     "ccproxy_middleware.web_search",
     "ccproxy_middleware.conversion.schemas",
     "ccproxy_middleware.conversion.providers",
+    "ccproxy_middleware.conversion.hosted_search",
     "ccproxy_middleware.conversion.counting",
     "ccproxy_middleware.conversion.context",
     "ccproxy_middleware.conversion.claude_code",

@@ -19,7 +19,10 @@ _MAX_SHOWN = 20  # domains that the model is told
 
 @dataclass(frozen=True, slots=True)
 class SearchTool:
-    """The tool as a request has it. ``forced``: the first answer must search, by ``tool_choice`` or by what it asks."""
+    """The tool as a request has it. ``forced``: the first answer must search, by ``tool_choice`` or by what it asks.
+
+    ``chosen``: ``tool_choice`` names it.
+    """
 
     name: str
     max_uses: int
@@ -27,6 +30,7 @@ class SearchTool:
     blocked_domains: tuple[str, ...]
     location: Location | None
     forced: bool
+    chosen: bool
 
 
 def is_search_tool(tool: Any) -> bool:
@@ -47,7 +51,9 @@ def read_tool(data: Mapping[str, Any]) -> SearchTool | None:
             if allowed and blocked:
                 raise invalid_request(f"tools.{n}: Only one of allowed_domains and blocked_domains can be used")
             location = _location(tool.get("user_location"), f"tools.{n}.user_location")
-            return SearchTool(name, _max_uses(tool, n), allowed, blocked, location, _is_forced(data, name))
+            chosen = _is_chosen(data.get("tool_choice"), name)
+            forced = chosen or _is_asked_for(data)
+            return SearchTool(name, _max_uses(tool, n), allowed, blocked, location, forced, chosen)
     return None
 
 
@@ -89,13 +95,17 @@ def _listed(domains: tuple[str, ...]) -> str:
     return ", ".join(domains[:_MAX_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def _is_forced(data: Mapping[str, Any], name: str) -> bool:
+def _is_chosen(choice: Any, name: str) -> bool:
+    return isinstance(choice, Mapping) and choice.get("type") == "tool" and choice.get("name") == name
+
+
+def _is_asked_for(data: Mapping[str, Any]) -> bool:
+    """Whether there is nothing else that the model may do, or that is asked."""
     choice = data.get("tool_choice")
-    kind = choice.get("type") if isinstance(choice, Mapping) else None
-    if kind == "tool":
-        return bool(choice["name"] == name) if isinstance(choice, Mapping) and "name" in choice else False
-    alone = all(is_search_tool(tool) for tool in data["tools"])
-    return alone and (kind == "any" or (kind != "none" and asks_for_search(data.get("messages"))))
+    kind = choice.get("type") if isinstance(choice, Mapping) else "auto"
+    if not all(is_search_tool(tool) for tool in data["tools"]):
+        return False
+    return kind == "any" or (kind == "auto" and asks_for_search(data.get("messages")))
 
 
 def _max_uses(tool: Mapping[str, Any], n: int) -> int:

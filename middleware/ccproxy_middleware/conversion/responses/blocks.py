@@ -22,6 +22,7 @@ from ..anthropic import (
 from ..chat import MAX_ARGUMENTS
 from ..context import Context
 from ..counting import OutputEstimate
+from ..hosted_search import HostedSearch, read_call, response_sources
 from .response import held_signature
 from .state import Following, encode_state
 from .streamed_items import StreamedCall, StreamedItem, StreamedMessage, StreamedReasoning
@@ -39,6 +40,7 @@ class ItemBlocks:
         self.matched: str | None = None
         self.has_tool_use = False
         self.has_whole_calls = True
+        self.searches = 0  # of the web, that have succeeded
         self._context = context
         self._writer = writer
         self._ids = ToolIds(context)
@@ -53,6 +55,8 @@ class ItemBlocks:
         self._hidden: list[tuple[StreamedReasoning, int]] = []  # with the number of messages before it
         self._phases: list[str | None] = []  # of the messages that were begun
         self._blank: list[str] = []  # messages of nothing but whitespace
+        self._unnamed: list[HostedSearch] = []  # that have told no sources: those that are cited stand for them
+        self._cited: dict[str, str] = {}
 
     def announce(self, item: StreamedItem) -> None:
         """There is a new item."""
@@ -106,6 +110,9 @@ class ItemBlocks:
                 self._writer.start_text()
                 self._writer.text(text)
                 self._writer.stop_block()
+        for search in self._unnamed:
+            search.name(self._cited)
+            self._writer.search(*search.blocks())
 
     def estimate_tokens(self) -> int:
         """An estimate of the tokens of all that the model has written."""
@@ -147,6 +154,8 @@ class ItemBlocks:
                 self._close_reasoning(item)
             case StreamedCall():
                 self._close_call(item)
+            case _:
+                self._close_search(item)
 
     # Messages
 
@@ -177,6 +186,22 @@ class ItemBlocks:
             self._writer.stop_block()
         elif item.blank:
             self._blank.append("".join(item.blank))
+
+        if self._unnamed:
+            self._cited |= response_sources(item.data)
+
+    # Searches
+
+    def _close_search(self, item: StreamedItem) -> None:
+        search = read_call(item.data)
+        if search is None:
+            return
+        self.searches += not search.failed
+        if not search.sources and not search.failed:
+            self._unnamed.append(search)
+            return
+        self._before(None)
+        self._writer.search(*search.blocks())
 
     # Reasoning
 
