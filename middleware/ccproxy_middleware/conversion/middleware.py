@@ -33,6 +33,7 @@ from ..toolkit.json import dumps, loads
 from ..toolkit.record import Record, get_record
 from ..toolkit.safety_checks import is_safety_check
 from ..toolkit.worker_threads import in_thread
+from ..web_search import search_layer
 from .anthropic import empty_message, message_events
 from .apis import APIS, convert_request
 from .chat import ToolConverter
@@ -94,6 +95,7 @@ class FormatConversionMiddleware:
         self._idle_limit = stream_idle_timeout
         self._max_answer = max_answer
         self._admission = Admission(app)
+        self._search = search_layer(app)
         self._profile = resolve_profile(provider, options)
         self._count_tokens = TokenCounter()
         self._profiles = LearnedProfiles(self._profile)
@@ -116,6 +118,9 @@ class FormatConversionMiddleware:
         send = told_at_once(scope, send)
         if await self._admission.refuses(scope, send):
             return
+        if self._search is not None and method == scope["method"] == "POST" and not scope.get("ccproxy.searching"):
+            scope["ccproxy.searching"] = True
+            return await self._search.around(self, scope, receive, send)
         try:
             if method is None:
                 raise ApiError(404, "not_found_error", f"{path} is not supported by this endpoint")

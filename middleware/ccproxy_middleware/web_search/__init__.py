@@ -2,7 +2,7 @@
 
 from .backend import ErrorCode, Location, SearchBackend, SearchError, SearchQuery, SearchResult
 from .envelope import new_call_id, seal
-from .middleware import WebSearchMiddleware
+from .middleware import WebSearchMiddleware, search_layer
 from .question import last_query
 from .tool import SearchTool, is_search_tool, read_tool
 
@@ -20,4 +20,5 @@ __all__ = [
     "new_call_id",
     "read_tool",
     "seal",
+    "search_layer",
 ]

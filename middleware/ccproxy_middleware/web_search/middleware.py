@@ -16,6 +16,7 @@ from .searches import Searches
 from .tool import SearchTool, read_tool, with_function
 from .turn import Turn
 
+_MAX_LAYERS = 100  # an app may hold itself
 _PATHS = ("/v1/messages", "/v1/messages/count_tokens")
 
 
@@ -38,7 +39,8 @@ class WebSearchMiddleware:
     Writes: the function in the tool's place; the blocks of earlier searches as text, if they are this layer's, else
     they are left out. To the inner app a request for each round.
     Needs: asyncio, an inner app that answers Messages requests by a model that calls tools, and a search.
-    Alone: works in front of an Anthropic app, or of FormatConversionMiddleware.
+    Alone: works in front of an Anthropic app, or of FormatConversionMiddleware. Where it stands inside of that, it is
+    found as far as each layer between keeps its app as ``app``.
     """
 
     def __init__(
@@ -55,6 +57,10 @@ class WebSearchMiddleware:
             return await self.app(scope, receive, send)
         if await self._admission.refuses(scope, send):
             return
+        await self.around(self.app, scope, receive, send)
+
+    async def around(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a ``POST`` of one of the two paths from ``app``, as if the layer stood before that."""
         request = await read_request(scope, receive, send)
         if request is None:
             return
@@ -62,9 +68,9 @@ class WebSearchMiddleware:
         try:
             data = await body.work(lambda: body.data)
         except ValueError:
-            return await self.app(scope, body, send)
+            return await app(scope, body, send)
         if not isinstance(data, dict):
-            return await self.app(scope, body, send)
+            return await app(scope, body, send)
         scope = {**scope, "ccproxy.request_id": request_id(scope)}
         try:
             tool = read_tool(data)
@@ -75,11 +81,12 @@ class WebSearchMiddleware:
         if kept is not messages:
             data = {**data, "messages": kept}
         if tool is None or route_path(scope) != _PATHS[0] or data.get("max_tokens") == 0:
-            return await self._pass(scope, body, data, tool, changed=kept is not messages, send=send)
-        await self._answer(scope, body, data, tool, send)
+            return await self._pass(app, scope, body, data, tool, changed=kept is not messages, send=send)
+        await self._answer(app, scope, body, data, tool, send)
 
     async def _pass(
         self,
+        app: ASGIApp,
         scope: Scope,
         body: BufferedBody,
         data: dict[str, Any],
@@ -93,18 +100,28 @@ class WebSearchMiddleware:
             data = with_function(data, tool)
         elif not changed:
             del data  # the body lets go of it when it is replayed
-            return await self.app(scope, body, send)
+            return await app(scope, body, send)
         replaced = body.replace(data)
         del data
-        await self.app(scope, replaced, send)
+        await app(scope, replaced, send)
 
     async def _answer(
-        self, scope: Scope, body: BufferedBody, data: Mapping[str, Any], tool: SearchTool, send: Send
+        self, app: ASGIApp, scope: Scope, body: BufferedBody, data: Mapping[str, Any], tool: SearchTool, send: Send
     ) -> None:
         body.skip()
         output: Output = StreamOutput(scope, send) if data.get("stream") is True else WholeOutput(scope, send)
         turn = Turn(
-            self.app, scope, Leaving(body), data, tool, searches=self._searches, output=output, size=body.size
+            app, scope, Leaving(body), data, tool, searches=self._searches, output=output, size=body.size
         )
         del data
         await turn.run()
+
+
+def search_layer(app: ASGIApp) -> WebSearchMiddleware | None:
+    """The layer that stands inside of an app."""
+    inner: Any = app
+    for _ in range(_MAX_LAYERS):
+        if inner is None or isinstance(inner, WebSearchMiddleware):
+            break
+        inner = getattr(inner, "app", None)
+    return inner if isinstance(inner, WebSearchMiddleware) else None
