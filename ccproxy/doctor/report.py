@@ -52,7 +52,8 @@ class Redactor:
     """Takes the secrets of the settings, and what looks like a key, out of a text; and what a terminal would obey."""
 
     def __init__(self, settings: Settings) -> None:
-        keys = [key.get_secret_value() for key in (settings.openai_api_key, settings.boost_api_key) if key is not None]
+        known = (settings.openai_api_key, settings.boost_api_key, settings.web_search_key)
+        keys = [key.get_secret_value() for key in known if key is not None]
         secrets = [*keys, *settings.client_keys, *settings.custom_headers.values()]
         self._secrets = sorted((text for text in secrets if len(text) >= _MIN_SECRET), key=len, reverse=True)
 

@@ -92,7 +92,8 @@ def logged(app: ASGIApp, side: str, settings: "Settings") -> ASGIApp:
     """The app, with its bodies in the log if LOG_BODIES says so."""
     if not settings.log_bodies:
         return app
-    keys = [key.get_secret_value() for key in (settings.openai_api_key, settings.boost_api_key) if key is not None]
+    known = (settings.openai_api_key, settings.boost_api_key, settings.web_search_key)
+    keys = [key.get_secret_value() for key in known if key is not None]
     headers = settings.custom_headers.items()
     parts = header_secrets([(name.encode(), value.encode("latin-1")) for name, value in headers])
     values = [value for _, value in headers]
