@@ -16,7 +16,11 @@ from .provider import Answer, decide_by_rules
 
 QUESTION = "When was the Eddystone Lighthouse first lit?"
 _PAGES = (
-    ("https://lighthouses.example/eddystone", "Eddystone Lighthouse", "The first Eddystone Lighthouse was lit in 1698."),
+    (
+        "https://lighthouses.example/eddystone",
+        "Eddystone Lighthouse",
+        "The first Eddystone Lighthouse was lit in 1698.",
+    ),
     ("https://sea.example/lamps", "Lamps of the sea", "Candles, oil, gas and at last electricity."),
     ("https://plymouth.example/sights", "Plymouth", "Smeaton's Tower stands on the Hoe."),
 )

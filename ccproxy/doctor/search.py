@@ -43,8 +43,12 @@ async def _by_provider(exam: Examination) -> Result:
     if answer.error:
         return problem(answer.error, remedy)
     starts = [event.get("content_block") for _, event in answer.events if event.get("type") == "content_block_start"]
-    results = [block for block in starts if isinstance(block, Mapping) and block.get("type") == "web_search_tool_result"]
-    pages: list[Any] = [page for block in results if isinstance(block.get("content"), list) for page in block["content"]]
+    results = [
+        block for block in starts if isinstance(block, Mapping) and block.get("type") == "web_search_tool_result"
+    ]
+    pages: list[Any] = [
+        page for block in results if isinstance(block.get("content"), list) for page in block["content"]
+    ]
     if not pages:
         return warning("the provider has answered without a search", remedy)
     return ok(f"the provider searches: {counted(len(pages), 'source')}")

@@ -24,6 +24,8 @@ class Brave(SearchService):
         parameters = {"q": with_sites(query, self.max_query), "count": "20", "text_decorations": "false"}
         data = await self.get("/res/v1/web/search", parameters, {**headers, "x-subscription-token": self._key})
         return [
-            SearchResult(text(item, "url"), text(item, "title"), text(item, "description"), text(item, "page_age", "age"))
+            SearchResult(
+                text(item, "url"), text(item, "title"), text(item, "description"), text(item, "page_age", "age")
+            )
             for item in listed(data, "web", "results")
         ]

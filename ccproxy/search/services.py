@@ -36,7 +36,7 @@ class Search:
     def __init__(self, settings: "Settings") -> None:
         self._client = make_client(settings.http_transport, timeout=TIMEOUT)
         self._backend: SearchBackend = DDGS()
-        if settings.web_search in _SERVICES:
+        if settings.web_search is not None and settings.web_search in _SERVICES:
             service, url = _SERVICES[settings.web_search]
             key = settings.web_search_key
             given = None if key is None else key.get_secret_value()

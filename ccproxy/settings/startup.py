@@ -9,7 +9,13 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 
-_ANSWERING = ("model_mapping", "safeguards", "boost", "web_search", "format_conversion")  # before they ask the next layer
+_ANSWERING = (
+    "model_mapping",
+    "safeguards",
+    "boost",
+    "web_search",
+    "format_conversion",
+)  # before they ask the next layer
 
 
 def startup_warnings(settings: "Settings", host: str | None = None) -> list[str]:
@@ -59,9 +65,8 @@ def _layer_warnings(settings: "Settings") -> list[str]:
         warnings.append("ENABLE_BOOST_SUPPORT is set, but CCPROXY_LAYERS has no boost: nothing is boosted.")
     if settings.safeguards_model and "safeguards" not in layers:
         warnings.append("SAFEGUARDS_MODEL is set, but CCPROXY_LAYERS has no safeguards: no tool call is judged.")
-    if settings.web_search not in (None, "provider"):
-        if "web_search" not in layers:
-            warnings.append("WEB_SEARCH is set, but CCPROXY_LAYERS has no web_search: searches are refused.")
+    if settings.web_search not in (None, "provider") and "web_search" not in layers:
+        warnings.append("WEB_SEARCH is set, but CCPROXY_LAYERS has no web_search: searches are refused.")
     if settings.classifier_model and "model_mapping" not in layers:
         warnings.append("CLASSIFIER_MODEL is set, but CCPROXY_LAYERS has no model_mapping: nothing is sent to it.")
     if settings.client_keys and "auth" in layers:

@@ -48,7 +48,9 @@ def refusal(provider: str, api: str = "auto", **more: Any) -> str:
 
 
 def test_responses_get_the_tool_of_their_own() -> None:
-    body = converted("openai", "responses", tools=[OWN, {**TOOL, "allowed_domains": ["a.example"], "user_location": PLACE}])
+    body = converted(
+        "openai", "responses", tools=[OWN, {**TOOL, "allowed_domains": ["a.example"], "user_location": PLACE}]
+    )
     assert body["tools"][0]["name"] == "Read"
     assert body["tools"][1:] == [
         {"type": "web_search", "filters": {"allowed_domains": ["a.example"]}, "user_location": PLACE}

@@ -26,5 +26,7 @@ def test_search_is_shown(tmp_path: Path, api: str) -> None:
 
 def test_boost_is_shown_apart(tmp_path: Path) -> None:
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
-    result = subprocess.run([*COMMAND, "--boost"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(
+        [*COMMAND, "--boost"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+    )
     assert result.returncode == 2

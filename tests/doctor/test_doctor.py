@@ -20,7 +20,13 @@ from support.serving.servers import serve
 KEY = "sk-provider-5EcReT-0123456789"
 HEADER = "header-5EcReT-value"
 IDS = ["configuration", *(check.id for check in CHECKS)]
-NEVER_FOUND = {"tls": "skipped", "window": "skipped", "planner": "skipped", "search": "skipped", "truncation": "skipped"}
+NEVER_FOUND = {
+    "tls": "skipped",
+    "window": "skipped",
+    "planner": "skipped",
+    "search": "skipped",
+    "truncation": "skipped",
+}
 
 Document: TypeAlias = dict[str, Any]
 Examine: TypeAlias = Callable[..., Document]
@@ -60,7 +66,12 @@ def test_all_is_well_with_a_provider_that_can_do_everything(examine: Examine) ->
     provider = ScriptedProvider(able, api_key=KEY)
     with serve(provider, lifespan="off") as server:
         document = examine(f"{server.url}/v1")
-    expected = dict.fromkeys(IDS, "ok") | {"tls": "skipped", "planner": "skipped", "search": "skipped", "truncation": "skipped"}
+    expected = dict.fromkeys(IDS, "ok") | {
+        "tls": "skipped",
+        "planner": "skipped",
+        "search": "skipped",
+        "truncation": "skipped",
+    }
     assert outcomes(document) == expected, document
     assert (document["verdict"], document["code"], document["env"], document["changes"]) == ("ok", 0, {}, {})
     assert all(request.headers["x-team"] == HEADER for request in provider.requests)
@@ -231,7 +242,12 @@ def test_finds_what_is_wrong_when_the_provider(name: str, examine: Examine) -> N
     with serve(provider, lifespan="off") as server:
         document = examine(f"{server.url}/v1", **{"BIG_MODEL": "local", "SMALL_MODEL": "local", **case.variables})
     found = outcomes(document)
-    expected = dict.fromkeys(IDS, "ok") | {"tls": "skipped", "window": "skipped", "planner": "skipped", "search": "skipped"}
+    expected = dict.fromkeys(IDS, "ok") | {
+        "tls": "skipped",
+        "window": "skipped",
+        "planner": "skipped",
+        "search": "skipped",
+    }
     expected |= {"truncation": "skipped"} if "PROVIDER" in case.variables and name != "cuts long prompts off" else {}
     assert found == {**expected, **case.found}, document
     for id_ in list(case.found)[:1]:

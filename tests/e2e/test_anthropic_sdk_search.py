@@ -71,7 +71,8 @@ def test_blocks_are_parsed_and_come_back_in_the_next_turns(api: str, stream: boo
     assert page.encrypted_content
     assert isinstance(cited, TextBlock)
     assert cited.text == "It was lit in 1698"
-    [citation] = cited.citations or ()
+    assert cited.citations is not None
+    [citation] = cited.citations
     assert isinstance(citation, CitationsWebSearchResultLocation)
     assert (citation.url, citation.cited_text) == (LIGHTS[0].url, LIGHTS[0].text)
     assert isinstance(rest, TextBlock)
@@ -93,9 +94,11 @@ def test_blocks_are_parsed_and_come_back_in_the_next_turns(api: str, stream: boo
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 def test_failed_search_is_parsed(stream: bool) -> None:
     provider = ScriptedProvider([Reply(tool_calls=[ToolCall("web_search", {"query": "q"})]), Reply("I don't know.")])
-    with serve(SearchServices(status=500), lifespan="off") as searxng:
-        with proxied(provider, web_search="searxng", web_search_url=searxng.url) as url:
-            answer = ask(url, [{"role": "user", "content": "When?"}], [SEARCH], stream=stream)
+    with (
+        serve(SearchServices(status=500), lifespan="off") as searxng,
+        proxied(provider, web_search="searxng", web_search_url=searxng.url) as url,
+    ):
+        answer = ask(url, [{"role": "user", "content": "When?"}], [SEARCH], stream=stream)
     found = answer.content[1]
     assert isinstance(found, WebSearchToolResultBlock)
     assert not isinstance(found.content, list)

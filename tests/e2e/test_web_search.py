@@ -35,7 +35,11 @@ def model(body: dict[str, Any]) -> Answer:
 def test_web_search_ends_with_results_and_sources(start: Callable[..., ClaudeCode], api: str) -> None:
     provider, services = ScriptedProvider(model), SearchServices()
     with serve(services, lifespan="off") as searxng:
-        options = {"web_search": "searxng", "web_search_url": searxng.url, "provider_options": {"api": api}}
+        options: dict[str, Any] = {
+            "web_search": "searxng",
+            "web_search_url": searxng.url,
+            "provider_options": {"api": api},
+        }
         with proxied(provider, **options) as url:
             run = start(url).run("When was the Eddystone lit?", "--allowedTools", "WebSearch")
     assert (run.code, run.result["result"]) == (0, "It is 1698."), run.errors
@@ -63,7 +67,11 @@ def test_no_web_search_ends_with_0_searches(start: Callable[..., ClaudeCode], ap
 
     provider, services = ScriptedProvider(lazy), SearchServices()
     with serve(services, lifespan="off") as searxng:
-        options = {"web_search": "searxng", "web_search_url": searxng.url, "provider_options": {"api": api}}
+        options: dict[str, Any] = {
+            "web_search": "searxng",
+            "web_search_url": searxng.url,
+            "provider_options": {"api": api},
+        }
         with proxied(provider, **options) as url:
             run = start(url).run("When was the Eddystone lit?", "--allowedTools", "WebSearch")
     assert (run.code, run.result["result"]) == (0, "It is 1698."), run.errors
@@ -78,8 +86,10 @@ def test_no_web_search_ends_with_0_searches(start: Callable[..., ClaudeCode], ap
 @pytest.mark.seen("web search", "a service that fails: the code is shown, and the turn goes on")
 def test_failed_web_search_is_told_and_the_turn_goes_on(start: Callable[..., ClaudeCode]) -> None:
     provider, services = ScriptedProvider(model), SearchServices(status=429)
-    with serve(services, lifespan="off") as searxng:
-        with proxied(provider, web_search="searxng", web_search_url=searxng.url) as url:
-            run = start(url).run("When was the Eddystone lit?", "--allowedTools", "WebSearch")
+    with (
+        serve(services, lifespan="off") as searxng,
+        proxied(provider, web_search="searxng", web_search_url=searxng.url) as url,
+    ):
+        run = start(url).run("When was the Eddystone lit?", "--allowedTools", "WebSearch")
     assert run.code == 0, run.errors
     assert "Web search error: too_many_requests" in str(searched(run))

@@ -8,12 +8,12 @@ from itertools import combinations, permutations
 from typing import Any
 
 import pytest
+from starlette.types import ASGIApp
 
 from ccproxy.demo.responses import call_item, message_item, response
 from ccproxy_middleware import FormatConversionMiddleware, WebSearchMiddleware
 from ccproxy_middleware.conversion.anthropic import message_events
 from layers.test_orders import KEY, LAYERS, TOOL, Provider, chunk
-from starlette.types import ASGIApp
 from support.asgi import Answer, call, http_scope
 from support.streams.grammar import check_stream
 from web_search.searching import Search, message
@@ -49,7 +49,11 @@ class SearchingProvider(Provider):
     def openai_stream(self, request: Mapping[str, Any]) -> list[bytes]:
         whole = self.openai(request)
         said = whole["choices"][0]["message"]
-        delta = {**said, "tool_calls": [{"index": 0, **call} for call in said["tool_calls"]]} if "tool_calls" in said else said
+        delta = (
+            {**said, "tool_calls": [{"index": 0, **call} for call in said["tool_calls"]]}
+            if "tool_calls" in said
+            else said
+        )
         chunks = [chunk(delta), chunk({}, whole["choices"][0]["finish_reason"]), chunk({}, None, whole["usage"])]
         return [b"data: " + json.dumps(item).encode() + b"\n\n" for item in chunks] + [b"data: [DONE]\n\n"]
 

@@ -3,10 +3,10 @@
 import json
 from typing import Any
 
-from ccproxy_middleware import SearchQuery, SearchResult, WebSearchMiddleware
-from ccproxy_middleware.web_search import SearchError
 from starlette.types import ASGIApp
 
+from ccproxy_middleware import SearchQuery, SearchResult, WebSearchMiddleware
+from ccproxy_middleware.web_search import SearchError
 from support.asgi import Answer, call, http_scope
 from support.streams.grammar import check_stream
 

@@ -4,13 +4,12 @@ import asyncio
 from typing import Any
 
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
 from ccproxy_middleware import SearchQuery, SearchResult, WebSearchMiddleware
 from ccproxy_middleware.toolkit.errors import ApiError, StreamAborted
 from ccproxy_middleware.web_search import SearchError
 from ccproxy_middleware.web_search.envelope import is_ours, new_call_id, seal, unseal
-from starlette.types import Message, Receive, Scope, Send
-
 from support.asgi import Answer, http_scope
 from support.asgi import call as send_request
 from support.providers.messages_app import MessagesApp, call, text
@@ -69,7 +68,9 @@ async def test_what_the_model_has_not_seen_has_its_excerpts(stream: bool) -> Non
 
 
 async def test_failed_and_empty_searches_become_text() -> None:
-    failed = await answered([call("web_search", query="q")], [text("No.")], search=Search(SearchError("unavailable", "x")))
+    failed = await answered(
+        [call("web_search", query="q")], [text("No.")], search=Search(SearchError("unavailable", "x"))
+    )
     assert (await second(failed))[0] == text('[Web search for "q". It has failed: unavailable.]')
     empty = await answered([call("web_search", query="q")], [text("No.")], search=Search([]))
     assert (await second(empty))[0] == text('[Web search for "q". Nothing was found.]')
@@ -100,7 +101,7 @@ async def test_answer_of_nothing_but_foreign_blocks_is_no_message() -> None:
 
 
 async def test_other_blocks_stay_as_they_are() -> None:
-    content = [
+    content: list[dict[str, Any]] = [
         {"type": "server_tool_use", "id": "srvtoolu_01", "name": "code_execution", "input": {}},
         {"type": "thinking", "thinking": "t", "signature": "s"},
         text("a"),
@@ -114,7 +115,9 @@ async def test_mark_of_the_cache_goes_over() -> None:
     assert await second(content) == [{**text(FOUND), "cache_control": {"type": "ephemeral"}}]
 
 
-@pytest.mark.parametrize("content", [None, 7, "x", [7], [{"encrypted_content": 7}], [{"encrypted_content": "ccws1.!"}], {}])
+@pytest.mark.parametrize(
+    "content", [None, 7, "x", [7], [{"encrypted_content": 7}], [{"encrypted_content": "ccws1.!"}], {}]
+)
 async def test_damaged_result_of_ours_is_no_error(content: Any) -> None:
     id_ = new_call_id()
     blocks = [
@@ -141,7 +144,10 @@ async def test_failure_in_the_middle_of_a_stream_is_an_error_event() -> None:
     answer = Answer()
     with pytest.raises(StreamAborted):
         await send_request(
-            WebSearchMiddleware(app, search=Search()), http_scope("POST", "/v1/messages"), request(stream=True), answer=answer
+            WebSearchMiddleware(app, search=Search()),
+            http_scope("POST", "/v1/messages"),
+            request(stream=True),
+            answer=answer,
         )
     assert not answer.complete
     last = check_stream(answer.body)[-1]
@@ -170,7 +176,10 @@ async def test_inner_stream_that_breaks_off(error: ApiError | None) -> None:
     answer = Answer()
     with pytest.raises(StreamAborted):
         await send_request(
-            WebSearchMiddleware(app, search=Search()), http_scope("POST", "/v1/messages"), request(stream=True), answer=answer
+            WebSearchMiddleware(app, search=Search()),
+            http_scope("POST", "/v1/messages"),
+            request(stream=True),
+            answer=answer,
         )
     last = check_stream(answer.body)[-1]
     assert last["error"]["type"] == (error.type if error else "api_error")
@@ -244,5 +253,7 @@ async def test_client_gets_pings_while_it_is_searched(monkeypatch: pytest.Monkey
     app = MessagesApp([call("web_search", query="q")], [text("Nothing.")])
     events = check_stream((await ask(app, request(stream=True), search)).body)
     kinds = [event["type"] for event in events]
-    begun = next(n for n, event in enumerate(events) if event.get("content_block", {}).get("type") == "web_search_tool_result")
+    begun = next(
+        n for n, event in enumerate(events) if event.get("content_block", {}).get("type") == "web_search_tool_result"
+    )
     assert kinds[begun - 1] == "ping"

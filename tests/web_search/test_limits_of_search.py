@@ -54,9 +54,25 @@ async def test_what_is_no_page_is_left_out() -> None:
 
 
 def test_domains() -> None:
-    for good in ("example.com", "a.b.example.co.uk", "example.com/docs", "example.com/*/x", "localhost", "bücher.example"):
+    for good in (
+        "example.com",
+        "a.b.example.co.uk",
+        "example.com/docs",
+        "example.com/*/x",
+        "localhost",
+        "bücher.example",
+    ):
         assert is_domain(good), good
-    for bad in ("", "https://example.com", "example", "*.example.com", "example.com/*/*", "a b.com", "example.com?x", ".com"):
+    for bad in (
+        "",
+        "https://example.com",
+        "example",
+        "*.example.com",
+        "example.com/*/*",
+        "a b.com",
+        "example.com?x",
+        ".com",
+    ):
         assert not is_domain(bad), bad
     assert not is_listed("http://[::1", ["example.com"])
 
@@ -100,7 +116,9 @@ async def test_place_and_domains_are_told_to_the_search_and_to_the_model() -> No
     assert "type" not in function
 
 
-@pytest.mark.parametrize("kind", ["web_search_20250305", "web_search_20260209", "web_search_20260318", "web_search_20991231"])
+@pytest.mark.parametrize(
+    "kind", ["web_search_20250305", "web_search_20260209", "web_search_20260318", "web_search_20991231"]
+)
 async def test_every_version_of_the_tool(kind: str) -> None:
     app = MessagesApp([text("Yes.")])
     answer = await ask(app, request(tools=[{"type": kind, "name": "web_search", "allowed_callers": ["direct"]}]))

@@ -256,5 +256,3 @@ async def test_refusal_of_the_first_question_reaches_the_client_as_it_is(stream:
 async def test_failure_of_a_later_question_is_an_error_of_the_whole() -> None:
     answer = await ask(MessagesApp([call("web_search", query="q")], (429, "Slow down.")), request())
     assert (answer.status, answer.json()["error"]["message"]) == (429, "Slow down.")
-
-

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import anyio.lowlevel
 from starlette.types import Message, Receive
 
 
@@ -25,4 +26,4 @@ class Leaving:
     async def wait(self) -> None:
         """Return when the client has left."""
         while (await self())["type"] != "http.disconnect":
-            await asyncio.sleep(0)  # a foreign receive may have an endless supply of others
+            await anyio.lowlevel.checkpoint()  # a foreign receive may have an endless supply of others

@@ -26,8 +26,8 @@ class Location:
 class SearchQuery:
     """What to search for. Of the two lists of domains one at most has any.
 
-    A domain stands for its subdomains too, and may have a path: ``example.com/docs``. A backend need not heed the lists,
-    since the layer leaves out what they exclude; results are better if it does.
+    A domain stands for its subdomains too, and may have a path: ``example.com/docs``. A backend need not heed the
+    lists, since the layer leaves out what they exclude; results are better if it does.
     """
 
     text: str

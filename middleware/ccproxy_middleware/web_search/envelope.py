@@ -1,4 +1,4 @@
-"""What stands in ``encrypted_content`` and ``encrypted_index``: the proxy's own, readable when the client returns it."""
+"""What stands in ``encrypted_content`` and ``encrypted_index``: our own, readable when the client returns it."""
 
 import base64
 import binascii

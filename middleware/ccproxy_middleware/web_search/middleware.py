@@ -43,9 +43,7 @@ class WebSearchMiddleware:
     found as far as each layer between keeps its app as ``app``.
     """
 
-    def __init__(
-        self, app: ASGIApp, *, search: SearchBackend, timeout: float = 10.0, remember: float = 300.0
-    ) -> None:
+    def __init__(self, app: ASGIApp, *, search: SearchBackend, timeout: float = 10.0, remember: float = 300.0) -> None:
         if not timeout > 0 or not remember > 0:
             raise ValueError("timeout and remember must be above 0")
         self.app = app
@@ -110,9 +108,7 @@ class WebSearchMiddleware:
     ) -> None:
         body.skip()
         output: Output = StreamOutput(scope, send) if data.get("stream") is True else WholeOutput(scope, send)
-        turn = Turn(
-            app, scope, Leaving(body), data, tool, searches=self._searches, output=output, size=body.size
-        )
+        turn = Turn(app, scope, Leaving(body), data, tool, searches=self._searches, output=output, size=body.size)
         del data
         await turn.run()
 

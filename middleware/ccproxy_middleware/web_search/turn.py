@@ -90,7 +90,9 @@ class Turn:
                 await self._show_held(answer, {})
                 return await self._end(answer)
             call = SearchCall(new_call_id(), "toolu_" + secrets.token_hex(12), {"query": query})
-            answer.content = [{"type": "tool_use", "id": call.tool_use_id, "name": self._tool.name, "input": call.input}]
+            answer.content = [
+                {"type": "tool_use", "id": call.tool_use_id, "name": self._tool.name, "input": call.input}
+            ]
             answer.calls = [call]
             answer.held()
             await answer.show_call(call)
@@ -118,10 +120,12 @@ class Turn:
                 answer.error = abort.error or ApiError(502, "api_error", _CUT_OFF)
         if answer.whole:
             return True
-        if body.disconnected or (answer.http_start is None and answer.error is None):
+        if answer.error is not None:
+            raise answer.error
+        if body.disconnected or answer.http_start is None:
             return False
-        if answer.error is not None or answer.started:
-            raise answer.error or ApiError(502, "api_error", _CUT_OFF)
+        if answer.started:
+            raise ApiError(502, "api_error", _CUT_OFF)
         if self._output.begun or self._usages:
             raise told_error(answer)
         await self._output.relay(answer.http_start, bytes(answer.http_body))
@@ -209,7 +213,11 @@ class Turn:
         for call in answer.calls:
             outcome = outcomes[call.id]
             failed = isinstance(outcome, SearchError)
-            text = error_text(call.query, outcome) if isinstance(outcome, SearchError) else results_text(call.query, outcome)
+            text = (
+                error_text(call.query, outcome)
+                if isinstance(outcome, SearchError)
+                else results_text(call.query, outcome)
+            )
             result: Block = {"type": "tool_result", "tool_use_id": call.tool_use_id, "content": text}
             results.append({**result, "is_error": True} if failed else result)
         content = [block for block in answer.content if block.get("type") != "text" or block.get("text", "").strip()]

@@ -270,7 +270,10 @@ def test_ddgs_finds(ddgs: Any) -> None:
 
 def test_failures_of_ddgs(ddgs: Any) -> None:
     assert by_ddgs(raising(ddgs.DDGSException("No results found."))) == []
-    for error, code in ((ddgs.RatelimitException("202"), "too_many_requests"), (ddgs.DDGSException("x"), "unavailable")):
+    for error, code in (
+        (ddgs.RatelimitException("202"), "too_many_requests"),
+        (ddgs.DDGSException("x"), "unavailable"),
+    ):
         with pytest.raises(SearchError) as caught:
             by_ddgs(raising(error))
         assert caught.value.code == code

@@ -39,8 +39,8 @@ class Asked:
 class SearchServices:
     """The ASGI app. ``pages``: what is found, or a function of the query. ``status``: an error for all.
 
-    ``raw``: a body that is sent instead. ``headers``: further ones of the answer. A service that needs a key refuses any
-    but KEY with the status that it has.
+    ``raw``: a body that is sent instead. ``headers``: further ones of the answer. A service that needs a key
+    refuses any but KEY with the status that it has.
     """
 
     def __init__(

@@ -116,9 +116,10 @@ class StreamConverter(EventStream):
 
     def _on_item_added(self, event: Event) -> None:
         item = event.get("item")
-        if isinstance(item, dict) and self._items.find(
-            kind_of(item, hosted=self._hosted), event, item.get("id")
-        ) is None:
+        if (
+            isinstance(item, dict)
+            and self._items.find(kind_of(item, hosted=self._hosted), event, item.get("id")) is None
+        ):
             self._announce(item, event.get("output_index"), item.get("id"))
 
     def _on_item_done(self, event: Event) -> None:
