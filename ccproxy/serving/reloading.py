@@ -9,6 +9,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from .retiring import RetiringWorkers
 from .running import load_settings_or_exit
 
 if TYPE_CHECKING:
@@ -34,10 +35,12 @@ def load_arbiters_settings() -> "Settings":
 def keep_workers_at_bad_reload(arbiter: Any) -> None:
     """Let a HUP replace the workers only once the configuration is loaded, its address can be had and a worker starts.
 
-    gunicorn itself would end, with all that it serves, where one of them fails.
+    gunicorn itself would end, with all that it serves, where one of them fails. The workers that are replaced don't
+    hold up the arbiter: see :class:`RetiringWorkers`.
     """
     from gunicorn.sock import create_sockets  # type: ignore[import-untyped]
 
+    RetiringWorkers(arbiter)
     app, reload = arbiter.app, arbiter.reload
     load_configuration = app.reload
 

@@ -60,6 +60,11 @@ def rows() -> list[Row]:
             ("gunicorn's arbiter is killed", WHOLE, "test_workers_end_when_the_arbiter_is_killed"),
             ("gunicorn takes a new configuration", WHOLE, "test_answers_go_on_when_the_configuration_changes"),
             ("gunicorn is given a bad configuration", WHOLE, "test_answers_go_on_when_the_configuration_changes"),
+            (
+                "gunicorn is reloaded twice, loses workers and ends meanwhile",
+                WHOLE,
+                "test_reload_does_not_hold_up_the_arbiter",
+            ),
         )
     ]
 
@@ -238,6 +243,46 @@ def test_answers_go_on_when_the_configuration_changes(tmp_path: Path, gate: thre
     assert "Traceback" not in proxy.output.read_text()
 
 
+def test_reload_does_not_hold_up_the_arbiter(tmp_path: Path, gate: threading.Event) -> None:
+    """While old workers finish a stream, a lost worker is replaced, a second HUP taken and a SIGTERM heard."""
+    file = tmp_path / ".env"
+    provider = ScriptedProvider(lambda body: held(gate) if len(provider.completions) <= 2 else Reply("Hi"))
+    with (
+        serve(provider) as server,
+        started("gunicorn", tmp_path, server.url, **KEYS) as proxy,
+        clients_of(proxy, provider) as clients,
+    ):
+        for model in ("second", "third"):
+            before = set(workers(proxy))
+            file.write_text(f"SMALL_MODEL={model}\n")
+            proxy.process.send_signal(signal.SIGHUP)
+            wait_until(partial(has_started, proxy, 2, before), proxy)
+            new = set(workers(proxy)) - before
+            wait_until(partial(is_in_use, proxy, provider, model), proxy)
+            os.kill(min(new), signal.SIGKILL)
+            wait_until(partial(has_started, proxy, 1, before | new), proxy)
+            assert not clients.stream.done()
+        proxy.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: is_refused(proxy), proxy)
+        gate.set()
+        clients.check(WHOLE)
+        assert proxy.process.wait(30) == 0
+    assert "Traceback" not in proxy.output.read_text()
+
+
+def test_replaced_worker_is_killed_when_its_time_is_over(tmp_path: Path, gate: threading.Event) -> None:
+    provider = ScriptedProvider(lambda body: held(gate))
+    with (
+        serve(provider) as server,
+        started("gunicorn", tmp_path, server.url, SHUTDOWN_TIMEOUT="0", WEB_CONCURRENCY="1", **KEYS) as proxy,
+    ):
+        (hangs,) = workers(proxy)
+        os.kill(hangs, signal.SIGSTOP)
+        proxy.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: workers(proxy) and hangs not in workers(proxy), proxy)
+        assert proxy.terminate() == 0
+
+
 def has_refused(proxy: Running, times: int) -> bool:
     """Whether so many new configurations were refused."""
     return proxy.output.read_text().count("the workers go on with the old one") == times
@@ -247,6 +292,15 @@ def workers(proxy: Running) -> list[int]:
     """The processes of gunicorn's workers."""
     pid = proxy.process.pid
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def has_started(proxy: Running, number: int, beside: set[int]) -> bool:
+    """Whether there are so many workers beside these."""
+    return len(set(workers(proxy)) - beside) == number
+
+
+def is_in_use(proxy: Running, provider: ScriptedProvider, model: str) -> bool:
+    return model_in_use(proxy, provider) == model
 
 
 def model_in_use(proxy: Running, provider: ScriptedProvider) -> str:
