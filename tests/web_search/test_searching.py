@@ -5,7 +5,10 @@ from typing import Any
 
 import pytest
 
+from ccproxy_middleware import SafeguardsMiddleware, WebSearchMiddleware
 from ccproxy_middleware.web_search import SearchError
+from support.asgi import call as send
+from support.asgi import http_scope
 from support.providers.messages_app import USAGE, MessagesApp, call, text
 from support.streams.grammar import check_stream
 from web_search.searching import FORCED, OWN, TOOL, Search, ask, kinds, message, request
@@ -256,3 +259,19 @@ async def test_refusal_of_the_first_question_reaches_the_client_as_it_is(stream:
 async def test_failure_of_a_later_question_is_an_error_of_the_whole() -> None:
     answer = await ask(MessagesApp([call("web_search", query="q")], (429, "Slow down.")), request())
     assert (answer.status, answer.json()["error"]["message"]) == (429, "Slow down.")
+
+
+async def test_verdicts_are_on_the_clients_own_calls_alone(stream: bool) -> None:
+    def answer(body: dict[str, Any]) -> list[dict[str, Any]]:
+        if "tools" not in body:
+            return [text("<severity>80</severity><reason>too much</reason>")]
+        return [call("web_search", "a", query="one"), call("Read", "b", path="x")]
+
+    layer = WebSearchMiddleware(MessagesApp(answer=answer), search=Search())
+    safeguards = [{"type": "dangerous_tool_use", "classifier_context": {"v": 1}}]
+    body = request(stream=stream, tools=[OWN, TOOL], safeguards=safeguards)
+    found = message(await send(SafeguardsMiddleware(layer, model="J"), http_scope("POST", "/v1/messages"), body))
+    told = json.dumps(found["safeguard_results"])
+    assert '"b": {' in told
+    assert '"a": {' not in told
+    assert "srvtoolu_" not in told
