@@ -459,11 +459,18 @@ def test_problem_at_the_top_is_not_buried_and_its_remedy_says_where(
     (tmp_path / ".env").write_text("# mine\n\nexport OPENAI_BASE_URL=http://127.0.0.1:9/v1\nOPENAI_API_KEY=k\n")
     assert run() == 1
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[2:7]] == ["warning", "remedy:", "problem", "remedy:", "skipped"]
+    assert [line.split()[0] for line in lines[2:8]] == [
+        "warning",
+        "remedy:",
+        "problem",
+        "remedy:",
+        "skipped",
+        "skipped",
+    ]
     assert lines[4].endswith("could not connect to the provider 127.0.0.1:9: Connection refused")
     assert lines[5].endswith("OPENAI_BASE_URL stands in .env, line 3.")
-    assert re.fullmatch(r"\d+ checks not asked: see Reachable", lines[7])
-    assert len(lines) == 12
+    assert re.fullmatch(r"\d+ checks not asked: see Reachable", lines[8])
+    assert len(lines) == 13
 
 
 @pytest.mark.parametrize(
