@@ -19,10 +19,12 @@ from ccproxy_middleware import (
     PromptedToolsMiddleware,
     SafeguardsMiddleware,
     VisionMiddleware,
+    WebSearchMiddleware,
 )
 from ccproxy_middleware.routing import RoutingMiddleware
 from ccproxy_middleware.toolkit.store import Store
 
+from .search import Search
 from .settings import canonical, import_layer, named_models, names_of, tier_models
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ class Parts:
 
     planner: the app that boost asks, with ``boost`` for its options. judge: the app that is asked for verdicts, where
     it is not the inner one. describer: the app that is asked about images. routing: the options of RoutingMiddleware.
-    store: what all processes share, if they do.
+    store: what all processes share, if they do. search: what runs searches of the web.
     """
 
     planner: ASGIApp | None = None
@@ -45,6 +47,7 @@ class Parts:
     routing: Mapping[str, Any] = field(default_factory=dict)
     contexts: Mapping[str, int | None] = field(default_factory=dict)
     store: Store | None = None
+    search: Search | None = None
 
 
 def layers_in_use(settings: "Settings") -> list[str]:
@@ -57,6 +60,7 @@ def layers_in_use(settings: "Settings") -> list[str]:
         "boost": not settings.enable_boost_support,
         "vision": settings.vision_model is None,
         "routing": not uses_routing(settings),
+        "web_search": settings.web_search in (None, "provider"),
     }
     return [name for name in settings.ccproxy_layers if not off.get(name)]
 
@@ -89,7 +93,7 @@ def target_layers(settings: "Settings", upstream: "Upstream", parts: Parts) -> l
 
 
 _ONCE = frozenset(("metrics", "inspector", "custom_headers", "model_mapping"))  # for all upstreams together
-_CONVERTING = frozenset(("safeguards", "vision", "format_conversion"))
+_CONVERTING = frozenset(("safeguards", "web_search", "vision", "prompted_tools", "format_conversion"))
 
 
 def conversion_options(settings: "Settings", upstream: "Upstream | None" = None) -> dict[str, Any]:
@@ -100,6 +104,8 @@ def conversion_options(settings: "Settings", upstream: "Upstream | None" = None)
         options["api"] = upstream.api
     if upstream.provider == "azure" and not upstream.base_url.rstrip("/").endswith("/openai/v1"):
         options.setdefault("api", "chat")  # the older form of its URLs has no Responses
+    if settings.web_search == "provider":
+        options.setdefault("web_search", "hosted")
     limits = (settings.max_tokens_limit, options.get("max_output"))
     options["max_output"] = min(limit for limit in limits if isinstance(limit, int))
     if settings.min_tokens_limit is not None:
@@ -187,6 +193,8 @@ def _layer(name: str, settings: "Settings", upstream: "Upstream", parts: Parts) 
                 template=settings.boost_wrapper_template,
                 **parts.boost,
             )
+        case "web_search":
+            return _Layer(WebSearchMiddleware, search=parts.search or Search(settings))
         case "vision" if settings.vision_model is not None:
             return _Layer(
                 VisionMiddleware,
@@ -199,8 +207,8 @@ def _layer(name: str, settings: "Settings", upstream: "Upstream", parts: Parts) 
         case "prompted_tools":
             return _Layer(
                 PromptedToolsMiddleware,
-                provider=settings.provider,
-                options=conversion_options(settings),
+                provider=upstream.provider,
+                options=conversion_options(settings, upstream),
                 boosted=settings.enable_boost_support,
                 max_answer=settings.max_answer * 1024 * 1024,
             )

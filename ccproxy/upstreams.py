@@ -21,6 +21,7 @@ from .layers import Parts, conversion, layers_in_use, target_layers, uses_routin
 from .logs import logged
 from .model_limits import known_contexts, window
 from .pages import Tested, corrections_page
+from .search import make_search
 from .settings import Settings, Upstream, canonical, model_to_try, names_of, planner_candidates
 from .state import SharedState
 
@@ -72,6 +73,7 @@ class Upstreams:
         if (planner := planner_upstream(settings)) is not None:
             self.forwards[PLANNER_UPSTREAM] = make_forward(settings, planner)
         self.state = None if settings.state_url is None else SharedState(settings.state_url.get_secret_value())
+        self._search = make_search(settings)
         self._endpoints: dict[str, ASGIApp] = dict(self.forwards)
         if endpoint is not None:
             self._endpoints[DEFAULT_UPSTREAM] = endpoint
@@ -99,6 +101,7 @@ class Upstreams:
             describer=None if settings.vision_model is None else self._seeing,
             contexts=known_contexts(settings),
             store=self._store,
+            search=self._search,
         )
 
     def routing(self) -> Mapping[str, Any]:
@@ -172,6 +175,8 @@ class Upstreams:
         async with AsyncExitStack() as stack:
             for forward in self.forwards.values():
                 await stack.enter_async_context(forward.lifespan())
+            if self._search is not None:
+                await stack.enter_async_context(self._search.lifespan())
             if self.state is not None:
                 await stack.enter_async_context(self.state.lifespan())
             yield

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from collections.abc import Awaitable
 from contextlib import ExitStack
 from typing import Any, Literal, TypeAlias
 
@@ -16,10 +17,40 @@ from .planner import MODEL as PLANNER_MODEL
 from .planner import plan
 from .prompted import by_prompt
 from .provider import KEY, MODELS, demo_provider
+from .search import converse_with_search, decide_on_search, demo_searxng
 
 CLIENT_KEY = "demo"
 
 Api: TypeAlias = Literal["chat", "responses"]
+
+
+def run_search(*, verbose: bool = False, api: Api = "chat") -> int:
+    """Show a web search; the exit code is 0 only if everything arrived."""
+    requests: list[dict[str, Any]] = []
+    queries: list[str] = []
+    configure_logging("WARNING", "text")
+    with ExitStack() as stack:
+        provider_url = stack.enter_context(served(demo_provider(requests.append, decide_on_search)))
+        search_url = stack.enter_context(served(demo_searxng(queries.append)))
+        app = create_app(demo_settings(provider_url, api=api, **_searching(search_url)))
+        url = stack.enter_context(served(app))
+        _write(f"client -> cc-boost {url} -> provider {provider_url} (built in, no key, no network)\n")
+        _write(f"                            -> SearXNG  {search_url} (built in, knows three pages)\n")
+        missing = asyncio.run(_limited(converse_with_search(url, CLIENT_KEY, _write)))
+    if verbose:
+        for body in requests:
+            _write(f"\nrequest  as the provider got it\n{json.dumps(body, indent=2, ensure_ascii=False)}\n")
+    if not missing and (len(requests), len(queries)) != (2, 1):
+        missing = [f"two requests and one search (there were {len(requests)} and {len(queries)})"]
+    if missing:
+        _write("\nNot everything arrived. Missing: " + "; ".join(missing) + ".\n")
+        return 1
+    _write("\nEverything arrived: a search, its results, text with citations, usage.\n")
+    return 0
+
+
+def _searching(url: str) -> dict[str, Any]:
+    return {"web_search": "searxng", "web_search_url": url}
 
 
 def run_conversation(*, verbose: bool = False, boost: bool = False, prompted: bool = False, api: Api = "chat") -> int:
@@ -39,7 +70,7 @@ def run_conversation(*, verbose: bool = False, boost: bool = False, prompted: bo
         _write(f"client -> cc-boost {url} -> provider {provider_url} (built in, no key, no network)\n")
         if planner_url is not None:
             _write(f"                            -> planner  {planner_url} (built in, takes no tools)\n")
-        missing = asyncio.run(_within_limit(url, boost))
+        missing = asyncio.run(_limited(converse(url, CLIENT_KEY, _write, boost=boost)))
     if verbose:
         for name, bodies in (("planner", plans), ("provider", requests)):
             for body in bodies:
@@ -61,12 +92,16 @@ def run_conversation(*, verbose: bool = False, boost: bool = False, prompted: bo
     return 0
 
 
-def run_servers(port: int, *, boost: bool = False, prompted: bool = False, api: Api = "chat") -> None:
-    """Keep the proxy on ``port`` of this machine and its provider (and planner) up until Ctrl-C."""
+def run_servers(
+    port: int, *, boost: bool = False, prompted: bool = False, search: bool = False, api: Api = "chat"
+) -> None:
+    """Keep the proxy on ``port`` of this machine and its provider (and planner, and SearXNG) up until Ctrl-C."""
     with ExitStack() as stack:
-        provider_url = stack.enter_context(served(demo_provider(decide=by_prompt if prompted else None)))
+        decide = decide_on_search if search else by_prompt if prompted else None
+        provider_url = stack.enter_context(served(demo_provider(decide=decide)))
+        more = _searching(stack.enter_context(served(demo_searxng()))) if search else {}
         planner_url = stack.enter_context(served(demo_provider(decide=plan))) if boost else None
-        settings = demo_settings(provider_url, planner_url, api=api, prompted=prompted, port=port)
+        settings = demo_settings(provider_url, planner_url, api=api, prompted=prompted, port=port, **more)
         announce = f"ANTHROPIC_BASE_URL=http://localhost:{port} ANTHROPIC_AUTH_TOKEN={CLIENT_KEY} claude"
         serve(create_app(settings), settings, announce=announce)
 
@@ -108,10 +143,10 @@ def _has_reasoning(body: dict[str, Any]) -> bool:
     return "reasoning" in kinds[: kinds.index("function_call")]
 
 
-async def _within_limit(url: str, boost: bool) -> list[str]:
+async def _limited(conversation: Awaitable[list[str]]) -> list[str]:
     try:
         async with asyncio.timeout(LIMIT_SECONDS):
-            return await converse(url, CLIENT_KEY, _write, boost=boost)
+            return await conversation
     except TimeoutError:
         return [f"an end within {LIMIT_SECONDS:g} seconds"]
 

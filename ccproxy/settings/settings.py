@@ -24,6 +24,7 @@ from .files import names_by_file, origins, settings_files, unread_files, unreada
 from .layer_names import LAYERS
 from .model_names import MODELS, ModelNames
 from .routes_file import RoutesFile
+from .search_settings import KEY, NAME, URL, WebSearch, WebSearchKey, WebSearchURL
 from .setting_values import (
     context_setting,
     count_setting,
@@ -115,6 +116,9 @@ class Settings(Checked):
     safeguards_timeout: float = seconds_setting(
         20.0, "Seconds that the end of an answer may wait for the verdicts on its tool calls."
     )
+    web_search: WebSearch = NAME
+    web_search_url: WebSearchURL = URL
+    web_search_key: WebSearchKey = KEY
     host: str = setting("0.0.0.0", "Address to listen on.", "an address or host name", pattern=r"^[^\s/]+$")  # noqa: S104
     port: int = setting(8082, "Port to listen on.", "a whole number from 1 to 65535", ge=1, le=65535)
     log_level: LogLevel = setting(
@@ -289,7 +293,7 @@ class Settings(Checked):
         """All that must not be shown: keys of providers and clients, values of headers and what is secret in them."""
         upstreams = (self.upstream(DEFAULT_UPSTREAM), *self.upstreams.values())
         found = [*(secret for upstream in upstreams for secret in upstream.secrets()), *self.client_keys]
-        found += [key.get_secret_value() for key in (self.boost_api_key, self.state_url) if key is not None]
+        found += [key.get_secret_value() for key in (self.boost_api_key, self.state_url, self.web_search_key) if key]
         return tuple(dict.fromkeys(secret for secret in found if secret))
 
     @property

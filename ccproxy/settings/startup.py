@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _LISTS = ("BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL")
 _OUTSIDE = ("metrics", "inspector", "custom_headers", "model_mapping")  # belong outside of routing
 # Before they ask the next layer.
-_ANSWERING = ("model_mapping", "safeguards", "boost", "vision", "prompted_tools", "format_conversion")
+_ANSWERING = ("model_mapping", "safeguards", "boost", "web_search", "vision", "prompted_tools", "format_conversion")
 
 
 def startup_warnings(settings: "Settings", host: str | None = None) -> list[str]:
@@ -67,6 +67,8 @@ def _layer_warnings(settings: "Settings") -> list[str]:
         warnings.append("SAFEGUARDS_MODEL is set, but CCPROXY_LAYERS has no safeguards: no tool call is judged.")
     if settings.vision_model and "vision" not in layers:
         warnings.append("VISION_MODEL is set, but CCPROXY_LAYERS has no vision: no image is described.")
+    if settings.web_search not in (None, "provider") and "web_search" not in layers:
+        warnings.append("WEB_SEARCH is set, but CCPROXY_LAYERS has no web_search: searches are refused.")
     if settings.classifier_model and "model_mapping" not in layers:
         warnings.append("CLASSIFIER_MODEL is set, but CCPROXY_LAYERS has no model_mapping: nothing is sent to it.")
     warnings += _routing_warnings(settings)

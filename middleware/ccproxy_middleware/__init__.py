@@ -14,6 +14,7 @@ from .prompted_tools import PromptedToolsMiddleware
 from .routing import Route, RoutingMiddleware
 from .safeguards import SafeguardsMiddleware
 from .vision import VisionMiddleware
+from .web_search import SearchError, SearchQuery, SearchResult, WebSearchMiddleware
 
 __all__ = [
     "AuthMiddleware",
@@ -32,5 +33,9 @@ __all__ = [
     "Route",
     "RoutingMiddleware",
     "SafeguardsMiddleware",
+    "SearchError",
+    "SearchQuery",
+    "SearchResult",
     "VisionMiddleware",
+    "WebSearchMiddleware",
 ]

@@ -28,6 +28,7 @@ PROVIDER = "PLANTED-provider-key-4711"
 PLANNER = "PLANTED-planner-key-4711"
 GATEWAY = "PLANTED-gateway-token-4711"
 TENANT = "PLANTED-basic-4711"
+SEARCH = "PLANTED-search-key-4711"
 VARIABLES = {
     "ANTHROPIC_API_KEY": f"other-key,{CLIENT}",
     "OPENAI_API_KEY": PROVIDER,
@@ -35,6 +36,8 @@ VARIABLES = {
     "CUSTOM_HEADER_PROXY_AUTH": f"Basic {TENANT}",
     "ENABLE_BOOST_SUPPORT": "BIG_MODEL",
     "BOOST_API_KEY": PLANNER,
+    "WEB_SEARCH": "brave",
+    "WEB_SEARCH_KEY": SEARCH,
     "MAX_RETRIES": "0",
     "INSPECTOR": "true",
 }
@@ -104,6 +107,8 @@ def test_no_secret_shows_in_a_repr() -> None:
         enable_boost_support="BIG_MODEL",
         boost_base_url="http://127.0.0.1:9/v1",
         boost_api_key=PLANNER,
+        web_search="brave",
+        web_search_key=SEARCH,
         max_concurrency=1,
         inspector=True,
     )

@@ -20,7 +20,13 @@ from support.serving.servers import serve
 KEY = "sk-provider-5EcReT-0123456789"
 HEADER = "header-5EcReT-value"
 IDS = ["configuration", *(check.id for check in CHECKS)]
-NEVER_FOUND = {"tls": "skipped", "window": "skipped", "planner": "skipped", "truncation": "skipped"}
+NEVER_FOUND = {
+    "tls": "skipped",
+    "window": "skipped",
+    "planner": "skipped",
+    "search": "skipped",
+    "truncation": "skipped",
+}
 
 Document: TypeAlias = dict[str, Any]
 Examine: TypeAlias = Callable[..., Document]
@@ -60,7 +66,12 @@ def test_all_is_well_with_a_provider_that_can_do_everything(examine: Examine) ->
     provider = ScriptedProvider(able, api_key=KEY)
     with serve(provider, lifespan="off") as server:
         document = examine(f"{server.url}/v1")
-    expected = dict.fromkeys(IDS, "ok") | {"tls": "skipped", "planner": "skipped", "truncation": "skipped"}
+    expected = dict.fromkeys(IDS, "ok") | {
+        "tls": "skipped",
+        "planner": "skipped",
+        "search": "skipped",
+        "truncation": "skipped",
+    }
     assert outcomes(document) == expected, document
     assert (document["verdict"], document["code"], document["env"], document["changes"]) == ("ok", 0, {}, {})
     assert all(request.headers["x-team"] == HEADER for request in provider.requests)
@@ -243,7 +254,12 @@ def test_finds_what_is_wrong_when_the_provider(name: str, examine: Examine) -> N
     with serve(provider, lifespan="off") as server:
         document = examine(f"{server.url}/v1", **{"BIG_MODEL": "local", "SMALL_MODEL": "local", **case.variables})
     found = outcomes(document)
-    expected = dict.fromkeys(IDS, "ok") | {"tls": "skipped", "window": "skipped", "planner": "skipped"}
+    expected = dict.fromkeys(IDS, "ok") | {
+        "tls": "skipped",
+        "window": "skipped",
+        "planner": "skipped",
+        "search": "skipped",
+    }
     expected |= {"truncation": "skipped"} if "PROVIDER" in case.variables and name != "cuts long prompts off" else {}
     assert found == {**expected, **case.found}, document
     for id_ in list(case.found)[:1]:
@@ -455,11 +471,18 @@ def test_problem_at_the_top_is_not_buried_and_its_remedy_says_where(
     (tmp_path / ".env").write_text("# mine\n\nexport OPENAI_BASE_URL=http://127.0.0.1:9/v1\nOPENAI_API_KEY=k\n")
     assert run() == 1
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[2:7]] == ["warning", "remedy:", "problem", "remedy:", "skipped"]
+    assert [line.split()[0] for line in lines[2:8]] == [
+        "warning",
+        "remedy:",
+        "problem",
+        "remedy:",
+        "skipped",
+        "skipped",
+    ]
     assert lines[4].endswith("could not connect to the provider 127.0.0.1:9: Connection refused")
     assert lines[5].endswith("OPENAI_BASE_URL stands in .env, line 3.")
-    assert re.fullmatch(r"\d+ checks not asked: see Reachable", lines[7])
-    assert len(lines) == 12
+    assert re.fullmatch(r"\d+ checks not asked: see Reachable", lines[8])
+    assert len(lines) == 13
 
 
 @pytest.mark.parametrize(

@@ -215,7 +215,7 @@ class AnthropicDialect:
             case "content_block_start":
                 block = event.get("content_block")
                 if isinstance(block, dict):
-                    seen.calls_tool = block.get("type") == "tool_use"
+                    seen.calls_tool = block.get("type") in ("tool_use", "server_tool_use")
                     seen.text = str(block.get("text") or "")
             case "content_block_delta":
                 delta = event.get("delta")
@@ -239,7 +239,7 @@ class AnthropicDialect:
         )
         for block in content if isinstance(content, list) else ():
             if isinstance(block, dict):
-                seen.calls_tool |= block.get("type") == "tool_use"
+                seen.calls_tool |= block.get("type") in ("tool_use", "server_tool_use")
                 seen.text += str(block.get("text") or "")
         return seen
 

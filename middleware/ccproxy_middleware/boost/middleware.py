@@ -12,6 +12,7 @@ from ..toolkit.asgi import BufferedBody, ClientDisconnected, route_path
 from ..toolkit.errors import read_request, request_id
 from ..toolkit.json import check_depth
 from ..toolkit.safety_checks import is_safety_check
+from ..web_search import is_search_tool
 from .cache import BoostCache, MemoryBoostCache
 from .dialect import Dialect, Payload, dialect_of
 from .loop import BoostLoop
@@ -105,7 +106,8 @@ class BoostMiddleware:
         messages = dialect.messages(data)
         if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages) or not messages:
             return False
-        if not offered_tools(data) or dialect.tool_choice(data) == "none" or dialect.fixes_format(data):
+        offered = offered_tools(data)
+        if all(map(is_search_tool, offered)) or dialect.tool_choice(data) == "none" or dialect.fixes_format(data):
             return False
         if data.get("max_tokens") == 0 or is_safety_check(data, scope):  # the first warms a prompt cache
             return False

@@ -29,6 +29,7 @@ class Context:
     stop_sequences: all that the client asked for.
     local_stops: those of them that upstream doesn't know: the converter finds them in the text.
     max_tokens: the output tokens that the provider is asked for.
+    hosted_search: what the user asks, where the provider may search the web for it; None: it may not.
     estimate_input: the input's tokens until upstream reports the real figure; called only where they are needed.
     """
 
@@ -44,6 +45,7 @@ class Context:
     stop_sequences: tuple[str, ...] = ()
     local_stops: tuple[str, ...] = ()
     max_tokens: int | None = None
+    hosted_search: str | None = None
     estimate_input: Callable[[], int] = lambda: 0
 
 

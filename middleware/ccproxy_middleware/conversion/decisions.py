@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..web_search import is_search_tool
 from .anthropic import SERVER_BLOCKS
 from .chat import FIRST_USER, NO_RESULT
 from .context import ConvertedRequest
@@ -114,6 +115,9 @@ def _tools(data: Mapping[str, Any], request: ConvertedRequest) -> Iterator[str]:
         name = given if isinstance(given, str) else ""  # of a tool that is left out nobody has looked at it
         function = sent.get(upstream_names.get(name, ""))
         if function is None:
+            if context.hosted_search is not None and is_search_tool(tool):
+                yield "the provider searches the web by itself: web_search is hosted"
+                continue
             alone = name in context.tools and "tools" in request.body
             why = "another must be called, and tool_choice_object is off" if alone else _absence(tool)
             yield f"tool {_short(name or tool.get('type'))} is left out: {why}"

@@ -171,7 +171,7 @@ class Exchange:
             raise error_from_payload(payload, None, self._context.profile, max_tokens=self._context.max_tokens)
         message = APIS[api].convert_response(payload, self._context)
         if api == "responses":
-            self.notes += answer_notes(payload)
+            self.notes += answer_notes(payload, hosted=self._context.hosted_search is not None)
         return message
 
     def _collected(self) -> dict[str, Any]:

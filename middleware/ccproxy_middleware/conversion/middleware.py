@@ -35,6 +35,7 @@ from ..toolkit.safety_checks import is_safety_check
 from ..toolkit.sight import Sight
 from ..toolkit.store import Store
 from ..toolkit.worker_threads import in_thread
+from ..web_search import search_layer
 from .anthropic import empty_message, message_events
 from .apis import APIS, convert_request
 from .chat import ToolConverter
@@ -101,6 +102,7 @@ class FormatConversionMiddleware:
         self._idle_limit = stream_idle_timeout
         self._max_answer = max_answer
         self._admission = Admission(app)
+        self._search = search_layer(app)
         self._profile = resolve_profile(provider, options)
         self._count_tokens = TokenCounter()
         self._profiles = LearnedProfiles(self._profile, store=store, name=store_name, setting=setting)
@@ -124,6 +126,9 @@ class FormatConversionMiddleware:
         send = told_at_once(scope, send)
         if await self._admission.refuses(scope, send):
             return
+        if self._search is not None and method == scope["method"] == "POST" and not scope.get("ccproxy.searching"):
+            scope["ccproxy.searching"] = True
+            return await self._search.around(self, scope, receive, send)
         try:
             if method is None:
                 raise ApiError(404, "not_found_error", f"{path} is not supported by this endpoint")

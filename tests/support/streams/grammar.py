@@ -6,7 +6,8 @@ from typing import Any
 Event = dict[str, Any]
 
 _DELTAS = {
-    "text": {"text_delta": "text"},
+    "text": {"text_delta": "text", "citations_delta": "citation"},
+    "server_tool_use": {"input_json_delta": "partial_json"},
     "thinking": {"thinking_delta": "thinking", "signature_delta": "signature"},
     "tool_use": {"input_json_delta": "partial_json"},
 }
@@ -65,8 +66,8 @@ def check_stream(frames: bytes, *, complete: bool = True) -> list[Event]:
                 delta = event["delta"]
                 name = _DELTAS[open_block["type"]][delta["type"]]
                 assert delta.keys() == {"type", name}
-                assert isinstance(delta[name], str)
-                assert delta[name] != "", "an empty delta"
+                assert isinstance(delta[name], dict if name == "citation" else str)
+                assert delta[name], "an empty delta"
                 assert not signed, "a delta after the signature"
                 signed = delta["type"] == "signature_delta"
             case "content_block_stop":
@@ -99,8 +100,12 @@ def _check_block(block: Event) -> None:
             assert block == {"type": "text", "text": ""}
         case "thinking":
             assert block == {"type": "thinking", "thinking": "", "signature": ""}
-        case "tool_use":
+        case "web_search_tool_result":
+            assert block.keys() == {"type", "tool_use_id", "content"}
+            assert block["tool_use_id"].startswith("srvtoolu_")
+        case "tool_use" | "server_tool_use" as kind:
             assert block.keys() == {"type", "id", "name", "input"}
+            assert block["id"].startswith("srvtoolu_" if kind == "server_tool_use" else "")
             assert block["id"]
             assert block["name"]
             assert block["input"] == {}

@@ -60,6 +60,18 @@ class EventWriter:
     def input_json(self, fragment: str) -> None:
         self._delta({"type": "input_json_delta", "partial_json": fragment})
 
+    def search(self, call: dict[str, Any], result: dict[str, Any]) -> None:
+        """The two blocks of a web search that is over."""
+        for block in (call, result):
+            shown = {**block, "input": {}} if block is call else block
+            event = {"type": "content_block_start", "index": self.blocks, "content_block": shown}
+            self._frames.append(sse_event("content_block_start", event))
+            self.blocks += 1
+            if block is call:
+                self.input_json(dumps(call["input"]).decode())
+            event = {"type": "content_block_stop", "index": self.blocks - 1}
+            self._frames.append(sse_event("content_block_stop", event))
+
     def stop_block(self) -> None:
         """Close the open block, if there is one."""
         if self.open is not None:

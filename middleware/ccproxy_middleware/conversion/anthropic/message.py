@@ -56,8 +56,13 @@ def message_events(message: dict[str, Any]) -> list[bytes]:
     start = {name: n for name, n in usage.items() if name != "output_tokens_details"}
     writer = EventWriter()
     writer.message_start({**new_message(message["model"], {**start, "output_tokens": 0}), "id": message["id"]})
+    calls: dict[str, dict[str, Any]] = {}  # of web searches
     for block in message["content"]:
         match block["type"]:
+            case "server_tool_use":
+                calls[block["id"]] = block
+            case "web_search_tool_result":
+                writer.search(calls[block["tool_use_id"]], block)
             case "thinking":
                 writer.start_thinking()
                 if block["thinking"]:
@@ -100,7 +105,9 @@ def collect_message(frames: list[bytes]) -> dict[str, Any]:
                 message["usage"] = {**message["usage"], **event["usage"]}
     for block, pieces in zip(message["content"], texts, strict=True):
         text = "".join(pieces)
-        if block["type"] == "tool_use":
+        if block["type"] == "web_search_tool_result":
+            continue
+        if block["type"] in ("tool_use", "server_tool_use"):
             block["input"] = parse_arguments(text, cut_off=message["stop_reason"] == "max_tokens")
         else:
             block[block["type"]] = text

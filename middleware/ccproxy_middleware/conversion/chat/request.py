@@ -5,6 +5,7 @@ from typing import Any
 
 from ...toolkit.field_checks import optional, required
 from ...toolkit.safety_checks import is_safety_check
+from ...web_search import last_query
 from ..anthropic import (
     add_extra,
     no_prefill,
@@ -25,6 +26,7 @@ from ..anthropic import (
 )
 from ..context import Context, ConvertedRequest, UpstreamBody
 from ..counting import estimate_request
+from ..hosted_search import add_to_chat, search_tool
 from ..providers import Profile, Reasoning, for_safety_check, profile_for_model, read_reasoning, reasoning_params
 from ..schemas import fit_format, is_strict
 from .content import Part, mark_cached, text_part
@@ -57,6 +59,7 @@ def convert_request(
     stream = optional(data, "stream", bool) or False
     history = read_history(messages, profile)
     offered = optional(data, "tools", list) or []
+    search = search_tool(data, profile)
     tools = (tool_converter or ToolConverter()).convert(offered, history, profile)
 
     body: dict[str, Any] = {"model": name}
@@ -77,9 +80,12 @@ def convert_request(
     json: dict[str, bytes] = {}
     if tools.tools:
         body["tools"], json["tools"] = tools.tools, tools.json
-        body |= convert_tool_choice(data.get("tool_choice"), tools.names, profile, offered)
+        choice = None if search is not None and search.chosen else data.get("tool_choice")
+        body |= convert_tool_choice(choice, tools.names, profile, offered)
         if body.get("tool_choice") == "required" and data["tool_choice"]["type"] == "tool":
             _offer_alone(upstream_tool_name(data["tool_choice"]["name"], profile), body, json)
+    if search is not None:
+        add_to_chat(body, json, search, profile)
     effort = history.effort or optional(config, "effort", str, "output_config")
     asked = Reasoning(False) if checks_safety else read_reasoning(data.get("thinking"), effort, profile)
     body |= reasoning_params(asked, effort is not None, body, profile)
@@ -111,6 +117,7 @@ def convert_request(
         stop_sequences=stops.all,
         local_stops=stops.local,
         max_tokens=body.get(profile.max_tokens_field),
+        hosted_search=None if search is None else last_query(messages),
         estimate_input=upstream.tokens,
     )
     return ConvertedRequest(upstream, context, stream, asks_stream, str(body.get("model")), clamped_from, json)

@@ -19,6 +19,7 @@ from ..anthropic import (
 )
 from ..context import Context
 from ..counting import estimate_tokens
+from ..hosted_search import chat_sources, found_by_chat, with_searches
 from ..providers import error_from_payload, is_failure
 from ..text_calls import as_functions, text_calls
 from .choices import chosen
@@ -83,7 +84,14 @@ def convert_response(data: Any, context: Context) -> dict[str, Any]:
         has_tool_use=bool(tool_uses),
         has_whole_calls=bool(tool_uses) and all(map(_has_whole_arguments, calls)),
     )
-    usage = convert_usage(find_usage(data, choice), context, lambda: _estimate_output(thinking, text, tool_uses))
+    told = find_usage(data, choice)
+    usage = convert_usage(told, context, lambda: _estimate_output(thinking, text, tool_uses))
+    if context.hosted_search is not None:
+        search, count = found_by_chat(context.hosted_search, chat_sources(message), told)
+        usage = with_searches(usage, count)
+        if search is not None:
+            place = int(bool(blocks) and blocks[0]["type"] == "thinking")
+            blocks[place:place] = search.blocks()
     return {
         **new_message(context.model, {**usage, **service_tier(data, context)}),
         "content": blocks,

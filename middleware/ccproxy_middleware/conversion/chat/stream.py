@@ -8,6 +8,7 @@ from ...toolkit.errors import ApiError
 from ...toolkit.sse import behind, divided
 from ..anthropic import PER_PIECE, BlockStream, EventStream, StopMatcher, StreamedCall, stop_outcome
 from ..context import Context
+from ..hosted_search import chat_sources, found_by_chat, with_searches
 from ..providers import error_from_payload
 from ..text_calls import Call, as_functions, text_calls
 from .choices import ChoicePicker
@@ -45,6 +46,7 @@ class StreamConverter(EventStream):
         self._usage: Mapping[str, Any] | None = None
         self._finish_reason: str | None = None
         self._matched: str | None = None  # the stop sequence that ended the answer
+        self._sources: dict[str, str] = {}  # the titles of the pages that are cited, by their URLs
 
     @property
     def ending(self) -> bool:
@@ -137,6 +139,8 @@ class StreamConverter(EventStream):
         self._matched = self._matched or upstream_stop(choice, self._context)
 
     def _on_delta(self, delta: dict[str, Any]) -> None:
+        if self._context.hosted_search is not None and "annotations" in delta:
+            self._sources |= chat_sources(delta)
         source, thinking = reasoning_text(delta, self._source or None)
         if thinking:
             self._on_reasoning(thinking, source)
@@ -283,4 +287,9 @@ class StreamConverter(EventStream):
             has_whole_calls=self._blocks.has_whole_calls,
         )
         usage = convert_usage(self._usage, self._context, self._blocks.estimate_tokens)
+        if self._context.hosted_search is not None:
+            search, count = found_by_chat(self._context.hosted_search, self._sources, self._usage)
+            usage = with_searches(usage, count)
+            if search is not None:
+                self._writer.search(*search.blocks())
         self._end(outcome, usage)

@@ -9,7 +9,9 @@ from ...toolkit.errors import ApiError, invalid_request
 from ...toolkit.field_checks import expect, optional, required
 from ...toolkit.json import dumps
 from ...toolkit.json.size import parsed_size
+from ...web_search import is_search_tool
 from ..anthropic import Block, History, Turn, client_tool, may_need_repair, upstream_tool_name
+from ..hosted_search import is_hosted
 from ..providers import Profile
 from ..schemas import DIALECTS, Allowance, fit_tool, is_strict
 
@@ -17,6 +19,7 @@ from ..schemas import DIALECTS, Allowance, fit_tool, is_strict
 _SERVER_TOOLS = (
     "web_search_", "web_fetch_", "code_execution_", "mcp_toolset", "computer_toolset_", "browser_toolset_",
 )  # fmt: skip
+_SEARCHES = "WEB_SEARCH=searxng and WEB_SEARCH_URL, or WEB_SEARCH to brave, tavily, exa, serper, ddgs or provider,"
 _ADVISOR = "advisor_"
 _TOOL_SEARCH = "tool_search_tool_"
 _CUT = "... (the rest stands in the system prompt)"
@@ -47,7 +50,8 @@ def offered_tools(
             search = True
             continue
         if _is_server_tool(kind, definition):
-            of_server.append(definition)
+            if not is_hosted(tool, profile):
+                of_server.append(definition)
             continue
         name = _tool_name(definition)
         if name in known:
@@ -245,6 +249,8 @@ def _is_server_tool(kind: str, definition: Block) -> bool:
 
 def _server_tool_refused(definition: Block) -> ApiError:
     remedy = """with PROVIDER_OPTIONS='{"server_tools": "drop"}' it is left out"""
+    if is_search_tool(definition.data):
+        remedy = f"set {_SEARCHES} for the proxy to search; {remedy}"
     return invalid_request(f"{definition}: server tool '{definition.type}' is not supported by this endpoint: {remedy}")
 
 

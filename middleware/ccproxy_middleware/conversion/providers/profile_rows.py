@@ -24,6 +24,7 @@ _GPT_OSS_MODELS: tuple[tuple[str, Mapping[str, Any]], ...] = (
 )
 
 _OPENAI_MODELS: tuple[tuple[str, Mapping[str, Any]], ...] = (
+    (r".*search-preview", {"efforts": (), "chat_search": "options"}),
     (r"(gpt-3|gpt-4|chatgpt-4)", {"efforts": ()}),
     (r"gpt-5.*-chat", {"efforts": ()}),
     (
@@ -122,6 +123,7 @@ ROWS: tuple[Row, ...] = (
     _row(
         name="openrouter",
         hosts=("openrouter.ai",),
+        chat_search="openrouter",
         reasoning_style="openrouter",
         reasoning_roundtrip="reasoning_details",
         efforts=("none", "minimal", "low", "medium", "high", "xhigh", "max"),

@@ -72,6 +72,8 @@ class Profile:
     tool_id: Literal["openai40", "mistral9", "kimi", "any"] = "openai40"
     tool_name_max: int = 64
     server_tools: Literal["refuse", "drop"] = "refuse"
+    web_search: Literal["off", "hosted"] = "off"  # hosted: by the provider, in place of Anthropic's servers
+    chat_search: Literal["none", "openrouter", "options"] = "none"  # how chat completions are asked for it
     repair_arguments: bool = True  # values written as strings where the tool's schema asks for something else
     tools: Literal["native", "prompted"] = "native"  # prompted: described in the prompt, by PromptedToolsMiddleware
     text_tool_calls: Literal["off", "auto"] = "off"  # calls in the text, in any of the models' own forms

@@ -23,6 +23,7 @@ from ..anthropic import (
 from ..chat import MAX_ARGUMENTS
 from ..context import Context
 from ..counting import OutputEstimate
+from ..hosted_search import HostedSearch, read_call, response_sources
 from ..text_calls import Call, TextCalls, as_functions, text_calls
 from .response import held_signature
 from .state import Following, encode_state
@@ -41,6 +42,7 @@ class ItemBlocks:
         self.matched: str | None = None
         self.has_tool_use = False
         self.has_whole_calls = True
+        self.searches = 0  # of the web, that have succeeded
         self._context = context
         self._writer = writer
         self._ids = ToolIds(context)
@@ -57,6 +59,8 @@ class ItemBlocks:
         self._blank: list[str] = []  # messages of nothing but whitespace
         self._splitter: TextCalls | None = None  # of the message that is written
         self._last: StreamedMessage | None = None  # a message that may be the last thing, with calls at its end
+        self._unnamed: list[HostedSearch] = []  # that have told no sources: those that are cited stand for them
+        self._cited: dict[str, str] = {}
 
     def announce(self, item: StreamedItem) -> None:
         """There is a new item."""
@@ -114,6 +118,9 @@ class ItemBlocks:
                 self._writer.start_text()
                 self._writer.text(text)
                 self._writer.stop_block()
+        for search in self._unnamed:
+            search.name(self._cited)
+            self._writer.search(*search.blocks())
 
     def estimate_tokens(self) -> int:
         """An estimate of the tokens of all that the model has written."""
@@ -156,6 +163,8 @@ class ItemBlocks:
                 self._close_reasoning(item)
             case StreamedCall():
                 self._close_call(item)
+            case _:
+                self._close_search(item)
 
     # Messages
 
@@ -190,6 +199,8 @@ class ItemBlocks:
                 rest = self._splitter.feed(rest)
             if rest:
                 self._show_text(item, rest)
+        if self._unnamed:
+            self._cited |= response_sources(item.data)
 
     def _end_text(self, *, last: bool) -> None:
         """Nothing more comes of a message. ``last``: of the answer neither."""
@@ -216,6 +227,19 @@ class ItemBlocks:
         call.finish(call.data)
         self._write_call(call)
         self._close_call(call)
+
+    # Searches
+
+    def _close_search(self, item: StreamedItem) -> None:
+        search = read_call(item.data)
+        if search is None:
+            return
+        self.searches += not search.failed
+        if not search.sources and not search.failed:
+            self._unnamed.append(search)
+            return
+        self._before(None)
+        self._writer.search(*search.blocks())
 
     # Reasoning
 

@@ -41,14 +41,14 @@ def limit_or_refusal(response: Mapping[str, Any]) -> StopReason | None:
     return _REASONS.get(reason) if isinstance(reason, str) else None
 
 
-def answer_notes(response: Any, dropped: Counter[str] | None = None) -> list[str]:
+def answer_notes(response: Any, dropped: Counter[str] | None = None, *, hosted: bool = False) -> list[str]:
     """What was left out, a line for each. ``dropped``: the types of items that meant nothing, of a streamed answer."""
     if not isinstance(response, Mapping):
         return []
     if dropped is None:
         output = response.get("output")
         items = [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
-        dropped = Counter(str(item.get("type")) for item in items if kind_of(item) is None)
+        dropped = Counter(str(item.get("type")) for item in items if kind_of(item, hosted=hosted) is None)
     notes = [
         f"answer: {number} {kind[:_MAX_NAME]} left out: it means nothing to the client"
         for kind, number in dropped.items()

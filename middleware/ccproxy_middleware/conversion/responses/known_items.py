@@ -13,9 +13,10 @@ class KnownItems:
     Some hosts send another id with every event, some no index.
     """
 
-    __slots__ = ("_all", "_by_id", "_by_index", "_last")
+    __slots__ = ("_all", "_by_id", "_by_index", "_hosted", "_last")
 
-    def __init__(self) -> None:
+    def __init__(self, *, hosted: bool = False) -> None:
+        self._hosted = hosted  # see kind_of
         self._all: list[StreamedItem] = []
         self._by_index: dict[tuple[Kind, int], StreamedItem] = {}
         self._by_id: dict[tuple[Kind, str], StreamedItem] = {}
@@ -57,7 +58,7 @@ class KnownItems:
         found: dict[int, StreamedItem] = {}
         used: set[int] = set()
         for n, item in enumerate(output):
-            kind = kind_of(item)
+            kind = kind_of(item, hosted=self._hosted)
             if kind is None:
                 continue
             id_ = item.get("id")
@@ -72,7 +73,7 @@ class KnownItems:
             if id(streamed) not in used:
                 left.setdefault(streamed.kind, []).append(streamed)
         for n, item in enumerate(output):
-            kind = kind_of(item)
+            kind = kind_of(item, hosted=self._hosted)
             if kind is not None:
                 rest = left.get(kind)
                 yield found.get(n) or (rest.pop() if rest else None), item, n

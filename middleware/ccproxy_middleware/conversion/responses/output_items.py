@@ -3,14 +3,19 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-Kind = Literal["message", "reasoning", "call"]
+Kind = Literal["message", "reasoning", "call", "search"]
 
 CALLS = ("function_call", "custom_tool_call")
 
 
-def kind_of(item: Mapping[str, Any]) -> Kind | None:
-    """What an item becomes for the client; None for one that means nothing to it."""
+def kind_of(item: Mapping[str, Any], *, hosted: bool = False) -> Kind | None:
+    """What an item becomes for the client; None for one that means nothing to it.
+
+    ``hosted``: the provider was asked to search the web.
+    """
     kind = item.get("type")
+    if kind == "web_search_call" and hosted:
+        return "search"
     if kind in ("message", "reasoning"):
         return "message" if kind == "message" else "reasoning"
     return "call" if kind in CALLS else None

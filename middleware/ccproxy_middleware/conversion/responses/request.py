@@ -5,6 +5,7 @@ from typing import Any
 
 from ...toolkit.field_checks import optional, required
 from ...toolkit.safety_checks import is_safety_check
+from ...web_search import last_query
 from ..anthropic import (
     add_extra,
     no_prefill,
@@ -25,6 +26,7 @@ from ..anthropic import (
 )
 from ..chat import ToolConverter, convert_tool_choice
 from ..context import Context, ConvertedRequest, UpstreamBody
+from ..hosted_search import responses_tool, search_tool
 from ..providers import Profile, Reasoning, effort_word, for_safety_check, profile_for_model, read_reasoning
 from ..schemas import fit_format, is_strict
 from .counting import estimate_request
@@ -32,6 +34,7 @@ from .input_items import convert_turns
 
 _MIN_OUTPUT = 16  # fewer tokens are refused
 _INCLUDE = "reasoning.encrypted_content"
+_INCLUDE_SOURCES = "web_search_call.action.sources"
 
 
 def _none_refused(digest: str) -> bool:
@@ -65,6 +68,7 @@ def convert_request(
     stream = optional(data, "stream", bool) or False
     history = read_history(messages, profile)
     offered = optional(data, "tools", list) or []
+    search = search_tool(data, profile)
     tools = (tool_converter or ToolConverter()).convert(offered, history, profile)
 
     body: dict[str, Any] = {"model": name, "store": False}
@@ -94,12 +98,19 @@ def convert_request(
     body["input"] = items
     json: dict[str, bytes] = {}
     if tools.tools:
+        choice = None if search is not None and search.chosen else data.get("tool_choice")
         body["tools"], json["tools"] = tools.tools, tools.json
-        body |= convert_tool_choice(data.get("tool_choice"), tools.names, profile)
+        body |= convert_tool_choice(choice, tools.names, profile, offered)
         if body.get("tool_choice") == "required" and data["tool_choice"]["type"] == "tool":
             name_there = upstream_tool_name(data["tool_choice"]["name"], profile)
             body["tools"] = [tool for tool in tools.tools if tool["name"] == name_there]
             del json["tools"]
+    if search is not None:
+        body["tools"] = [*body.get("tools", ()), responses_tool(search)]
+        body["include"] = [*body.get("include", ()), _INCLUDE_SOURCES]
+        json.pop("tools", None)
+        if search.chosen:
+            body["tool_choice"] = {"type": "web_search"}
     emission = thinking_emission(data.get("thinking"), profile)
     effort = history.effort or optional(config, "effort", str, "output_config")
     asked = Reasoning(False) if checks_safety else read_reasoning(data.get("thinking"), effort, profile)
@@ -131,6 +142,7 @@ def convert_request(
         stop_sequences=stops.all,
         local_stops=stops.local,
         max_tokens=body.get("max_output_tokens"),
+        hosted_search=None if search is None else last_query(messages),
         estimate_input=upstream.tokens,
     )
     return ConvertedRequest(

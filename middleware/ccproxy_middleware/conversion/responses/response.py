@@ -19,6 +19,7 @@ from ..anthropic import (
 from ..chat import service_tier
 from ..context import Context
 from ..counting import estimate_tokens
+from ..hosted_search import HostedSearch, read_call, response_sources, with_searches
 from ..text_calls import Call, as_functions, text_calls
 from .ends import answer_usage, error_of_response, limit_or_refusal
 from .output_items import CALLS, function_name, message_parts, upstream_id
@@ -54,6 +55,8 @@ def convert_response(data: Any, context: Context) -> dict[str, Any]:
         has_whole_calls=answer.has_tool_use and answer.whole,
     )
     usage = answer_usage(data, context, lambda: _estimate_output(blocks))
+    if context.hosted_search is not None:
+        usage = with_searches(usage, answer.searches)
     return {
         **new_message(context.model, {**usage, **service_tier(data, context)}),
         "content": blocks,
@@ -81,6 +84,8 @@ class _Answer:
         self._waiting: list[tuple[Block, Mapping[str, Any]]] = []  # thinking whose signature names what follows
         self._held: list[tuple[Mapping[str, Any], int]] = []  # hidden reasoning, and how many messages came before it
         self._phases: list[str | None] = []  # of the messages
+        self._searches: list[tuple[int, HostedSearch]] = []  # with the number of blocks before each
+        self._cited: dict[str, str] = {}
 
     def add(self, item: Mapping[str, Any], *, last: bool) -> None:
         match item.get("type"):
@@ -88,13 +93,26 @@ class _Answer:
                 self._add_reasoning(item)
             case "message":
                 self._add_message(item, last=last)
+            case "web_search_call" if self._context.hosted_search is not None:
+                if (search := read_call(item)) is not None:
+                    self._sign(None)
+                    self._searches.append((len(self._blocks), search))
             case kind if kind in CALLS:
                 self._add_call(item, custom=kind == "custom_tool_call")
 
     def blocks(self) -> list[Block]:
         """All blocks, when everything was added."""
         self._sign(None)
-        return self._blocks or self._blank
+        blocks = self._blocks or self._blank
+        for place, search in reversed(self._searches):
+            search.name(self._cited)
+            blocks[place:place] = search.blocks()
+        return blocks
+
+    @property
+    def searches(self) -> int:
+        """How many web searches have succeeded."""
+        return sum(not search.failed for _, search in self._searches)
 
     def _add_reasoning(self, item: Mapping[str, Any]) -> None:
         encrypted = bool(item.get("encrypted_content"))
@@ -111,6 +129,8 @@ class _Answer:
         self._waiting.append((block, item))
 
     def _add_message(self, item: Mapping[str, Any], *, last: bool) -> None:
+        if self._searches:
+            self._cited |= response_sources(item)
         matcher = self._matcher
         texts: list[str] = []
         for text, is_refusal in message_parts(item):
@@ -183,6 +203,7 @@ def held_signature(item: Mapping[str, Any], count: int, phases: list[str | None]
 
 
 def _estimate_output(blocks: list[Block]) -> int:
+    blocks = [block for block in blocks if block["type"] in ("text", "thinking", "tool_use")]
     texts = [block.get("text") or block.get("thinking") or "" for block in blocks]
     calls = [block["name"] + dumps(block["input"]).decode() for block in blocks if block["type"] == "tool_use"]
     return estimate_tokens("".join(texts + calls))

@@ -8,6 +8,7 @@ from ...toolkit.errors import ApiError
 from ..anthropic import EventStream, StopReason, arguments_text, stop_outcome
 from ..chat import service_tier
 from ..context import Context
+from ..hosted_search import with_searches
 from ..providers import PromptRefused
 from .blocks import ItemBlocks
 from .ends import answer_notes, answer_usage, error_of_response, limit_or_refusal
@@ -27,7 +28,8 @@ class StreamConverter(EventStream):
         self._dropped: Counter[str] = Counter()
         self._reader = EventReader()
         self._blocks = ItemBlocks(context, self._writer)
-        self._items = KnownItems()
+        self._hosted = context.hosted_search is not None
+        self._items = KnownItems(hosted=self._hosted)
         self._refusals: list[str] = []
         self._tier: dict[str, str] = {}
         self._deltas = TextDeltas()
@@ -114,19 +116,22 @@ class StreamConverter(EventStream):
 
     def _on_item_added(self, event: Event) -> None:
         item = event.get("item")
-        if isinstance(item, dict) and self._items.find(kind_of(item), event, item.get("id")) is None:
+        if (
+            isinstance(item, dict)
+            and self._items.find(kind_of(item, hosted=self._hosted), event, item.get("id")) is None
+        ):
             self._announce(item, event.get("output_index"), item.get("id"))
 
     def _on_item_done(self, event: Event) -> None:
         item = event.get("item")
         if not isinstance(item, dict):
             return
-        found = self._items.find(kind_of(item), event, item.get("id"))
+        found = self._items.find(kind_of(item, hosted=self._hosted), event, item.get("id"))
         self._finish_item(found or self._announce(item, event.get("output_index"), item.get("id")), item)
 
     def _announce(self, data: Event, index: Any, id_: Any) -> StreamedItem | None:
         """Note a new item; None for one that means nothing to the client."""
-        kind = kind_of(data)
+        kind = kind_of(data, hosted=self._hosted)
         if kind is None:
             self._dropped[str(data.get("type"))] += 1
             return None
@@ -233,7 +238,8 @@ class StreamConverter(EventStream):
             has_whole_calls=self._blocks.has_tool_use and self._blocks.has_whole_calls,
         )
         self.notes = answer_notes(response, self._dropped)
-        self._end(outcome, answer_usage(response, self._context, self._blocks.estimate_tokens))
+        usage = answer_usage(response, self._context, self._blocks.estimate_tokens)
+        self._end(outcome, with_searches(usage, self._blocks.searches) if self._hosted else usage)
 
 
 def _response(event: Event) -> dict[str, Any]:

@@ -189,4 +189,6 @@ def new_item(kind: Kind, index: int | None, id_: Any, data: Mapping[str, Any]) -
     """An item that was announced, or of which a delta has come."""
     if kind == "message":
         return StreamedMessage(index, id_, data)
+    if kind == "search":
+        return StreamedItem(kind, index, id_, data)
     return StreamedReasoning(index, id_, data) if kind == "reasoning" else StreamedCall(index, id_, data)

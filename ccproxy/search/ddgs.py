@@ -1,0 +1,36 @@
+"""The package ddgs, which reads the pages of several search engines: https://pypi.org/project/ddgs/"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from ccproxy_middleware.web_search import SearchError, SearchQuery, SearchResult
+
+from .service import text, with_sites
+
+_SECONDS = 8  # below the layer's own limit, so that the thread ends too
+
+
+class DDGS:
+    """Asked in a thread. It needs no key, and is what the engines let it be: fine for one user."""
+
+    async def __call__(self, query: SearchQuery, /) -> list[SearchResult]:
+        """What it finds. Raises SearchError."""
+        from ddgs.exceptions import DDGSException, RatelimitException
+
+        try:
+            found = await asyncio.to_thread(_search, with_sites(query))
+        except RatelimitException:
+            raise SearchError("too_many_requests", "the search engines that ddgs asks want fewer requests") from None
+        except DDGSException as error:
+            if "No results found" in str(error):
+                return []
+            raise SearchError("unavailable", f"ddgs has failed: {type(error).__name__}") from None
+        return [SearchResult(text(item, "href"), text(item, "title"), text(item, "body")) for item in found]
+
+
+def _search(words: str) -> Iterable[dict[str, Any]]:
+    from ddgs import DDGS as Client
+
+    found: list[dict[str, Any]] = Client(timeout=_SECONDS).text(words, max_results=10)
+    return found
