@@ -71,8 +71,16 @@ MAX_MODULES = 15  # side by side in a folder
 
 # Of the conversion.
 ASGI_MODULES = {
-    *("count_tokens.py", "document_reader.py", "exchange.py", "final.py", "incoming.py", "middleware.py"),
-    *("model_list.py", "stream_exchange.py"),
+    *(
+        "count_tokens.py",
+        "document_reader.py",
+        "pdf_process.py",
+        "exchange.py",
+        "final.py",
+        "incoming.py",
+        "middleware.py",
+    ),
+    *("model_list.py", "own_answers.py", "stream_exchange.py"),
 }
 PROGRAMS = {"pdf_program.py"}  # run in processes of their own; all the rest of the conversion does no I/O
 

@@ -123,7 +123,7 @@ async def reasoning(exam: Examination) -> Result:
 
 async def images(exam: Examination) -> Result:
     if not exam.profile.vision:
-        return skipped("the profile says that the model takes none")
+        return skipped(f"the profile says that the model takes none: {_described(exam)}")
     if not exam.profile.content_parts:
         return skipped("they would be content parts, which are off")
     url = "data:image/png;base64," + base64.b64encode(red_square()).decode()
@@ -133,12 +133,22 @@ async def images(exam: Examination) -> Result:
     answer = await exam.ask(lambda profile: question, enough=lambda a: a.text)
     if not answer.ok and answer.meaning not in BUSY:
         exam.learn(vision=False)
-        return warning("not taken: Claude Code's screenshots are left out", "For images use a model that sees.")
+        if exam.settings.vision_model is not None:
+            return ok(f"not taken: {_described(exam)}")
+        return warning(
+            "not taken: Claude Code's screenshots are left out", "VISION_MODEL: a model that describes them."
+        )
     if not answer.ok:
         return warning(answer.error, remedy_of(answer))
     if "red" in answer.text.lower():
         return ok("seen")
     return warning(f"taken, but a red square is {_quoted(answer.text)}", 'If it sees none, set {"vision": false}.')
+
+
+def _described(exam: Examination) -> str:
+    """What becomes of images then."""
+    model = exam.settings.vision_model
+    return "VISION_MODEL describes them, if it is set" if model is None else f"{model} describes them"
 
 
 async def truncation(exam: Examination) -> Result:

@@ -1,6 +1,6 @@
 """Every check, in the order in which they are made. A new one is a function that asks, and a row here."""
 
-from . import answers, boost, connection, forms, schemas, search, tools
+from . import answers, connection, forms, helpers, schemas, tools
 from .api import api
 from .examination import Check
 
@@ -30,6 +30,6 @@ CHECKS = (
     Check("schemas", "Schemas", schemas.tool_schemas, ("tools",)),
     Check("claude_code", "Claude Code's request", tools.claude_code, ("tools",)),
     Check("api", "API", api, ("answer",)),
-    Check("search", "Web search", search.search),
-    Check("planner", "Boost's planner", boost.planner),
+    Check("search", "Web search", helpers.search),
+    Check("planner", "Boost's planner", helpers.planner),
 )

@@ -2,14 +2,13 @@
 
 from .base_urls import without_endpoint, without_repeated_version
 from .configuration import ConfigurationError
-from .files import HEADER, file_to_write, place_of, settings_files, unread_files, users_file
+from .files import HEADER, file_to_write, place_of, replace_file, settings_files, unread_files, users_file
 from .layer_names import import_layer
 from .listing import given_variables, is_variable, model_to_try, named_models, shown_value, tier_models, variables
 from .model_names import NamedModel, canonical, names_of, planner_candidates
 from .settings import Settings
 from .startup import startup_warnings
 from .upstream import Upstream, variable_of
-from .writing import replace_file
 
 __all__ = [
     "HEADER",

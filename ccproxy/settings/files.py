@@ -1,8 +1,10 @@
-"""The files that settings are read from: the user's own, and the ``.env`` of a folder."""
+"""The files that settings are read from, the user's own and the ``.env`` of a folder, and how they are replaced."""
 
 import os
 import re
+import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,3 +141,28 @@ def _is_ours(path: str) -> bool:
             return file.readline(1000).lstrip("\ufeff").startswith(HEADER)
     except OSError:
         return False
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file, and make it, for its owner only, if it is not there. Raises OSError.
+
+    One that is there keeps its mode and owner; one behind a symbolic link is changed where it is.
+    """
+    path = path.resolve()
+    try:
+        mode = path.stat()
+    except FileNotFoundError:
+        mode = None
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        if mode is not None:
+            os.chmod(name, mode.st_mode & 0o7777)
+            with suppress(OSError, AttributeError):
+                os.chown(name, mode.st_uid, mode.st_gid)
+        os.replace(name, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(name)
+        raise

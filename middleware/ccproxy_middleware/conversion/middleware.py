@@ -29,14 +29,13 @@ from ..toolkit.errors import (
     request_id,
     send_error,
 )
-from ..toolkit.json import dumps, loads
+from ..toolkit.json import loads
 from ..toolkit.record import Record, get_record
 from ..toolkit.safety_checks import is_safety_check
 from ..toolkit.sight import Sight
 from ..toolkit.store import Store
 from ..toolkit.worker_threads import in_thread
 from ..web_search import search_layer
-from .anthropic import empty_message, message_events
 from .apis import APIS, convert_request
 from .chat import ToolConverter
 from .claude_code import told_at_once
@@ -46,6 +45,7 @@ from .decisions import explain
 from .exchange import Exchange
 from .incoming import check_depth, check_json, session_id, takes_long
 from .model_list import ModelList
+from .own_answers import send_json, send_prewarmed
 from .providers import Correction, JoinedCorrections, LearnedProfiles, error_from_response, resolve_profile, what_helped
 from .refused_reasoning import RefusedReasoning
 from .stream_exchange import StreamExchange
@@ -138,7 +138,7 @@ class FormatConversionMiddleware:
             if method == "GET":
                 id_ = path.removeprefix("/v1/models/") if is_model else None
                 listed = ModelList(self._profile, self._ask)
-                return await _send_json(scope, send, await listed.answer(scope, receive, id_))
+                return await send_json(scope, send, await listed.answer(scope, receive, id_))
             request = await read_request(scope, receive, send)
             if request is None:
                 return
@@ -161,7 +161,7 @@ class FormatConversionMiddleware:
         if record is not None:
             record.explain = partial(_explain, body, request, [])
         if body.data["max_tokens"] == 0:
-            return await _send_prewarmed(scope, request, send)
+            return await send_prewarmed(scope, request, send)
         inner_scope = {
             **scope,
             "query_string": b"",
@@ -344,7 +344,7 @@ class FormatConversionMiddleware:
         request = await self._convert(body, None, counting=True, api="chat" if by_chat else None)
         await body.work(lambda: check_depth(body.replace(request.body, request.json)))
         tokens = await self._count_tokens(request.body, request.context.profile, ask, APIS[request.api].count)
-        await _send_json(scope, send, {"input_tokens": tokens})
+        await send_json(scope, send, {"input_tokens": tokens})
 
     async def _ask(self, scope: Scope, body: BufferedBody, path: str) -> Any:
         """The JSON of the inner app's answer. Raises ApiError for an error, or for what is no JSON."""
@@ -381,24 +381,3 @@ def _explain(
     body: BufferedBody, request: ConvertedRequest, notes: list[str], patch: Mapping[str, Any] = {}
 ) -> list[str]:
     return [*explain(body.data, request, patch), *notes]
-
-
-async def _send_prewarmed(scope: Scope, request: ConvertedRequest, send: Send) -> None:
-    """``max_tokens: 0`` warms Anthropic's prompt cache; here there is nothing to do."""
-    message = empty_message(request.context, stop_reason="max_tokens")
-    if not request.stream:
-        return await _send_json(scope, send, message)
-    headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
-    await _send(scope, send, headers, b"".join(message_events(message)))
-
-
-async def _send_json(scope: Scope, send: Send, answer: dict[str, Any]) -> None:
-    body = dumps(answer)
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await _send(scope, send, headers, body)
-
-
-async def _send(scope: Scope, send: Send, headers: Headers, body: bytes) -> None:
-    headers = [*headers, (b"request-id", request_id(scope).encode())]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -1,13 +1,15 @@
-"""The check of web searches, which Claude Code expects Anthropic's servers to run."""
+"""The checks of what is asked beside the provider: a search of the web, boost's planner, a model that sees."""
 
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from ccproxy.search import make_search
+from ccproxy.settings import planner_candidates
 from ccproxy_middleware.web_search import SearchError, SearchQuery
 
-from .examination import Examination, Result, counted, ok, problem, skipped, warning
+from .examination import Examination, Result, counted, ok, problem, say, skipped, warning
+from .probe import open_planner
 
 _QUERY = "lighthouse"
 _OFF = "off: Claude Code's WebSearch is refused; WEB_SEARCH names a service, such as searxng or brave"
@@ -52,3 +54,21 @@ async def _by_provider(exam: Examination) -> Result:
     if not pages:
         return warning("the provider has answered without a search", remedy)
     return ok(f"the provider searches: {counted(len(pages), 'source')}")
+
+
+async def planner(exam: Examination) -> Result:
+    settings = exam.settings
+    if not settings.enable_boost_support:
+        return skipped("boost is off")
+    models = planner_candidates(settings.boost_model, settings.upstreams)[0]
+    if not models:
+        return skipped("its models are examined at their upstreams")
+    seconds = 0.0
+    for model in models:
+        async with open_planner(settings) as probe:
+            answer = await probe.complete({"model": model, **say("Reply with the word OK.")})
+        if not answer.ok:
+            which = "" if len(models) == 1 else f"{model}: "
+            return problem(which + answer.error, "Check BOOST_BASE_URL, BOOST_API_KEY and BOOST_MODEL.")
+        seconds = max(seconds, answer.seconds)
+    return ok(f"{', '.join(models)} {'answers' if len(models) == 1 else 'answer'} in {seconds:.1f} s")
