@@ -17,7 +17,9 @@ OURS = "the-proxys-own-key"
 TOKEN = "sk-ant-api03-the-clients-own"  # noqa: S105
 
 
-@pytest.mark.seen("own access", "A tool loop on one's own key goes on elsewhere while Anthropic is overloaded, and back")
+@pytest.mark.seen(
+    "own access", "A tool loop on one's own key goes on elsewhere while Anthropic is overloaded, and back"
+)
 def test_loop_goes_on_elsewhere_while_anthropic_is_overloaded(start: Callable[..., ClaudeCode], work: Path) -> None:
     numbers = itertools.count()
 
