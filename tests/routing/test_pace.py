@@ -288,3 +288,20 @@ def test_time_until_there_is_room(
     count: int, before: int, before_left: float, now: int, now_left: float, seconds: float
 ) -> None:
     assert seconds_until(count, before, before_left, now, now_left, 60) == pytest.approx(seconds)
+
+
+async def test_what_counts_in_memory_is_bounded() -> None:
+    from ccproxy_middleware.routing.pace_memory import PaceMemory
+
+    memory = PaceMemory()
+    taken = [await memory.acquire_entry("requests", 5, 60) for _ in range(500)]
+    assert (sum(taken), len(memory.events["requests"])) == (5, 5)
+    assert not await memory.acquire_entry("requests", 5, 60, amount=6)
+    for number in range(50):
+        await memory.incr(f"tokens/{number}", 0.001, amount=7)
+        await asyncio.sleep(0.002)
+    assert await memory.get("tokens/49") == 0
+    assert await memory.incr("tokens/now", 60, amount=-3) == -3
+    assert await memory.incr("tokens/now", 60, amount=5) == 2
+    assert (dict(memory.storage), len(memory.expirations)) == ({"tokens/now": 2}, 1)
+    assert memory.timer is None, "no thread looks for what has expired"

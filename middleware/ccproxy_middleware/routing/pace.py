@@ -91,7 +91,8 @@ class Pace:
             self._free.set()
         try:
             async with asyncio.timeout(timeout):
-                return await waiter.turn
+                granted: Turn = await waiter.turn
+                return granted
         except BaseException as error:
             if waiter.turn.done() and not waiter.turn.cancelled() and not waiter.turn.exception():
                 waiter.turn.result().done(0)  # it came in the same moment

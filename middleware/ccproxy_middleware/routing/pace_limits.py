@@ -78,7 +78,7 @@ class RateCounter:
         self._rates = rates
         self._exact = MovingWindowRateLimiter(storage)
         self._weighed = cast("SlidingWindowCounterSupport", storage)
-        self._requests = rates.rpm and RateLimitItemPerSecond(rates.rpm, rates.window, "requests")
+        self._requests = RateLimitItemPerSecond(rates.rpm, rates.window, "requests") if rates.rpm else None
         self._key = f"tokens/{name}/{rates.window}"
 
     async def hit(self, tokens: int) -> float:
@@ -137,9 +137,9 @@ class LocalLimits:
         self._work = Work()
         self._rates: RateCounter | None = None
         if rates.rpm or rates.tpm:
-            from limits.aio.storage import MemoryStorage
+            from .pace_memory import PaceMemory
 
-            self._rates = RateCounter(name, rates, MemoryStorage())
+            self._rates = RateCounter(name, rates, PaceMemory())
 
     async def take(self, tokens: int) -> Place | float:
         if self._limit is not None and self._running >= self._limit:

@@ -40,9 +40,13 @@ async def sharing(server: StateServer, count: int = 2) -> AsyncIterator[list[Sha
         yield states
 
 
+def connect(server: StateServer) -> Any:
+    return Redis.from_url(server.url)
+
+
 async def everything(server: StateServer) -> dict[str, Any]:
     """All that the server has, with its seconds to live."""
-    client = Redis.from_url(server.url)
+    client = connect(server)
     try:
         return {name.decode(): await client.ttl(name) for name in await client.keys("*")}
     finally:
@@ -225,7 +229,7 @@ async def test_requests_of_a_process_that_was_killed_stop_counting(server: State
         assert not isinstance(await first.limits("up", rates).take(1), float)
         limits = second.limits("up", rates)
         assert isinstance(await limits.take(1), float)
-        client = Redis.from_url(server.url)
+        client = connect(server)
         [(name, until_then)] = await client.zrange("cc-boost:running:up", 0, -1, withscores=True)
         assert 20 < until_then / 1000 - time.time() <= 31
         await client.zadd("cc-boost:running:up", {name: 1000})  # as if half a minute had gone by
@@ -249,7 +253,7 @@ async def test_server_that_refuses_to_write_is_told_of_once(
     server: StateServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with sharing(server) as (first, second):
-        client = Redis.from_url(server.url)
+        client = connect(server)
         await client.config_set("maxmemory", "1")
         first.store.put("cooldown:a", b"1", 60)
         await until(lambda: not first.up)
@@ -262,7 +266,7 @@ async def test_server_that_refuses_to_write_is_told_of_once(
 
 
 async def test_password_is_used_and_not_told(server: StateServer, caplog: pytest.LogCaptureFixture) -> None:
-    client = Redis.from_url(server.url)
+    client = connect(server)
     await client.config_set("requirepass", "planted-password")
     await client.aclose()
     right = server.url.replace("redis://", "redis://:planted-password@")
@@ -285,7 +289,7 @@ async def test_plans_are_shared_and_can_be_read_by_nobody_without_the_prompt(ser
         await until(lambda: list(second.store.items("plan:")))
         assert await other.get("a" * 64) == await mine.get("a" * 64) == b"planted-plan" * 100
         assert await other.get("b" * 64) is None
-        client = Redis.from_url(server.url)
+        client = connect(server)
         for name in await client.keys("*"):
             assert b"a" * 64 not in name
             if name.startswith(b"cc-boost:fact:"):
