@@ -55,7 +55,7 @@ def chosen_by_client(name: str, upstreams: Collection[str]) -> Candidate | None:
 
 
 def remembered(function: Callable[[Any], T]) -> Callable[[Any], T]:
-    """The function, which remembers what it has returned for a tuple of tuples and texts, as long as these are short."""
+    """The function, which remembers what it has returned for a tuple of texts, or of such tuples, if they are short."""
     known: dict[Any, T] = {}
 
     def remembering(key: Any) -> T:
