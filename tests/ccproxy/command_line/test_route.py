@@ -54,7 +54,7 @@ def folder(tmp_path: Path) -> Path:
 
 def run(folder: Path, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     env = {"PATH": "/usr/bin:/bin", "HOME": str(folder)}
-    command = [BIN / "cc-boost", "route", *arguments]
+    command = [str(BIN / "cc-boost"), "route", *arguments]
     return subprocess.run(command, cwd=folder, env=env, input=stdin, capture_output=True, text=True, check=False)
 
 
