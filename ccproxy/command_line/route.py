@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ccproxy_middleware import ModelMappingMiddleware
@@ -112,10 +111,6 @@ async def _map_model(
     scope = {"type": "http", "method": "POST", "path": "/v1/messages", "query_string": b"", "headers": lowered}
     await app(scope, receive, send)
     return seen[0]
-
-
-def _class_of(layer: Middleware) -> object:
-    return layer.cls
 
 
 def _header_or_exit(text: str) -> tuple[bytes, bytes]:
