@@ -104,10 +104,9 @@ async def _map_model(
 
     app: ASGIApp = routing
     for layer in make_layers(settings, Parts()):
-        cls: Any = layer.cls
-        if cls is ModelMappingMiddleware:
-            options: dict[str, Any] = layer.kwargs
-            app = ModelMappingMiddleware(app, **options)
+        make: Any = layer.cls
+        if make == ModelMappingMiddleware:
+            app = make(app, *layer.args, **layer.kwargs)
     lowered = [(name.lower(), value) for name, value in headers]
     scope = {"type": "http", "method": "POST", "path": "/v1/messages", "query_string": b"", "headers": lowered}
     await app(scope, receive, send)

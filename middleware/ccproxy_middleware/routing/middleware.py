@@ -1,6 +1,7 @@
 """The layer that chooses an upstream."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -27,6 +28,7 @@ from .failover import (
     Windows,
     chosen_by_client,
     parse_candidate,
+    remembered,
 )
 from .model_lists import ModelLists
 from .pace_queue import priority_of
@@ -89,6 +91,9 @@ class RoutingMiddleware:
         self._routes = named(routes)
         self._windows = windows
         store = MemoryStore() if store is None else store
+        names = frozenset((DEFAULT, *map(str.lower, targets)))
+
+        self._parsed = remembered(lambda texts: tuple(parse_candidate(text, names) for text in texts))
         self._shared = Upstreams(
             targets={DEFAULT: app, **{name.lower(): target for name, target in targets.items()}},
             paces={name.lower(): pace for name, pace in paces.items()},
@@ -126,7 +131,10 @@ class RoutingMiddleware:
             return await self.app(scope, body, send)
         counts = path.endswith(_COUNTING)
         streams = data.get("stream") is True and not counts
-        rule, candidates = self._candidates(scope, data, model)
+        if self._routes:
+            rule, candidates = await body.work(partial(self._candidates, scope, data, model))
+        else:
+            rule, candidates = self._candidates(scope, data, model)
         del data  # the body lets go of it when it is replayed
         await self._exchange(scope, body, send, model, rule, candidates, counts=counts, streams=streams)
 
@@ -137,7 +145,7 @@ class RoutingMiddleware:
         send: Send,
         model: str,
         rule: str,
-        candidates: Sequence[Candidate],
+        candidates: tuple[Candidate, ...],
         *,
         counts: bool,
         streams: bool,
@@ -154,7 +162,7 @@ class RoutingMiddleware:
             session=get_header(scope["headers"], _SESSION) if paced else None,
             record=record,
         )
-        choice = Choice(candidates, lambda name: shared.keys.order(name, scope), shared.cooldowns, self._windows)
+        choice = Choice(shared.keys.options(candidates, scope), shared.cooldowns, self._windows)
         requested = (scope.get("ccproxy.model") or {}).get("requested") or model
         client = ClientAnswer(
             scope,
@@ -166,16 +174,14 @@ class RoutingMiddleware:
         )
         await RoutedExchange(shared, question, choice, Trail(rule, record), client).run()
 
-    def _candidates(self, scope: Scope, data: Any, model: str) -> tuple[str, list[Candidate]]:
+    def _candidates(self, scope: Scope, data: Any, model: str) -> tuple[str, tuple[Candidate, ...]]:
         """The name of the rule, and the candidates."""
-        upstreams = self._shared.targets
         known = scope.get("ccproxy.model") or {}
         fixed = bool(known.get("fixed"))  # a layer of ours has chosen
-        chosen = None if fixed else chosen_by_client(str(known.get("requested") or model), upstreams)
-        if chosen is not None:
-            return "client", [chosen]
-        route = first_match(self._routes, RequestFacts(data, scope)) if self._routes and not fixed else None
-        if route is not None:
-            return route.name, [parse_candidate(text, upstreams) for text in route.models]
-        texts = scope.get("ccproxy.candidates") or (model,)
-        return "tier", [parse_candidate(text, upstreams) for text in texts]
+        if not fixed:
+            chosen = chosen_by_client(str(known.get("requested") or model), self._shared.targets)
+            if chosen is not None:
+                return "client", (chosen,)
+            if self._routes and (route := first_match(self._routes, RequestFacts(data, scope))) is not None:
+                return route.name, self._parsed(route.models)
+        return "tier", self._parsed(tuple(scope.get("ccproxy.candidates") or (model,)))

@@ -203,7 +203,7 @@ def _equals(facts: RequestFacts, key: str, wanted: Any) -> bool:
 
 
 def _is_one(facts: RequestFacts, key: str, wanted: Any) -> bool:
-    return _fact(facts, key) in wanted
+    return bool(_fact(facts, key) in wanted)
 
 
 def _is_like_one(facts: RequestFacts, key: str, wanted: Any) -> bool:
@@ -221,9 +221,7 @@ def _is_over(facts: RequestFacts, key: str, wanted: Any) -> bool:
 
 
 def _is_within(facts: RequestFacts, key: str, wanted: Any) -> bool:
-    start: int
-    end: int
-    start, end = wanted
+    start, end = int(wanted[0]), int(wanted[1])
     return start <= facts.hour < end if start < end else facts.hour >= start or facts.hour < end
 
 

@@ -1,7 +1,7 @@
 """The candidates of a request are asked one after the other, until one answers."""
 
 from .answers import ClientAnswer
-from .candidates import DEFAULT, Candidate, chosen_by_client, parse_candidate
+from .candidates import DEFAULT, Candidate, chosen_by_client, parse_candidate, remembered
 from .choice import Choice, Windows
 from .cooldowns import Cooldowns
 from .exchange import Question, RoutedExchange, Upstreams
@@ -26,4 +26,5 @@ __all__ = [
     "Windows",
     "chosen_by_client",
     "parse_candidate",
+    "remembered",
 ]

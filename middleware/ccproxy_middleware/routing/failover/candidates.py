@@ -1,12 +1,18 @@
 """The models that may answer a request, each at its upstream."""
 
-from collections.abc import Collection
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, NamedTuple, TypeVar
+
+T = TypeVar("T")
 
 DEFAULT = "default"
 """The name of the default upstream."""
 
 _FOR_CLAUDE_CODE = "claude/"  # which lists only ids that contain ``claude``
+
+
+_MAX_REMEMBERED = 512
+_MAX_TEXT = 1000  # characters; clients may make names up
 
 
 class Candidate(NamedTuple):
@@ -46,3 +52,29 @@ def chosen_by_client(name: str, upstreams: Collection[str]) -> Candidate | None:
     if ":" not in name or name.partition(":")[0].strip().lower() not in upstreams:
         return None
     return parse_candidate(name.removesuffix("[1m]"), upstreams)
+
+
+def remembered(function: Callable[[Any], T]) -> Callable[[Any], T]:
+    """The function, which remembers what it has returned for a tuple of texts, or of such tuples, if they are short."""
+    known: dict[Any, T] = {}
+
+    def remembering(key: Any) -> T:
+        found = known.get(key)
+        if found is not None:
+            return found
+        value = function(key)
+        if sum(map(len, _texts(key))) <= _MAX_TEXT:
+            if len(known) >= _MAX_REMEMBERED:
+                known.clear()
+            known[key] = value
+        return value
+
+    return remembering
+
+
+def _texts(key: Any) -> Iterator[str]:
+    if isinstance(key, str):
+        yield key
+    elif isinstance(key, tuple):
+        for part in key:
+            yield from _texts(part)

@@ -20,16 +20,9 @@ class Choice:
     has failed by itself.
     """
 
-    def __init__(
-        self,
-        candidates: Sequence[Candidate],
-        keys: Callable[[str], list[tuple[int, str]]],
-        cooldowns: Cooldowns,
-        windows: Windows | None,
-    ) -> None:
-        pools = {candidate.upstream: keys(candidate.upstream) for candidate in candidates}
-        self.options = [Option(*c, key, id_) for c in dict.fromkeys(candidates) for key, id_ in pools[c.upstream]]
-        self._open = list(self.options)
+    def __init__(self, options: Sequence[Option], cooldowns: Cooldowns, windows: Windows | None) -> None:
+        self.options = options
+        self._open = list(options)
         self._cooldowns = cooldowns
         self._windows = windows
         self._asked = False
@@ -52,6 +45,8 @@ class Choice:
 
     def passed_over(self, option: Option) -> list[tuple[Candidate, str]]:
         """The candidates before this option that were not asked, and why: ``busy``, or the reason of a cool-down."""
+        if option is self.options[0]:
+            return []
         passed: dict[Candidate, str] = {}
         for other in self.options[: self.options.index(option)]:
             candidate = Candidate(other.upstream, other.model)
@@ -64,7 +59,7 @@ class Choice:
 
     def has_other(self, option: Option) -> bool:
         """Whether another one is asked, should this one fail."""
-        return any(other != option and self._is_worth_a_try(other) for other in self._open)
+        return any(other is not option and self._is_worth_a_try(other) for other in self._open)
 
     def _is_worth_a_try(self, option: Option) -> bool:
         cooldown = self._cooldowns.find(option)

@@ -10,17 +10,17 @@ from typing import Any
 
 from starlette.types import ASGIApp, Scope
 
-from ...toolkit.asgi import BufferedBody, without_headers
+from ...toolkit.asgi import BufferedBody, Headers, without_headers
 from ...toolkit.errors import ApiError, StreamAborted, header_value, request_id
 from ...toolkit.record import Attempt, Record
 from .answers import ROUTE, ClientAnswer, TargetAnswer
-from .candidates import Candidate, Option
+from .candidates import Candidate, Option, remembered
 from .choice import Choice
 from .cooldowns import Cooldowns
 from .failures import Failure, broken_off, most_useful, told_after
 from .keys import KeyPools
 from .pace import Pace, Turn
-from .routed import Trail
+from .routed import Routed, Trail
 
 logger = logging.getLogger("ccproxy_middleware.routing")
 
@@ -38,7 +38,7 @@ class Upstreams:
     queue_timeout: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Question:
     """A request, and what of it decides how it is treated.
 
@@ -98,7 +98,7 @@ class RoutedExchange:
         if not choice.is_busy(option.upstream):
             choice.busy(option.upstream)
             return None
-        self._client.route = header_value(ROUTE, self._trail.routed(option).header())
+        self._client.route = _route_header(self._trail.routed(option))
         self._client.keep_alive()
         began = perf_counter()
         left = max(0.0, self._shared.queue_timeout - self._waited)
@@ -172,7 +172,7 @@ class RoutedExchange:
         """
         question = self._question
         routed = self._trail.routed(option)
-        self._client.route = header_value(ROUTE, routed.header())
+        self._client.route = _route_header(routed)
         scope = {**question.scope, "ccproxy.key": option.key, "ccproxy.route": routed}
         if may_fail:
             scope["ccproxy.max_retries"] = 0
@@ -221,6 +221,13 @@ class RoutedExchange:
         usage = {} if self._question.record is None else self._question.record.usage
         counts = [value for name, value in usage.items() if name.endswith("_tokens") and isinstance(value, int)]
         return sum(counts) if counts else None
+
+
+def _make_route_header(routed: Routed) -> Headers:
+    return header_value(ROUTE, routed.header())
+
+
+_route_header = remembered(_make_route_header)
 
 
 async def _unless_client_leaves(entering: Coroutine[Any, Any, Turn], body: BufferedBody) -> Turn | None:

@@ -9,6 +9,7 @@ from starlette.types import Scope
 
 from ...toolkit.asgi import get_header
 from ...toolkit.store import Store
+from .candidates import Candidate, Option, remembered
 
 CLIENT = "client"
 """In place of a pool: the client sends its own credential."""
@@ -25,6 +26,8 @@ class KeyPools:
 
     def __init__(self, keys: Mapping[str, Sequence[str]], store: Store) -> None:
         self._keys = {name.lower(): tuple(ids) for name, ids in keys.items()}
+        self._is_fixed = all(len(ids) < 2 and ids != (CLIENT,) for ids in self._keys.values())  # for all requests alike
+        self._fixed = remembered(lambda candidates: self._options(candidates, {}))
         self._store = store
         self._sessions: dict[str, Counter[str]] = {}
         self._counted: dict[str, float] = {}
@@ -34,7 +37,15 @@ class KeyPools:
         """Whether the credential there is the client's own."""
         return self._keys.get(upstream) == (CLIENT,)
 
-    def order(self, upstream: str, scope: Scope) -> list[tuple[int, str]]:
+    def options(self, candidates: tuple[Candidate, ...], scope: Scope) -> tuple[Option, ...]:
+        """Each of the candidates, once, with each key of its upstream, as a request prefers them."""
+        return self._fixed(candidates) if self._is_fixed else self._options(candidates, scope)
+
+    def _options(self, candidates: tuple[Candidate, ...], scope: Scope) -> tuple[Option, ...]:
+        orders = {upstream: self._order(upstream, scope) for upstream, _ in candidates}
+        return tuple(Option(*c, key, id_) for c in dict.fromkeys(candidates) for key, id_ in orders[c.upstream])
+
+    def _order(self, upstream: str, scope: Scope) -> list[tuple[int, str]]:
         """The keys as a request prefers them: index in the pool, and id."""
         ids = self._keys.get(upstream, ())
         if len(ids) == 0:
@@ -57,7 +68,7 @@ class KeyPools:
 
     def assign(self, upstream: str, key_id: str, scope: Scope) -> None:
         """Keep a session on the key that asks for it."""
-        if len(self._keys.get(upstream, ())) < 2 or (name := _name(upstream, scope)) is None:
+        if self._is_fixed or len(self._keys.get(upstream, ())) < 2 or (name := _name(upstream, scope)) is None:
             return
         value = self._store.get(name)
         now = time.time()
