@@ -1,6 +1,6 @@
 """The stack of layers that ``CCPROXY_LAYERS`` puts together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -87,11 +87,6 @@ _ONCE = frozenset(("metrics", "inspector", "custom_headers", "model_mapping"))  
 _CONVERTING = frozenset(("safeguards", "format_conversion"))
 
 
-def converts(layers: Sequence[Middleware]) -> bool:
-    """Whether requests of Anthropic's protocol are converted in such a stack."""
-    return any(layer.cls is FormatConversionMiddleware for layer in layers)
-
-
 def conversion_options(settings: "Settings", upstream: "Upstream | None" = None) -> dict[str, Any]:
     """The profile's switches: PROVIDER_OPTIONS, the limits of ``max_tokens``, and the API where the URL tells it."""
     upstream = upstream or settings.upstream("default")
@@ -128,6 +123,7 @@ def conversion(settings: "Settings", upstream: "Upstream", store: Store | None =
         max_answer=settings.max_answer * 1024 * 1024,
         store=store,
         store_name=f"{upstream.name} {upstream.base_url}",
+        setting=upstream.own_names("PROVIDER_OPTIONS"),
     )
 
 

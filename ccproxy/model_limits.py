@@ -50,7 +50,8 @@ def window(settings: Settings, upstream: str, model: str) -> int | None:
     for tier, name in tier_models(settings).items():
         if contexts[tier] and _parted(settings, name) == (upstream, model):
             return contexts[tier]
-    return _told(settings.upstream(upstream), model, {})["max_input_tokens"]
+    size: int | None = _told(settings.upstream(upstream), model, {})["max_input_tokens"]
+    return size
 
 
 def known_contexts(settings: Settings) -> dict[str, int | None]:

@@ -54,6 +54,7 @@ ORDER = (
     "ccproxy.app",
     "ccproxy.worker",
     "ccproxy.doctor",
+    "ccproxy.provider_models",
     "ccproxy.demo",
     "ccproxy.command_line",
     "ccproxy",

@@ -10,7 +10,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ccproxy import Settings, create_app
-from ccproxy.layers import make_layers
+from ccproxy.layers import Parts, make_layers
 
 from .. import bodies
 from ..contestants import Contestants
@@ -129,7 +129,7 @@ def layer(plan: Plan, _: Contestants) -> list[Row]:
     """What one more layer costs for each chunk, and what the usual ones outside of the conversion do."""
     endpoint = Endpoint(b"text/event-stream", event_stream(_CHUNKS))
     settings = Settings.explicit(openai_api_key="none")
-    layers = make_layers(settings, None)
+    layers = make_layers(settings, Parts())
     more = [*(Middleware(Through) for _ in range(10)), *layers]
     conversion_alone = layers[-1:]
     apps: list[ASGIApp] = [

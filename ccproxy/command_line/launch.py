@@ -16,12 +16,12 @@ from typing import Any
 
 from ..app import create_app
 from ..model_limits import model_limits, with_limits
+from ..provider_models import ask_providers
 from ..serving import EXIT_CANT_START, EXIT_CONFIGURATION, fail, load_settings_or_exit, local_url, served
 from ..settings import Settings, settings_files, unread_files
 from .child import run_program
 from .claude_variables import claude_variables, foreign_names, listed_models, no_proxy, set_models
 from .handing_over import handed_over, is_offline, resume_line
-from .provider_models import ask_providers
 from .proxy_log import logged_to_file
 from .running_proxy import list_if_there, list_or_exit
 

@@ -15,13 +15,13 @@ from typing import Any
 
 from ..doctor import write_variables
 from ..model_limits import model_limits
+from ..provider_models import ask_providers
 from ..serving import EXIT_CANT_START, EXIT_CONFIGURATION, fail, load_settings_or_exit, local_url
 from ..settings import HEADER, Settings, given_variables, replace_file, settings_files, shown_value, users_file
 from .claude_settings import BadSettings, claude_home, left_over_in, read_object
 from .claude_variables import claude_variables, listed_models, no_proxy, set_models
 from .json_edits import set_in
 from .launch import client_key, settings_or_exit
-from .provider_models import ask_providers
 from .running_proxy import list_if_there
 from .settings_record import Record, digest, encoded, forget_record, load_record, save_record, taken_back
 

@@ -28,7 +28,8 @@ _TITLE_WIDTH = max(len("Configuration"), *(len(check.title) for check in CHECKS)
 class Verdict:
     """The end: what stands in ``.env`` as it fits (``env``), what of it is not set yet (``changes``).
 
-    results: those of each upstream, by the ids of the checks. requests: how many the providers were asked. written: the file in which the changes were put, if they were.
+    results: those of each upstream, by the ids of the checks. requests: how many the providers
+    were asked. written: the file in which the changes were put, if they were.
     """
 
     settings: Settings

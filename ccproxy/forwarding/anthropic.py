@@ -22,8 +22,8 @@ _VERSION = (b"anthropic-version", b"2023-06-01")  # without one Anthropic refuse
 class AnthropicUpstream(Upstream):
     """Anthropic's API or one like it. The base URL may be written with ``/v1`` at its end, or without."""
 
-    def __init__(self, base_url: str, api_key: str | None, api_version: str | None = None) -> None:
-        super().__init__(base_url, api_key, None)
+    def __init__(self, base_url: str, api_key: str | Sequence[str] | None, api_version: str | None = None) -> None:
+        super().__init__(base_url, api_key, api_version)
         if not self._path.endswith("/v1"):
             self._path += "/v1"
 
@@ -54,7 +54,7 @@ class AnthropicForward(Forward):
     set outside for another upstream don't.
     """
 
-    _upstream_class = AnthropicUpstream
+    _upstream_class: type[Upstream] = AnthropicUpstream
 
     def __init__(
         self,
@@ -73,8 +73,7 @@ class AnthropicForward(Forward):
             raise ValueError("api_keys is a sequence of keys, not one string")
         if client_credential and api_keys:
             raise ValueError("with the client's credential there are no API keys")
-        for key in api_keys:
-            AnthropicUpstream(base_url, key)  # raises for one that can't be sent
+        AnthropicUpstream(base_url, api_keys)  # raises for keys that can't be sent
         super().__init__(
             base_url,
             client=client,

@@ -101,7 +101,7 @@ class Forward:
     in an event stream, and StreamAborted. Raises ValueError for a base URL or key that can't be used.
     """
 
-    _upstream_class = Upstream  # what may pass, and to which address
+    _upstream_class: type[Upstream] = Upstream  # what may pass, and to which address
 
     def __init__(
         self,

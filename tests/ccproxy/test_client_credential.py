@@ -8,13 +8,15 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.types import ASGIApp
 
-from support.providers.anthropic_server import AnthropicServer, Body, Content, Refusal
+from support.providers.anthropic_rules import Body
+from support.providers.anthropic_server import AnthropicServer, Content, Refusal
 from support.providers.scripted import Reply, ScriptedProvider
 from support.serving.several import several
 
 OURS = "the-proxys-own-key"
-TOKEN = "sk-ant-oat01-the-clients-own-token"  # noqa: S105
+TOKEN = "sk-ant-oat01-the-clients-own-token"
 OWN = {
     "x-cc-boost-key": OURS,
     "authorization": f"Bearer {TOKEN}",
@@ -47,7 +49,7 @@ class Providers:
             "other": {"api": "anthropic"},
             "resp": {"api": "responses"},
         }
-        others = {"mine": self.mine, "other": self.other, "resp": self.responses}
+        others: dict[str, ASGIApp] = {"mine": self.mine, "other": self.other, "resp": self.responses}
         tiers = {"big_model": "mine:claude-opus-4-8", "small_model": "gpt-4o-mini"}
         with (
             several(

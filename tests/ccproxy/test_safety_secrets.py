@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from ccproxy import Forward, Settings, create_app
 from ccproxy.forwarding.upstream import Redactor
-from ccproxy.layers import make_layers
+from ccproxy.layers import Parts, make_layers
 from ccproxy_middleware.toolkit.record import Record
 from support.serving.echo import EchoProvider
 from support.serving.process import started
@@ -109,7 +109,10 @@ def test_no_secret_shows_in_a_repr() -> None:
     )
     app = create_app(settings)
     shown: list[Any] = [settings, app, app.routes, app.user_middleware, Forward("http://h/v1", api_key=PROVIDER)]
-    shown += [layer.cls(app, *layer.args, **layer.kwargs) for layer in make_layers(settings, app)]
+    shown += [
+        layer.cls(app, *layer.args, **layer.kwargs)
+        for layer in make_layers(settings, Parts(planner=app, boost={"model": "m"}))
+    ]
     shown += [Record("id", "POST", "/v1/messages")]
     assert "PLANTED" not in "\n".join(f"{thing!r} {thing}" for thing in shown)
 

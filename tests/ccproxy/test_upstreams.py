@@ -18,14 +18,15 @@ def message(model: str, **more: Any) -> dict[str, Any]:
     return {"model": model, "max_tokens": 100, "messages": [{"role": "user", "content": "hi"}], **more}
 
 
+def _named(name: str) -> ScriptedProvider:
+    return ScriptedProvider(lambda body: Reply(f"by {name}"), models=[f"of-{name}"])
+
+
 class Providers:
     """Three of them; each says its own name."""
 
     def __init__(self) -> None:
-        self.default, self.local, self.cloud = (
-            ScriptedProvider(lambda body, name=name: Reply(f"by {name}"), models=[f"of-{name}"])
-            for name in ("default", "local", "cloud")
-        )
+        self.default, self.local, self.cloud = (_named(name) for name in ("default", "local", "cloud"))
 
     @contextmanager
     def client(self, **settings: Any) -> Iterator[httpx.Client]:

@@ -11,7 +11,8 @@ import pytest
 from support.clients.claude_code import ClaudeCode
 from support.clients.client_words import WORDS, Words
 from support.paths import DATA
-from support.providers.anthropic_server import AnthropicServer, Body, Content, Refusal
+from support.providers.anthropic_rules import Body
+from support.providers.anthropic_server import AnthropicServer, Content, Refusal
 from support.providers.scripted import Answer, Failure, Reply, ScriptedProvider, ToolCall, error_body
 from support.serving.proxied import proxied
 from support.serving.servers import serve

@@ -7,17 +7,20 @@ from pathlib import Path
 import pytest
 
 from support.clients.claude_code import ClaudeCode
-from support.providers.anthropic_server import AnthropicServer, Body, Content, Refusal
+from support.providers.anthropic_rules import Body
+from support.providers.anthropic_server import AnthropicServer, Content, Refusal
 from support.providers.scripted import Reply, ScriptedProvider, ToolCall
 from support.serving.several import several
 
 pytestmark = [pytest.mark.claude_code, pytest.mark.timeout(600)]
 
 OURS = "the-proxys-own-key"
-TOKEN = "sk-ant-api03-the-clients-own"  # noqa: S105
+TOKEN = "sk-ant-api03-the-clients-own"
 
 
-@pytest.mark.seen("own access", "A tool loop on one's own key goes on elsewhere while Anthropic is overloaded, and back")
+@pytest.mark.seen(
+    "own access", "a tool loop on one's own key goes on elsewhere while Anthropic is overloaded, and back"
+)
 def test_loop_goes_on_elsewhere_while_anthropic_is_overloaded(start: Callable[..., ClaudeCode], work: Path) -> None:
     numbers = itertools.count()
 

@@ -34,8 +34,9 @@ def foreign(text: str = "a", signed: str = "signed-elsewhere") -> dict[str, Any]
     return {"type": "thinking", "thinking": text, "signature": signed}
 
 
-async def ask(app: Any, body: Any, path: str = "/v1/messages", **scope: Any) -> Answer:
-    return await call(app, http_scope("POST", path, {"x-claude-code-session-id": "s"}, **scope), body, chunks=2)
+async def ask(app: Any, body: Any, path: str = "/v1/messages", record: Record | None = None) -> Answer:
+    scope = http_scope("POST", path, {"x-claude-code-session-id": "s"})
+    return await call(app, {**scope, "ccproxy.record": record}, body, chunks=2)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -72,7 +73,7 @@ async def test_unknown_signature_costs_one_retry_and_is_known_then() -> None:
     server = AnthropicServer(hello, strict=True)
     app = PassthroughMiddleware(server)
     record = Record("req_1", "POST", "/v1/messages")
-    answer = await ask(app, loop(foreign()), **{"ccproxy.record": record})
+    answer = await ask(app, loop(foreign()), record=record)
     assert (answer.status, answer.json()["content"][1]["text"]) == (200, "Hello")
     assert server.refused == ["messages.1.content.0: Invalid `signature` in `thinking` block"]
     assert len(server.bodies) == 2
@@ -116,7 +117,7 @@ async def test_other_refusals_pass_as_they_are(refusal: Refusal) -> None:
     server = AnthropicServer(lambda body: refusal)
     body = {"model": "claude-sonnet-4-5", "messages": [{"role": "user", "content": "Hi"}]}
     record = Record("req_1", "POST", "/v1/messages")
-    answer = await ask(PassthroughMiddleware(server), body, **{"ccproxy.record": record})
+    answer = await ask(PassthroughMiddleware(server), body, record=record)
     assert answer.status == refusal.status
     assert answer.json()["error"]["message"] == refusal.message
     assert len(server.bodies) == 1
@@ -128,7 +129,7 @@ async def test_other_refusals_pass_as_they_are(refusal: Refusal) -> None:
 async def test_record_is_told_of_the_usage(stream: bool) -> None:
     record = Record("req_1", "POST", "/v1/messages")
     body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "stream": stream}
-    await ask(PassthroughMiddleware(AnthropicServer(hello, strict=True)), body, **{"ccproxy.record": record})
+    await ask(PassthroughMiddleware(AnthropicServer(hello, strict=True)), body, record=record)
     assert record.usage["input_tokens"] == record.usage["output_tokens"] == 9
     assert (record.stop_reason, record.provider, record.session_id) == ("end_turn", "anthropic", "s")
     assert record.stream is stream
@@ -152,7 +153,8 @@ async def test_stream_passes_message_by_message() -> None:
         return {"type": "http.request", "body": b"{}"}
 
     record = Record("req_1", "POST", "/v1/messages")
-    await PassthroughMiddleware(app)(http_scope("POST", "/v1/messages", **{"ccproxy.record": record}), receive, send)
+    scope = {**http_scope("POST", "/v1/messages"), "ccproxy.record": record}
+    await PassthroughMiddleware(app)(scope, receive, send)
     assert len(sent) == 5
 
 

@@ -63,6 +63,7 @@ class FormatConversionMiddleware:
     for one that does not exist. ``stream_idle_timeout``: seconds that a stream may go on with nothing but comments and
     blanks before it is broken off. ``max_answer``: bytes of an answer that is no stream. ``store`` keeps what refusals
     have taught for all that share it and have the same ``store_name``, which tells the provider.
+    ``setting`` names what ``options`` are set by, for the log.
 
     Reads: ``POST /v1/messages``, ``POST /v1/messages/count_tokens``, ``GET /v1/models`` and ``/v1/models/{id}``;
     everything else passes untouched. ``ccproxy.model`` and ``ccproxy.models`` in the scope, which an outer
@@ -93,6 +94,7 @@ class FormatConversionMiddleware:
         max_answer: int = MAX_ANSWER_BYTES,
         store: Store | None = None,
         store_name: str = "",
+        setting: str = "PROVIDER_OPTIONS",
     ) -> None:
         self.app = app
         self._idle_limit = stream_idle_timeout
@@ -100,7 +102,7 @@ class FormatConversionMiddleware:
         self._admission = Admission(app)
         self._profile = resolve_profile(provider, options)
         self._count_tokens = TokenCounter()
-        self._profiles = LearnedProfiles(self._profile, store=store, name=store_name)
+        self._profiles = LearnedProfiles(self._profile, store=store, name=store_name, setting=setting)
         self._tool_converter = ToolConverter()
         self._refused = RefusedReasoning()
         self._documents = DocumentReader()

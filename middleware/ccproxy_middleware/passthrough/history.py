@@ -221,8 +221,7 @@ def _turn_off(data: Mapping[str, Any], fitted: Fitted) -> None:
     fitted.off = True
     fitted.fields["thinking"] = {"type": "disabled"}
     management = data.get("context_management")
-    edits = management.get("edits") if isinstance(management, dict) else None
-    if not isinstance(edits, list):
+    if not isinstance(management, dict) or not isinstance(edits := management.get("edits"), list):
         return
     kept = [
         edit for edit in edits if not (isinstance(edit, dict) and str(edit.get("type")).startswith("clear_thinking"))

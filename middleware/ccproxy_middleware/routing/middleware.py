@@ -120,8 +120,9 @@ class RoutingMiddleware:
             data = await body.work(lambda: body.data)
         except ValueError:
             data = None
-        model = data.get("model") if isinstance(data, dict) else None
-        if not isinstance(model, str):  # what is wrong with it says whoever reads it
+        if not isinstance(data, dict) or not isinstance(
+            model := data.get("model"), str
+        ):  # what is wrong with it says whoever reads it
             return await self.app(scope, body, send)
         counts = path.endswith(_COUNTING)
         streams = data.get("stream") is True and not counts

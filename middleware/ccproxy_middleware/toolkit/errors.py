@@ -48,7 +48,7 @@ class ApiError(Exception):
         self.message = message
         self.headers = tuple(headers)
         self.details = details
-        self.reason = reason
+        self.reason: FailureReason | None = reason
 
     def without_frames(self) -> Self:
         """This error, fit to be kept: the frames that it came through hold the request, and what keeps the error."""

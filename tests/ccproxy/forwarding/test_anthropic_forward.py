@@ -17,7 +17,8 @@ from starlette.types import ASGIApp
 
 from ccproxy.forwarding import AnthropicForward
 from ccproxy_middleware import AuthMiddleware, CustomHeadersMiddleware, ModelMappingMiddleware
-from support.providers.anthropic_server import AnthropicServer, Body, Content, Refusal
+from support.providers.anthropic_rules import Body
+from support.providers.anthropic_server import AnthropicServer, Content, Refusal
 from support.providers.faulty import answers_always, faulty
 from support.serving.servers import serve
 
@@ -170,7 +171,7 @@ async def test_key_of_the_pool_is_the_one_that_the_scope_names() -> None:
 
         return chosen
 
-    with served(server, Middleware(choosing), api_keys=keys) as url:  # type: ignore[arg-type]
+    with served(server, Middleware(choosing), api_keys=keys) as url:
         for number in ({}, {"anthropic_number": "1"}, {"anthropic_number": "0"}):
             await post(url, **number)
     assert [headers["x-api-key"] for headers in server.headers] == [keys[0], keys[1], keys[0]]
@@ -289,7 +290,7 @@ async def test_credential_is_taken_from_the_client_where_nobody_asks_for_a_key()
 
         return chosen
 
-    layers = (headers, Middleware(to_another))  # type: ignore[arg-type]
+    layers = (headers, Middleware(to_another))
     with served(server, *layers, api_keys=(), client_credential=True) as url:
         answer = await post(url, authorization=f"Bearer {OAUTH}", anthropic_beta="oauth-2025-04-20")
     assert answer.status_code == 200

@@ -164,7 +164,7 @@ BAD: list[tuple[str, str, str, str]] = [  # variable, value, the line's beginnin
     ("MAX_RETRIES", "-1", "MAX_RETRIES: given '-1'", "at least 0"),
     ("OPENAI_RPM", "0", "OPENAI_RPM: given '0'", "at least 1"),
     ("QUEUE_TIMEOUT", "0", "QUEUE_TIMEOUT: given '0'", "above 0"),
-    ("STATE_URL", f"http://u:{SECRET}@h", "STATE_URL: given ****; accepted: a URL that begins with redis://", "unix://"),
+    ("STATE_URL", f"http://u:{SECRET}@h", "STATE_URL: given ****; it begins otherwise", "redis://, rediss://"),
     ("BIG_MODEL", " , ", "BIG_MODEL: given ' , '; there is no model in it", "separated by commas"),
     ("MAX_CONCURRENCY", "-1", "MAX_CONCURRENCY: given '-1'", "at least 0"),
     ("MAX_CONCURRENCY", "some", "MAX_CONCURRENCY: given 'some'", "at least 0"),

@@ -9,7 +9,9 @@ from starlette.types import Receive, Scope, Send
 
 from ccproxy_middleware.conversion.anthropic import message_events, new_message
 
-from .anthropic_rules import Body, refusal_of, signature
+from .anthropic_rules import refusal_of, signature
+
+Body = dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,7 @@ class Target:
         self.scopes.append(scope)
         self.requests.append(body.data)
         behaviour = self._behaviours.pop(0) if len(self._behaviours) > 1 else self._behaviours[0]
+        failure: Exception | None = None
         async with anyio.create_task_group() as tasks:
 
             async def watch() -> None:
@@ -91,7 +92,6 @@ class Target:
                 tasks.cancel_scope.cancel()
 
             tasks.start_soon(watch)
-            failure: Exception | None = None
             try:
                 await behaviour(self, scope, send)
             except Exception as error:

@@ -25,6 +25,8 @@ def proxied(upstream: ScriptedProvider, /, *, limits: Limits = DEFAULT, **settin
 @contextmanager
 def proxy(upstream: str, /, *, limits: Limits = DEFAULT, **settings: Any) -> Iterator[str]:
     """Serve the proxy in front of the provider at this URL, and yield its own."""
-    app = create_app(Settings.explicit(openai_api_key=PROVIDER_KEY, openai_base_url=f"{upstream}/v1", **settings))
+    app = create_app(
+        Settings.explicit(**{"openai_api_key": PROVIDER_KEY, "openai_base_url": f"{upstream}/v1", **settings})
+    )
     with serve(app, http=limited_protocol(limits)) as server:
         yield server.url

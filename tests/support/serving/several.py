@@ -14,7 +14,7 @@ from .servers import serve
 
 @contextmanager
 def several(
-    default: ASGIApp | None, /, others: Mapping[str, ASGIApp], *, fields: Mapping[str, Any] = {}, **settings: Any
+    default: ASGIApp | None, /, others: Mapping[str, ASGIApp], *, fields: Any = None, **settings: Any
 ) -> Iterator[str]:
     """Serve them all and yield the proxy's URL.
 
@@ -28,6 +28,6 @@ def several(
         upstreams = {}
         for name, app in others.items():
             url = stack.enter_context(serve(app, lifespan="off")).url
-            upstreams[name] = {"base_url": f"{url}/v1", "api_key": f"{name}-key", **fields.get(name, {})}
+            upstreams[name] = {"base_url": f"{url}/v1", "api_key": f"{name}-key", **(fields or {}).get(name, {})}
         proxy = stack.enter_context(serve(create_app(Settings.explicit(upstreams=upstreams, **settings))))
         yield proxy.url

@@ -25,11 +25,14 @@ class LearnedProfiles:
     It lives as long as its middleware, or until it is forgotten. The oldest of too many models goes first.
 
     With a ``store`` it stands there instead, for a day, for all that have the same provider with the same options under
-    the same ``name``.
+    the same ``name``. ``setting`` is where its options are set, for what is told of it.
     """
 
-    def __init__(self, profile: Profile, *, store: Store | None = None, name: str = "") -> None:
+    def __init__(
+        self, profile: Profile, *, store: Store | None = None, name: str = "", setting: str = "PROVIDER_OPTIONS"
+    ) -> None:
         self._profile = profile
+        self._setting = setting
         self._learned: dict[str, Profile] = {}
         self._store = store
         self._read: dict[str, bytes] = {}  # what self._learned was made of
@@ -74,11 +77,12 @@ class LearnedProfiles:
         overruled = [name for name in patch if name in self._profile.options]
         logger.warning(
             "the provider refused a request for model %r and took it with %s, which is remembered %s%s "
-            "(DELETE /test-connection forgets it); to make it permanent: PROVIDER_OPTIONS=%s",
+            "(DELETE /test-connection forgets it); to make it permanent: %s=%s",
             model,
             _json(patch),
             "until this process ends" if self._store is None else "for a day",
             f", against the option {', '.join(overruled)} set here" if overruled else "",
+            self._setting,
             redact(_json(permanent)),
         )
 

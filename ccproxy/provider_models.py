@@ -10,8 +10,8 @@ import httpx
 
 from ccproxy_middleware.models import DEFAULT_UPSTREAM, split_upstream
 
-from ..doctor import as_only, open_probe
-from ..settings import Settings, Upstream, names_of, tier_models
+from .doctor import as_only, open_probe
+from .settings import Settings, Upstream, names_of, tier_models
 
 _LIMIT = 6.0  # seconds for each question: a provider that is slow to list its models may answer well
 _OWN_API_LIMIT = 2.0  # and for one on this machine
