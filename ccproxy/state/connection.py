@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from limits.aio.storage import Storage
 
-_PATIENCE = 2.0  # seconds for a connection, and for an answer
-_CONNECTIONS = 32
+_PATIENCE = 4.0  # seconds for a connection, and for an answer
+_CONNECTIONS = 8
 
 
 def make_client(url: str) -> Any:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _KEPT = 30_000  # milliseconds for which a request counts that runs, if nothing more is heard of its process
 _LOOK = 1.0  # seconds: whoever counted there may have died
-_PATIENCE = 2.0  # seconds that the server may take to answer
+_PATIENCE = 4.0  # seconds that the server may take to answer
 
 
 @dataclass(frozen=True, slots=True)

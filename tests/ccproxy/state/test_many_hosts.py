@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
 LIMIT = 60
 VARIABLES = {
     "OPENAI_RPM": str(LIMIT),
-    "QUEUE_TIMEOUT": "3",
+    "QUEUE_TIMEOUT": "6",
     "BIG_MODEL": "paced",
     "UPSTREAM_FREE_API_KEY": "none",
     "UPSTREAM_OTHER_API_KEY": "none",
