@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ccproxy_middleware import ModelMappingMiddleware
@@ -104,13 +105,16 @@ async def _map_model(
 
     app: ASGIApp = routing
     for layer in make_layers(settings, Parts()):
-        make: Any = layer.cls
-        if make == ModelMappingMiddleware:
-            app = make(app, *layer.args, **layer.kwargs)
+        if _class_of(layer) is ModelMappingMiddleware:
+            app = layer.cls(app, *layer.args, **layer.kwargs)
     lowered = [(name.lower(), value) for name, value in headers]
     scope = {"type": "http", "method": "POST", "path": "/v1/messages", "query_string": b"", "headers": lowered}
     await app(scope, receive, send)
     return seen[0]
+
+
+def _class_of(layer: Middleware) -> object:
+    return layer.cls
 
 
 def _header_or_exit(text: str) -> tuple[bytes, bytes]:
