@@ -37,7 +37,7 @@ def test_python_example_runs(code: str, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_settings_that_are_often_set_are_settings() -> None:
-    shown = re.findall(r"^\| `([\w*]+)` \|", part(README, "settings"), re.MULTILINE)
+    shown = re.findall(r"^\| `([\w*<>]+)` \|", part(README, "settings"), re.MULTILINE)
     assert shown == sorted(OFTEN_SET, key=shown.index)
     assert len(shown) == len(OFTEN_SET)
 
