@@ -7,8 +7,8 @@ import pytest
 
 from ccproxy import Settings
 from ccproxy.doctor.examination import Examination, Result
+from ccproxy.doctor.helpers import search
 from ccproxy.doctor.probe import open_probe
-from ccproxy.doctor.search import search
 from support.providers.search_services import SearchServices
 from support.serving.servers import serve
 

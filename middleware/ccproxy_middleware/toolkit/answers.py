@@ -4,6 +4,7 @@ import asyncio
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+import anyio.lowlevel
 from starlette.types import ASGIApp, Message, Receive, Scope
 
 from .asgi import Headers
@@ -84,3 +85,8 @@ class Leaving:
             if message["type"] == "http.disconnect":
                 self._left = message
             return message
+
+    async def wait(self) -> None:
+        """Return when the client has left."""
+        while (await self())["type"] != "http.disconnect":
+            await anyio.lowlevel.checkpoint()  # a foreign receive may have an endless supply of others

@@ -91,7 +91,7 @@ def read(pdf: bytes) -> str:
 
 def pages(pdf: bytes) -> list[dict[str, str]]:
     """Each page's text, or its picture where it has none; nothing where no page lacks text."""
-    import pypdfium2
+    import pypdfium2  # type: ignore[import-untyped]
 
     document = pypdfium2.PdfDocument(pdf)
     found: list[dict[str, str]] = []
