@@ -131,19 +131,24 @@ def demo(
         bool, typer.Option("--prompted", help="Have a model without tools, which is told of them in its prompt.")
     ] = False,
     search: Annotated[bool, typer.Option("--search", help="Show a web search, by a SearXNG that is built in.")] = False,
+    vision: Annotated[bool, typer.Option("--vision", help="Show an image at a model that takes none.")] = False,
     api: Annotated[DemoApi, typer.Option(help="The API by which the proxy asks the provider.")] = DemoApi.chat,
     port: Annotated[int, typer.Option(help="Port of the proxy with --serve.", min=1, max=65535)] = 8082,
 ) -> None:
     """Show the proxy at work, with a provider that is built in: no key, no network."""
-    from ..demo import run_conversation, run_search, run_servers
+    from ..demo import run_conversation, run_search, run_servers, run_vision
 
     asked: Literal["chat", "responses"] = "responses" if api is DemoApi.responses else "chat"
-    if search and (boost or prompted):
-        raise typer.BadParameter("--search, --boost and --prompted are shown one at a time")
+    if search + vision + (boost or prompted) > 1:
+        raise typer.BadParameter("--search, --vision, and --boost or --prompted are shown one at a time")
+    if vision and serve:
+        raise typer.BadParameter("--vision shows one question; it can't be served")
     if serve:
         run_servers(port, boost=boost, prompted=prompted, search=search, api=asked)
     elif search:
         raise typer.Exit(run_search(verbose=verbose, api=asked))
+    elif vision:
+        raise typer.Exit(run_vision(verbose=verbose, api=asked))
     else:
         raise typer.Exit(run_conversation(verbose=verbose, boost=boost, prompted=prompted, api=asked))
 

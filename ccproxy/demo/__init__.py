@@ -1,5 +1,5 @@
 """``cc-boost demo``: the whole stack over real sockets, with a provider that is built in."""
 
-from .command import run_conversation, run_search, run_servers
+from .command import run_conversation, run_search, run_servers, run_vision
 
-__all__ = ["run_conversation", "run_search", "run_servers"]
+__all__ = ["run_conversation", "run_search", "run_servers", "run_vision"]

@@ -18,6 +18,7 @@ from .planner import plan
 from .prompted import by_prompt
 from .provider import KEY, MODELS, demo_provider
 from .search import converse_with_search, decide_on_search, demo_searxng
+from .vision import EYES, converse_with_image, decide_on_image
 
 CLIENT_KEY = "demo"
 
@@ -46,6 +47,27 @@ def run_search(*, verbose: bool = False, api: Api = "chat") -> int:
         _write("\nNot everything arrived. Missing: " + "; ".join(missing) + ".\n")
         return 1
     _write("\nEverything arrived: a search, its results, text with citations, usage.\n")
+    return 0
+
+
+def run_vision(*, verbose: bool = False, api: Api = "chat") -> int:
+    """Show an image at a model that takes none; the exit code is 0 only if everything arrived."""
+    requests: list[dict[str, Any]] = []
+    configure_logging("ERROR", "text")  # that images are refused is what is shown
+    with ExitStack() as stack:
+        provider_url = stack.enter_context(served(demo_provider(requests.append, decide_on_image)))
+        url = stack.enter_context(served(create_app(demo_settings(provider_url, api=api, vision_model=EYES))))
+        _write(f"client -> cc-boost {url} -> provider {provider_url} (built in, no key, no network)\n")
+        missing = converse_with_image(url, CLIENT_KEY, _write)
+    if verbose:
+        for body in requests:
+            _write(f"\nrequest  as the provider got it\n{json.dumps(body, indent=2, ensure_ascii=False)}\n")
+    if not missing and [body["model"] for body in requests] != [EYES, MODELS[0]]:
+        missing = [f"a question to {EYES} and one to {MODELS[0]}"]
+    if missing:
+        _write("\nNot everything arrived. Missing: " + "; ".join(missing) + ".\n")
+        return 1
+    _write("\nEverything arrived: the image was refused, described by another model, and answered from its words.\n")
     return 0
 
 

@@ -139,5 +139,13 @@ def chat_body(body: Mapping[str, Any]) -> dict[str, Any]:
     return chat
 
 
-def _texts(content: str | Sequence[Mapping[str, Any]]) -> str:
+def _texts(content: str | Sequence[Mapping[str, Any]]) -> Any:
+    """The text, or chat's parts where there is an image."""
+    if not isinstance(content, str) and any(part["type"] == "input_image" for part in content):
+        return [
+            {"type": "image_url", "image_url": {"url": part["image_url"]}}
+            if part["type"] == "input_image"
+            else {"type": "text", "text": part["text"]}
+            for part in content
+        ]
     return content if isinstance(content, str) else "\n".join(part["text"] for part in content if "text" in part)
