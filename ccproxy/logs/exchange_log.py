@@ -65,6 +65,11 @@ def _fields(record: Record) -> dict[str, Any]:
         "waited_ms": _milliseconds(sum(attempt.waited for attempt in record.attempts) or None),
         "boost": record.boost_outcome,
         "boost_loops": record.boost_loops,
+        "images_described": record.images_described or None,
+        "vision_model": record.vision_model,
+        "vision_ms": _milliseconds(record.vision_seconds or None),
+        "vision_input_tokens": record.vision_usage.get("input_tokens"),
+        "vision_output_tokens": record.vision_usage.get("output_tokens"),
         "upstream_status": record.upstream_status,
         "upstream_request_id": record.upstream_request_id,
     }

@@ -46,11 +46,21 @@ def summary(exchange: Exchange) -> Document:
         "tokens_per_second": round(output / seconds, 1) if seconds and output else None,
         "boost_outcome": record.boost_outcome,
         "boost_loops": record.boost_loops,
+        "vision": _vision(record),
         "retries": record.retries,
         "provider_requests": len(exchange.provider),
         "replay_of": exchange.replay_of,
         "size": exchange.size,
     }
+
+
+def _vision(record: Record) -> str | None:
+    """How many images stand as text, and who has described the new ones, in words."""
+    if not record.images_described:
+        return None
+    tokens = sum(record.vision_usage.values())
+    asked = f"{record.vision_requests} asked in {record.vision_seconds:.1f} s, {tokens:,} tokens"
+    return f"{record.images_described} described by {_cut(record.vision_model)} ({asked})"
 
 
 def _asker(record: Record) -> Document:
