@@ -1,4 +1,4 @@
-"""The package ddgs, which reads the pages of several search engines: https://pypi.org/project/ddgs/"""
+"""The package ddgs, which reads the pages of several search engines: https://github.com/deedy5/ddgs"""
 
 import asyncio
 from collections.abc import Iterable
