@@ -75,7 +75,7 @@ def test_banner_is_shown_on_a_terminal(tmp_path: Path) -> None:
         "listens http://localhost:8082, and at every address of this machine",
         "provider https://api.openai.com/v1 (profile openai)",
         "opus gpt-4o sonnet gpt-4o haiku gpt-4o-mini",
-        "layers metrics, auth, custom_headers, model_mapping, format_conversion",
+        "layers metrics, auth, custom_headers, model_mapping, prompted_tools, format_conversion",
         "cc-boost claude --url http://localhost:8082",
         "ANTHROPIC_BASE_URL=http://localhost:8082 ANTHROPIC_AUTH_TOKEN=any-text claude",
     ):
@@ -100,7 +100,7 @@ def test_lines_fit_but_commands_stay_whole(columns: int) -> None:
 def test_planner_and_inspector_are_named_where_they_are_on() -> None:
     boost = {"enable_boost_support": "BIG_MODEL", "boost_base_url": "https://b.example/v1", "boost_model": "o3"}
     text = " ".join(plain(settings(**boost, boost_api_key="planted-boost-key", inspector=True)).split())
-    assert "model_mapping, boost (planner o3 at https://b.example/v1), format_conversion" in text
+    assert "model_mapping, boost (planner o3 at https://b.example/v1), prompted_tools, format_conversion" in text
     assert f"inspector {URL}/ui" in text
     assert "planted" not in text
 

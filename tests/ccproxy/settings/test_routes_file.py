@@ -118,9 +118,10 @@ KEYS = {"openai_api_key": "k", "anthropic_api_key": "c"}
 LOCAL = {"local": {"base_url": "http://localhost:8000/v1", "api_key": "k"}}
 
 
-def test_file_that_cant_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"^ROUTES_FILE: given '.*none\.toml'; it can't be read: No such file"):
-        Settings.explicit(**KEYS, routes_file=str(tmp_path / "none.toml"))
+def test_file_that_cant_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"^ROUTES_FILE: given 'none\.toml'; it can't be read: No such file"):
+        Settings.explicit(**KEYS, routes_file="none.toml")
     (tmp_path / "latin").write_bytes(b"# \xe9\n")
     with pytest.raises(ConfigurationError, match=r"it is no UTF-8 text"):
         Settings.explicit(**KEYS, routes_file=str(tmp_path / "latin"))

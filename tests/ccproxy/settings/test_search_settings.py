@@ -30,7 +30,7 @@ def test_each_name() -> None:
         found = settings(web_search=name.upper(), web_search_key="secret")
         assert found.web_search == name
         assert "secret" not in repr(found)
-        assert layers_in_use(found)[-2:] == ["web_search", "format_conversion"]
+        assert layers_in_use(found)[-3:] == ["web_search", "prompted_tools", "format_conversion"]
         assert problems(web_search=name).startswith(f"WEB_SEARCH_KEY: not set; WEB_SEARCH={name} needs it")
     assert settings(web_search="searxng", web_search_url="http://h:1/x/").web_search_url == "http://h:1/x"
     assert settings(web_search="searxng", web_search_url="http://h:1/search").web_search_url == "http://h:1"

@@ -64,7 +64,7 @@ def convert_response(data: Any, context: Context) -> dict[str, Any]:
     }
 
 
-_KINDS = frozenset({"reasoning", "message", *CALLS})
+_KINDS = frozenset({"reasoning", "message", "web_search_call", *CALLS})
 
 
 class _Answer:

@@ -49,7 +49,8 @@ NO_TOOLS = Words(
     # OpenAI: github.com/sbintuitions/flexeval/pull/242
     r"@?(?<![\w.\]])tools@? (?:is|are) (?:not supported|unsupported)(?! (?:in|for) (?:messages|streaming))",
     # DeepInfra: github.com/truefoundry/models/pull/944; Gemini, Groq, Mistral
-    r"(?<![\w.\]])(?:tool|function)s?[ _-]?(?:use|usage|calls?|calling)@?,? (?:is|are|feature is|has been|have been)"
+    r"(?<![\w.\]])(?<!multiple )(?<!parallel )(?<!several )(?<!concurrent )(?<!simultaneous )(?<!nested )(?<!streaming )"
+    r"(?:tool|function)s?[ _-]?(?:use|usage|calls?|calling)@?,? (?:is|are|feature is|has been|have been)"
     r"(?: not|n't| un) ?(?:supported|available|enabled|allowed)",
     r"no endpoints found that support tool use",  # OpenRouter
     r"features? function calling not support",  # Novita: github.com/hotovo/aider-desk/issues/86
