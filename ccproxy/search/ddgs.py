@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from importlib import import_module
 from typing import Any
 
 from ccproxy_middleware.web_search import SearchError, SearchQuery, SearchResult
@@ -16,13 +17,13 @@ class DDGS:
 
     async def __call__(self, query: SearchQuery, /) -> list[SearchResult]:
         """What it finds. Raises SearchError."""
-        from ddgs.exceptions import DDGSException, RatelimitException
+        exceptions: Any = import_module("ddgs.exceptions")
 
         try:
             found = await asyncio.to_thread(_search, with_sites(query))
-        except RatelimitException:
+        except exceptions.RatelimitException:
             raise SearchError("too_many_requests", "the search engines that ddgs asks want fewer requests") from None
-        except DDGSException as error:
+        except exceptions.DDGSException as error:
             if "No results found" in str(error):
                 return []
             raise SearchError("unavailable", f"ddgs has failed: {type(error).__name__}") from None
@@ -30,7 +31,6 @@ class DDGS:
 
 
 def _search(words: str) -> Iterable[dict[str, Any]]:
-    from ddgs import DDGS as Client
-
-    found: list[dict[str, Any]] = Client(timeout=_SECONDS).text(words, max_results=10)
+    ddgs: Any = import_module("ddgs")
+    found: list[dict[str, Any]] = ddgs.DDGS(timeout=_SECONDS).text(words, max_results=10)
     return found

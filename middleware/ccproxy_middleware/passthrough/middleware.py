@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Literal
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -72,7 +73,7 @@ class PassthroughMiddleware:
         model = str(data.get("model"))
         without_thinking = False
         thinking: Thinking = "kept" if model in self._never_off else "auto"
-        fitted = await body.work(lambda: fit(data, refused=self._refused, thinking=thinking))
+        fitted = await body.work(partial(fit, data, refused=self._refused, thinking=thinking))
         for tries in range(1, _TRIES + 1):
             if record is not None:
                 record.explain = fitted.told
@@ -96,7 +97,7 @@ class PassthroughMiddleware:
                 return await answer.release()
             data = await body.work(lambda: body.data)
             options: dict[str, Any] = {"without_thinking": without_thinking, "thinking": thinking}
-            other = await body.work(lambda: fit(data, refused=self._refused, **options))  # noqa: B023 (called at once)
+            other = await body.work(partial(fit, data, refused=self._refused, **options))
             if (other.fields, other.removed) == (fitted.fields, fitted.removed):
                 return await answer.release()
             fitted = other

@@ -49,7 +49,7 @@ NO_TOOLS = Words(
     # OpenAI: github.com/sbintuitions/flexeval/pull/242
     r"@?(?<![\w.\]])tools@? (?:is|are) (?:not supported|unsupported)(?! (?:in|for) (?:messages|streaming))",
     # DeepInfra: github.com/truefoundry/models/pull/944; Gemini, Groq, Mistral
-    r"(?<![\w.\]])(?<!multiple )(?<!parallel )(?<!several )(?<!concurrent )(?<!simultaneous )(?<!nested )(?<!streaming )"
+    r"(?<![\w.\]])(?<!multiple )(?<!parallel )(?<!several )(?<!concurrent )(?<!simultaneous )(?<!nested )"
     r"(?:tool|function)s?[ _-]?(?:use|usage|calls?|calling)@?,? (?:is|are|feature is|has been|have been)"
     r"(?: not|n't| un) ?(?:supported|available|enabled|allowed)",
     r"no endpoints found that support tool use",  # OpenRouter
