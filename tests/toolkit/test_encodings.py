@@ -155,7 +155,8 @@ async def test_length_that_is_no_number_is_left_to_the_server(length: str) -> No
 @pytest.mark.parametrize("coding", CODECS)
 @pytest.mark.parametrize(("size", "status"), [(MAX_BODY_BYTES, 200), (MAX_BODY_BYTES + 1, 413)])
 async def test_limit_is_that_of_a_plain_body(coding: str, size: int, status: int) -> None:
-    body = CODECS[coding](PLAIN + blanks(size - len(PLAIN)))
+    plain = PLAIN + blanks(size - len(PLAIN))
+    body = gzip.compress(plain, 1) if coding == "gzip" else CODECS[coding](plain)  # its default takes half a minute
     assert (await ask(FormatConversionMiddleware(Inner(COMPLETION)), body, coding, chunks=5)).status == status
 
 
