@@ -127,11 +127,8 @@ class ModelMappingMiddleware:
         if request is None:
             return
         scope, body = request
-        try:
-            data = await body.work(lambda: body.data)
-        except ValueError:
-            return await self.app(scope, body, send)
-        name = data.get("model") if isinstance(data, dict) else None
+        data = await body.json_object()
+        name = None if data is None else data.get("model")
         outer = scope.get("ccproxy.model")
         if not isinstance(name, str) or (outer and outer.get("fixed")):
             return await self.app(scope, body, send)

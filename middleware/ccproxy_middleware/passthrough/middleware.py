@@ -4,7 +4,7 @@ import logging
 import re
 from collections.abc import Iterable
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -62,11 +62,8 @@ class PassthroughMiddleware:
         if record is not None:
             record.provider = "anthropic"
             record.session_id = record.session_id or get_header(scope["headers"], b"x-claude-code-session-id")
-        try:
-            data = await body.work(lambda: body.data)
-        except ValueError:
-            data = None
-        if not isinstance(data, dict):
+        data = await body.json_object()
+        if data is None:
             return await self.app(scope, body, send)
         if record is not None:
             record.stream = record.stream or data.get("stream") is True
@@ -74,12 +71,12 @@ class PassthroughMiddleware:
         without_thinking = False
         thinking: Thinking = "kept" if model in self._never_off else "auto"
         fitted = await body.work(partial(fit, data, refused=self._refused, thinking=thinking))
+        del data  # the body lets go of it when it is replayed
         for tries in range(1, _TRIES + 1):
             if record is not None:
                 record.explain = fitted.told
             last = tries == _TRIES
             answer = WatchedAnswer(send, record, holds=not last)
-            del data  # the body lets go of it when it is replayed
             await self.app(*_sent(scope, body, fitted), answer.send)
             if answer.ok and tries > 1:
                 self._refused.add([*fitted.left_out, *(fitted.loop if fitted.off else ())])
@@ -95,9 +92,8 @@ class PassthroughMiddleware:
                 without_thinking = True
             else:
                 return await answer.release()
-            data = await body.work(lambda: body.data)
-            options: dict[str, Any] = {"without_thinking": without_thinking, "thinking": thinking}
-            other = await body.work(partial(fit, data, refused=self._refused, **options))
+            fit_again = partial(fit, refused=self._refused, without_thinking=without_thinking, thinking=thinking)
+            other = await body.work(lambda: fit_again(body.data))  # noqa: B023 (called at once)
             if (other.fields, other.removed) == (fitted.fields, fitted.removed):
                 return await answer.release()
             fitted = other

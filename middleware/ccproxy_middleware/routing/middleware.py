@@ -121,13 +121,8 @@ class RoutingMiddleware:
         if request is None:
             return
         scope, body = request
-        try:
-            data = await body.work(lambda: body.data)
-        except ValueError:
-            data = None
-        if not isinstance(data, dict) or not isinstance(
-            model := data.get("model"), str
-        ):  # what is wrong with it says whoever reads it
+        data = await body.json_object()
+        if data is None or not isinstance(model := data.get("model"), str):
             return await self.app(scope, body, send)
         counts = path.endswith(_COUNTING)
         streams = data.get("stream") is True and not counts

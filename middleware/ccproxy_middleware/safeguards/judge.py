@@ -7,8 +7,8 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope
 
-from ..toolkit.answers import ask_inside
-from ..toolkit.asgi import BufferedBody, route_path, without_headers
+from ..toolkit.answers import ask_inside, question_scope
+from ..toolkit.asgi import BufferedBody, route_path
 from ..toolkit.errors import ApiError, request_id
 from .question import SYSTEM, question, told_call
 from .tool_calls import Call
@@ -21,10 +21,6 @@ logger = logging.getLogger("ccproxy.safeguards")
 
 _AT_ONCE = 32  # questions; more calls than that are hardly ever made
 _MAX_TOKENS = 1024
-_NOT_SENT = (b"accept-encoding", b"content-length", b"content-type", b"idempotency-key", b"transfer-encoding")
-
-# What is said of the client's request alone; the first may hold this judge.
-_OF_REQUEST = ("ccproxy.safeguards", "ccproxy.key", "ccproxy.max_retries", "ccproxy.route")
 
 
 class Judge:
@@ -39,20 +35,8 @@ class Judge:
         self._model = models[0]
         self._timeout = timeout
         self._path = route_path(scope)
-        headers = without_headers(scope["headers"], *_NOT_SENT)
-        headers += [(b"accept-encoding", b"identity"), (b"content-type", b"application/json")]
         self._id = request_id(scope)
-        self._scope = {
-            **scope,
-            "query_string": b"",
-            "headers": headers,
-            "ccproxy.record": None,  # what it holds is told of the client's request
-            "ccproxy.model": {"requested": self._model, "tier": None, "fixed": True},
-            "ccproxy.candidates": tuple(models),
-            "ccproxy.safety_check": True,
-        }
-        for name in _OF_REQUEST:
-            self._scope.pop(name, None)
+        self._scope = {**question_scope(scope, models), "ccproxy.safety_check": True}
 
     async def __call__(self, background: str | None, calls: Sequence[Call]) -> dict[str, Verdict]:
         """The verdicts on the calls, by their ids. ``background`` is None where it is too long to be asked about."""

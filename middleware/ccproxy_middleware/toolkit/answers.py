@@ -1,18 +1,24 @@
 """For a layer that asks an inner app something itself: the whole answer, and whether the client is still there."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 import anyio.lowlevel
 from starlette.types import ASGIApp, Message, Receive, Scope
 
-from .asgi import Headers
+from .asgi import Headers, without_headers
 from .errors import ApiError, StreamAborted
 from .json import loads
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """The longest answer that is held."""
+
+
+# Of a client's request, in the scope or its headers, what is not said of a question of our own beside it.
+_OF_REQUEST = ("ccproxy.safeguards", "ccproxy.key", "ccproxy.max_retries", "ccproxy.route", "ccproxy.safety_check")
+_NOT_SENT = (b"accept-encoding", b"content-length", b"content-type", b"idempotency-key", b"transfer-encoding")
 
 
 class WholeAnswer(NamedTuple):
@@ -22,6 +28,23 @@ class WholeAnswer(NamedTuple):
     headers: Headers
     body: bytes
     error: ApiError | None
+
+
+def question_scope(scope: Scope, models: Sequence[str]) -> Scope:
+    """A client's scope, for a question of a layer's own to the first of ``models``; the others may stand by.
+
+    What is told of the question's answer is not in the record of the client's request.
+    """
+    headers = without_headers(scope["headers"], *_NOT_SENT)
+    headers += [(b"accept-encoding", b"identity"), (b"content-type", b"application/json")]
+    return {
+        **{name: value for name, value in scope.items() if name not in _OF_REQUEST},
+        "query_string": b"",
+        "headers": headers,
+        "ccproxy.record": None,
+        "ccproxy.model": {"requested": models[0], "tier": None, "fixed": True},
+        "ccproxy.candidates": tuple(models),
+    }
 
 
 async def ask_inside(app: ASGIApp, scope: Scope, receive: Receive) -> WholeAnswer | None:

@@ -157,6 +157,14 @@ class BufferedBody:
         """What a function returns that goes through all of the body; it is called in a thread if the body is large."""
         return await in_thread(function) if self.size > LARGE else function()
 
+    async def json_object(self) -> dict[str, Any] | None:
+        """The parsed JSON, if it is an object; of anything else whoever reads it says what is wrong with it."""
+        try:
+            data = await self.work(lambda: self.data)
+        except ValueError:
+            return None
+        return data if isinstance(data, dict) else None
+
     def _measure(self) -> None:
         """See how large the body is parsed, and whether that is too large."""
         body = self._body or b""

@@ -9,8 +9,8 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope
 
-from ..toolkit.answers import ask_inside
-from ..toolkit.asgi import BufferedBody, without_headers
+from ..toolkit.answers import ask_inside, question_scope
+from ..toolkit.asgi import BufferedBody
 from ..toolkit.errors import ApiError, request_id
 from ..toolkit.json import loads
 from ..toolkit.sight import Sight
@@ -34,9 +34,6 @@ KEPT_SECONDS = 7 * 24 * 3600.0
 _AT_ONCE = 8  # questions of one request
 _MAX_TOKENS = 4096
 _MAX_CHARACTERS = 32_000  # of a description
-_NOT_SENT = (b"accept-encoding", b"content-length", b"content-type", b"idempotency-key", b"transfer-encoding")
-# What is said of the client's request alone.
-_OF_REQUEST = ("ccproxy.safeguards", "ccproxy.key", "ccproxy.max_retries", "ccproxy.route", "ccproxy.safety_check")
 
 
 @dataclass(slots=True)
@@ -112,17 +109,7 @@ class Describer:
     async def _ask(self, picture: Picture, scope: Scope, receive: Receive, api: Api, usage: dict[str, int]) -> str:
         """The description. Raises ApiError if there is none."""
         sight = Sight()
-        headers = without_headers(scope["headers"], *_NOT_SENT)
-        headers += [(b"accept-encoding", b"identity"), (b"content-type", b"application/json")]
-        inner = {
-            **{name: value for name, value in scope.items() if name not in _OF_REQUEST},
-            "query_string": b"",
-            "headers": headers,
-            "ccproxy.record": None,  # what it holds is told of the client's request
-            "ccproxy.model": {"requested": self._models[0], "tier": None, "fixed": True},
-            "ccproxy.candidates": self._models,
-            "ccproxy.sight": sight,
-        }
+        inner = {**question_scope(scope, self._models), "ccproxy.sight": sight}
         body = BufferedBody(receive, data=_question(picture, self._models[0], api))
         answer = await ask_inside(self._app, inner, body)
         if sight.refused:

@@ -86,11 +86,8 @@ class VisionMiddleware:
         if request is None:
             return
         scope, body = request
-        try:
-            data = await body.work(lambda: body.data)
-        except ValueError:
-            data = None
-        model = data.get("model") if isinstance(data, dict) else None
+        data = await body.json_object()
+        model = None if data is None else data.get("model")
         is_question = isinstance(scope.get("ccproxy.sight"), Sight)  # of a layer like this one
         del data  # the body lets go of it when it is replayed
         if not isinstance(model, str) or is_question:

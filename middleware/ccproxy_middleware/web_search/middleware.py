@@ -63,11 +63,8 @@ class WebSearchMiddleware:
         if request is None:
             return
         scope, body = request
-        try:
-            data = await body.work(lambda: body.data)
-        except ValueError:
-            return await app(scope, body, send)
-        if not isinstance(data, dict):
+        data = await body.json_object()
+        if data is None:
             return await app(scope, body, send)
         scope = {**scope, "ccproxy.request_id": request_id(scope)}
         try:
