@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from ..serving.servers import abort
+
 LIMIT = 20.0  # seconds that an answer may take on a busy machine
 
 
@@ -83,7 +85,7 @@ class RawClient:
     def reset(self) -> None:
         """Leave with a RST, as a process does that is killed with unread data."""
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.writer.transport.abort()
+        abort(self.writer.transport)
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, TypeAlias
 
-from ..serving.servers import loopback_socket
+from ..serving.servers import abort, loopback_socket
 
 OK = b"HTTP/1.1 200 OK\r\n"
 SSE = OK + b"content-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -73,7 +73,7 @@ class Connection:
         """Break the connection off with RST."""
         sock = self._writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._writer.transport.abort()
+        abort(self._writer.transport)
 
     async def hang(self) -> None:
         """Wait until the peer goes away."""
@@ -129,7 +129,7 @@ def faulty(
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
         for writer in writers:
-            writer.transport.abort()  # a close would wait for TLS's goodbye
+            abort(writer.transport)  # a close would wait for TLS's goodbye
         for _ in range(10):  # a transport lets go of its socket in the loop's rounds after its close
             await asyncio.sleep(0)
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-from .servers import loopback_socket
+from .servers import abort, loopback_socket
 
 
 class Mortal:
@@ -54,7 +54,7 @@ class Mortal:
         if self._server is not None:
             self._server.close()
         for writer in list(self._writers):
-            writer.transport.abort()
+            abort(writer.transport)
         if self._relays:
             await asyncio.wait(self._relays)
 
