@@ -597,6 +597,36 @@ def test_env_prints_lines_that_a_shell_takes(home: Path, run: Run) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+OWN_ACCESS = {
+    "UPSTREAM_MINE_BASE_URL": "http://127.0.0.1:9/v1",
+    "UPSTREAM_MINE_API_KEY": "client",
+    "UPSTREAM_MINE_API": "anthropic",
+    "BIG_MODEL": "gpt-4o,mine:claude-opus-5-5",
+}
+
+
+@pytest.mark.parametrize("name", ["ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_AUTH_TOKEN"])
+def test_own_access_to_anthropic_stays_with_claude_and_the_key_goes_beside_it(run: Run, name: str) -> None:
+    headers = "X-Team: one\nx-cc-boost-key: old"
+    fake = told(run("claude", **OWN_ACCESS, **{name: "sk-ant-own"}, ANTHROPIC_CUSTOM_HEADERS=headers))
+    for environment in (fake["environment"], {**fake["environment"], **fake["settings"]["env"]}):
+        assert environment[name] == "sk-ant-own"
+        team, own = environment["ANTHROPIC_CUSTOM_HEADERS"].split("\n")
+        assert team == "X-Team: one"
+        assert len(own.removeprefix("x-cc-boost-key: ")) >= 40
+    assert ("ANTHROPIC_AUTH_TOKEN" in fake["environment"]) is (name == "ANTHROPIC_AUTH_TOKEN")
+
+
+def test_env_puts_the_key_beside_ones_own_access(home: Path, run: Run) -> None:
+    (home / ".env").write_text("# Settings of cc-boost.\nANTHROPIC_API_KEY=key-of-the-proxy\n")
+    done = run("env", **OWN_ACCESS, CLAUDE_CODE_OAUTH_TOKEN="sk-ant-own", CLAUDE_CODE_USE_BEDROCK="1")
+    assert "export ANTHROPIC_CUSTOM_HEADERS='x-cc-boost-key: key-of-the-proxy'\n" in done.stdout
+    assert "ANTHROPIC_AUTH_TOKEN" not in done.stdout
+    unset = done.stdout.splitlines()[0].split()[1:]
+    assert "CLAUDE_CODE_OAUTH_TOKEN" not in unset
+    assert "CLAUDE_CODE_USE_BEDROCK" in unset
+
+
 def test_env_of_a_proxy_elsewhere_needs_no_provider(run: Run) -> None:
     done = run("env", "--url", "http://proxy.example:8082/", OPENAI_API_KEY="")
     assert "export ANTHROPIC_BASE_URL=http://proxy.example:8082\n" in done.stdout
