@@ -19,7 +19,11 @@ from .errors import ApiError, StreamAborted, error_type, request_id
 logger = logging.getLogger("ccproxy")
 
 Outcome = Literal["complete", "aborted", "disconnected", "failed"]
-"""How an exchange ended: the answer went out whole, was broken off after its start, the client left, or a bug."""
+"""How an exchange ended.
+
+The answer went out whole, was broken off after its start (also by the provider's own ``error`` event), the client left,
+or a bug.
+"""
 
 
 @dataclass(slots=True)
@@ -167,7 +171,7 @@ async def observe(
             if record.first_byte is None and message.get("body"):
                 record.first_byte = perf_counter() - record.started
             if not message.get("more_body", False):
-                record.outcome = "complete"
+                record.outcome = record.outcome or "complete"
         await send(message)
 
     try:
