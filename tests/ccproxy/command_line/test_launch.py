@@ -7,11 +7,9 @@ import select
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -27,9 +25,9 @@ from ccproxy.command_line.claude import (
     listed_models,
     set_models,
 )
-from ccproxy.command_line.cli import app
 from ccproxy.model_limits import model_limits
 from support.providers.scripted import Failure, Reply, ScriptedProvider
+from support.serving.command import CommandLine, Done
 from support.serving.proxied import PROVIDER_KEY, proxied
 from support.serving.servers import serve
 
@@ -119,32 +117,13 @@ def provider_that_is_there() -> Iterator[None]:
     PROVIDER.clear()
 
 
-@dataclass(frozen=True)
-class Done:
-    """A finished run."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
 @pytest.fixture
 def run(home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
     """Run a command in this process, which is quick: its own child is a real one."""
+    command_line = CommandLine(monkeypatch, capfd)
 
     def run(*arguments: str, **variables: str) -> Done:
-        with monkeypatch.context() as patch:
-            for name in list(os.environ):
-                patch.delenv(name)
-            for name, value in environment(home, **variables).items():
-                patch.setenv(name, value)
-            patch.setattr(tempfile, "tempdir", None)
-            patch.chdir(home)
-            with pytest.raises(SystemExit) as ended:
-                app(args=list(arguments), prog_name="cc-boost")
-        code = ended.value.code
-        shown = capfd.readouterr()
-        return Done(code if isinstance(code, int) else 1, shown.out, shown.err)
+        return command_line.run(*arguments, directory=home, environment=environment(home, **variables))
 
     return run
 
