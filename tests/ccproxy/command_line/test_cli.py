@@ -68,6 +68,10 @@ def test_exit_code_2_when_the_file_of_settings_is_bad(tmp_path: Path) -> None:
         ["PORT: given 'x' in mine.env; accepted: a whole number from 1 to 65535"],
         2,
     )
+    (tmp_path / ".env").write_text("PORT=1\nOPENAI_API_KEY sk-planted\n")
+    result = run(COMMAND, tmp_path)
+    assert result.stderr.startswith(".env, line 2: can't be parsed; accepted: NAME=value")
+    assert (len(result.stderr.splitlines()), result.returncode) == (1, 2)
     result = run([*COMMAND, "--env-file", "none.env"], tmp_path)
     assert result.stderr == "--env-file: given 'none.env'; accepted: a file that exists\n"
     assert result.returncode == 2
