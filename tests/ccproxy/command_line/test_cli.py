@@ -111,6 +111,20 @@ def test_help_names_the_commands(tmp_path: Path) -> None:
     assert {"serve", "demo", "--version"} <= set(words)
 
 
+@pytest.mark.parametrize(("typed", "offered"), [("cc-boost do", "doctor"), ("cc-boost service ", "install")])
+def test_shell_completes_commands(typed: str, offered: str, tmp_path: Path) -> None:
+    words = typed.split(" ")
+    asked = {"_CC_BOOST_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(len(words) - 1)}
+    assert offered in run([COMMAND[0]], tmp_path, **asked).stdout.split()
+
+
+def test_completion_is_installed_for_the_shell_that_asks(tmp_path: Path) -> None:
+    done = run(["/bin/bash", "-c", f"{COMMAND[0]} --install-completion; true"], tmp_path)
+    assert "bash completion installed" in done.stdout, done.stderr
+    [script] = (tmp_path / ".bash_completions").iterdir()
+    assert "complete -o default -F _cc_boost_completion cc-boost" in script.read_text()
+
+
 def test_version_when_asked(tmp_path: Path) -> None:
     result = run([*COMMAND, "--version"], tmp_path)
     assert (result.stdout, result.returncode) == (f"cc-boost {version('cc-boost')}\n", 0)

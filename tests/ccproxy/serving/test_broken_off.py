@@ -1,4 +1,4 @@
-"""An answer that is broken off on purpose: the connection closes without the answer's end, and no server logs an error."""
+"""An answer that is broken off on purpose: the connection closes without its end, and no server logs an error."""
 
 import asyncio
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_stream_that_the_provider_breaks_off_is_no_error_of_the_server(way: str,
 
 
 async def test_request_behind_a_broken_answer_is_not_served() -> None:
-    """Two requests in one write: the connection closes after the first, whose answer breaks off, and nothing is logged."""
+    """Two requests in one write: the answer to the first breaks off, and the connection closes."""
     with faulty(faults.closes_mid_body) as provider:
         settings = Settings.explicit(openai_api_key="k", openai_base_url=f"{provider.url}/v1")
         with serve(create_app(settings), http=limited_protocol(Limits())) as server:
