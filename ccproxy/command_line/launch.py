@@ -34,6 +34,7 @@ from .claude import (
 from .handing_over import handed_over, is_offline, resume_line
 from .proxy_log import logged_to_file
 from .running_proxy import list_if_there, list_or_exit
+from .shells import Shell, script
 
 EXIT_NOT_FOUND = 127
 _ANY_KEY = "cc-boost"  # for a proxy that asks for none
@@ -85,8 +86,8 @@ def run_claude(
     return code
 
 
-def exports(*, url: str | None = None, env_file: str | None = None) -> str:
-    """The lines by which a POSIX shell's ``claude`` uses the proxy at ``url``, or where the settings put it."""
+def exports(*, url: str | None = None, shell: Shell = "sh", env_file: str | None = None) -> str:
+    """The lines by which a shell's ``claude`` uses the proxy at ``url``, or where the settings put it."""
     if url is not None:
         settings = settings_or_exit(env_file, openai_api_key="not used")
         listed = list_if_there(url.rstrip("/"), client_key(settings))
@@ -94,15 +95,18 @@ def exports(*, url: str | None = None, env_file: str | None = None) -> str:
     else:
         settings = settings_or_exit(env_file)
         url = local_url(settings.host, settings.port)
-        models = set_models(settings, model_limits(settings, ask_providers(settings).models))
+        told = ask_providers(settings)
+        if told.failure:
+            line = "the sizes of its models are unknown to the lines that are printed"
+            print(f"cc-boost: the provider can't be reached, and {line}: {told.failure}", file=sys.stderr)
+        models = set_models(settings, model_limits(settings, told.models))
     url = url.rstrip("/")
     variables = {**claude_variables(url, client_key(settings), models), **no_proxy(os.environ, url)}
     disturbing = {*foreign_names(os.environ, variables)} - variables.keys()
     if not is_own("ANTHROPIC_API_KEY", os.environ.get("ANTHROPIC_API_KEY", ""), variables):
         disturbing.add("ANTHROPIC_API_KEY")
     variables = with_own_headers(os.environ, variables)
-    lines = [f"unset {' '.join(sorted(disturbing))}"] if disturbing else []
-    return "\n".join([*lines, *(f"export {name}={shlex.quote(value)}" for name, value in variables.items())])
+    return script(shell, unset=sorted(disturbing), variables=variables)
 
 
 def find_claude() -> str | None:

@@ -728,6 +728,27 @@ def test_models_are_read_from_the_list_of_a_proxy() -> None:
     assert listed_models([]) == Models()
 
 
+@pytest.mark.parametrize(
+    ("shell", "line"),
+    [
+        ("sh", "export ANTHROPIC_BASE_URL=http://localhost:8082"),
+        ("fish", "set -gx ANTHROPIC_BASE_URL 'http://localhost:8082'"),
+        ("powershell", "$env:ANTHROPIC_BASE_URL = 'http://localhost:8082'"),
+        ("cmd", "@set ANTHROPIC_BASE_URL=http://localhost:8082"),
+    ],
+)
+def test_variables_are_printed_for_the_shell_that_is_named(run: Run, shell: str, line: str) -> None:
+    done = run("env", "--shell", shell, "--url", "http://localhost:8082", OPENAI_API_KEY="")
+    assert line in done.stdout.splitlines()
+
+
+def test_variables_are_printed_while_the_provider_is_down(run: Run) -> None:
+    done = run("env", OPENAI_BASE_URL="http://127.0.0.1:9/v1")
+    assert "export ANTHROPIC_BASE_URL=" in done.stdout
+    assert done.stderr.count("\n") == 1
+    assert "cc-boost: the provider can't be reached" in done.stderr
+
+
 def test_models_of_other_upstreams_are_known_with_their_windows(run: Run) -> None:
     listing = {"data": [{"id": "qwen3", "object": "model", "context_length": 50_000}]}
     with serve(JSONResponse(listing), lifespan="off") as server:
