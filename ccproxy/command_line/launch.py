@@ -143,6 +143,7 @@ def _for_one_client(settings: Settings) -> Settings:
     return settings.model_copy(
         update={
             "host": "127.0.0.1",
+            "keys_file": None,
             "ccproxy_layers": layers if "auth" in layers else ("auth", *layers),
         }
     )

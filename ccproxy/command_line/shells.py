@@ -21,7 +21,11 @@ def script(shell: Shell, *, unset: Iterable[str], variables: Mapping[str, str]) 
     """Lines that unset some variables and set others. Raises ValueError for a value that the shell can't hold."""
     language = _LANGUAGES[shell]
     names = list(unset)
-    return "\n".join([*(language.unset(names) if names else ()), *(language.set(name, value) for name, value in variables.items())])
+    lines = [
+        *(language.unset(names) if names else ()),
+        *(language.set(name, value) for name, value in variables.items()),
+    ]
+    return "\n".join(lines)
 
 
 def _fish(value: str) -> str:

@@ -39,6 +39,7 @@ def _fields(record: Record) -> dict[str, Any]:
         "error": record.error,
         "request_id": record.request_id,
         "session_id": _cut(record.session_id),
+        "client_key": record.client_key,
         "prompt_id": record.asker.prompt_id,
         "agent_id": record.asker.agent_id,
         "parent_agent_id": record.asker.parent_agent_id,

@@ -31,6 +31,7 @@ def summary(exchange: Exchange) -> Document:
         "model": _cut(record.model),
         "tier": record.tier,
         "session_id": _cut(record.session_id),
+        "client_key": record.client_key,
         **_asker(record),
         "stream": record.stream,
         "status": exchange.client.status,

@@ -7,6 +7,7 @@ times; every other layer asks :func:`get_record` and writes its facts if somebod
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from time import perf_counter, time
 from typing import Any, Literal
 
@@ -72,6 +73,7 @@ class Record:
     model: str | None = None
     tier: str | None = None
     session_id: str | None = None
+    client_key: str | None = None  # its name
     asker: Asker = NOBODY
     stream: bool = False
     status: int | None = None
@@ -101,6 +103,7 @@ class Record:
     rule: str | None = None
     upstream: str | None = None
     attempts: list[Attempt] = field(default_factory=list)
+    cost: Decimal | None = None
     explain: Callable[[], list[str]] | None = None
     start_observers: list[Callable[["Record"], None]] = field(default_factory=list)
     observers: list[Callable[["Record"], None]] = field(default_factory=list)
