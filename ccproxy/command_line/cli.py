@@ -1,5 +1,6 @@
 """The ``cc-boost`` command. What a subcommand needs is imported in it, so that the others start quickly."""
 
+import os
 import sys
 from enum import Enum
 from functools import partial
@@ -16,6 +17,15 @@ class DemoApi(Enum):
 
     chat = "chat"
     responses = "responses"
+
+
+class Shell(Enum):
+    """The shells that ``cc-boost env`` writes for."""
+
+    sh = "sh"
+    fish = "fish"
+    powershell = "powershell"
+    cmd = "cmd"
 
 
 class _WithVariables:
@@ -40,9 +50,11 @@ class _Serve(_WithVariables, TyperCommand):
 
 _ENV_FILE = "A file to read instead of .env; your own configuration file is read all the same."
 
+_OF_ALL = ("-h", "--help", "--version", "--install-completion", "--show-completion")
+_COMPLETING = "_CC_BOOST_COMPLETE"  # set by a shell that asks for completions
+
 app = typer.Typer(
     cls=_Group,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -53,7 +65,8 @@ def main() -> None:
     """Run the command line; without a subcommand it serves."""
     open_standard_streams()
     arguments = sys.argv[1:]
-    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
+    is_serve = not arguments or (arguments[0].startswith("-") and arguments[0] not in _OF_ALL)
+    if is_serve and _COMPLETING not in os.environ:
         arguments.insert(0, "serve")
     app(args=arguments, prog_name="cc-boost")
 
@@ -181,15 +194,21 @@ def env(
     url: Annotated[
         str | None, typer.Option(help="The proxy's URL; else the one of HOST and PORT.", show_default=False)
     ] = None,
+    shell: Annotated[Shell, typer.Option(help="The shell that will run the lines.")] = Shell.sh,
     env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
 ) -> None:
-    """Print the variables that lead claude to the proxy.
+    """Print the variables that point claude at the proxy.
 
-    For a shell, in which you start claude by hand: eval "$(cc-boost env)"
+    \b
+    Run the lines in the shell in which you start claude:
+      bash, zsh    eval "$(cc-boost env)"
+      fish         cc-boost env --shell fish | source
+      PowerShell   cc-boost env --shell powershell | Out-String | Invoke-Expression
+      cmd          cc-boost env --shell cmd > %TEMP%\\e.cmd & call %TEMP%\\e.cmd & del %TEMP%\\e.cmd
     """
     from .launch import exports
 
-    typer.echo(exports(url=url, env_file=env_file))
+    typer.echo(exports(url=url, shell=shell.value, env_file=env_file))
 
 
 @app.command()

@@ -20,13 +20,15 @@ from ccproxy_middleware.routing import Route
 from .checks import Checked
 from .configuration import ConfigurationError, describe, find_lookalikes
 from .custom_headers import HEADER_PREFIX, CustomHeadersSource
-from .files import names_by_file, origins, settings_files, unread_files, unreadable
+from .files import check_files, names_by_file, origins, settings_files, unread_files
 from .keys import KeysFile
 from .layer_names import LAYERS
 from .model_names import MODELS, ModelNames
 from .routes_file import RoutesFile
 from .search_settings import KEY, NAME, URL, WebSearch, WebSearchKey, WebSearchURL
 from .setting_values import (
+    AZURE_VERSION,
+    AZURE_VERSION_PATTERN,
     context_setting,
     count_setting,
     seconds_setting,
@@ -53,7 +55,7 @@ class Settings(Checked):
 
     model_config = SettingsConfigDict(
         env_file=".env",
-        env_file_encoding="utf-8",
+        env_file_encoding="utf-8-sig",  # editors on Windows may begin a file with a byte order mark
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -88,8 +90,8 @@ class Settings(Checked):
     azure_api_version: str | None = setting(
         None,
         "Set it to talk to Azure: api-key header and api-version query.",
-        "an api-version such as 2024-10-21",
-        pattern=r"^[0-9A-Za-z.-]+$",
+        AZURE_VERSION,
+        pattern=AZURE_VERSION_PATTERN,
     )
     provider: str = setting(
         None, "What the provider can do. Unset: found from the base URL.", f"one of {', '.join(PROFILES)}"
@@ -240,9 +242,8 @@ class Settings(Checked):
             problems = describe(exc, known, files)
             raise ConfigurationError(problems) from None  # the original holds the values
         except (OSError, UnicodeDecodeError):
-            raise ConfigurationError(
-                [f"{unreadable(_paths(values))}: can't be read; accepted: a UTF-8 text file"]
-            ) from None
+            check_files(_paths(values))
+            raise
 
     @classmethod
     def load(cls, env_file: str | None = None, *, any_env: bool = True, **values: Any) -> Self:
@@ -255,6 +256,7 @@ class Settings(Checked):
         files = settings_files(env_file, any_env=any_env)
         paths = tuple(file.path for file in files if not file.left_out)
         try:
+            check_files(paths)
             settings = cls(_env_file=paths, **values)
         except ConfigurationError as exc:
             raise ConfigurationError([*exc.problems, *unread_files(files)]) from None

@@ -130,6 +130,9 @@ class Instruments:
         hits = Counter(
             "ccproxy_boost_cache_hits", "Plans that the planner was not asked for.", ("tier",), registry=registry
         )
+        searches = Counter(
+            "ccproxy_web_searches", "Web searches that were run for models.", ("outcome",), registry=registry
+        )
 
         self._upstreams = UpstreamInstruments(registry)
         self.queue = self._upstreams.queue
@@ -144,6 +147,7 @@ class Instruments:
         self._count_boost = _bound(boosts, "inc")
         self._count_loops = _bound(loops, "inc")
         self._count_hits = _bound(hits, "inc")
+        self._count_searches = _bound(searches, "inc")
         self._time_request = _bound(duration, "observe")
         self._time_first_token = _bound(first_token, "observe")
         self._add_usage = _bound(usage, "observe")
@@ -178,6 +182,9 @@ class Instruments:
             self._count_boost(record.boost_outcome, tier)(1)
             self._count_loops(tier)(record.boost_loops or 0)
             self._count_hits(tier)(record.boost_cache_hits)
+        if record.web_searches:
+            self._count_searches("success")(record.web_searches - record.web_searches_failed)
+            self._count_searches("failure")(record.web_searches_failed)
 
     def _chat(self, tier: str, error: str, model: str | None, record: Record) -> None:
         labels = ("chat", record.provider or "unknown", model, tier)
