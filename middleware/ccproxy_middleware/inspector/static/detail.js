@@ -55,7 +55,7 @@ function facts(x, go) {
     ["Web searches", x.web_searches],
     ["Boost", x.boost_outcome && `${x.boost_outcome}, ${x.boost_loops} loop${x.boost_loops === 1 ? "" : "s"}`],
     ["Retries", x.retries || null], ["Replay of", original], ["Exchange", x.id], ["Request id", x.request_id],
-    ["Provider's id", x.upstream_request_id], ["Session", x.session_id],
+    ["Provider's id", x.upstream_request_id], ["Session", x.session_id], ["Client key", x.client_key],
     ["Asked by", x.request_class && [x.request_class, x.agent_type].filter(Boolean).join(", ")], ["Agent", x.agent_id],
     ["Parent agent", x.parent_agent_id], ["Prompt", x.prompt_id], ["Compaction", x.compaction],
     ["Tools before it, ms", x.tool_durations],

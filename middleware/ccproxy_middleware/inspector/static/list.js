@@ -139,8 +139,8 @@ function boost({ boost_outcome: outcome, boost_loops: loops }) {
 function matches(exchange, words, tier, state) {
   if ((tier && exchange.tier !== tier) || (state && exchange.state !== state)) return false;
   const { id, request_id, client_model, model, status, error, boost_outcome, path, state: is } = exchange;
-  const { session_id: session, agent_id: agent, agent_type: type, request_class: cls } = exchange;
-  const text = [id, request_id, client_model, model, status, error, boost_outcome, path, is, session, agent, type, cls]
+  const { session_id: session, agent_id: agent, agent_type: type, request_class: cls, client_key: key } = exchange;
+  const text = [id, request_id, client_model, model, status, error, boost_outcome, path, is, session, agent, type, cls, key]
     .join(" ").toLowerCase();
   return words.every((word) => text.includes(word));
 }
