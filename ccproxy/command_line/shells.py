@@ -20,7 +20,12 @@ class _Language(NamedTuple):
 def script(shell: Shell, *, unset: Iterable[str], variables: Mapping[str, str]) -> str:
     """Lines that unset some variables and set others. Raises ValueError for a value that the shell can't hold."""
     language = _LANGUAGES[shell]
-    return "\n".join([*language.unset(unset), *(language.set(name, value) for name, value in variables.items())])
+    names = list(unset)
+    lines = [
+        *(language.unset(names) if names else ()),
+        *(language.set(name, value) for name, value in variables.items()),
+    ]
+    return "\n".join(lines)
 
 
 def _fish(value: str) -> str:

@@ -16,6 +16,8 @@ SECRET = "planted-5EcReT"
 
 DEFAULTS: dict[str, Any] = {
     "anthropic_api_key": None,
+    "keys_file": None,
+    "admin_api_key": None,
     "allowed_hosts": (),
     "openai_base_url": "https://api.openai.com/v1",
     "azure_api_version": None,

@@ -52,6 +52,7 @@ function facts(x, go) {
     ["Tokens/s", x.tokens_per_second && rate(x.tokens_per_second)], ["Stop reason", x.stop_reason],
     ["Tier", x.tier && tierName(x.tier)], ["Profile", x.provider],
     ["Images", x.vision],
+    ["Web searches", x.web_searches],
     ["Boost", x.boost_outcome && `${x.boost_outcome}, ${x.boost_loops} loop${x.boost_loops === 1 ? "" : "s"}`],
     ["Retries", x.retries || null], ["Replay of", original], ["Exchange", x.id], ["Request id", x.request_id],
     ["Provider's id", x.upstream_request_id], ["Session", x.session_id],
