@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 from ccproxy_middleware import (
     AuthMiddleware,
     BoostMiddleware,
+    BudgetMiddleware,
     ConcurrencyLimitMiddleware,
     CustomHeadersMiddleware,
     FormatConversionMiddleware,
@@ -25,7 +26,7 @@ from ccproxy_middleware.routing import RoutingMiddleware
 from ccproxy_middleware.toolkit.store import Store
 
 from .search import Search
-from .settings import canonical, import_layer, named_models, names_of, tier_models
+from .settings import KeysFile, canonical, import_layer, named_models, names_of, tier_models
 
 if TYPE_CHECKING:
     from .settings import Settings, Upstream
@@ -38,6 +39,7 @@ class Parts:
     planner: the app that boost asks, with ``boost`` for its options. judge: the app that is asked for verdicts, where
     it is not the inner one. describer: the app that is asked about images. routing: the options of RoutingMiddleware.
     store: what all processes share, if they do. search: what runs searches of the web.
+    budgets: further options of BudgetMiddleware.
     """
 
     planner: ASGIApp | None = None
@@ -48,6 +50,7 @@ class Parts:
     contexts: Mapping[str, int | None] = field(default_factory=dict)
     store: Store | None = None
     search: Search | None = None
+    budgets: Mapping[str, Any] = field(default_factory=dict)
 
 
 def layers_in_use(settings: "Settings") -> list[str]:
@@ -55,6 +58,7 @@ def layers_in_use(settings: "Settings") -> list[str]:
     off = {
         "metrics": not settings.metrics,
         "inspector": not settings.inspector,
+        "budgets": settings.keys_file is None,
         "concurrency_limit": not settings.max_concurrency,
         "safeguards": settings.safeguards_model is None,
         "boost": not settings.enable_boost_support,
@@ -92,7 +96,7 @@ def target_layers(settings: "Settings", upstream: "Upstream", parts: Parts) -> l
     return [_layer(name, settings, upstream, parts) for name in inside if name not in left_out]
 
 
-_ONCE = frozenset(("metrics", "inspector", "custom_headers", "model_mapping"))  # for all upstreams together
+_ONCE = frozenset(("metrics", "inspector", "custom_headers", "model_mapping", "budgets"))  # for all upstreams together
 _CONVERTING = frozenset(("safeguards", "web_search", "vision", "prompted_tools", "format_conversion"))
 
 
@@ -158,7 +162,12 @@ class _Layer(Middleware):
 
 
 def _clients(settings: "Settings") -> dict[str, Any]:
-    return {"api_keys": settings.client_keys, "allowed_hosts": settings.allowed_hosts}
+    return {"allowed_hosts": settings.allowed_hosts, **_keys(settings)}
+
+
+def _keys(settings: "Settings") -> dict[str, Any]:
+    named = settings.keys_file.named if isinstance(settings.keys_file, KeysFile) else None
+    return {"api_keys": settings.client_keys, "named_keys": named}
 
 
 def _layer(name: str, settings: "Settings", upstream: "Upstream", parts: Parts) -> Middleware:
@@ -167,10 +176,10 @@ def _layer(name: str, settings: "Settings", upstream: "Upstream", parts: Parts) 
             return Middleware(import_layer(own))
         case "metrics":
             models = {named.model for named in named_models(settings)}
-            return _Layer(MetricsMiddleware, **_clients(settings), models=models)
+            return _Layer(MetricsMiddleware, **_clients(settings), admin_keys=settings.admin_keys, models=models)
         case "inspector":
             options = conversion_options(settings)
-            return _Layer(InspectorMiddleware, api_keys=settings.client_keys, options=options)
+            return _Layer(InspectorMiddleware, **_keys(settings), admin_keys=settings.admin_keys, options=options)
         case "auth":
             return _Layer(AuthMiddleware, **_clients(settings))
         case "concurrency_limit":
@@ -186,6 +195,14 @@ def _layer(name: str, settings: "Settings", upstream: "Upstream", parts: Parts) 
                 contexts=parts.contexts or set_contexts(settings),
                 classifier=names_of(settings.classifier_model) or None,
                 upstreams=tuple(settings.upstreams),
+            )
+        case "budgets" if isinstance(settings.keys_file, KeysFile):
+            return _Layer(
+                BudgetMiddleware,
+                limits=settings.keys_file.limits,
+                upstreams=tuple(settings.upstreams),
+                routes=settings.routes if "routing" in layers_in_use(settings) else (),
+                **parts.budgets,
             )
         case "routing":
             return _Layer(RoutingMiddleware, **parts.routing)

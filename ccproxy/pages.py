@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ccproxy_middleware.models import DEFAULT_UPSTREAM
 from ccproxy_middleware.toolkit.answers import ask_inside
 from ccproxy_middleware.toolkit.asgi import BufferedBody, route_path, with_path
-from ccproxy_middleware.toolkit.errors import ApiError, request_id
+from ccproxy_middleware.toolkit.errors import ApiError, request_id, send_error
 
 from .boundary import raised_error
 from .settings import Settings, Upstream, names_of, tier_models
@@ -62,6 +62,19 @@ async def health(request: Request) -> Response:
 async def hello(request: Request) -> Response:
     """``HEAD /api/hello``, by which Claude Code opens a connection before its first request."""
     return JSON({"message": "hello"})
+
+
+class InspectorOff:
+    """Says at ``/ui`` how to turn the inspector on, to everybody: a browser that opens the page sends no key."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and route_path(scope) in ("/ui", "/ui/"):
+            message = "the inspector is off: set INSPECTOR=true, and start the proxy again"
+            return await send_error(scope, send, ApiError(404, "not_found_error", message))
+        await self.app(scope, receive, send)
 
 
 async def no_such_page(request: Request, exc: Exception) -> Response:

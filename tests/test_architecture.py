@@ -41,6 +41,7 @@ ORDER = (
     "ccproxy_middleware.passthrough",
     "ccproxy_middleware.routing.failover",
     "ccproxy_middleware.routing",
+    "ccproxy_middleware.budgets",
     "ccproxy_middleware.vision",
     "ccproxy_middleware.boost",
     "ccproxy_middleware.prompted_tools",

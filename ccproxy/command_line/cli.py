@@ -1,5 +1,6 @@
 """The ``cc-boost`` command. What a subcommand needs is imported in it, so that the others start quickly."""
 
+import os
 import sys
 from enum import Enum
 from functools import partial
@@ -16,6 +17,15 @@ class DemoApi(Enum):
 
     chat = "chat"
     responses = "responses"
+
+
+class Shell(Enum):
+    """The shells that ``cc-boost env`` writes for."""
+
+    sh = "sh"
+    fish = "fish"
+    powershell = "powershell"
+    cmd = "cmd"
 
 
 class _WithVariables:
@@ -40,9 +50,11 @@ class _Serve(_WithVariables, TyperCommand):
 
 _ENV_FILE = "A file to read instead of .env; your own configuration file is read all the same."
 
+_OF_ALL = ("-h", "--help", "--version", "--install-completion", "--show-completion")
+_COMPLETING = "_CC_BOOST_COMPLETE"  # set by a shell that asks for completions
+
 app = typer.Typer(
     cls=_Group,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -53,7 +65,8 @@ def main() -> None:
     """Run the command line; without a subcommand it serves."""
     open_standard_streams()
     arguments = sys.argv[1:]
-    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
+    is_serve = not arguments or (arguments[0].startswith("-") and arguments[0] not in _OF_ALL)
+    if is_serve and _COMPLETING not in os.environ:
         arguments.insert(0, "serve")
     app(args=arguments, prog_name="cc-boost")
 
@@ -111,7 +124,7 @@ def serve(
     else:
         from .banner import claude_command
 
-        use = claude_command(url, "your-key" if settings.client_keys else "any-text")
+        use = claude_command(url, "your-key" if settings.needs_client_key else "any-text")
         urls = [settings.openai_base_url] if settings.has_default else []
         urls += [upstream.base_url for upstream in settings.upstreams.values()]
         announce = f"cc-boost: {url} -> {', '.join(urls)}. Use it: {use}"
@@ -181,15 +194,21 @@ def env(
     url: Annotated[
         str | None, typer.Option(help="The proxy's URL; else the one of HOST and PORT.", show_default=False)
     ] = None,
+    shell: Annotated[Shell, typer.Option(help="The shell that will run the lines.")] = Shell.sh,
     env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
 ) -> None:
-    """Print the variables that lead claude to the proxy.
+    """Print the variables that point claude at the proxy.
 
-    For a shell, in which you start claude by hand: eval "$(cc-boost env)"
+    \b
+    Run the lines in the shell in which you start claude:
+      bash, zsh    eval "$(cc-boost env)"
+      fish         cc-boost env --shell fish | source
+      PowerShell   cc-boost env --shell powershell | Out-String | Invoke-Expression
+      cmd          cc-boost env --shell cmd > %TEMP%\\e.cmd & call %TEMP%\\e.cmd & del %TEMP%\\e.cmd
     """
     from .launch import exports
 
-    typer.echo(exports(url=url, env_file=env_file))
+    typer.echo(exports(url=url, shell=shell.value, env_file=env_file))
 
 
 @app.command()
@@ -248,6 +267,83 @@ def service_remove() -> None:
     from .service import remove
 
     raise typer.Exit(remove())
+
+
+keys = typer.Typer(
+    help="Make, list and revoke the keys of KEYS_FILE, each with a name and limits.", no_args_is_help=True
+)
+app.add_typer(keys, name="keys")
+
+_KEYS_FILE = "The file of keys, in place of KEYS_FILE."
+
+
+@keys.command("add")
+def keys_add(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Who gets the key, as logs and limits name them.")],
+    expires: Annotated[
+        str | None, typer.Option(metavar="DATE", help="A day, from whose beginning in UTC on it is refused, or a time.")
+    ] = None,
+    tier: Annotated[
+        list[str] | None, typer.Option(help="A tier that it may use: big, middle or small; may be given several times.")
+    ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="A model that it may use, with * for any characters; may be repeated.")
+    ] = None,
+    requests_per_minute: Annotated[int | None, typer.Option(help="Requests in any 60 seconds.")] = None,
+    tokens_per_minute: Annotated[int | None, typer.Option(help="Tokens read and written in any 60 seconds.")] = None,
+    usd_per_day: Annotated[float | None, typer.Option(help="US dollars in a day of UTC; it needs LEDGER.")] = None,
+    usd_per_month: Annotated[float | None, typer.Option(help="US dollars in a month of UTC; it needs LEDGER.")] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Keep the key itself in the file, not its SHA-256.")] = False,
+    file: Annotated[str | None, typer.Option(help=_KEYS_FILE)] = None,
+    env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
+) -> None:
+    """Make a key, write it into the file with its limits, and print it: it is shown this once.
+
+    Running proxies take it within five seconds. Exit code 0: written; 2: it can't be, and the file is as it was.
+    """
+    from .keys import add_key
+
+    fields: dict[str, Any] = {
+        "expires": expires,
+        "tiers": tier,
+        "models": model,
+        "requests_per_minute": requests_per_minute,
+        "tokens_per_minute": tokens_per_minute,
+        "usd_per_day": usd_per_day,
+        "usd_per_month": usd_per_month,
+    }
+    fields = {field: value for field, value in fields.items() if value is not None}
+    raise typer.Exit(add_key(name, fields, plain=plain, file=file, env_file=env_file))
+
+
+@keys.command("list")
+def keys_list(
+    json: Annotated[bool, typer.Option("--json", help="Tell it as one JSON document.")] = False,
+    file: Annotated[str | None, typer.Option(help=_KEYS_FILE)] = None,
+    env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
+) -> None:
+    """List the keys with their limits, without the keys themselves.
+
+    Exit code 0: listed; 2: the file can't be used.
+    """
+    from .keys import list_keys
+
+    raise typer.Exit(list_keys(as_json=json, file=file, env_file=env_file))
+
+
+@keys.command("revoke")
+def keys_revoke(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose key.")],
+    file: Annotated[str | None, typer.Option(help=_KEYS_FILE)] = None,
+    env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
+) -> None:
+    """Refuse a key from now on, in running proxies within five seconds. Its entry stays, marked as revoked.
+
+    Exit code 0: it is revoked; 2: there is no such key, or the file can't be changed.
+    """
+    from .keys import revoke_key
+
+    raise typer.Exit(revoke_key(name, file=file, env_file=env_file))
 
 
 @app.command()

@@ -282,8 +282,14 @@ def test_page_is_served_below_a_mount_with_strict_headers() -> None:
 
 
 def test_there_is_no_page_when_it_is_off() -> None:
-    with inspected(ScriptedProvider(), inspector=False) as inspector:
-        assert inspector.http.get("/ui/").status_code == 404
+    with (
+        inspected(ScriptedProvider(), inspector=False) as inspector,
+        client(str(inspector.http.base_url), None) as anyone,
+    ):
+        for page in (inspector.http.get("/ui/"), anyone.http.get("/ui"), anyone.http.get("/ui/")):
+            assert page.status_code == 404
+            assert "INSPECTOR=true" in page.json()["error"]["message"]
+        assert anyone.http.get("/ui/api/exchanges").status_code == 401
     layers = create_app(Settings.explicit(openai_api_key="k")).user_middleware
     assert "InspectorMiddleware" not in [getattr(layer.cls, "__name__", "") for layer in layers]
 

@@ -252,7 +252,7 @@ def test_row_tells_itself_apart_and_is_found_by_its_words(page: "Page", proxy: I
     page.fill("#filter", "look dates")
     row = page.wait_for_selector("tbody tr:visible >> text=Look for dates >> xpath=ancestor::tr")
     assert row is not None
-    for part in ("Look for dates", "after Grep", "Explore agent-9", "session session-…"):
+    for part in ("Look for dates", "after Grep", "Explore agent-9", "session session-…", "key 1"):
         assert part in row.inner_text()
     for found in ("session-of-mine", "agent-9", "grep"):
         page.fill("#filter", found)

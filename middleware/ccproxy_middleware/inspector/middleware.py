@@ -8,7 +8,7 @@ from weakref import ref
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..auth import ClientKeys
+from ..auth import ADMITTED_AS, AdminKeys, ClientKeys, KeySource
 from ..toolkit.asgi import BufferedBody, route_path
 from ..toolkit.record import Record, get_record, observe
 from .exchanges import Call, Exchange, Exchanges
@@ -25,7 +25,10 @@ _current: ContextVar[ref[Exchange] | None] = ContextVar("ccproxy.exchange", defa
 class InspectorMiddleware:
     """Serve ``/ui``, a page that shows the newest exchanges with both sides of their translation.
 
-    api_keys: the data needs one of them; without keys the page answers this machine only.
+    api_keys, named_keys: those of AuthMiddleware. Where there is one of them alone, it opens the data; with several
+        none does, since each would show what passes for the others. Without keys the page answers this machine only.
+    admin_keys: where there are some, they alone open the data. A request that is sent again by one of them needs no
+        client key.
     max_exchanges, max_bytes: what is kept, in memory, of the newest exchanges. Those without a right key that are only
         refused have an eighth of both.
     options: those of the FormatConversionMiddleware, which an exchange saved as a test case must name.
@@ -36,7 +39,8 @@ class InspectorMiddleware:
 
     Reads: ``/ui``, which inner layers never see; ``POST`` of ``/v1/messages``, ``/v1/messages/count_tokens`` and
     ``*/chat/completions`` or ``*/responses``, whose bytes it passes on as they are. ``ccproxy.record`` in the scope.
-    Writes: ``ccproxy.exchange`` in the scope, for the second one.
+    Writes: ``ccproxy.exchange`` in the scope, for the second one; ``ccproxy.admitted_as`` for an inner AuthMiddleware,
+    where an admin sends a request again.
     Needs: a place outside AuthMiddleware: it checks the key for its own pages.
     Alone: works in front of any ASGI app; models and tokens are known where our other layers stand inside.
     """
@@ -46,6 +50,8 @@ class InspectorMiddleware:
         app: ASGIApp,
         *,
         api_keys: Sequence[str] = (),
+        named_keys: KeySource | None = None,
+        admin_keys: Sequence[str] = (),
         max_exchanges: int = 200,
         max_bytes: int = 64 * 1024 * 1024,
         options: Mapping[str, Any] = {},
@@ -53,9 +59,9 @@ class InspectorMiddleware:
     ) -> None:
         self.app = app
         self._provider = provider
-        self._keys = ClientKeys(api_keys)
+        self._keys = ClientKeys(api_keys, named_keys=named_keys)
         self._exchanges = Exchanges(max_exchanges, max_bytes)
-        self._pages = Pages(self._exchanges, self._exchange, api_keys, options)
+        self._pages = Pages(self._exchanges, self._exchange, self._keys, AdminKeys(admin_keys), options)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -72,7 +78,7 @@ class InspectorMiddleware:
     async def _exchange(self, scope: Scope, receive: Receive, send: Send, replay_of: str | None = None) -> None:
         """Call the app, and keep the exchange."""
         begun: list[Exchange] = []
-        stranger = self._keys.refusal(scope) is not None
+        stranger = ADMITTED_AS not in scope and self._keys.refusal(scope) is not None
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             record = get_record(scope)

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from functools import cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response, S
 from starlette.routing import Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
+from ..auth import ADMITTED_AS, AdminKeys, ClientKeys
 from ..toolkit.asgi import BufferedBody, Headers, route_path, with_path
 from ..toolkit.errors import ApiError, StreamAborted, send_error
 from ..toolkit.json import dumps
@@ -68,13 +69,19 @@ class Pages:
     batch = 0.15  # seconds in which changes are gathered
 
     def __init__(
-        self, exchanges: Exchanges, send_again: SendAgain, api_keys: Sequence[str], options: Mapping[str, Any]
+        self,
+        exchanges: Exchanges,
+        send_again: SendAgain,
+        keys: ClientKeys,
+        admin: AdminKeys,
+        options: Mapping[str, Any],
     ) -> None:
         self._exchanges = exchanges
         self._send_again = send_again
         self._options = options
-        self._access = Access(api_keys)
-        self._redact = Redaction(api_keys)
+        self._access = Access(keys, admin)
+        self._admin = admin
+        self._redact = Redaction(lambda: (*keys.texts(), *admin.texts()))
         one = "/ui/api/exchanges/{id}"
         routes = [
             Route("/ui/api/exchanges", self._list),
@@ -108,8 +115,8 @@ class Pages:
             if not is_data:
                 self._access.check_page(scope)
             elif path.endswith("/replay"):
-                self._access.check_action(scope)
-                return await self._replay(path.split("/")[-2], scope, receive, send)
+                admin = self._access.check_action(scope)
+                return await self._replay(path.split("/")[-2], scope, receive, send, admin)
             else:
                 self._access.check_data(scope)
             await self._router(scope, receive, send_guarded)
@@ -215,18 +222,26 @@ class Pages:
         ]
         return PlainTextResponse(" \\\n  ".join(lines) + "\n")
 
-    async def _replay(self, id: str, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer as the app answers the recorded request, with the viewer's own credentials."""
+    async def _replay(self, id: str, scope: Scope, receive: Receive, send: Send, admin: str | None) -> None:
+        """Answer as the app answers the recorded request, with the viewer's own credentials.
+
+        ``admin``: the name of the admin key by which it may be sent; that key itself goes nowhere.
+        """
         if scope["method"] != "POST":
             raise ApiError(405, "invalid_request_error", "a replay is a POST", headers=[("allow", "POST")])
         call = self._find(id).client
         body = self._whole_request(call)
         headers: Headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        headers += [(k, v) for k, v in scope["headers"] if k.lower() in _OF_VIEWER]
+        if admin is None:
+            headers += [(k, v) for k, v in scope["headers"] if k.lower() in _OF_VIEWER]
+        else:
+            headers += [(k, v) for k, v in scope["headers"] if k.lower() == b"host"]
+            headers += self._admin.client_credential(scope)
         headers += [(k.encode(), v.encode("latin-1")) for k, v in call.headers if k in _REPLAYED_HEADERS and v]
         if (record := get_record(scope)) is not None:
             record.path = call.path  # for observers it is what a client would have sent
         again = {**with_path(scope, call.path), "query_string": b"", "headers": headers}
+        again |= {} if admin is None else {ADMITTED_AS: admin, "ccproxy.client_headers": headers}
         await self._send_again(again, BufferedBody(receive, body), send, id)
 
     def _whole_request(self, call: Call) -> bytes:

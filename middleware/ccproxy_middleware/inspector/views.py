@@ -40,6 +40,7 @@ def summary(exchange: Exchange) -> Document:
         "model": _cut(record.model),
         "tier": record.tier,
         "session_id": _cut(record.session_id),
+        "client_key": record.client_key,
         **_asker(record),
         "stream": record.stream,
         "status": exchange.client.status,
@@ -57,6 +58,7 @@ def summary(exchange: Exchange) -> Document:
         "boost_outcome": record.boost_outcome,
         "boost_loops": record.boost_loops,
         "vision": _vision(record),
+        "web_searches": _searches(record),
         "retries": record.retries,
         "provider_requests": len(exchange.provider),
         "replay_of": exchange.replay_of,
@@ -92,6 +94,14 @@ def _vision(record: Record) -> str | None:
     tokens = sum(record.vision_usage.values())
     asked = f"{record.vision_requests} asked in {record.vision_seconds:.1f} s, {tokens:,} tokens"
     return f"{record.images_described} described by {_cut(record.vision_model)} ({asked})"
+
+
+def _searches(record: Record) -> str | None:
+    """How many searches were run, in words."""
+    if not record.web_searches:
+        return None
+    failed = f", {record.web_searches_failed} failed" if record.web_searches_failed else ""
+    return f"{record.web_searches} in {record.web_search_seconds:.1f} s{failed}"
 
 
 def _asker(record: Record) -> Document:

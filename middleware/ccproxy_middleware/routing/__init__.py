@@ -6,7 +6,7 @@ from .middleware import RoutingMiddleware
 from .pace import Pace, Turn
 from .pace_limits import LocalLimits, PaceLimits, Place, RateCounter, Rates, Work
 from .pace_queue import priority_of
-from .rules import Conditions, Explanation, Misfit, Route, explain, first_match, named
+from .rules import Conditions, Explanation, Misfit, Route, explain, first_match, glob_pattern, named
 
 __all__ = [
     "DEFAULT",
@@ -29,6 +29,7 @@ __all__ = [
     "chosen_by_client",
     "explain",
     "first_match",
+    "glob_pattern",
     "named",
     "parse_candidate",
     "priority_of",

@@ -122,10 +122,11 @@ function facts(x, go) {
     ["Time", timeOfDay(x.time)], ["First byte", duration(x.first_byte)], ["Duration", duration(x.duration)],
     ["Tokens in", input === null ? null : `${count(input)}${share}`], ["Tokens out", x.output_tokens && count(x.output_tokens)],
     ["Tokens per second", x.tokens_per_second && rate(x.tokens_per_second)], ["Stop reason", x.stop_reason],
-    ["Tier", x.tier && `${tierName(x.tier)} (${x.tier})`], ["Images", x.vision],
+    ["Tier", x.tier && `${tierName(x.tier)} (${x.tier})`], ["Images", x.vision], ["Web searches", x.web_searches],
     ["Boost", x.boost_outcome && `${x.boost_outcome}, ${x.boost_loops} loop${x.boost_loops === 1 ? "" : "s"}`],
     ["Retries", x.retries || null], ["Replay of", original],
-    ["Asked by", [x.request_class, agent].filter(Boolean).join(", ")], ["Session", x.session_id && shortId(x.session_id)],
+    ["Asked by", [x.request_class, agent].filter(Boolean).join(", ")], ["Key", x.client_key],
+    ["Session", x.session_id && shortId(x.session_id)],
   ];
   const more = [
     ["Exchange", x.id], ["Request id", x.request_id], ["Provider's id", x.upstream_request_id], ["Provider's profile", x.provider],

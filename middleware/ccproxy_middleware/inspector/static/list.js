@@ -144,6 +144,7 @@ function about(x) {
       model && model !== asked && h("span", { class: "real" }, `→ ${model}`),
       after && h("span", { class: "tag" }, `after ${after}`), kind && h("span", { class: "tag" }, kind),
       agent && h("span", { class: x.agent_id ? "tag agent" : "tag" }, agent), boost(x),
+      x.client_key && h("span", { class: "session" }, x.client_key),
       session && h("span", { class: "session", title: `Session ${session}` }, `session ${shortId(session)}`)),
   ];
 }
@@ -159,7 +160,7 @@ function boost({ boost_outcome: outcome, boost_loops: loops }) {
 
 const SEARCHED = [
   "id", "request_id", "client_model", "model", "status", "error", "boost_outcome", "path", "state", "session_id", "agent_id",
-  "agent_type", "request_class", "said", "after", "upstream",
+  "agent_type", "request_class", "said", "after", "upstream", "client_key",
 ];
 
 function matches(exchange, words, tier, state) {

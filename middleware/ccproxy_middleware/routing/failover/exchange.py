@@ -161,6 +161,8 @@ class RoutedExchange:
             return True
         self._cool(option, attempt, failure, asked_at)
         self._failures.append(failure)
+        if question.record is not None:
+            question.record.outcome = None  # what it has told is not the end
         if reason == "context_overflow" and (others := choice.open_candidates()):
             candidates = [Candidate(option.upstream, option.model), *others]
             await shared.windows.learn(question.scope, question.body.replace(None), candidates)
