@@ -14,6 +14,7 @@ from ccproxy_middleware import (
     CustomHeadersMiddleware,
     FormatConversionMiddleware,
     InspectorMiddleware,
+    LedgerMiddleware,
     MetricsMiddleware,
     ModelMappingMiddleware,
     PromptedToolsMiddleware,
@@ -37,7 +38,8 @@ class Parts:
 
     planner: the app that boost asks, with ``boost`` for its options. judge: the app that is asked for verdicts, where
     it is not the inner one. describer: the app that is asked about images. routing: the options of RoutingMiddleware.
-    store: what all processes share, if they do. search: what runs searches of the web.
+    store: what all processes share, if they do. ledger: the options of LedgerMiddleware. search: what runs searches of
+    the web.
     """
 
     planner: ASGIApp | None = None
@@ -48,6 +50,7 @@ class Parts:
     contexts: Mapping[str, int | None] = field(default_factory=dict)
     store: Store | None = None
     search: Search | None = None
+    ledger: Mapping[str, Any] = field(default_factory=dict)
 
 
 def layers_in_use(settings: "Settings") -> list[str]:
@@ -92,7 +95,7 @@ def target_layers(settings: "Settings", upstream: "Upstream", parts: Parts) -> l
     return [_layer(name, settings, upstream, parts) for name in inside if name not in left_out]
 
 
-_ONCE = frozenset(("metrics", "inspector", "custom_headers", "model_mapping"))  # for all upstreams together
+_ONCE = frozenset(("metrics", "inspector", "ledger", "custom_headers", "model_mapping"))  # for all upstreams together
 _CONVERTING = frozenset(("safeguards", "web_search", "vision", "prompted_tools", "format_conversion"))
 
 
@@ -162,6 +165,8 @@ def _layer(name: str, settings: "Settings", upstream: "Upstream", parts: Parts) 
         case "inspector":
             options = conversion_options(settings)
             return _Layer(InspectorMiddleware, api_keys=settings.client_keys, options=options)
+        case "ledger":
+            return _Layer(LedgerMiddleware, **parts.ledger)
         case "auth":
             return _Layer(AuthMiddleware, **_clients(settings))
         case "concurrency_limit":

@@ -7,6 +7,7 @@ from .concurrency import ConcurrencyLimitMiddleware
 from .conversion import FormatConversionMiddleware
 from .headers import CustomHeadersMiddleware
 from .inspector import InspectorMiddleware
+from .ledger import LedgerMiddleware, MeterMiddleware
 from .metrics import MetricsMiddleware
 from .models import ModelMappingMiddleware
 from .passthrough import PassthroughMiddleware
@@ -25,7 +26,9 @@ __all__ = [
     "CustomHeadersMiddleware",
     "FormatConversionMiddleware",
     "InspectorMiddleware",
+    "LedgerMiddleware",
     "MemoryBoostCache",
+    "MeterMiddleware",
     "MetricsMiddleware",
     "ModelMappingMiddleware",
     "PassthroughMiddleware",
