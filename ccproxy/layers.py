@@ -142,7 +142,16 @@ def conversion(settings: "Settings", upstream: "Upstream", store: Store | None =
         store=store,
         store_name=f"{upstream.name} {upstream.base_url}",
         setting=upstream.own_names("PROVIDER_OPTIONS"),
+        limit_settings=_limit_settings(settings, upstream),
     )
+
+
+def _limit_settings(settings: "Settings", upstream: "Upstream") -> dict[str, str]:
+    """The settings by which the limits of ``max_tokens`` are set."""
+    own = upstream.provider_options.get("max_output")
+    is_own = isinstance(own, int) and own < settings.max_tokens_limit
+    names = {"max_output": f"max_output in {upstream.own_names('PROVIDER_OPTIONS')}" if is_own else "MAX_TOKENS_LIMIT"}
+    return names if settings.min_tokens_limit is None else {**names, "min_output": "MIN_TOKENS_LIMIT"}
 
 
 class _Layer(Middleware):

@@ -398,3 +398,24 @@ def doctor(
     from ..doctor import run
 
     raise typer.Exit(run(env_file=env_file, as_json=json, write_env=write_env))
+
+
+@app.command()
+def report(
+    url: Annotated[
+        str | None, typer.Option(help="The running proxy's URL; else the one of HOST and PORT.", show_default=False)
+    ] = None,
+    doctor: Annotated[bool, typer.Option("--doctor/--no-doctor", help="Ask the provider, as the doctor does.")] = True,
+    last: Annotated[int, typer.Option(help="How many of the last exchanges to show.", min=0, max=100)] = 5,
+    env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
+) -> None:
+    """Write what to attach to a report of a bug, to standard output.
+
+    Versions, settings without secrets, the doctor's result, and the last exchanges of the running proxy: their fields,
+    sizes and errors, without the texts of the conversation. The proxy keeps exchanges where INSPECTOR=true.
+
+    Exit code 0: written; 2: written, with bad settings in it.
+    """
+    from ..report import run_report
+
+    raise typer.Exit(run_report(url=url, env_file=env_file, doctor=doctor, last=last))

@@ -12,6 +12,7 @@ import anyio
 from ..toolkit.record import Record
 from .minutes import Minutes
 from .redaction import ShownHeaders
+from .words import WORDS_COST, Words
 
 # Bytes that Python takes for keeping a chunk, a header, and a call with its record, about.
 _CHUNK_COST = 150
@@ -27,7 +28,8 @@ _STRANGERS_PART = 8  # requests without a key that is right have an eighth of th
 class Call:
     """One request and its answer as they passed at one place. Times are those of ``perf_counter``.
 
-    ``answer`` holds each chunk of the answer with the time of its arrival. ``is_cut``: not all bytes were kept.
+    ``request`` is whole once ``is_asked``. ``answer`` holds each chunk of the answer with the time of its arrival.
+    ``is_cut``: not all bytes were kept.
     ``own_error``: a layer of ours or the forwarding endpoint has answered, not the provider.
     """
 
@@ -37,6 +39,7 @@ class Call:
     headers: ShownHeaders
     started: float = field(default_factory=perf_counter)
     request: list[bytes] = field(default_factory=list)
+    is_asked: bool = False
     status: int | None = None
     answer_headers: ShownHeaders = field(default_factory=list)
     answer: list[tuple[float, bytes]] = field(default_factory=list)
@@ -49,7 +52,8 @@ class Call:
 class Exchange:
     """One request of a client, and the requests to providers that it has caused. ``size`` is in bytes of memory.
 
-    ``stranger``: it came without a key that is right, and nothing but a refusal has come of it.
+    ``words``: what it is about, once somebody has looked. ``stranger``: it came without a key that is right, and
+    nothing but a refusal has come of it.
     """
 
     id: str
@@ -57,6 +61,7 @@ class Exchange:
     record: Record
     client: Call
     replay_of: str | None = None
+    words: Words | None = None
     provider: list[Call] = field(default_factory=list)
     size: int = 0
     over: bool = False
@@ -147,7 +152,7 @@ class Exchanges:
                 self.forget(next(iter(self._strangers.values())))
         if len(self._kept) > self.max_exchanges:
             self.forget(next(iter(self._kept.values())))
-        if not self.make_room(exchange, _call_cost(client)):
+        if not self.make_room(exchange, _call_cost(client) + WORDS_COST):
             self.forget(exchange)
         self.changed(exchange)
         return exchange

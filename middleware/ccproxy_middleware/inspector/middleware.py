@@ -110,6 +110,7 @@ class InspectorMiddleware:
         if not isinstance(receive, BufferedBody):
             return await self.app(scope, tap.receive, tap.send)
         tap.keep_request(receive.body)
+        call.is_asked = True
         await self.app(scope, receive, tap.send)  # the next layer knows it, and need not parse it again
 
 
@@ -128,6 +129,7 @@ class _Tap:
         message = await self._receive()
         if message["type"] == "http.request":
             self.keep_request(message.get("body", b""))
+            self._call.is_asked |= not message.get("more_body", False)
         return message
 
     def keep_request(self, body: bytes) -> None:

@@ -1,5 +1,6 @@
 """What is served below ``/ui``: the page, its data, and the sending again of a request."""
 
+import re
 import shlex
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
@@ -26,7 +27,8 @@ from .access import Access
 from .cases import answer_case, request_case
 from .exchanges import Call, Exchange, Exchanges
 from .redaction import Redaction
-from .views import detail, request_body, summary
+from .sessions import session_file
+from .views import detail, look_for_words, request_body, summary
 
 SendAgain = Callable[[Scope, Receive, Send, str], Awaitable[None]]
 
@@ -84,6 +86,7 @@ class Pages:
         routes = [
             Route("/ui/api/exchanges", self._list),
             Route("/ui/api/events", self._events),
+            Route("/ui/api/session", self._session),
             Route(one, self._detail),
             Route(f"{one}/case", self._case),
             Route(f"{one}/curl", self._curl),
@@ -136,38 +139,40 @@ class Pages:
         return Response(content, media_type=_MEDIA_TYPES[Path(name).suffix])
 
     async def _list(self, request: Request) -> Response:
-        return _json(self._everything())
+        self._check_worker(request.query_params.get("worker", ""))
+        return _json(await self._everything())
 
     async def _events(self, request: Request) -> Response:
         """The list, then its changes, as server-sent events."""
         self._check_worker(request.query_params.get("worker", ""))
         if self._exchanges.viewers >= self.max_viewers:
             raise ApiError(529, "overloaded_error", f"{self.max_viewers} pages are open already")
-        return _Events(self._live())
+        return _Stream(self._live(), "text/event-stream")
 
     async def _live(self) -> AsyncGenerator[bytes, None]:
         end = monotonic() + self.events_limit
         with self._exchanges.watch() as viewer:
-            yield sse_event("everything", self._everything())
+            yield sse_event("everything", await self._everything())
             while monotonic() < end:
                 await viewer.wait(self.heartbeat)
                 await anyio.sleep(self.batch)
                 if changed := viewer.take():
-                    yield sse_event("changes", self._changes(changed))
+                    yield sse_event("changes", await self._changes(changed))
                 else:
                     yield b":\n\n"
 
-    def _everything(self) -> dict[str, Any]:
+    async def _everything(self) -> dict[str, Any]:
         exchanges = self._exchanges
         return {
             "worker": exchanges.worker,
             "max_exchanges": exchanges.max_exchanges,
             "max_bytes": exchanges.max_bytes,
-            **self._changes(exchanges),
+            **await self._changes(exchanges),
         }
 
-    def _changes(self, exchanges: Iterable[Exchange]) -> dict[str, Any]:
+    async def _changes(self, exchanges: Iterable[Exchange]) -> dict[str, Any]:
         """Some exchanges, and what else may have changed with them."""
+        await look_for_words(exchanges, self._redact)
         return {
             "exchanges": [summary(exchange) for exchange in exchanges],
             "oldest": next((exchange.id for exchange in self._exchanges), None),
@@ -176,7 +181,21 @@ class Pages:
         }
 
     async def _detail(self, request: Request) -> Response:
-        return _json(detail(self._find(request.path_params["id"]), self._redact))
+        exchange = self._find(request.path_params["id"])
+        await look_for_words([exchange], self._redact)
+        return _json(detail(exchange, self._redact))
+
+    async def _session(self, request: Request) -> Response:
+        """``?id=``: every exchange of a session that is kept here, as a file to be saved; ``?worker=`` as of events."""
+        self._check_worker(request.query_params.get("worker", ""))
+        id_ = request.query_params.get("id", "")
+        kept = [exchange for exchange in self._exchanges if exchange.record.session_id == id_]
+        if not kept:
+            raise ApiError(404, "not_found_error", "no exchange of this session is kept")
+        await look_for_words(kept, self._redact)
+        name = re.sub("[^A-Za-z0-9]+", "-", id_)[:80]
+        source = session_file(id_, (detail(exchange, self._redact) for exchange in kept))
+        return _Stream(source, "application/json", f'attachment; filename="session-{name}.json"')
 
     async def _case(self, request: Request) -> Response:
         """``?of=request`` (the default) or ``?of=answer``, as a file to be saved."""
@@ -249,16 +268,18 @@ class Pages:
             raise ApiError(421, "not_found_error", message, headers=[("connection", "close")])
 
 
-class _Events(Response):
-    """An event stream, whose source is closed at once however the answer ends."""
+class _Stream(Response):
+    """An answer made piece by piece, whose source is closed at once however the answer ends."""
 
-    def __init__(self, source: AsyncGenerator[bytes, None]) -> None:
-        super().__init__(media_type="text/event-stream")
+    def __init__(self, source: AsyncGenerator[bytes, None], media_type: str, disposition: str | None = None) -> None:
+        super().__init__(media_type=media_type)
         self._source = source
+        self._headers = {} if disposition is None else {"content-disposition": disposition}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with aclosing(self._source) as source:
-            await StreamingResponse(source, media_type=self.media_type)(scope, receive, send)
+            answer = StreamingResponse(source, headers=self._headers, media_type=self.media_type)
+            await answer(scope, receive, send)
 
 
 def _json(document: Any) -> Response:

@@ -37,6 +37,9 @@ async function problem(response) {
   }
 }
 
+/** The list as it is now. */
+export const everything = async (worker) => (await ask(`exchanges?worker=${worker}`)).json();
+
 export const exchange = async (id) => (await ask(`exchanges/${encodeURIComponent(id)}`)).json();
 
 export async function curl(id) {
@@ -45,6 +48,9 @@ export async function curl(id) {
 }
 
 export const testCase = async (id, of) => (await ask(`exchanges/${encodeURIComponent(id)}/case?of=${of}`)).blob();
+
+/** All exchanges of a session that this worker keeps, as a file. */
+export const session = async (id, worker) => (await ask(`session?id=${encodeURIComponent(id)}&worker=${worker}`)).blob();
 
 /** Send the request of an exchange again; returns when its answer is complete. */
 export async function replay(id) {

@@ -1,20 +1,21 @@
 // The list of exchanges: newest first, filtered, and moved through by keys.
 
 import { render as renderTree } from "./agents.js";
-import { badge, byId, count, duration, h, rate, tierName, timeOfDay } from "./dom.js";
+import {
+  badge, byId, cachedShare, count, duration, h, rate, shortId, tierName, timeOfDay, tokens, tokensIn,
+} from "./dom.js";
 
 const COLUMNS = [
-  ["Time", "", (x) => [h("time", {}, timeOfDay(x.time)), x.replay_of && h("span", { class: "tag" }, "replay")]],
-  ["Model", "model", (x) => models(x)],
+  ["Time", "time", (x) => [h("time", {}, timeOfDay(x.time)), x.replay_of && h("span", { class: "tag" }, "replay")]],
+  ["Request", "about", (x) => about(x)],
   ["Tier", "wide", (x) => tierName(x.tier)],
-  ["Status", "", (x) => [badge(x), x.error && h("span", { class: "error" }, x.error)]],
+  ["Status", "status", (x) => [badge(x), x.error && h("span", { class: "error" }, x.error)]],
   ["First byte", "number", (x) => duration(x.first_byte)],
-  ["Duration", "number wide", (x) => (x.state === "running" ? "…" : duration(x.duration))],
-  ["In", "number", (x) => count(x.input_tokens), "Tokens that were read, without those out of the cache"],
-  ["Cached", "number", (x) => count(x.cached_tokens), "Tokens out of the provider's cache"],
-  ["Out", "number", (x) => count(x.output_tokens), "Tokens that were written"],
-  ["Tok/s", "number wide", (x) => rate(x.tokens_per_second), "Tokens per second, from the first byte on"],
-  ["Boost", "", (x) => boost(x)],
+  ["Duration", "number", (x) => (x.state === "running" ? "…" : duration(x.duration))],
+  ["In", "number", (x) => tokens(tokensIn(x)), "Tokens that the model has read, those out of the cache included"],
+  ["Cached", "number", (x) => h("span", { title: cached(x) }, cachedShare(x)), "The part of In that came out of the provider's cache"],
+  ["Out", "number", (x) => tokens(x.output_tokens), "Tokens that the model has written"],
+  ["Tok/s", "number wide", (x) => rate(x.tokens_per_second), "Output tokens per second, from the first byte on"],
 ];
 
 const exchanges = new Map(); // oldest first
@@ -22,44 +23,44 @@ const rows = new Map();
 let body = null;
 let current = null; // the id of the row that has, or would get, the focus
 let chosen = false; // by the viewer; until then it is the newest
-let open = () => {};
+let on = {};
 
 export const find = (id) => exchanges.get(id);
 
-/** Make the table. `onOpen` gets the id of the exchange that the viewer wants to see. */
-export function start(onOpen) {
-  open = onOpen;
+/** Make the table. `open` gets the id of the exchange that the viewer wants to see, `save` the id of a session. */
+export function start(handlers) {
+  on = handlers;
   for (const id of ["filter", "tier", "status", "order"]) byId(id).addEventListener("input", show);
   byId("list").addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && current) open(current);
+    if (event.key === "Enter" && current) on.open(current);
   });
 }
 
+/** Take the whole list in, in the place of what was known; the rows that stay keep the focus. */
 export function replaceAll(data) {
-  exchanges.clear();
-  rows.clear();
-  body = null;
-  byId("list").replaceChildren();
+  const kept = new Set(data.exchanges.map(({ id }) => id));
+  for (const id of [...exchanges.keys()]) if (!kept.has(id)) remove(id);
   update(data);
 }
 
 /** Take changed exchanges in, and forget those that the proxy has forgotten. */
 export function update(data) {
+  if (data.exchanges.length && !body) makeTable();
   for (const exchange of data.exchanges) {
     exchanges.set(exchange.id, exchange);
-    if (body) fill(exchange);
+    fill(exchange);
   }
-  for (const id of exchanges.keys()) {
+  for (const id of [...exchanges.keys()]) {
     if (id === data.oldest) break;
-    exchanges.delete(id);
-    rows.get(id)?.remove();
-    rows.delete(id);
-  }
-  if (exchanges.size && !body) {
-    makeTable();
-    exchanges.forEach(fill);
+    remove(id);
   }
   show();
+}
+
+function remove(id) {
+  exchanges.delete(id);
+  rows.get(id)?.remove();
+  rows.delete(id);
 }
 
 /** The exchange that stands `step` rows below this one, if there is one. */
@@ -100,7 +101,7 @@ function showTree() {
   const isTree = byId("order").value === "tree";
   byId("list").hidden = isTree && exchanges.size > 0;
   byId("tree").hidden = !byId("list").hidden;
-  if (!byId("tree").hidden) renderTree(byId("tree"), visibleIds().reverse().map(find), open);
+  if (!byId("tree").hidden) renderTree(byId("tree"), visibleIds().reverse().map(find), on.open, on.save);
 }
 
 const visibleIds = () => [...exchanges.keys()].reverse().filter((id) => !rows.get(id)?.hidden);
@@ -117,31 +118,54 @@ function fill(exchange) {
   let row = rows.get(exchange.id);
   if (!row) {
     const { id } = exchange;
-    row = h("tr", { tabindex: "-1", onclick: () => open(id), onfocus: () => choose(id), "data-id": id });
+    row = h("tr", { tabindex: "-1", onclick: () => on.open(id), onfocus: () => choose(id), "data-id": id });
     rows.set(id, row);
     body.prepend(row);
   }
   row.className = exchange.state;
-  row.replaceChildren(...COLUMNS.map(([, kind, cell]) => h("td", { class: kind }, cell(exchange))));
+  row.replaceChildren(...COLUMNS.map(([name, kind, cell]) => td(name, kind, cell(exchange))));
 }
 
-function models({ client_model: asked, model, path, stream }) {
-  const kind = path.endsWith("/count_tokens") ? "count tokens" : stream ? "" : "not streamed";
-  const real = model && model !== asked ? [h("span", { class: "real" }, `→ ${model}`)] : [];
-  const tag = kind && h("span", { class: "tag" }, kind);
-  return h("div", { class: "models" }, h("span", { class: "asked" }, asked ?? model ?? "–"), ...real, tag);
+function td(name, kind, content) {
+  const cell = h("td", { class: kind, "data-name": name }, content);
+  if (cell.textContent === "–") cell.classList.add("unknown");
+  return cell;
+}
+
+/** What it is about: the user's last words, then the models, and who has asked. */
+function about(x) {
+  const { client_model: asked, model, path, stream, said, after, session_id: session } = x;
+  const kind = path.endsWith("/count_tokens") ? "count tokens" : stream || x.state === "running" ? "" : "not streamed";
+  const agent = [x.agent_type, x.agent_id && shortId(x.agent_id)].filter(Boolean).join(" ") || x.request_class;
+  return [
+    said && h("div", { class: "said", title: said }, said),
+    h("div", { class: "models" },
+      h("span", { class: said ? "asked" : "asked said" }, asked ?? model ?? path),
+      model && model !== asked && h("span", { class: "real" }, `→ ${model}`),
+      after && h("span", { class: "tag" }, `after ${after}`), kind && h("span", { class: "tag" }, kind),
+      agent && h("span", { class: x.agent_id ? "tag agent" : "tag" }, agent), boost(x),
+      x.client_key && h("span", { class: "session" }, x.client_key),
+      session && h("span", { class: "session", title: `Session ${session}` }, `session ${shortId(session)}`)),
+  ];
+}
+
+function cached(x) {
+  if (tokensIn(x) === null) return null;
+  return `${count(x.cached_tokens ?? 0)} of ${count(tokensIn(x))} tokens`;
 }
 
 function boost({ boost_outcome: outcome, boost_loops: loops }) {
-  return outcome ? [h("span", { class: "tag boost" }, outcome), loops > 1 ? ` ×${loops}` : ""] : "–";
+  return outcome && h("span", { class: "tag boost" }, `boost: ${outcome}${loops > 1 ? ` ×${loops}` : ""}`);
 }
+
+const SEARCHED = [
+  "id", "request_id", "client_model", "model", "status", "error", "boost_outcome", "path", "state", "session_id", "agent_id",
+  "agent_type", "request_class", "said", "after", "upstream", "client_key",
+];
 
 function matches(exchange, words, tier, state) {
   if ((tier && exchange.tier !== tier) || (state && exchange.state !== state)) return false;
-  const { id, request_id, client_model, model, status, error, boost_outcome, path, state: is } = exchange;
-  const { session_id: session, agent_id: agent, agent_type: type, request_class: cls, client_key: key } = exchange;
-  const text = [id, request_id, client_model, model, status, error, boost_outcome, path, is, session, agent, type, cls, key]
-    .join(" ").toLowerCase();
+  const text = SEARCHED.map((name) => exchange[name]).join(" ").toLowerCase();
   return words.every((word) => text.includes(word));
 }
 
@@ -156,8 +180,9 @@ function show() {
     shown += visible;
   }
   const all = exchanges.size;
-  byId("count").textContent = shown === all ? `${all} kept` : `${shown} of ${all}`;
+  byId("count").textContent = shown === all ? `${count(all)} kept` : `${count(shown)} of ${count(all)}`;
   byId("list").querySelector(".empty")?.remove();
+  if (body) body.parentElement.hidden = !shown;
   if (!shown) byId("list").append(all ? nothingFound() : nothingYet());
   const visible = visibleIds();
   if (!chosen || !visible.includes(current)) setCurrent(visible[0] ?? null);
