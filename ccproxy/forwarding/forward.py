@@ -197,8 +197,10 @@ class Forward:
                     continue
                 raise _broken(exc) from exc
             else:
+                if answer.status < 400 or attempt >= max_retries:
+                    return answer
                 wait = retry_delay(answer.status, httpx.Headers(answer.headers), answer.held, attempt)
-                if wait is None or attempt >= max_retries:
+                if wait is None:
                     return answer
                 await answer.aclose()
                 delay = wait
