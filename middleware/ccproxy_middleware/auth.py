@@ -59,12 +59,12 @@ class ClientKeys:
         Where there are keys it is what stands beside the ``x-cc-boost-key`` that holds one, and holds none itself.
         """
         headers = _client_headers(scope)
-        own = get_header(headers, _OWN_KEY)
-        if self._digests and (own is None or not self._is_key(own)):
+        if self._digests and ((own := get_header(headers, _OWN_KEY)) is None or not self._is_key(own)):
             return []
-        sent = ((name, (get_header(headers, name) or "").strip()) for name in _CREDENTIALS)
-        found = {name: value for name, value in sent if value}
-        if any(self._is_key(text) for value in found.values() for text in (value, value.partition(" ")[2].strip())):
+        found = {name: value for name in _CREDENTIALS if (value := (get_header(headers, name) or "").strip())}
+        if self._digests and any(
+            self._is_key(text) for value in found.values() for text in (value, value.partition(" ")[2].strip())
+        ):
             return []
         return [(name, value.encode("latin-1")) for name, value in found.items()]
 
