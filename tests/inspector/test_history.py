@@ -2,9 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -12,7 +10,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from ccproxy_middleware import AuthMiddleware, FormatConversionMiddleware, InspectorMiddleware
 from support.asgi import Answer, Inner, call, http_scope
-from support.serving.kept import MemoryHistory
+from support.serving.kept import Group, MemoryHistory
 
 pytestmark = pytest.mark.anyio
 
@@ -129,19 +127,6 @@ async def test_without_a_history_the_page_says_how_to_have_one() -> None:
     assert (everything["history"], everything["usage"]) == (False, False)
     assert "HISTORY=true" in (await look(app, "history")).body.decode()
     assert "LEDGER=true" in (await look(app, "usage")).body.decode()
-
-
-@dataclass
-class Group:
-    name: str | None
-    requests: int = 2
-    failed: int = 1
-    input: int = 30
-    cached: int = 20
-    cache_write: int = 10
-    output: int = 5
-    cost: Decimal = Decimal("0.0125")
-    unpriced: int = 0
 
 
 class Used:

@@ -1,8 +1,25 @@
-"""A history in memory, for an inspector in process."""
+"""A history in memory, and sums of what was used, for an inspector in process."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
 
 from ccproxy_middleware.inspector import Entry
+
+
+@dataclass
+class Group:
+    """A sum of exchanges, as the ledger has it."""
+
+    name: str | None
+    requests: int = 2
+    failed: int = 1
+    input: int = 30
+    cached: int = 20
+    cache_write: int = 10
+    output: int = 5
+    cost: Decimal = Decimal("0.0125")
+    unpriced: int = 0
 
 
 class MemoryHistory:
