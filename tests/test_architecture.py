@@ -61,6 +61,7 @@ ORDER = (
     "ccproxy.app",
     "ccproxy.worker",
     "ccproxy.doctor",
+    "ccproxy.report",
     "ccproxy.provider_models",
     "ccproxy.demo",
     "ccproxy.command_line.claude",

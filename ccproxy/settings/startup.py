@@ -53,6 +53,8 @@ def _key_warnings(settings: "Settings") -> list[str]:
             "INSPECTOR is set with more than one client key, none of which may see what passes for the others: set "
             "ADMIN_API_KEY to open /ui."
         ]
+    if "ledger" not in settings.ccproxy_layers and any(entry.limits.has_cap for entry in entries):
+        return ["KEYS_FILE has limits of money, but CCPROXY_LAYERS has no ledger: nothing counts what is spent."]
     return []
 
 

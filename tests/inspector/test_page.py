@@ -79,6 +79,36 @@ def test_key_is_asked_for_and_a_wrong_one_refused(browser: "Browser", proxy: Ins
         page.wait_for_selector("tbody tr")  # this tab knows it
 
 
+def test_admin_key_opens_the_page_and_a_clients_key_does_not(browser: "Browser") -> None:
+    settings = {"anthropic_api_key": f"{KEY},other", "admin_api_key": "admin-key"}
+    with inspected(ScriptedProvider(script), **settings) as proxy, opened(browser, proxy.url) as page:
+        with client(proxy.url) as ann:
+            assert ann.ask(said("hello")).status_code == 200
+        page.wait_for_selector("#key-input:focus")
+        assert "ADMIN_API_KEY" in page.inner_text("#key")
+        page.fill("#key-input", KEY)
+        page.keyboard.press("Enter")
+        page.wait_for_selector("text=This key was not accepted.")
+        page.fill("#key-input", "admin-key")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("tbody tr")
+        page.fill("#filter", "key 1")
+        page.wait_for_selector("tbody tr:visible")
+        page.fill("#filter", "nobody")
+        page.wait_for_selector("tbody tr", state="hidden")
+
+
+def test_page_says_what_to_set_where_there_are_several_keys(browser: "Browser") -> None:
+    context = browser.new_context()
+    with inspected(ScriptedProvider(script), anthropic_api_key=f"{KEY},other") as proxy:
+        page = context.new_page()
+        answer = page.goto(f"{proxy.url}/ui/")
+        assert answer is not None
+        assert answer.status == 403
+        assert "set ADMIN_API_KEY and restart" in page.inner_text("body")
+    context.close()
+
+
 def test_list_shows_what_is_there_and_what_comes(page: "Page", proxy: Inspected) -> None:
     page.wait_for_selector("#connection[data-state=live]")
     assert page.query_selector_all("#charts canvas")
