@@ -60,7 +60,7 @@ function chart(title, unit, all, parts, shown) {
   const sum = all.reduce((sum_, day) => sum_ + total(day), 0);
   const bar = (day) => h("div", { class: "column", title: told(day, parts, shown) },
     parts.map(([name, , colour]) => part(day[name], most, colour)));
-  const step = Math.ceil(all.length / 7);
+  const step = Math.ceil(all.length / 5);
   return h("figure", { class: "card" },
     h("figcaption", {}, h("span", {}, h("b", {}, title), h("span", { class: "quiet" }, ` ${unit}`)),
       h("span", { class: "quiet" }, `${shown(sum)} in all`)),
