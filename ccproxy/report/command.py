@@ -127,7 +127,7 @@ def _doctor(env_file: str | None) -> Any:
 
 def _keys(settings: Settings) -> tuple[str, ...]:
     """The keys that may open the inspector, the best first."""
-    return settings.client_keys
+    return (*settings.admin_keys, *settings.client_keys)
 
 
 def _cleaned(value: Any, hidden: Mapping[str, str]) -> Any:

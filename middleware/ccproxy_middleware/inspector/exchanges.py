@@ -274,4 +274,5 @@ def _record_cost(record: Record, decisions: list[str]) -> int:
     more = (asker.prompt_id, asker.compaction, asker.tool_durations)
     told = (record.error_message, record.stop_reason, str(dict(record.usage)), *decisions)
     attempts = _ATTEMPT_COST * len(record.attempts) + sum(len(attempt.model) for attempt in record.attempts)
-    return attempts + sum(sys.getsizeof(text) for text in (*names, *agent, *more, *told) if text is not None)
+    calls = sum(_ATTEMPT_COST + len(str(dict(call.usage))) for call in record.calls)
+    return attempts + calls + sum(sys.getsizeof(text) for text in (*names, *agent, *more, *told) if text is not None)

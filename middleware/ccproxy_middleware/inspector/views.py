@@ -9,7 +9,7 @@ import anyio.lowlevel
 from ..toolkit.encodings import BrokenEncoding, UnsupportedEncoding, make_decoder
 from ..toolkit.errors import MAX_BODY_BYTES
 from ..toolkit.json import loads
-from ..toolkit.record import Attempt, Record
+from ..toolkit.record import Attempt, ProviderCall, Record
 from ..toolkit.sse import EventTooLarge, SSEParser
 from ..toolkit.worker_threads import in_thread
 from .exchanges import Call, Exchange
@@ -62,6 +62,7 @@ def summary(exchange: Exchange) -> Document:
         "retries": record.retries,
         "provider_requests": len(exchange.provider),
         "replay_of": exchange.replay_of,
+        "cost": None if record.cost is None else float(record.cost),
         "size": exchange.size,
     }
 
@@ -129,8 +130,19 @@ def detail(exchange: Exchange, redact: Redact) -> Document:
         "rule": exchange.record.rule,
         "upstream": exchange.record.upstream,
         "attempts": [_attempt(attempt) for attempt in exchange.record.attempts],
+        "calls": [_provider_call(call) for call in exchange.record.calls],
         "client": _call(exchange.client, started, redact),
         "providers": [_call(call, started, redact) for call in exchange.provider],
+    }
+
+
+def _provider_call(call: ProviderCall) -> Document:
+    """A call that a provider has answered. ``cost`` is in US dollars."""
+    return {
+        "upstream": call.upstream,
+        "model": _cut(call.model),
+        "usage": dict(call.usage),
+        "cost": None if call.cost is None else float(call.cost),
     }
 
 
