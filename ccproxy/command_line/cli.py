@@ -274,6 +274,29 @@ def route(
 
 
 @app.command()
+def replay(
+    id: Annotated[
+        str, typer.Argument(metavar="ID", help="The exchange's id: the end of its address in the inspector.")
+    ],
+    url: Annotated[
+        str | None, typer.Option(help="The proxy's URL; else the one of HOST and PORT.", show_default=False)
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Tell it as one JSON document.")] = False,
+    env_file: Annotated[str | None, typer.Option(help=ENV_FILE)] = None,
+) -> None:
+    """Send a request of the inspector again, and show what is different in the answer.
+
+    The running proxy sends it, and it costs what it costs. Exchanges of the last days are there with HISTORY=true.
+    The key is the first of ADMIN_API_KEY, else of ANTHROPIC_API_KEY.
+
+    Exit code 0: it was answered; 1: with an error, or the proxy can't be asked; 2: bad settings.
+    """
+    from .replay import run_replay
+
+    raise typer.Exit(run_replay(id, url=url, as_json=json, env_file=env_file))
+
+
+@app.command()
 def doctor(
     write_env: Annotated[
         bool, typer.Option("--write-env", help="Put the PROVIDER lines that fit into .env; the rest of it stays.")

@@ -254,7 +254,7 @@ def test_events_end_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_exchange_of_another_worker_is_asked_for_again_on_a_new_connection() -> None:
     with inspected(ScriptedProvider()) as inspector:
         inspector.ask()
-        answers = [inspector.http.get(f"/ui/api/{path}") for path in ("exchanges/1-1", "events?worker=1")]
+        answers = [inspector.http.get(f"/ui/api/{path}") for path in ("exchanges/x?worker=1", "events?worker=1")]
         gone = inspector.http.get(f"/ui/api/exchanges/{inspector.listed()[0]['id']}9")
     assert [(answer.status_code, answer.headers["connection"]) for answer in answers] == [(421, "close")] * 2
     assert gone.status_code == 404

@@ -1,11 +1,12 @@
 """What is kept of the exchanges: the bytes of both sides with their times, the newest up to a number and a size."""
 
 import os
+import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from time import perf_counter
+from time import perf_counter, time
 
 import anyio
 
@@ -114,7 +115,7 @@ class Exchanges:
     Counted are bodies, headers and what is known of an exchange. One that is over ``max_bytes`` alone loses the rest.
     Those of strangers have a small part of both, so that nobody without a key can push the others out.
 
-    An id begins with the number of the process, since each worker of a server keeps its own.
+    An id begins with the time, so that ids sort by it, and is found by no other process that keeps its own.
     """
 
     def __init__(self, max_exchanges: int, max_bytes: int) -> None:
@@ -126,7 +127,6 @@ class Exchanges:
         self.minutes = Minutes()
         self._kept: dict[str, Exchange] = {}
         self._strangers: dict[str, Exchange] = {}
-        self._count = 0
         self._viewers: set[Viewer] = set()
 
     @property
@@ -143,8 +143,7 @@ class Exchanges:
 
     def begin(self, record: Record, client: Call, replay_of: str | None, *, stranger: bool = False) -> Exchange:
         """Keep an exchange from its start on."""
-        self._count += 1
-        exchange = Exchange(f"{self.worker}-{self._count}", self, record, client, replay_of, stranger=stranger)
+        exchange = Exchange(_new_id(), self, record, client, replay_of, stranger=stranger)
         self._kept[exchange.id] = exchange
         if stranger:
             self._strangers[exchange.id] = exchange
@@ -252,6 +251,11 @@ class Viewer:
         self._changed.clear()
         self._news = anyio.Event()
         return changed
+
+
+def _new_id() -> str:
+    """Some 20 characters, the first eleven of which are the milliseconds since the epoch."""
+    return f"{int(time() * 1000):011x}{secrets.token_hex(5)}"
 
 
 def _call_cost(call: Call) -> int:

@@ -74,14 +74,15 @@ async def look_for_words(exchanges: Iterable[Exchange], redact: Redact) -> None:
         if exchange.words is not None or not call.is_asked:
             continue
         if sum(map(len, call.request)) > _LARGE:
-            words = await in_thread(partial(_words, call, redact))
+            words = await in_thread(partial(find_words, call, redact))
         else:
-            words = _words(call, redact)
+            words = find_words(call, redact)
             await anyio.lowlevel.checkpoint()
         exchange.words = words
 
 
-def _words(call: Call, redact: Redact) -> Words:
+def find_words(call: Call, redact: Redact) -> Words:
+    """What a request is about."""
     try:
         return read_words(loads(request_body(call, redact)))
     except ValueError:

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def opened(browser: "Browser", url: str, key: str | None = None) -> "Iterator[Page]":
-    """``/ui`` of a proxy. Nothing may go wrong in it, and nothing may be asked of another host."""
+def opened(browser: "Browser", url: str, key: str | None = None, *, path: str = "/ui") -> "Iterator[Page]":
+    """The page of a proxy. Nothing may go wrong in it, and nothing may be asked of another host."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     if key is not None:
         context.add_init_script(f"sessionStorage.setItem('cc-boost.key', {json.dumps(key)})")
@@ -22,7 +22,7 @@ def opened(browser: "Browser", url: str, key: str | None = None) -> "Iterator[Pa
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("console", lambda message: problems.append(message.text) if message.type in ("error", "warning") else None)
     page.on("request", lambda request: problems.append(request.url))
-    page.goto(f"{url}/ui")
+    page.goto(url + path)
     try:
         yield page
     finally:

@@ -1,6 +1,6 @@
 // The exchanges by who has asked them: session, prompt, agent, exchange; each in the order of time.
 
-import { badge, count, duration, h, shortId, timeOfDay, tokens, tokensIn } from "./dom.js";
+import { badge, count, dollars, duration, h, shortId, timeOfDay, tokens, tokensIn } from "./dom.js";
 
 const closed = new Set(); // the branches that the viewer has folded
 
@@ -44,7 +44,8 @@ function promptName(prompt, exchanges) {
 function branch(name, key, exchanges, children, ...tools) {
   const sum = (of) => exchanges.reduce((total, x) => total + (of(x) ?? 0), 0);
   const note = `${count(exchanges.length)} request${exchanges.length === 1 ? "" : "s"} · ${tokens(sum(tokensIn))} in · `
-    + `${tokens(sum((x) => x.output_tokens))} out`;
+    + `${tokens(sum((x) => x.output_tokens))} out`
+    + (exchanges.some((x) => typeof x.cost === "number") ? ` · ${dollars(sum((x) => x.cost))}` : "");
   const details = h("details", { open: !closed.has(key), class: "agent" },
     h("summary", { "data-key": key }, name, h("span", { class: "quiet" }, ` ${note} `), tools),
     h("ul", {}, children.map((child) => h("li", {}, child))));
@@ -55,7 +56,7 @@ function branch(name, key, exchanges, children, ...tools) {
 function leaf(x, open) {
   return h("button", { type: "button", class: "link", "data-key": x.id, onclick: () => open(x.id) },
     h("time", {}, timeOfDay(x.time)), ` ${x.client_model ?? x.path} `, badge(x),
-    h("span", { class: "quiet" }, ` ${duration(x.duration)} · ${tokens(tokensIn(x))} in · ${tokens(x.output_tokens)} out`),
+    h("span", { class: "quiet" }, ` ${duration(x.duration)} · ${tokens(tokensIn(x))} in · ${tokens(x.output_tokens)} out${typeof x.cost === "number" ? ` · ${dollars(x.cost)}` : ""}`),
     x.after && h("span", { class: "quiet" }, ` · after ${x.after}`),
     x.request_class && h("span", { class: "tag" }, x.request_class));
 }

@@ -4,7 +4,9 @@ import * as api from "./api.js";
 import * as charts from "./charts.js";
 import * as detail from "./detail.js";
 import { byId, bytes, saveFile, say } from "./dom.js";
+import * as history from "./history.js";
 import * as list from "./list.js";
+import * as usage from "./usage.js";
 
 const PAUSE = 1000; // milliseconds between two looks at an exchange that still runs
 
@@ -18,7 +20,10 @@ const awaited = new Set(); // ids of exchanges whose replay is to be opened
 
 function start() {
   list.start({ open: (id) => go(id), save });
+  api.setHolder((id) => (list.isLive(id) ? limits.worker : ""));
   charts.start();
+  history.start();
+  usage.start();
   byId("key").addEventListener("submit", useKey);
   byId("pause").addEventListener("click", pause);
   byId("help").addEventListener("click", () => byId("keys-dialog").showModal());
@@ -60,6 +65,8 @@ function everything(data) {
   if (paused) return hold(data);
   limits = data;
   list.replaceAll(data);
+  history.show(data.history);
+  usage.show(data.usage);
   told(data);
   route();
 }

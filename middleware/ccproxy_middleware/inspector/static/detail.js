@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { conversation } from "./conversation.js";
 import {
-  badge, byId, cachedShare, count, duration, h, rate, saveFile, say, shortId, tierName, timeOfDay, tokensIn,
+  badge, byId, cachedShare, count, dollars, duration, h, rate, saveFile, say, shortId, tierName, timeOfDay, tokensIn,
 } from "./dom.js";
 import { Contents, fold, nextDifference, tree } from "./json.js";
 import { timeline } from "./stream.js";
@@ -71,12 +71,12 @@ function head(exchange, { go, replay, save }) {
       h("span", { class: "grow" }),
       button("Replay", replay, "Send the client's request again"),
       button("Copy as curl", copyCurl, "The client's request as a command line"),
-      menu("Save", button("Request case", (x) => saveCase(x, "request"), "Both requests as a test case"),
-        button("Answer case", (x) => saveCase(x, "answer"), "Both answers as a test case"),
+      menu("Save", !exchange.kept && button("Request case", (x) => saveCase(x, "request"), "Both requests as a test case"),
+        !exchange.kept && button("Answer case", (x) => saveCase(x, "answer"), "Both answers as a test case"),
         exchange.session_id && button("Whole session", (x) => save(x.session_id), "All exchanges of the session as one file")),
       h("button", { type: "button", onclick: () => go(exchange.id, 1), "aria-label": "Older exchange" }, "Older ↓"),
       h("button", { type: "button", onclick: () => go(exchange.id, -1), "aria-label": "Newer exchange" }, "Newer ↑")),
-    h("div", { class: "row title" }, h("h2", { title }, title), badge(exchange)),
+    h("div", { class: "row title" }, h("h2", { title }, title), badge(exchange), exchange.kept && h("span", { class: "tag" }, "kept")),
     h("div", { class: "row" }, tabs(), h("span", { class: "grow" }),
       h("p", { class: "quiet" }, exchange.client_model ?? "", exchange.model && exchange.model !== exchange.client_model && ` → ${exchange.model}`)));
 }
@@ -121,7 +121,8 @@ function facts(x, go) {
   const main = [
     ["Time", timeOfDay(x.time)], ["First byte", duration(x.first_byte)], ["Duration", duration(x.duration)],
     ["Tokens in", input === null ? null : `${count(input)}${share}`], ["Tokens out", x.output_tokens && count(x.output_tokens)],
-    ["Tokens per second", x.tokens_per_second && rate(x.tokens_per_second)], ["Stop reason", x.stop_reason],
+    ["Tokens per second", x.tokens_per_second && rate(x.tokens_per_second)], ["Cost", typeof x.cost === "number" && dollars(x.cost)],
+    ["Stop reason", x.stop_reason],
     ["Tier", x.tier && `${tierName(x.tier)} (${x.tier})`], ["Images", x.vision], ["Web searches", x.web_searches],
     ["Boost", x.boost_outcome && `${x.boost_outcome}, ${x.boost_loops} loop${x.boost_loops === 1 ? "" : "s"}`],
     ["Retries", x.retries || null], ["Replay of", original],

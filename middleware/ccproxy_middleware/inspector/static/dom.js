@@ -15,6 +15,7 @@ export function h(tag, properties = {}, ...children) {
 export const byId = (id) => document.getElementById(id);
 
 const number = new Intl.NumberFormat("en");
+const day = new Intl.DateTimeFormat([], { day: "numeric", month: "short" });
 const clock = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 
 /** A count, or a dash where nobody knows. */
@@ -53,8 +54,18 @@ export function bytes(value) {
   return value < 1024 * 1024 ? `${Math.round(value / 1024)} KB` : `${(value / 1024 / 1024).toFixed(1)} MB`;
 }
 
-/** The time of day of seconds since the epoch. */
-export const timeOfDay = (seconds) => clock.format(new Date(seconds * 1000));
+/** The time of day of seconds since the epoch, with the date if it is another one than today. */
+export function timeOfDay(seconds) {
+  const time = new Date(seconds * 1000);
+  const date = time.toDateString() === new Date().toDateString() ? "" : `${day.format(time)} `;
+  return date + clock.format(time);
+}
+
+/** US dollars, in cents unless that is too coarse; a dash where nobody knows. */
+export function dollars(value) {
+  if (value === null || value === undefined) return "–";
+  return `$${value >= 1 || value === 0 ? value.toFixed(2) : Number(value.toPrecision(2)).toString()}`;
+}
 
 export const tierName = (tier) => ({ BIG_MODEL: "big", MIDDLE_MODEL: "middle", SMALL_MODEL: "small" })[tier] ?? "–";
 

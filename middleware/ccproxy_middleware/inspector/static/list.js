@@ -20,12 +20,17 @@ const COLUMNS = [
 
 const exchanges = new Map(); // oldest first
 const rows = new Map();
+const kept = new Map(); // out of the history, newest first
 let body = null;
+let keptBody = null;
 let current = null; // the id of the row that has, or would get, the focus
 let chosen = false; // by the viewer; until then it is the newest
 let on = {};
 
-export const find = (id) => exchanges.get(id);
+export const find = (id) => exchanges.get(id) ?? kept.get(id);
+
+/** Whether an exchange is in the memory of the worker that tells of the list. */
+export const isLive = (id) => exchanges.has(id);
 
 /** Make the table. `open` gets the id of the exchange that the viewer wants to see, `save` the id of a session. */
 export function start(handlers) {
@@ -47,8 +52,9 @@ export function replaceAll(data) {
 export function update(data) {
   if (data.exchanges.length && !body) makeTable();
   for (const exchange of data.exchanges) {
+    if (kept.delete(exchange.id)) remove(exchange.id);
     exchanges.set(exchange.id, exchange);
-    fill(exchange);
+    fill(exchange, body);
   }
   for (const id of [...exchanges.keys()]) {
     if (id === data.oldest) break;
@@ -57,8 +63,30 @@ export function update(data) {
   show();
 }
 
+/** Take exchanges of the history in, below all others. */
+export function addKept(lines) {
+  if (lines.length && !body) makeTable();
+  for (const exchange of lines) {
+    if (exchanges.has(exchange.id) || kept.has(exchange.id)) continue;
+    kept.set(exchange.id, exchange);
+    fill(exchange, keptBody);
+  }
+  show();
+}
+
+export function clearKept() {
+  for (const id of [...kept.keys()]) remove(id);
+  show();
+}
+
+/** The oldest exchange that is shown of the history; without one, the oldest of all. */
+export const oldest = () => [...kept.keys()].at(-1) ?? exchanges.keys().next().value;
+
+export const hasKept = () => kept.size > 0;
+
 function remove(id) {
   exchanges.delete(id);
+  kept.delete(id);
   rows.get(id)?.remove();
   rows.delete(id);
 }
@@ -99,28 +127,30 @@ function setCurrent(id) {
 /** The exchanges by who has asked them, in the place of the table. */
 function showTree() {
   const isTree = byId("order").value === "tree";
-  byId("list").hidden = isTree && exchanges.size > 0;
+  byId("list").hidden = isTree && exchanges.size + kept.size > 0;
   byId("tree").hidden = !byId("list").hidden;
   if (!byId("tree").hidden) renderTree(byId("tree"), visibleIds().reverse().map(find), on.open, on.save);
 }
 
-const visibleIds = () => [...exchanges.keys()].reverse().filter((id) => !rows.get(id)?.hidden);
+const visibleIds = () => [...[...exchanges.keys()].reverse(), ...kept.keys()].filter((id) => !rows.get(id)?.hidden);
 
 function makeTable() {
   const heads = COLUMNS.map(([name, kind, , title]) => h("th", { scope: "col", class: kind, title }, name));
   body = h("tbody");
+  keptBody = h("tbody");
   byId("list").replaceChildren(
-    h("table", { role: "grid", "aria-label": "Exchanges, newest first" }, h("thead", {}, h("tr", {}, heads)), body),
+    h("table", { role: "grid", "aria-label": "Exchanges, newest first" }, h("thead", {}, h("tr", {}, heads)), body, keptBody),
   );
 }
 
-function fill(exchange) {
+function fill(exchange, place) {
   let row = rows.get(exchange.id);
   if (!row) {
     const { id } = exchange;
     row = h("tr", { tabindex: "-1", onclick: () => on.open(id), onfocus: () => choose(id), "data-id": id });
     rows.set(id, row);
-    body.prepend(row);
+    if (place === body) place.prepend(row);
+    else place.append(row);
   }
   row.className = exchange.state;
   row.replaceChildren(...COLUMNS.map(([name, kind, cell]) => td(name, kind, cell(exchange))));
@@ -174,12 +204,12 @@ function show() {
   const words = byId("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
   const [tier, state] = [byId("tier").value, byId("status").value];
   let shown = 0;
-  for (const exchange of exchanges.values()) {
+  for (const exchange of [...exchanges.values(), ...kept.values()]) {
     const visible = matches(exchange, words, tier, state);
     rows.get(exchange.id).hidden = !visible;
     shown += visible;
   }
-  const all = exchanges.size;
+  const all = exchanges.size + kept.size;
   byId("count").textContent = shown === all ? `${count(all)} kept` : `${count(shown)} of ${count(all)}`;
   byId("list").querySelector(".empty")?.remove();
   if (body) body.parentElement.hidden = !shown;
