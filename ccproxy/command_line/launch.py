@@ -20,7 +20,7 @@ from ..provider_models import ask_providers
 from ..serving import EXIT_CANT_START, EXIT_CONFIGURATION, fail, load_settings_or_exit, local_url, served
 from ..settings import Settings, settings_files, unread_files
 from .child import run_program
-from .claude import claude_variables, foreign_names, listed_models, no_proxy, set_models
+from .claude import claude_variables, foreign_names, listed_models, no_proxy, set_models, with_project
 from .handing_over import handed_over, is_offline, resume_line
 from .proxy_log import logged_to_file
 from .running_proxy import list_if_there, list_or_exit
@@ -56,7 +56,7 @@ def run_claude(
         key = client_key(settings_or_exit(env_file, openai_api_key="not used"))
         models = listed_models(list_or_exit(url, key))
         with handed_over(arguments, claude_variables(url, key, models), keep=background) as (given, environment):
-            code = run_program(program, given, environment)
+            code = run_program(program, given, with_project(environment, Path.cwd().name))
         _tell_how_to_resume(arguments, started, f"--url {shlex.quote(url)} ")
         return code
     if background:
@@ -68,7 +68,7 @@ def run_claude(
     with logged_to_file(settings, proxy_log) as log, served(create_app(settings)) as own_url:
         variables = claude_variables(own_url, key, set_models(settings, limits))
         with handed_over(arguments, variables) as (given, environment):
-            code = run_program(program, given, environment)
+            code = run_program(program, given, with_project(environment, Path.cwd().name))
         log.wanted = code != 0
     _tell_how_to_resume(arguments, started)
     return code

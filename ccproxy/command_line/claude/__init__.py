@@ -20,6 +20,7 @@ from .variables import (
     listed_models,
     no_proxy,
     set_models,
+    with_project,
 )
 
 __all__ = [
@@ -46,4 +47,5 @@ __all__ = [
     "set_in",
     "set_models",
     "taken_back",
+    "with_project",
 ]

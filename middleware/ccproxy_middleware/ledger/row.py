@@ -54,7 +54,7 @@ COLUMNS = tuple(field.name.rstrip("_") for field in fields(Row))
 """The names of the columns, in their order."""
 
 
-def make_row(record: Record, *, session: str | None, project: str | None, cache_break: str | None = None) -> Row:
+def make_row(record: Record, *, session: str | None, project: str | None) -> Row:
     """The row of an exchange that is over. ``session`` and ``project``: as the headers tell them."""
     asker, calls = record.asker, record.calls
     last = calls[-1] if calls else ProviderCall()
@@ -78,7 +78,7 @@ def make_row(record: Record, *, session: str | None, project: str | None, cache_
         first_ms=_milliseconds(record.first_byte),
         total_ms=_milliseconds(record.duration),
         provider_calls=len(calls),
-        cache_break=cache_break,
+        cache_break=record.cache_break,
     )
 
 
