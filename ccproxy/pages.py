@@ -68,6 +68,19 @@ async def hello(request: Request) -> Response:
     return JSON({"message": "hello"})
 
 
+class InspectorOff:
+    """Says at ``/ui`` how to turn the inspector on, to everybody: a browser that opens the page sends no key."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and route_path(scope) in ("/ui", "/ui/"):
+            message = "the inspector is off: set INSPECTOR=true, and start the proxy again"
+            return await send_error(scope, send, ApiError(404, "not_found_error", message))
+        await self.app(scope, receive, send)
+
+
 class KnowsSessions(Protocol):
     """Whoever can tell what a session has used."""
 

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ccproxy_middleware import InspectorMiddleware, MemoryBoostCache, MeterMiddleware, PassthroughMiddleware
 from ccproxy_middleware.conversion.providers import detect_provider
 from ccproxy_middleware.models import DEFAULT_UPSTREAM
-from ccproxy_middleware.routing import Pace, Rates, RoutingMiddleware
+from ccproxy_middleware.routing import Candidate, Pace, Rates, RoutingMiddleware, parse_candidate
 from ccproxy_middleware.toolkit.asgi import Headers, route_path, without_headers
 from ccproxy_middleware.toolkit.errors import ApiError, send_error
 from ccproxy_middleware.toolkit.store import MemoryStore, Store
@@ -109,6 +109,7 @@ class Upstreams:
             contexts=known_contexts(settings),
             store=self._store,
             search=self._search,
+            budgets=self._budgets,
             ledger={"price": self.prices, "write": self.sessions.write},
         )
 
@@ -167,6 +168,21 @@ class Upstreams:
             "queue_timeout": settings.queue_timeout,
             "store": self._store or MemoryStore(),
         }
+
+    @property
+    def _budgets(self) -> Mapping[str, Any]:
+        """What BudgetMiddleware needs beside the keys: who counts for all processes, and the layers' own models."""
+        settings = self._settings
+        named = [*names_of(settings.safeguards_model), *names_of(settings.vision_model)]
+        helpers = [parse_candidate(model, {DEFAULT_UPSTREAM, *settings.upstreams}) for model in named]
+        if settings.enable_boost_support:
+            plain, others = planner_candidates(settings.boost_model, settings.upstreams)
+            helpers += [Candidate(PLANNER_UPSTREAM, model) for model in plain]
+            helpers += [parse_candidate(model, settings.upstreams) for model in others]
+        state = self.state
+        shared = {} if state is None else {"counted_by": lambda name, rates: state.limits(f"key:{name}", rates)}
+        money = {} if self.ledger is None else {"spending": self.ledger, "has_price": self.prices.has}
+        return {"helpers": helpers, **shared, **money}
 
     @property
     def _store(self) -> Store | None:

@@ -1,5 +1,6 @@
 """What stands in deploy/, the container and Compose fit the proxy."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -97,7 +98,7 @@ def test_environments_of_containers_are_settings() -> None:
 
 
 def test_image_runs_without_rights_and_tells_its_health() -> None:
-    assert re.search(r"^USER ccproxy$", DOCKERFILE, re.MULTILINE)
+    assert re.search(r"^USER 10001$", DOCKERFILE, re.MULTILINE)
     assert re.search(r"^HEALTHCHECK .*'/health'", DOCKERFILE, re.MULTILINE | re.DOTALL)
     assert re.search(r'^CMD \["gunicorn",', DOCKERFILE, re.MULTILINE), "not the exec form: SIGTERM meets a shell"
 
@@ -131,6 +132,27 @@ def test_monitoring_finds_its_files_and_its_targets() -> None:
     assert source["url"] == "http://prometheus:9090"
     [found] = yaml.safe_load(places["/etc/grafana/provisioning/dashboards/cc-boost.yml"].read_text())["providers"]
     assert Path(found["options"]["path"]) in {there.parent for there in map(Path, places)}
+
+
+def test_panels_without_a_series_show_0() -> None:
+    dashboard = json.loads((ROOT / "deploy/grafana-dashboard.json").read_text())
+    for panel in dashboard["panels"]:
+        assert panel["fieldConfig"]["defaults"]["noValue"] == "0", panel["title"]
+        for target in panel["targets"]:
+            assert target["expr"].endswith(" or on() vector(0)"), panel["title"]
+
+
+def test_container_reaches_the_host_by_the_name_that_the_docs_give() -> None:
+    assert COMPOSE["services"]["cc-boost"]["extra_hosts"] == ["host.docker.internal:host-gateway"]
+    assert "http://host.docker.internal:11434/v1" in (ROOT / "docs/production.md").read_text()
+
+
+def test_dockerfile_is_clean() -> None:
+    program = shutil.which("hadolint")
+    if program is None:
+        pytest.skip("hadolint is not installed")
+    done = subprocess.run([program, str(ROOT / "Dockerfile")], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.returncode) == ("", 0)
 
 
 def test_what_the_service_may_use_is_limited() -> None:

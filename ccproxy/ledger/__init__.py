@@ -2,7 +2,7 @@
 
 from .groups import GROUPS, Group
 from .ledger import Ledger
-from .records import SessionUsage, Spending
+from .records import SessionUsage
 from .sessions import Sessions
 
-__all__ = ["GROUPS", "Group", "Ledger", "SessionUsage", "Sessions", "Spending"]
+__all__ = ["GROUPS", "Group", "Ledger", "SessionUsage", "Sessions"]

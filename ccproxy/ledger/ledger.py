@@ -40,7 +40,7 @@ class _Sum:
 
 
 class Ledger:
-    """The database at ``url``: ``sqlite:///`` or ``postgresql://``. It is a :class:`Spending`.
+    """The database at ``url``: ``sqlite:///`` or ``postgresql://``. It is a Spending for budgets.
 
     days: how long rows are kept. It connects in its ``lifespan``, or at the first row where that isn't run; at the end
     of the lifespan all rows are written.
@@ -79,7 +79,7 @@ class Ledger:
             await self._writer.aclose()
 
     async def spent(self, key: str, since: datetime) -> Decimal:
-        """US dollars spent with the key of this name since then, by all processes; see :class:`Spending`.
+        """US dollars spent with the key of this name since then, by all processes; see the Spending of budgets.
 
         What this process has written itself is in it at once, what others have after a second or so. While the database
         is away it goes by what it has told last.

@@ -1,18 +1,10 @@
 """What is asked of a ledger."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any
 
 from ccproxy_middleware.ledger import Row
-
-
-class Spending(Protocol):
-    """Tells what was spent with a client's key."""
-
-    async def spent(self, key: str, since: datetime) -> Decimal:
-        """US dollars since then, as far as the costs are known. ``key`` is the name of the key."""
 
 
 @dataclass(slots=True)

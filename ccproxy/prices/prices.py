@@ -61,6 +61,10 @@ class Prices:
         rates = self.rates(call)
         return None if rates is None else rates.cost(call.usage)
 
+    def has(self, upstream: str, model: str) -> bool:
+        """Whether the calls of an upstream's model have a price."""
+        return self.rates(ProviderCall(upstream, model=model)) is not None
+
     def rates(self, call: ProviderCall) -> Rates | None:
         """The prices of a call's model, by the name that was asked for, else by the one that has answered."""
         speed = call.usage.get("speed")

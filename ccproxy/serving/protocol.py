@@ -7,15 +7,17 @@ a body for the next request where ``Upgrade`` stands above it, and add trailers 
 import asyncio
 import logging
 import re
+import weakref
 from collections import Counter
+from functools import partial
 from http import HTTPStatus
 from itertools import chain
 from typing import Any, ClassVar
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from ccproxy_middleware.toolkit.errors import ApiError, invalid_request, new_request_id
+from ccproxy_middleware.toolkit.errors import BREAK_OFF, ApiError, invalid_request, new_request_id
 from ccproxy_middleware.toolkit.json import dumps
 
 from .limits import Limits, address_of
@@ -136,23 +138,27 @@ class LimitedProtocol(HttpToolsProtocol):
         if len(self.pipeline) >= self.limits.waiting_requests:
             self._stop(ApiError(429, "rate_limit_error", "too many requests before their answers"))
         super().on_headers_complete()
+        self.scope.setdefault("extensions", {})[BREAK_OFF] = partial(_break_off, weakref.ref(self.cycle))
         self._first = self._in_head = False
         self._in_body = True
         self._overhead = -self._feeding
         self.headers = []  # trailers are put here, and the scope has the headers
 
     def _check_head(self) -> None:
-        size, host = len(self.url), None
+        limits, host = self.limits, None
         for name, value in self.headers:
-            size += len(name) + len(value)
             if name == b"host":
                 if host is not None or not _HOST.fullmatch(value):
                     self._stop(invalid_request("there must be one host header, and a valid one"))
                 host = value
-        if size > self.limits.head_bytes or len(self.headers) > self.limits.headers:
+        in_one_read = self._overhead == -self._feeding and self._feeding <= limits.head_bytes
+        if len(self.headers) > limits.headers or not (in_one_read or self._head_size() <= limits.head_bytes):
             self._stop(self._too_large())
         if host is None and self.parser.get_http_version() == "1.1":
             self._stop(invalid_request("the host header is missing"))
+
+    def _head_size(self) -> int:
+        return len(self.url) + sum(map(len, chain(*self.headers)))
 
     def on_body(self, body: bytes) -> None:
         self._received += len(body)
@@ -290,6 +296,15 @@ class LimitedProtocol(HttpToolsProtocol):
 def limited_protocol(limits: Limits) -> type[LimitedProtocol]:
     """The class with these limits, which counts connections for itself: what ``http`` of uvicorn's Config takes."""
     return type("Protocol", (LimitedProtocol,), {"limits": limits, "addresses": Counter()})
+
+
+def _break_off(reference: "weakref.ref[RequestResponseCycle]") -> None:
+    """Close the connection without the end of the answer. uvicorn logs an error only for what it does not expect."""
+    cycle = reference()
+    if cycle is not None and not cycle.response_complete:
+        cycle.disconnected = True
+        cycle.message_event.set()
+        cycle.transport.close()
 
 
 def _answer(error: ApiError) -> bytes:

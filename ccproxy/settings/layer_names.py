@@ -6,7 +6,7 @@ from typing import Any
 
 LAYERS = (
     *("metrics", "inspector", "ledger", "auth", "concurrency_limit", "custom_headers", "model_mapping"),
-    *("routing", "safeguards", "boost", "web_search", "vision", "prompted_tools", "format_conversion"),
+    *("budgets", "routing", "safeguards", "boost", "web_search", "vision", "prompted_tools", "format_conversion"),
 )
 """Ours by name, outermost first: the default of ``CCPROXY_LAYERS``."""
 

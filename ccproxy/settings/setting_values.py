@@ -11,6 +11,9 @@ from urllib.parse import parse_qs, urlsplit
 from platformdirs import user_data_path
 from pydantic import Field, SecretStr
 
+AZURE_VERSION = "a date, such as 2024-10-21 or 2025-04-01-preview"
+AZURE_VERSION_PATTERN = r"^\d{4}-\d{2}-\d{2}(-preview)?$"
+
 _HOST_NAME = re.compile(r"\*|[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+\]?")
 
 

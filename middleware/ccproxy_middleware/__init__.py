@@ -1,8 +1,9 @@
 """The layers of cc-boost: pure ASGI middleware, each of use alone in front of any ASGI app."""
 
-from .auth import AuthMiddleware
+from .auth import AuthMiddleware, ClientKey
 from .body_memory import BodyMemoryMiddleware
 from .boost import BoostCache, BoostMiddleware, MemoryBoostCache
+from .budgets import BudgetMiddleware, KeyLimits, Spending
 from .concurrency import ConcurrencyLimitMiddleware
 from .conversion import FormatConversionMiddleware
 from .headers import CustomHeadersMiddleware
@@ -22,10 +23,13 @@ __all__ = [
     "BodyMemoryMiddleware",
     "BoostCache",
     "BoostMiddleware",
+    "BudgetMiddleware",
+    "ClientKey",
     "ConcurrencyLimitMiddleware",
     "CustomHeadersMiddleware",
     "FormatConversionMiddleware",
     "InspectorMiddleware",
+    "KeyLimits",
     "LedgerMiddleware",
     "MemoryBoostCache",
     "MeterMiddleware",
@@ -39,6 +43,7 @@ __all__ = [
     "SearchError",
     "SearchQuery",
     "SearchResult",
+    "Spending",
     "VisionMiddleware",
     "WebSearchMiddleware",
 ]

@@ -17,9 +17,12 @@ from .variables import (
     child_environment,
     claude_variables,
     foreign_names,
+    is_own,
     listed_models,
     no_proxy,
     set_models,
+    uses_own_access,
+    with_own_headers,
     with_project,
 )
 
@@ -35,6 +38,7 @@ __all__ = [
     "encoded",
     "foreign_names",
     "forget_record",
+    "is_own",
     "left_over",
     "left_over_in",
     "listed_models",
@@ -47,5 +51,7 @@ __all__ = [
     "set_in",
     "set_models",
     "taken_back",
+    "uses_own_access",
+    "with_own_headers",
     "with_project",
 ]

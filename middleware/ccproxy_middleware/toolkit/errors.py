@@ -16,6 +16,9 @@ from .sse import sse_event
 MAX_BODY_BYTES = 32 * 1024 * 1024
 """The largest request that the Messages API takes."""
 
+BREAK_OFF = "ccproxy.break_off"
+"""An ASGI extension: a function by which a server closes the connection without the end of the answer."""
+
 FailureReason = Literal[
     "connect", "timeout", "rate_limit", "overloaded", "quota", "refused_key", "model_gone", "context_overflow", "server"
 ]
@@ -177,6 +180,8 @@ async def read_request(scope: Scope, receive: Receive, send: Send) -> tuple[Scop
 
     The body is decoded, and the scope to go on with tells of no ``content-encoding``.
     """
+    if isinstance(receive, BufferedBody) and receive.is_whole:  # an outer layer has read it
+        return scope, receive
     try:
         body = await BufferedBody.read(scope, receive, MAX_BODY_BYTES)
     except BodyTooLarge:

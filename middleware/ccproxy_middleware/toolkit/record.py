@@ -20,7 +20,11 @@ from .errors import ApiError, StreamAborted, error_type, request_id
 logger = logging.getLogger("ccproxy")
 
 Outcome = Literal["complete", "aborted", "disconnected", "failed"]
-"""How an exchange ended: the answer went out whole, was broken off after its start, the client left, or a bug."""
+"""How an exchange ended.
+
+The answer went out whole, was broken off after its start (also by the provider's own ``error`` event), the client left,
+or a bug.
+"""
 
 
 @dataclass(slots=True)
@@ -75,6 +79,7 @@ class Record:
     ``retries`` are tries at the provider beyond the first, ``upstream_connections`` those that were newly opened.
     ``boost_cache_hits`` are plans that the planner was not asked for. ``images_described`` stand as text
     in the request; ``vision_requests`` are the questions to ``vision_model`` about the new ones, with time and tokens.
+    ``web_searches`` were run for the model, ``web_searches_failed`` of them in vain, in ``web_search_seconds``.
     ``explain`` makes ``decisions``. ``rule`` is the
     name of the rule by which the request was routed, ``upstream`` the provider that has answered it, ``attempts`` are
     the candidates that were asked or passed over. ``calls`` are those that providers have answered, in the order of
@@ -116,6 +121,9 @@ class Record:
     vision_requests: int = 0
     vision_seconds: float = 0.0
     vision_usage: Mapping[str, int] = field(default_factory=dict)
+    web_searches: int = 0
+    web_searches_failed: int = 0
+    web_search_seconds: float = 0.0
     rule: str | None = None
     upstream: str | None = None
     attempts: list[Attempt] = field(default_factory=list)
@@ -226,7 +234,7 @@ async def observe(
             if record.first_byte is None and message.get("body"):
                 record.first_byte = perf_counter() - record.started
             if not message.get("more_body", False):
-                record.outcome = "complete"
+                record.outcome = record.outcome or "complete"
         await send(message)
 
     try:
