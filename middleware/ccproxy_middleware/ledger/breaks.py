@@ -3,17 +3,19 @@
 Only digests are kept. A mark that something is to be cached, which moves from turn to turn, is no difference.
 """
 
+from array import array
 from collections import OrderedDict
 from collections.abc import Mapping
-from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from orjson import JSONEncodeError
 
 from ..toolkit.json import dumps
 from ..toolkit.record import Record
 
-_SIZE = 8  # bytes of a digest
+Digests: TypeAlias = "array[int]"
+"""Of the system prompt, the tools, and each message; of this process alone."""
+
 _MAX_KEPT = 2000  # conversations
 _MAX_MESSAGES = 4096  # of one that are looked at
 _FELL = 0.05  # by so much of the input less was cached: what is added at the end alone makes it less, too
@@ -21,7 +23,7 @@ _BILLING = "x-anthropic-billing-header"  # of a block that differs each time, an
 
 
 class _Turn(NamedTuple):
-    digests: bytes  # of the system prompt, the tools, and each message
+    digests: Digests
     share: float  # of the input that was cached
 
 
@@ -31,10 +33,10 @@ class Breaks:
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[str | None, ...], _Turn] = OrderedDict()
 
-    def place(self, record: Record, session: str | None, digests: bytes | None) -> str | None:
+    def place(self, record: Record, session: str | None, digests: Digests) -> str | None:
         """Where a request that is over differs first, if less of it was cached than of the one before."""
         share = _share(record)
-        if session is None or digests is None or share is None:
+        if session is None or share is None:
             return None
         asker = record.asker
         key = (session, asker.agent_id, asker.request_class)
@@ -48,19 +50,19 @@ class Breaks:
         return _first_difference(before.digests, digests)
 
 
-def digests_of(data: Mapping[str, Any]) -> bytes:
+def digests_of(data: Mapping[str, Any]) -> Digests:
     """The digests of a request in Anthropic's form."""
     messages = data.get("messages")
-    parts = [_plain(data.get("system"), system=True), _plain(data.get("tools"))]
-    parts += [_message(message) for message in messages[:_MAX_MESSAGES]] if isinstance(messages, list) else []
-    return b"".join(map(_digest, parts))
+    found = array("q", (_content(data.get("system"), system=True), _value(data.get("tools"))))
+    if isinstance(messages, list):
+        found.extend(_message(message) for message in messages[:_MAX_MESSAGES])
+    return found
 
 
-def _first_difference(before: bytes, now: bytes) -> str | None:
+def _first_difference(before: Digests, now: Digests) -> str | None:
     """None where the one before is the beginning of this one."""
-    for number in range(len(before) // _SIZE):
-        place = slice(number * _SIZE, (number + 1) * _SIZE)
-        if before[place] != now[place]:
+    for number, digest in enumerate(before):
+        if number >= len(now) or digest != now[number]:
             return ("system", "tools")[number] if number < 2 else f"message {number - 1}"
     return None
 
@@ -73,30 +75,42 @@ def _share(record: Record) -> float | None:
     return cached / total if total else None
 
 
-def _message(message: Any) -> Any:
+def _message(message: Any) -> int:
     if not isinstance(message, dict):
-        return message
-    return [message.get("role"), _plain(message.get("content"))]
+        return _value(message)
+    return hash((message.get("role"), _content(message.get("content"))))
 
 
-def _plain(blocks: Any, *, system: bool = False) -> Any:
-    """Content without marks; a text is the same as one block of it."""
+def _content(blocks: Any, *, system: bool = False) -> int:
+    """Of a content; a text is the same as one block of it."""
     if isinstance(blocks, str):
-        return [{"type": "text", "text": blocks}]
+        return hash((hash(("text", blocks)),))
     if not isinstance(blocks, list):
-        return blocks
-    plain = []
-    for block in blocks:
-        if system and isinstance(block, dict) and str(block.get("text", "")).startswith(_BILLING):
-            continue
-        marked = isinstance(block, dict) and "cache_control" in block
-        plain.append({k: v for k, v in block.items() if k != "cache_control"} if marked else block)
-    return plain
+        return _value(blocks)
+    return hash(tuple([_block(block) for block in blocks if not (system and _is_billing(block))]))
 
 
-def _digest(part: Any) -> bytes:
+def _block(block: Any) -> int:
+    """Of a block without its mark. Python knows the hash of a string that it has hashed before."""
+    if not isinstance(block, dict):
+        return _value(block)
+    match block.get("type"):
+        case "text" if isinstance(text := block.get("text"), str) and len(block) - ("cache_control" in block) == 2:
+            return hash(("text", text))
+        case "tool_result":
+            rest = {k: v for k, v in block.items() if k not in ("cache_control", "content")}
+            return hash((_value(rest), _content(block.get("content"))))
+    return _value({k: v for k, v in block.items() if k != "cache_control"} if "cache_control" in block else block)
+
+
+def _is_billing(block: Any) -> bool:
+    return isinstance(block, dict) and str(block.get("text", "")).startswith(_BILLING)
+
+
+def _value(value: Any) -> int:
+    if value is None or isinstance(value, str):
+        return hash(value)
     try:
-        text = dumps(part)
+        return hash(dumps(value))
     except (JSONEncodeError, RecursionError):
-        text = b""
-    return blake2b(text, digest_size=_SIZE).digest()
+        return 0
