@@ -138,7 +138,8 @@ class LimitedProtocol(HttpToolsProtocol):
         if len(self.pipeline) >= self.limits.waiting_requests:
             self._stop(ApiError(429, "rate_limit_error", "too many requests before their answers"))
         super().on_headers_complete()
-        self.scope.setdefault("extensions", {})[BREAK_OFF] = partial(_break_off, weakref.ref(self.cycle))
+        extensions: dict[str, Any] = self.scope.setdefault("extensions", {})
+        extensions[BREAK_OFF] = partial(_break_off, weakref.ref(self.cycle))
         self._first = self._in_head = False
         self._in_body = True
         self._overhead = -self._feeding

@@ -108,7 +108,7 @@ class PromptedToolsMiddleware:
                 await body.work(lambda: check_depth(body.data))
         except ValueError:
             concerned = False
-        if not concerned or self._is_boosted(scope, data):
+        if not concerned or data is None or self._is_boosted(scope, data):
             del data  # the body lets go of it when it is replayed
             return await self.app(scope, body, send)
         model = str(data.get("model"))
