@@ -101,6 +101,7 @@ class Upstreams:
         """What the layers need of it."""
         settings = self._settings
         judge = self._asking if settings.safeguards_model is not None and uses_routing(settings) else None
+        shows_breaks = self.ledger is not None or settings.inspector
         return Parts(
             planner=self._planner,
             boost=self._boost,
@@ -110,7 +111,7 @@ class Upstreams:
             store=self._store,
             search=self._search,
             budgets=self._budgets,
-            ledger={"price": self.prices, "write": self.sessions.write},
+            ledger={"price": self.prices, "write": self.sessions.write, "breaks": shows_breaks},
         )
 
     def routing(self) -> Mapping[str, Any]:
