@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 settings.register_profile("quick", max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("thorough", max_examples=100, suppress_health_check=[HealthCheck.too_slow])  # CI's
