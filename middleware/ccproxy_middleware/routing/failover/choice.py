@@ -59,10 +59,7 @@ class Choice:
 
     def has_other(self, option: Option) -> bool:
         """Whether another one is asked, should this one fail."""
-        for other in self._open:
-            if other is not option and self._is_worth_a_try(other):
-                return True
-        return False
+        return any(other is not option and self._is_worth_a_try(other) for other in self._open)
 
     def _is_worth_a_try(self, option: Option) -> bool:
         cooldown = self._cooldowns.find(option)
