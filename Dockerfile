@@ -20,7 +20,7 @@ WORKDIR /app
 COPY --from=build /app/.venv .venv
 COPY asgi.py gunicorn.conf.py ./
 ENV PATH="/app/.venv/bin:$PATH" PYTHONUNBUFFERED=1
-USER ccproxy
+USER 10001
 EXPOSE 8082
 
 # Python, because the image has no curl; http.client, because it uses no proxy of the environment.

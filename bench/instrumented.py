@@ -9,7 +9,6 @@ import contextlib
 import ctypes
 import gc
 import json
-import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -98,10 +97,4 @@ class Instrumented:
             await self.app(scope, receive, send)
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """Uvicorn tells of every answer that is broken off, as they are on purpose where the provider's are."""
-    return "without completing response" not in record.getMessage()
-
-
-logging.getLogger("uvicorn.error").addFilter(_is_news)
 app = Instrumented(proxy, int(os.environ["REPORT_PORT"]))

@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ccproxy_middleware.toolkit.asgi import get_header, route_path, with_path
-from ccproxy_middleware.toolkit.errors import ApiError, StreamAborted, new_request_id, send_error
+from ccproxy_middleware.toolkit.errors import BREAK_OFF, ApiError, StreamAborted, new_request_id, send_error
 from ccproxy_middleware.toolkit.record import observe
 
 from .logs import log_exchange
@@ -74,6 +74,8 @@ class Boundary:
             await observe(answer, {**scope, "ccproxy.request_id": id_}, receive, send_with_id, log_exchange)
         except StreamAborted:
             logger.debug("answer broken off (%s)", id_)
+            if (break_off := (scope.get("extensions") or {}).get(BREAK_OFF)) is not None:
+                break_off()
 
     def _corrected(self, scope: Scope, path: str) -> Scope:
         """The request as it was meant by a client whose base URL ends in ``/v1``, to which it adds another."""

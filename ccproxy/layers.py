@@ -10,10 +10,12 @@ from starlette.types import ASGIApp
 from ccproxy_middleware import (
     AuthMiddleware,
     BoostMiddleware,
+    BudgetMiddleware,
     ConcurrencyLimitMiddleware,
     CustomHeadersMiddleware,
     FormatConversionMiddleware,
     InspectorMiddleware,
+    LedgerMiddleware,
     MetricsMiddleware,
     ModelMappingMiddleware,
     PromptedToolsMiddleware,
@@ -25,7 +27,7 @@ from ccproxy_middleware.routing import RoutingMiddleware
 from ccproxy_middleware.toolkit.store import Store
 
 from .search import Search
-from .settings import canonical, import_layer, named_models, names_of, tier_models
+from .settings import KeysFile, canonical, import_layer, named_models, names_of, tier_models
 
 if TYPE_CHECKING:
     from .settings import Settings, Upstream
@@ -38,6 +40,7 @@ class Parts:
     planner: the app that boost asks, with ``boost`` for its options. judge: the app that is asked for verdicts, where
     it is not the inner one. describer: the app that is asked about images. routing: the options of RoutingMiddleware.
     store: what all processes share, if they do. search: what runs searches of the web.
+    budgets: further options of BudgetMiddleware. ledger: the options of LedgerMiddleware.
     """
 
     planner: ASGIApp | None = None
@@ -48,6 +51,8 @@ class Parts:
     contexts: Mapping[str, int | None] = field(default_factory=dict)
     store: Store | None = None
     search: Search | None = None
+    budgets: Mapping[str, Any] = field(default_factory=dict)
+    ledger: Mapping[str, Any] = field(default_factory=dict)
 
 
 def layers_in_use(settings: "Settings") -> list[str]:
@@ -55,6 +60,7 @@ def layers_in_use(settings: "Settings") -> list[str]:
     off = {
         "metrics": not settings.metrics,
         "inspector": not settings.inspector,
+        "budgets": settings.keys_file is None,
         "concurrency_limit": not settings.max_concurrency,
         "safeguards": settings.safeguards_model is None,
         "boost": not settings.enable_boost_support,
@@ -92,7 +98,9 @@ def target_layers(settings: "Settings", upstream: "Upstream", parts: Parts) -> l
     return [_layer(name, settings, upstream, parts) for name in inside if name not in left_out]
 
 
-_ONCE = frozenset(("metrics", "inspector", "custom_headers", "model_mapping"))  # for all upstreams together
+_ONCE = frozenset(  # for all upstreams together
+    ("metrics", "inspector", "ledger", "custom_headers", "model_mapping", "budgets")
+)
 _CONVERTING = frozenset(("safeguards", "web_search", "vision", "prompted_tools", "format_conversion"))
 
 
@@ -138,7 +146,16 @@ def conversion(settings: "Settings", upstream: "Upstream", store: Store | None =
         store=store,
         store_name=f"{upstream.name} {upstream.base_url}",
         setting=upstream.own_names("PROVIDER_OPTIONS"),
+        limit_settings=_limit_settings(settings, upstream),
     )
+
+
+def _limit_settings(settings: "Settings", upstream: "Upstream") -> dict[str, str]:
+    """The settings by which the limits of ``max_tokens`` are set."""
+    own = upstream.provider_options.get("max_output")
+    is_own = isinstance(own, int) and own < settings.max_tokens_limit
+    names = {"max_output": f"max_output in {upstream.own_names('PROVIDER_OPTIONS')}" if is_own else "MAX_TOKENS_LIMIT"}
+    return names if settings.min_tokens_limit is None else {**names, "min_output": "MIN_TOKENS_LIMIT"}
 
 
 class _Layer(Middleware):
@@ -149,7 +166,12 @@ class _Layer(Middleware):
 
 
 def _clients(settings: "Settings") -> dict[str, Any]:
-    return {"api_keys": settings.client_keys, "allowed_hosts": settings.allowed_hosts}
+    return {"allowed_hosts": settings.allowed_hosts, **_keys(settings)}
+
+
+def _keys(settings: "Settings") -> dict[str, Any]:
+    named = settings.keys_file.named if isinstance(settings.keys_file, KeysFile) else None
+    return {"api_keys": settings.client_keys, "named_keys": named}
 
 
 def _layer(name: str, settings: "Settings", upstream: "Upstream", parts: Parts) -> Middleware:
@@ -158,10 +180,12 @@ def _layer(name: str, settings: "Settings", upstream: "Upstream", parts: Parts) 
             return Middleware(import_layer(own))
         case "metrics":
             models = {named.model for named in named_models(settings)}
-            return _Layer(MetricsMiddleware, **_clients(settings), models=models)
+            return _Layer(MetricsMiddleware, **_clients(settings), admin_keys=settings.admin_keys, models=models)
         case "inspector":
             options = conversion_options(settings)
-            return _Layer(InspectorMiddleware, api_keys=settings.client_keys, options=options)
+            return _Layer(InspectorMiddleware, **_keys(settings), admin_keys=settings.admin_keys, options=options)
+        case "ledger":
+            return _Layer(LedgerMiddleware, **parts.ledger)
         case "auth":
             return _Layer(AuthMiddleware, **_clients(settings))
         case "concurrency_limit":
@@ -177,6 +201,14 @@ def _layer(name: str, settings: "Settings", upstream: "Upstream", parts: Parts) 
                 contexts=parts.contexts or set_contexts(settings),
                 classifier=names_of(settings.classifier_model) or None,
                 upstreams=tuple(settings.upstreams),
+            )
+        case "budgets" if isinstance(settings.keys_file, KeysFile):
+            return _Layer(
+                BudgetMiddleware,
+                limits=settings.keys_file.limits,
+                upstreams=tuple(settings.upstreams),
+                routes=settings.routes if "routing" in layers_in_use(settings) else (),
+                **parts.budgets,
             )
         case "routing":
             return _Layer(RoutingMiddleware, **parts.routing)

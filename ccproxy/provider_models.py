@@ -1,6 +1,7 @@
 """What the provider tells of its models before Claude Code starts: that it is there, and how much they take."""
 
 import asyncio
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ class Told:
 
 def ask_providers(settings: Settings) -> Told:
     """Ask the provider of each tier's models for its own, as the proxy would ask it."""
+    logging.getLogger("ccproxy").addHandler(logging.NullHandler())  # the caller says what has failed
     return asyncio.run(_ask_all(settings))
 
 

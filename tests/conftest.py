@@ -1,6 +1,13 @@
 """Fixtures for every test. Async tests run on asyncio, which the servers use too."""
 
+import os
+
 import pytest
+from hypothesis import settings
+
+settings.register_profile("quick", max_examples=25)
+settings.register_profile("thorough", max_examples=100)  # CI's
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """What stands in deploy/, the container and Compose fit the proxy."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -97,7 +98,7 @@ def test_environments_of_containers_are_settings() -> None:
 
 
 def test_image_runs_without_rights_and_tells_its_health() -> None:
-    assert re.search(r"^USER ccproxy$", DOCKERFILE, re.MULTILINE)
+    assert re.search(r"^USER 10001$", DOCKERFILE, re.MULTILINE)
     assert re.search(r"^HEALTHCHECK .*'/health'", DOCKERFILE, re.MULTILINE | re.DOTALL)
     assert re.search(r'^CMD \["gunicorn",', DOCKERFILE, re.MULTILINE), "not the exec form: SIGTERM meets a shell"
 
@@ -133,6 +134,27 @@ def test_monitoring_finds_its_files_and_its_targets() -> None:
     assert Path(found["options"]["path"]) in {there.parent for there in map(Path, places)}
 
 
+def test_panels_without_a_series_show_0() -> None:
+    dashboard = json.loads((ROOT / "deploy/grafana-dashboard.json").read_text())
+    for panel in dashboard["panels"]:
+        assert panel["fieldConfig"]["defaults"]["noValue"] == "0", panel["title"]
+        for target in panel["targets"]:
+            assert target["expr"].endswith(" or on() vector(0)"), panel["title"]
+
+
+def test_container_reaches_the_host_by_the_name_that_the_docs_give() -> None:
+    assert COMPOSE["services"]["cc-boost"]["extra_hosts"] == ["host.docker.internal:host-gateway"]
+    assert "http://host.docker.internal:11434/v1" in (ROOT / "docs/production.md").read_text()
+
+
+def test_dockerfile_is_clean() -> None:
+    program = shutil.which("hadolint")
+    if program is None:
+        pytest.skip("hadolint is not installed")
+    done = subprocess.run([program, str(ROOT / "Dockerfile")], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.returncode) == ("", 0)
+
+
 def test_what_the_service_may_use_is_limited() -> None:
     service = COMPOSE["services"]["cc-boost"]
     assert re.fullmatch(r"\d+[GM]", unit_value("MemoryMax"))
@@ -163,7 +185,7 @@ def test_shared_state_is_reached_by_the_proxy_alone() -> None:
     assert f"redis://{server['metadata']['name']}:6379" in (ROOT / "deploy/kubernetes-state.yaml").read_text()
 
 
-def test_container_has_the_package_for_a_shared_state() -> None:
+def test_container_has_the_packages_for_a_shared_state_and_a_database() -> None:
     lock = (ROOT / "requirements.lock").read_text()
-    for package in ("limits", "redis"):
+    for package in ("limits", "redis", "psycopg", "sqlalchemy"):
         assert re.search(rf"^{package}==", lock, re.MULTILINE), package

@@ -66,5 +66,5 @@ def _providers(settings: Settings) -> list[tuple[str, str]]:
 
 
 def _commands(settings: Settings, url: str) -> list[str]:
-    key = "your-key" if settings.client_keys else "any-text"
+    key = "your-key" if settings.needs_client_key else "any-text"
     return [f"cc-boost claude --url {url}", claude_command(url, key)]

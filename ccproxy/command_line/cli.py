@@ -1,5 +1,6 @@
 """The ``cc-boost`` command. What a subcommand needs is imported in it, so that the others start quickly."""
 
+import os
 import sys
 from enum import Enum
 from functools import partial
@@ -9,6 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from ..standard_streams import open_standard_streams
+from .groups import ENV_FILE, keys, service
 
 
 class DemoApi(Enum):
@@ -16,6 +18,15 @@ class DemoApi(Enum):
 
     chat = "chat"
     responses = "responses"
+
+
+class Shell(Enum):
+    """The shells that ``cc-boost env`` writes for."""
+
+    sh = "sh"
+    fish = "fish"
+    powershell = "powershell"
+    cmd = "cmd"
 
 
 class _WithVariables:
@@ -38,22 +49,27 @@ class _Serve(_WithVariables, TyperCommand):
     pass
 
 
-_ENV_FILE = "A file to read instead of .env; your own configuration file is read all the same."
+_OF_ALL = ("-h", "--help", "--version", "--install-completion", "--show-completion")
+_COMPLETING = "_CC_BOOST_COMPLETE"  # set by a shell that asks for completions
 
 app = typer.Typer(
     cls=_Group,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
+app.add_typer(service, name="service")
+app.add_typer(keys, name="keys")
+
+
 def main() -> None:
     """Run the command line; without a subcommand it serves."""
     open_standard_streams()
     arguments = sys.argv[1:]
-    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
+    is_serve = not arguments or (arguments[0].startswith("-") and arguments[0] not in _OF_ALL)
+    if is_serve and _COMPLETING not in os.environ:
         arguments.insert(0, "serve")
     app(args=arguments, prog_name="cc-boost")
 
@@ -84,7 +100,7 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on, over HOST.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on, over PORT.")] = None,
     log_level: Annotated[str | None, typer.Option(help="How much to log, over LOG_LEVEL.")] = None,
-    env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
+    env_file: Annotated[str | None, typer.Option(help=ENV_FILE)] = None,
 ) -> None:
     """Run the proxy until Ctrl-C.
 
@@ -111,7 +127,7 @@ def serve(
     else:
         from .banner import claude_command
 
-        use = claude_command(url, "your-key" if settings.client_keys else "any-text")
+        use = claude_command(url, "your-key" if settings.needs_client_key else "any-text")
         urls = [settings.openai_base_url] if settings.has_default else []
         urls += [upstream.base_url for upstream in settings.upstreams.values()]
         announce = f"cc-boost: {url} -> {', '.join(urls)}. Use it: {use}"
@@ -162,7 +178,7 @@ def claude(
     proxy_log: Annotated[
         str | None, typer.Option(metavar="FILE", help="Where the proxy logs, by LOG_LEVEL; it is added to the file.")
     ] = None,
-    env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
+    env_file: Annotated[str | None, typer.Option(help=ENV_FILE)] = None,
 ) -> None:
     """Run Claude Code with a proxy of its own.
 
@@ -181,15 +197,21 @@ def env(
     url: Annotated[
         str | None, typer.Option(help="The proxy's URL; else the one of HOST and PORT.", show_default=False)
     ] = None,
-    env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
+    shell: Annotated[Shell, typer.Option(help="The shell that will run the lines.")] = Shell.sh,
+    env_file: Annotated[str | None, typer.Option(help=ENV_FILE)] = None,
 ) -> None:
-    """Print the variables that lead claude to the proxy.
+    """Print the variables that point claude at the proxy.
 
-    For a shell, in which you start claude by hand: eval "$(cc-boost env)"
+    \b
+    Run the lines in the shell in which you start claude:
+      bash, zsh    eval "$(cc-boost env)"
+      fish         cc-boost env --shell fish | source
+      PowerShell   cc-boost env --shell powershell | Out-String | Invoke-Expression
+      cmd          cc-boost env --shell cmd > %TEMP%\\e.cmd & call %TEMP%\\e.cmd & del %TEMP%\\e.cmd
     """
     from .launch import exports
 
-    typer.echo(exports(url=url, env_file=env_file))
+    typer.echo(exports(url=url, shell=shell.value, env_file=env_file))
 
 
 @app.command()
@@ -202,7 +224,7 @@ def setup(
     ] = False,
     undo: Annotated[bool, typer.Option("--undo", help="Take back all that was written.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask, for scripts.")] = False,
-    env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
+    env_file: Annotated[str | None, typer.Option(help=ENV_FILE)] = None,
 ) -> None:
     """Make your configuration file, and lead every Claude Code to the proxy.
 
@@ -216,43 +238,9 @@ def setup(
     raise typer.Exit(run_setup(url=url, project=project, undo=undo, yes=yes, env_file=env_file))
 
 
-service = typer.Typer(help="Run the proxy as a service of yours, by systemd or launchd.", no_args_is_help=True)
-app.add_typer(service, name="service")
-
-
-@service.command("install")
-def service_install() -> None:
-    """Start the proxy now, and whenever you log in, with the settings of your configuration file.
-
-    After a change of the settings run it again. Exit code 0: it answers; 1: it can't be started; 2: bad settings.
-    """
-    from .service import install
-
-    raise typer.Exit(install())
-
-
-@service.command("status")
-def service_status() -> None:
-    """Say whether the service is installed and answers, and where its settings and its log are.
-
-    Exit code 0: it answers; 1: it doesn't.
-    """
-    from .service import status
-
-    raise typer.Exit(status())
-
-
-@service.command("remove")
-def service_remove() -> None:
-    """Stop the service, and take its file away; your configuration file stays."""
-    from .service import remove
-
-    raise typer.Exit(remove())
-
-
 @app.command()
 def config(
-    env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
+    env_file: Annotated[str | None, typer.Option(help=ENV_FILE)] = None,
     serve: Annotated[bool, typer.Option("--serve", help="As cc-boost serve reads it, not as cc-boost claude.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Tell it as one JSON document.")] = False,
 ) -> None:
@@ -272,7 +260,7 @@ def route(
         list[str] | None, typer.Option(metavar="K=V", help="A header of the request; may be given several times.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Tell it as one JSON document.")] = False,
-    env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
+    env_file: Annotated[str | None, typer.Option(help=ENV_FILE)] = None,
 ) -> None:
     """Explain where a request would go, without asking anybody.
 
@@ -283,6 +271,29 @@ def route(
     from .route import show_route
 
     raise typer.Exit(show_route(file, header or [], env_file=env_file, as_json=json))
+
+
+@app.command()
+def replay(
+    id: Annotated[
+        str, typer.Argument(metavar="ID", help="The exchange's id: the end of its address in the inspector.")
+    ],
+    url: Annotated[
+        str | None, typer.Option(help="The proxy's URL; else the one of HOST and PORT.", show_default=False)
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Tell it as one JSON document.")] = False,
+    env_file: Annotated[str | None, typer.Option(help=ENV_FILE)] = None,
+) -> None:
+    """Send a request of the inspector again, and show what is different in the answer.
+
+    The running proxy sends it, and it costs what it costs. Exchanges of the last days are there with HISTORY=true.
+    The key is the first of ADMIN_API_KEY, else of ANTHROPIC_API_KEY.
+
+    Exit code 0: it was answered; 1: with an error, or the proxy can't be asked; 2: bad settings.
+    """
+    from .replay import run_replay
+
+    raise typer.Exit(run_replay(id, url=url, as_json=json, env_file=env_file))
 
 
 @app.command()
@@ -302,3 +313,24 @@ def doctor(
     from ..doctor import run
 
     raise typer.Exit(run(env_file=env_file, as_json=json, write_env=write_env))
+
+
+@app.command()
+def report(
+    url: Annotated[
+        str | None, typer.Option(help="The running proxy's URL; else the one of HOST and PORT.", show_default=False)
+    ] = None,
+    doctor: Annotated[bool, typer.Option("--doctor/--no-doctor", help="Ask the provider, as the doctor does.")] = True,
+    last: Annotated[int, typer.Option(help="How many of the last exchanges to show.", min=0, max=100)] = 5,
+    env_file: Annotated[str | None, typer.Option(help=ENV_FILE)] = None,
+) -> None:
+    """Write what to attach to a report of a bug, to standard output.
+
+    Versions, settings without secrets, the doctor's result, and the last exchanges of the running proxy: their fields,
+    sizes and errors, without the texts of the conversation. The proxy keeps exchanges where INSPECTOR=true.
+
+    Exit code 0: written; 2: written, with bad settings in it.
+    """
+    from ..report import run_report
+
+    raise typer.Exit(run_report(url=url, env_file=env_file, doctor=doctor, last=last))

@@ -10,7 +10,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..serving import EXIT_CONFIGURATION, fail
-from .claude import BadSettings, administrators, child_environment, claude_home, left_over, merged, own_settings
+from .claude import (
+    BadSettings,
+    administrators,
+    child_environment,
+    claude_home,
+    left_over,
+    merged,
+    own_settings,
+    with_own_headers,
+)
 
 # Subcommands of Claude Code that ask no model; "agents" is none, for the sessions that it starts do.
 _OFFLINE = {
@@ -34,13 +43,14 @@ def handed_over(
     Exits where an administrator's settings, or a file of ``--settings`` that can't be read, make it impossible.
     ``keep``: the file stays, for a session in the background.
     """
+    variables = with_own_headers(os.environ, variables)
     environment = child_environment(os.environ, variables)
     if is_offline(arguments):
         yield list(arguments), environment
         return
-    if found := administrators():
+    if found := administrators(variables):
         fail(f"{found} is set there by your administrator, and nothing goes over it.", EXIT_CONFIGURATION)
-    others = left_over()
+    others = left_over(variables)
     for left in others:
         print(f"cc-boost: {left} leads to another gateway; overridden for this run.", file=sys.stderr)
     try:

@@ -20,10 +20,21 @@ from ..provider_models import ask_providers
 from ..serving import EXIT_CANT_START, EXIT_CONFIGURATION, fail, load_settings_or_exit, local_url, served
 from ..settings import Settings, settings_files, unread_files
 from .child import run_program
-from .claude import claude_variables, foreign_names, listed_models, no_proxy, set_models
+from .claude import (
+    Models,
+    claude_variables,
+    foreign_names,
+    is_own,
+    listed_models,
+    no_proxy,
+    set_models,
+    uses_own_access,
+    with_own_headers,
+)
 from .handing_over import handed_over, is_offline, resume_line
 from .proxy_log import logged_to_file
 from .running_proxy import list_if_there, list_or_exit
+from .shells import Shell, script
 
 EXIT_NOT_FOUND = 127
 _ANY_KEY = "cc-boost"  # for a proxy that asks for none
@@ -53,8 +64,9 @@ def run_claude(
     started = time.time()
     if url is not None:
         url = url.rstrip("/")
-        key = client_key(settings_or_exit(env_file, openai_api_key="not used"))
-        models = listed_models(list_or_exit(url, key))
+        settings = settings_or_exit(env_file, openai_api_key="not used")
+        key = client_key(settings)
+        models = listed_models(list_or_exit(url, key), Models(own_access=uses_own_access(settings)))
         with handed_over(arguments, claude_variables(url, key, models), keep=background) as (given, environment):
             code = run_program(program, given, environment)
         _tell_how_to_resume(arguments, started, f"--url {shlex.quote(url)} ")
@@ -74,20 +86,27 @@ def run_claude(
     return code
 
 
-def exports(*, url: str | None = None, env_file: str | None = None) -> str:
-    """The lines by which a POSIX shell's ``claude`` uses the proxy at ``url``, or where the settings put it."""
+def exports(*, url: str | None = None, shell: Shell = "sh", env_file: str | None = None) -> str:
+    """The lines by which a shell's ``claude`` uses the proxy at ``url``, or where the settings put it."""
     if url is not None:
         settings = settings_or_exit(env_file, openai_api_key="not used")
-        models = listed_models(list_if_there(url.rstrip("/"), client_key(settings)))
+        listed = list_if_there(url.rstrip("/"), client_key(settings))
+        models = listed_models(listed, Models(own_access=uses_own_access(settings)))
     else:
         settings = settings_or_exit(env_file)
         url = local_url(settings.host, settings.port)
-        models = set_models(settings, model_limits(settings, ask_providers(settings).models))
+        told = ask_providers(settings)
+        if told.failure:
+            line = "the sizes of its models are unknown to the lines that are printed"
+            print(f"cc-boost: the provider can't be reached, and {line}: {told.failure}", file=sys.stderr)
+        models = set_models(settings, model_limits(settings, told.models))
     url = url.rstrip("/")
     variables = {**claude_variables(url, client_key(settings), models), **no_proxy(os.environ, url)}
-    disturbing = sorted({"ANTHROPIC_API_KEY", *foreign_names(os.environ)} - variables.keys())
-    lines = [f"unset {' '.join(disturbing)}"]
-    return "\n".join([*lines, *(f"export {name}={shlex.quote(value)}" for name, value in variables.items())])
+    disturbing = {*foreign_names(os.environ, variables)} - variables.keys()
+    if not is_own("ANTHROPIC_API_KEY", os.environ.get("ANTHROPIC_API_KEY", ""), variables):
+        disturbing.add("ANTHROPIC_API_KEY")
+    variables = with_own_headers(os.environ, variables)
+    return script(shell, unset=sorted(disturbing), variables=variables)
 
 
 def find_claude() -> str | None:
@@ -124,6 +143,7 @@ def _for_one_client(settings: Settings) -> Settings:
     return settings.model_copy(
         update={
             "host": "127.0.0.1",
+            "keys_file": None,
             "ccproxy_layers": layers if "auth" in layers else ("auth", *layers),
         }
     )

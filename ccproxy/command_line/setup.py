@@ -20,6 +20,7 @@ from ..serving import EXIT_CANT_START, EXIT_CONFIGURATION, fail, load_settings_o
 from ..settings import HEADER, Settings, given_variables, replace_file, settings_files, shown_value, users_file
 from .claude import (
     BadSettings,
+    Models,
     Record,
     claude_home,
     claude_variables,
@@ -35,6 +36,8 @@ from .claude import (
     set_in,
     set_models,
     taken_back,
+    uses_own_access,
+    with_own_headers,
 )
 from .launch import client_key, settings_or_exit
 from .running_proxy import list_if_there
@@ -173,8 +176,9 @@ def _variables(url: str | None, env_file: str | None) -> dict[str, str]:
     """Those of the proxy, which need not run."""
     if url is not None:
         url = url.rstrip("/")
-        key = client_key(settings_or_exit(env_file, openai_api_key="not used"))
-        models = listed_models(list_if_there(url, key))
+        settings = settings_or_exit(env_file, openai_api_key="not used")
+        key = client_key(settings)
+        models = listed_models(list_if_there(url, key), Models(own_access=uses_own_access(settings)))
     else:
         settings = settings_or_exit(env_file)
         url, key = local_url(settings.host, settings.port), client_key(settings)
@@ -189,7 +193,8 @@ def _with_variables(path: Path, original: bytes | None, variables: Mapping[str, 
     env = settings.get("env", {})
     if not isinstance(env, dict):
         raise BadSettings('"env" in it is no JSON object')
-    foreign = left_over_in(settings, str(path))
+    foreign = left_over_in(settings, str(path), variables)
+    variables = with_own_headers(env, variables)
     values = {**dict.fromkeys(foreign.names if foreign else (), ""), **variables}
     text = set_in(text, values, inside="env")
     written: dict[str, Any] = dict(values)

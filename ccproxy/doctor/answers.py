@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 import struct
 import zlib
 from collections.abc import Mapping
@@ -142,7 +143,9 @@ async def images(exam: Examination) -> Result:
         return warning(answer.error, remedy_of(answer))
     if "red" in answer.text.lower():
         return ok("seen")
-    return warning(f"taken, but a red square is {_quoted(answer.text)}", 'If it sees none, set {"vision": false}.')
+    options = json.dumps({**exam.options, "vision": False})
+    remedy = f"If the model sees no images, set PROVIDER_OPTIONS={options}."
+    return warning(f"accepted, but it calls a red square {_quoted(answer.text)}", remedy)
 
 
 def _described(exam: Examination) -> str:

@@ -100,16 +100,18 @@ async def models(exam: Examination) -> Result:
 
 async def window(exam: Examination) -> Result:
     model = exam.settings.big_model
-    told = (exam.listed or {}).get(model, {})
-    size = model_info(model, model, exam.profile, told)["max_input_tokens"]
+    listed = exam.listed or {}
+    only = next(iter(listed)) if len(listed) == 1 and model not in listed else None  # it answers to every name
+    size = model_info(model, model, exam.profile, listed.get(only or model, {}))["max_input_tokens"]
     if size is None:
-        return skipped("nobody tells it")
+        return skipped("not reported by the provider")
+    found = f"{size:,} tokens" if only is None else f"{size:,} tokens, of {only}, the only model that is listed"
     remedy = "Serve the model with a longer context: 65,536 or more."
     if size < OWN_PROMPT:
-        return problem(f"{size:,} tokens: Claude Code's own prompt takes some {OWN_PROMPT:,}", remedy)
+        return problem(f"{found}: Claude Code's own prompt takes some {OWN_PROMPT:,}", remedy)
     if size < _LEAST_WINDOW:
-        return warning(f"{size:,} tokens: little room beside Claude Code's own prompt", remedy)
-    return ok(f"{size:,} tokens")
+        return warning(f"{found}: little room beside Claude Code's own prompt", remedy)
+    return ok(found)
 
 
 def is_near(exam: Examination) -> bool:

@@ -3,9 +3,11 @@
 from .anthropic import AnthropicForward
 from .client import make_client
 from .forward import Forward
+from .wording import failure_reason
 
 __all__ = [
     "AnthropicForward",
     "Forward",
+    "failure_reason",
     "make_client",
 ]

@@ -52,12 +52,17 @@ class KeptConnections(aiohttp.TCPConnector):
                 return connection
             connection.close()
 
-    async def _create_connection(self, *args: Any) -> ResponseHandler:
+    async def _create_connection(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Any],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 (aiohttp's)
+    ) -> ResponseHandler:
         # aiohttp's own traces would cost requests over kept connections too.
         trace = _trace.get()
         if trace is not None:
             await trace("connection.connect_tcp.started", {})
-        protocol = await super()._create_connection(*args)
+        protocol = await super()._create_connection(req, traces, timeout)
         if trace is not None:
             await trace("connection.connect_tcp.complete", {})
         return protocol

@@ -28,6 +28,7 @@ from .idle import EventContent, IdleLimit, not_blank
 from .retries import backoff, retry_delay
 from .transport import RequestNotRead
 from .upstream import Redactor, Upstream, redact, response_headers
+from .wording import failure_reason
 
 log = logging.getLogger("ccproxy.forward")
 
@@ -185,7 +186,7 @@ class Forward:
                 answer = await self._try(client, progress, method, url, headers, body)
             except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as exc:
                 if attempt >= max_retries:
-                    message = f"could not connect to the provider {self._upstream.host}: {exc}"
+                    message = f"could not connect to the provider {self._upstream.host}: {failure_reason(exc)}"
                     raise ApiError(502, "api_error", message, reason="connect") from exc
                 delay = backoff(attempt)
             except (TimeoutError, httpx.TimeoutException) as exc:
@@ -365,7 +366,7 @@ def _tell(scope: Scope, error: ApiError, secrets: list[bytes]) -> None:
 
 
 def _broken(exc: Exception) -> ApiError:
-    reason = str(exc) or "the connection was lost"
+    reason = failure_reason(exc) if isinstance(exc, httpx.RequestError) else str(exc) or "the connection was lost"
     return ApiError(502, "api_error", f"the provider's answer broke off or was not HTTP: {reason}", reason="server")
 
 

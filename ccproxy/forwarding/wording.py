@@ -4,6 +4,7 @@ import os
 import re
 
 import aiohttp
+import httpx
 
 _PLACE = re.compile(r"\s*\(_?ssl\.c:\d+\)")
 _ERRNO = re.compile(r"\[Errno -?\d+\] ")
@@ -11,6 +12,26 @@ _UNFINISHED = {
     "ContentLengthError": "it ended before its Content-Length",
     "TransferEncodingError": "it ended in the middle of a chunk",
 }
+
+
+_OF_HTTPX = {
+    "All connection attempts failed": "no connection could be made",
+    "incomplete chunked read": _UNFINISHED["TransferEncodingError"],
+    "sending complete message body": _UNFINISHED["ContentLengthError"],
+    "illegal chunk header": "its body is malformed",
+    "disconnected without sending": "the connection was closed before an answer came",
+}
+_CERTIFICATE = re.compile(r"\[SSL: CERTIFICATE_VERIFY_FAILED\] certificate verify failed: ")
+
+
+def failure_reason(exc: httpx.RequestError) -> str:
+    """Why a request of httpx has failed, whichever transport did the work; ours have said it already."""
+    if isinstance(exc, httpx.ConnectTimeout) and not str(exc):
+        return "the connect took too long"
+    if isinstance(exc, httpx.TimeoutException) and not str(exc):
+        return "nothing came in time"
+    text = next((words for part, words in _OF_HTTPX.items() if part in str(exc)), _plain(exc))
+    return _CERTIFICATE.sub("certificate refused: ", text) or "the connection was lost"
 
 
 def connect_failure(exc: aiohttp.ClientConnectorError) -> str:

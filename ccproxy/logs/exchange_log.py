@@ -28,7 +28,11 @@ def log_exchange(record: Record) -> None:
 
 def _is_page(record: Record) -> bool:
     path = record.path
-    return record.method in ("GET", "HEAD") and not record.error and (path.endswith(_PAGES) or "/ui/" in path)
+    return (
+        record.method in ("GET", "HEAD")
+        and not record.error
+        and (path.endswith(_PAGES) or "/ui/" in path or "/usage/session/" in path)
+    )
 
 
 def _fields(record: Record) -> dict[str, Any]:
@@ -39,6 +43,7 @@ def _fields(record: Record) -> dict[str, Any]:
         "error": record.error,
         "request_id": record.request_id,
         "session_id": _cut(record.session_id),
+        "client_key": record.client_key,
         "prompt_id": record.asker.prompt_id,
         "agent_id": record.asker.agent_id,
         "parent_agent_id": record.asker.parent_agent_id,
@@ -57,6 +62,7 @@ def _fields(record: Record) -> dict[str, Any]:
         "output_tokens": usage.get("output_tokens"),
         "cache_read_tokens": usage.get("cache_read_input_tokens") or None,
         "cache_creation_tokens": usage.get("cache_creation_input_tokens") or None,
+        "cost_usd": None if record.cost is None else f"{record.cost.normalize():f}",
         "stop_reason": record.stop_reason,
         "retries": record.retries or None,
         "rule": record.rule,
@@ -70,6 +76,9 @@ def _fields(record: Record) -> dict[str, Any]:
         "vision_ms": _milliseconds(record.vision_seconds or None),
         "vision_input_tokens": record.vision_usage.get("input_tokens"),
         "vision_output_tokens": record.vision_usage.get("output_tokens"),
+        "web_searches": record.web_searches or None,
+        "web_searches_failed": record.web_searches_failed or None,
+        "web_search_ms": _milliseconds(record.web_search_seconds or None),
         "upstream_status": record.upstream_status,
         "upstream_request_id": record.upstream_request_id,
     }

@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 import httpx
 
+from ccproxy.forwarding import failure_reason
 from ccproxy_middleware.toolkit.encodings import BrokenEncoding, UnsupportedEncoding, make_decoder
 from ccproxy_middleware.toolkit.json import dumps, loads
 from ccproxy_middleware.web_search import SearchError, SearchQuery, SearchResult
@@ -60,8 +61,7 @@ class SearchService:
                     raise self._error(response.status_code)
                 answer = await _read(response)
         except httpx.RequestError as error:
-            reason = type(error).__name__
-            raise SearchError("unavailable", f"{self.name} can't be reached: {reason}") from None
+            raise SearchError("unavailable", f"{self.name} can't be reached: {failure_reason(error)}") from None
         try:
             data = loads(answer)
         except ValueError:

@@ -7,15 +7,17 @@ a body for the next request where ``Upgrade`` stands above it, and add trailers 
 import asyncio
 import logging
 import re
+import weakref
 from collections import Counter
+from functools import partial
 from http import HTTPStatus
 from itertools import chain
 from typing import Any, ClassVar
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from ccproxy_middleware.toolkit.errors import ApiError, invalid_request, new_request_id
+from ccproxy_middleware.toolkit.errors import BREAK_OFF, ApiError, invalid_request, new_request_id
 from ccproxy_middleware.toolkit.json import dumps
 
 from .limits import Limits, address_of
@@ -136,6 +138,8 @@ class LimitedProtocol(HttpToolsProtocol):
         if len(self.pipeline) >= self.limits.waiting_requests:
             self._stop(ApiError(429, "rate_limit_error", "too many requests before their answers"))
         super().on_headers_complete()
+        extensions: dict[str, Any] = self.scope.setdefault("extensions", {})
+        extensions[BREAK_OFF] = partial(_break_off, weakref.ref(self.cycle))
         self._first = self._in_head = False
         self._in_body = True
         self._overhead = -self._feeding
@@ -293,6 +297,15 @@ class LimitedProtocol(HttpToolsProtocol):
 def limited_protocol(limits: Limits) -> type[LimitedProtocol]:
     """The class with these limits, which counts connections for itself: what ``http`` of uvicorn's Config takes."""
     return type("Protocol", (LimitedProtocol,), {"limits": limits, "addresses": Counter()})
+
+
+def _break_off(reference: "weakref.ref[RequestResponseCycle]") -> None:
+    """Close the connection without the end of the answer. uvicorn logs an error only for what it does not expect."""
+    cycle = reference()
+    if cycle is not None and not cycle.response_complete:
+        cycle.disconnected = True
+        cycle.message_event.set()
+        cycle.transport.close()
 
 
 def _answer(error: ApiError) -> bytes:

@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dotenv import dotenv_values
+from dotenv.parser import Original, parse_stream
 from platformdirs import user_config_path
+
+from .configuration import ConfigurationError
 
 HEADER = "# Settings of cc-boost"
 """How the first line of a file begins that is cc-boost's: ``.env.example``, and what ``cc-boost setup`` makes."""
 
 _FOLDERS_FILE = ".env"
+_ENCODING = "utf-8-sig"
 _OURS_ALONE = {"BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL", "MAX_TOKENS_LIMIT", "PROVIDER_OPTIONS", "BOOST_BASE_URL"}
 
 
@@ -77,7 +81,7 @@ def names_by_file(paths: Iterable[str]) -> tuple[list[str], dict[str, str]]:
     names: list[str] = []
     ours: dict[str, str] = {}
     for path in paths:
-        there = list(dotenv_values(path))
+        there = list(dotenv_values(path, encoding=_ENCODING))
         names += there
         if Path(path) == users_file():
             ours |= {name.upper(): path for name in there}
@@ -86,7 +90,7 @@ def names_by_file(paths: Iterable[str]) -> tuple[list[str], dict[str, str]]:
 
 def values_of(path: str) -> dict[str, str]:
     """The variables of a file that are not empty, in upper case."""
-    return {name.upper(): value for name, value in dotenv_values(path).items() if value}
+    return {name.upper(): value for name, value in dotenv_values(path, encoding=_ENCODING).items() if value}
 
 
 def place_of(name: str, paths: Iterable[str]) -> str | None:
@@ -97,7 +101,7 @@ def place_of(name: str, paths: Iterable[str]) -> str | None:
     for path in paths:
         if name not in _values_if_readable(path):
             continue
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+        lines = Path(path).read_text(encoding=_ENCODING).splitlines()
         pattern = re.compile(rf"\s*(?:export\s+)?{re.escape(name)}\s*=", re.IGNORECASE)
         numbers = [number for number, line in enumerate(lines, 1) if pattern.match(line)]
         place = f"{path}, line {numbers[-1]}" if numbers else path
@@ -111,14 +115,28 @@ def file_to_write(env_file: str | None) -> str:
     return str(users_file()) if _is_file(users_file()) and not _is_ours(_FOLDERS_FILE) else _FOLDERS_FILE
 
 
-def unreadable(paths: Iterable[str]) -> str:
-    """The first of these files that is no UTF-8 text file to be read."""
+def check_files(paths: Iterable[str]) -> None:
+    """Raise ConfigurationError if one of these files can't be read, or has a line that is not ``NAME=value``.
+
+    The message has no text of the line, which may hold a key.
+    """
     for path in paths:
         try:
-            dotenv_values(path)
+            with open(path, encoding=_ENCODING) as file:
+                bad = [line_of(binding.original) for binding in parse_stream(file) if binding.error]
+        except FileNotFoundError:  # an .env that nobody has to have
+            continue
         except (OSError, UnicodeDecodeError):
-            return path
-    return _FOLDERS_FILE
+            raise ConfigurationError([f"{path}: can't be read; accepted: a UTF-8 text file"]) from None
+        if bad:
+            accepted = "NAME=value, NAME='value' with the quote closed, or # and a comment"
+            raise ConfigurationError([f"{path}, line {line}: can't be parsed; accepted: {accepted}" for line in bad])
+
+
+def line_of(original: Original) -> int:
+    """The number of the line in which a statement begins: dotenv counts the empty lines before it."""
+    text = original.string
+    return original.line + text[: len(text) - len(text.lstrip())].count("\n")
 
 
 def _values_if_readable(path: str) -> dict[str, str]:

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from .configuration import MASK, ConfigurationError, shown
+from .configuration import MASK, shown
 from .custom_headers import HEADER_PREFIX
-from .files import unreadable, values_of
+from .files import check_files, values_of
 from .model_names import NamedModel, collect, names_of, planner_candidates
 from .settings import Settings
 from .upstream import variable_of
@@ -63,11 +63,9 @@ def given_variables(paths: Iterable[str], environment: Mapping[str, str]) -> dic
     """
     given: dict[str, tuple[str, str]] = {}
     paths = list(paths)
-    try:
-        for path in paths:
-            given |= {name: (value, path) for name, value in values_of(path).items()}
-    except (OSError, UnicodeDecodeError):
-        raise ConfigurationError([f"{unreadable(paths)}: can't be read; accepted: a UTF-8 text file"]) from None
+    check_files(paths)
+    for path in paths:
+        given |= {name: (value, path) for name, value in values_of(path).items()}
     given |= {name.upper(): (value, "the environment") for name, value in environment.items() if value}
     ours = {name.upper(): given[name.upper()] for name in Settings.model_fields if name.upper() in given}
     more = sorted(name for name in given if name.startswith(HEADER_PREFIX) or _is_of_upstream(name))

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
@@ -17,15 +18,19 @@ from ccproxy_middleware.conversion.providers import PROFILES
 from ccproxy_middleware.models import DEFAULT_UPSTREAM
 from ccproxy_middleware.routing import Route
 
+from ..prices import FilePrices, PricesFile
 from .checks import Checked
 from .configuration import ConfigurationError, describe, find_lookalikes
 from .custom_headers import HEADER_PREFIX, CustomHeadersSource
-from .files import names_by_file, origins, settings_files, unread_files, unreadable
+from .files import check_files, names_by_file, origins, settings_files, unread_files
+from .keys import KeysFile
 from .layer_names import LAYERS
 from .model_names import MODELS, ModelNames
 from .routes_file import RoutesFile
 from .search_settings import KEY, NAME, URL, WebSearch, WebSearchKey, WebSearchURL
 from .setting_values import (
+    AZURE_VERSION,
+    AZURE_VERSION_PATTERN,
     context_setting,
     count_setting,
     seconds_setting,
@@ -52,7 +57,7 @@ class Settings(Checked):
 
     model_config = SettingsConfigDict(
         env_file=".env",
-        env_file_encoding="utf-8",
+        env_file_encoding="utf-8-sig",  # editors on Windows may begin a file with a byte order mark
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -70,17 +75,25 @@ class Settings(Checked):
         "What clients must send as their key; a comma separates several. Unset: every program may call.",
         "one or several keys of printable ASCII characters, separated by commas",
     )
+    keys_file: Annotated[str, AfterValidator(KeysFile)] | None = setting(
+        None, "Further clients' keys, with names and limits: a TOML file, which cc-boost keys makes.", "a TOML file"
+    )
+    admin_api_key: SecretStr | None = setting(
+        None,
+        "What alone opens /ui and /metrics; a comma separates several. Unset: a client's key, /ui by an only one.",
+        "one or several keys of printable ASCII characters, separated by commas",
+    )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = setting(
         (),
-        "Without ANTHROPIC_API_KEY: names beside localhost by which the proxy may be called on a loopback address.",
+        "Without clients' keys: names beside localhost by which the proxy may be called on a loopback address.",
         "host names without port, separated by commas, or *",
     )
     openai_base_url: str = setting("https://api.openai.com/v1", "The provider's base URL.", _URL)
     azure_api_version: str | None = setting(
         None,
         "Set it to talk to Azure: api-key header and api-version query.",
-        "an api-version such as 2024-10-21",
-        pattern=r"^[0-9A-Za-z.-]+$",
+        AZURE_VERSION,
+        pattern=AZURE_VERSION_PATTERN,
     )
     provider: str = setting(
         None, "What the provider can do. Unset: found from the base URL.", f"one of {', '.join(PROFILES)}"
@@ -212,6 +225,15 @@ class Settings(Checked):
         "Where workers and hosts share what they know: a Redis or Valkey server. Unset: each keeps it to itself.",
         "a URL that begins with redis://, rediss://, valkey://, valkeys:// or unix://; it needs the extra redis",
     )
+    ledger: SecretStr | None = setting(
+        None,
+        "The database that gets a row of numbers for each exchange. true: a file of yours; unset: none.",
+        "true, or a URL that begins with sqlite:///, or with postgresql://, which needs the extra postgres",
+    )
+    ledger_days: int = count_setting(90, "Days for which the ledger keeps its rows.", least=1)
+    prices_file: Annotated[str, AfterValidator(PricesFile)] | None = setting(
+        None, "Prices of your own, for models that cost something else, or that nobody else has.", "a TOML file"
+    )
     # The last one, for its check sees all others.
     upstreams: Annotated[Mapping[str, Upstream], NoDecode] = setting(
         {}, "Further providers by name.", "UPSTREAM_<NAME>_* variables", repr=False
@@ -231,9 +253,8 @@ class Settings(Checked):
             problems = describe(exc, known, files)
             raise ConfigurationError(problems) from None  # the original holds the values
         except (OSError, UnicodeDecodeError):
-            raise ConfigurationError(
-                [f"{unreadable(_paths(values))}: can't be read; accepted: a UTF-8 text file"]
-            ) from None
+            check_files(_paths(values))
+            raise
 
     @classmethod
     def load(cls, env_file: str | None = None, *, any_env: bool = True, **values: Any) -> Self:
@@ -246,6 +267,7 @@ class Settings(Checked):
         files = settings_files(env_file, any_env=any_env)
         paths = tuple(file.path for file in files if not file.left_out)
         try:
+            check_files(paths)
             settings = cls(_env_file=paths, **values)
         except ConfigurationError as exc:
             raise ConfigurationError([*exc.problems, *unread_files(files)]) from None
@@ -268,8 +290,18 @@ class Settings(Checked):
 
     @property
     def client_keys(self) -> tuple[str, ...]:
-        """The keys a client may send; none: everybody may call."""
+        """The keys of ANTHROPIC_API_KEY."""
         return () if self.anthropic_api_key is None else split(self.anthropic_api_key.get_secret_value())
+
+    @property
+    def admin_keys(self) -> tuple[str, ...]:
+        """The keys of ADMIN_API_KEY."""
+        return () if self.admin_api_key is None else split(self.admin_api_key.get_secret_value())
+
+    @property
+    def needs_client_key(self) -> bool:
+        """Whether a client must send a key."""
+        return bool(self.client_keys) or self.keys_file is not None
 
     def upstream(self, name: str) -> Upstream:
         """One of ``upstreams``, or ``default``. Raises KeyError."""
@@ -293,7 +325,12 @@ class Settings(Checked):
         """All that must not be shown: keys of providers and clients, values of headers and what is secret in them."""
         upstreams = (self.upstream(DEFAULT_UPSTREAM), *self.upstreams.values())
         found = [*(secret for upstream in upstreams for secret in upstream.secrets()), *self.client_keys]
+        found += self.admin_keys
+        if isinstance(self.keys_file, KeysFile):
+            found += [key.text for key in self.keys_file.named() if key.text is not None]
         found += [key.get_secret_value() for key in (self.boost_api_key, self.state_url, self.web_search_key) if key]
+        if self.ledger is not None and (password := urlsplit(self.ledger.get_secret_value()).password):
+            found += [self.ledger.get_secret_value(), password, unquote(password)]
         return tuple(dict.fromkeys(secret for secret in found if secret))
 
     @property
@@ -305,6 +342,11 @@ class Settings(Checked):
     def routes(self) -> tuple[Route, ...]:
         """The rules of ROUTES_FILE."""
         return self.routes_file.routes if isinstance(self.routes_file, RoutesFile) else ()
+
+    @property
+    def prices(self) -> FilePrices | None:
+        """The prices of PRICES_FILE."""
+        return self.prices_file.prices if isinstance(self.prices_file, PricesFile) else None
 
     @classmethod
     def settings_customise_sources(

@@ -4,6 +4,7 @@ import ipaddress
 from typing import TYPE_CHECKING
 
 from .base_urls import without_endpoint
+from .keys import KeysFile
 from .model_names import names_of
 from .upstream import variable_of
 
@@ -12,27 +13,49 @@ if TYPE_CHECKING:
 
 
 _LISTS = ("BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL")
-_OUTSIDE = ("metrics", "inspector", "custom_headers", "model_mapping")  # belong outside of routing
+_OUTSIDE = ("metrics", "inspector", "ledger", "custom_headers", "model_mapping", "budgets")  # belong outside of routing
 # Before they ask the next layer.
-_ANSWERING = ("model_mapping", "safeguards", "boost", "web_search", "vision", "prompted_tools", "format_conversion")
+_ANSWERING = (
+    "model_mapping",
+    "budgets",
+    "safeguards",
+    "boost",
+    "web_search",
+    "vision",
+    "prompted_tools",
+    "format_conversion",
+)
 
 
 def startup_warnings(settings: "Settings", host: str | None = None) -> list[str]:
     """A line for each thing that is allowed and may be a mistake. ``host``: where it listens, if not at HOST."""
     host = settings.host if host is None else host
     warnings = _url_warnings(settings)
-    if not settings.client_keys and not _is_loopback(host):
+    if not settings.needs_client_key and not _is_loopback(host):
         warnings.append(
             f"Listening on {host} without ANTHROPIC_API_KEY: everybody who reaches the port spends the "
             "provider's key. Set ANTHROPIC_API_KEY, or HOST=127.0.0.1."
         )
-        if settings.inspector:
+        if settings.inspector and not settings.admin_keys:
             warnings.append("INSPECTOR is set without ANTHROPIC_API_KEY: /ui answers browsers on this machine only.")
+    warnings += _key_warnings(settings)
     if settings.log_bodies and settings.log_level == "DEBUG":
         warnings.append("LOG_BODIES is set: the log holds what is said in the conversations.")
     elif settings.log_bodies:
         warnings.append(f"LOG_BODIES is set, but LOG_LEVEL is {settings.log_level}: bodies are logged at DEBUG only.")
     return [*warnings, *_layer_warnings(settings), *settings.lookalikes]
+
+
+def _key_warnings(settings: "Settings") -> list[str]:
+    entries = settings.keys_file.entries if isinstance(settings.keys_file, KeysFile) else ()
+    if settings.inspector and not settings.admin_keys and len(settings.client_keys) + len(entries) > 1:
+        return [
+            "INSPECTOR is set with more than one client key, none of which may see what passes for the others: set "
+            "ADMIN_API_KEY to open /ui."
+        ]
+    if "ledger" not in settings.ccproxy_layers and any(entry.limits.has_cap for entry in entries):
+        return ["KEYS_FILE has limits of money, but CCPROXY_LAYERS has no ledger: nothing counts what is spent."]
+    return []
 
 
 def _url_warnings(settings: "Settings") -> list[str]:
@@ -49,8 +72,16 @@ def _url_warnings(settings: "Settings") -> list[str]:
 def _layer_warnings(settings: "Settings") -> list[str]:
     layers = settings.ccproxy_layers
     warnings = []
-    if settings.client_keys and "auth" not in layers:
-        warnings.append("ANTHROPIC_API_KEY is set, but CCPROXY_LAYERS has no auth: nobody's key is checked.")
+    if settings.needs_client_key and "auth" not in layers:
+        name = "ANTHROPIC_API_KEY" if settings.client_keys else "KEYS_FILE"
+        warnings.append(f"{name} is set, but CCPROXY_LAYERS has no auth: nobody's key is checked.")
+    if settings.keys_file and "budgets" not in layers:
+        warnings.append("KEYS_FILE is set, but CCPROXY_LAYERS has no budgets: the limits of its keys don't hold.")
+    elif settings.keys_file and "model_mapping" in layers[layers.index("budgets") :]:
+        warnings.append(
+            "CCPROXY_LAYERS has budgets outside model_mapping: the models of KEYS_FILE are compared with the names "
+            "that clients use."
+        )
     if settings.custom_headers and "custom_headers" not in layers:
         warnings.append("CUSTOM_HEADER_* is set, but CCPROXY_LAYERS has no custom_headers: they are not sent.")
     if settings.max_concurrency and "concurrency_limit" not in layers:
@@ -61,6 +92,8 @@ def _layer_warnings(settings: "Settings") -> list[str]:
         warnings.append("CCPROXY_LAYERS has inspector inside auth: a browser can't open /ui without the key.")
     if settings.metrics and "metrics" in settings.model_fields_set and "metrics" not in layers:
         warnings.append("METRICS is set, but CCPROXY_LAYERS has no metrics: there is no /metrics.")
+    if settings.ledger is not None and "ledger" not in layers:
+        warnings.append("LEDGER is set, but CCPROXY_LAYERS has no ledger: nothing is written there.")
     if settings.enable_boost_support and "boost" not in layers:
         warnings.append("ENABLE_BOOST_SUPPORT is set, but CCPROXY_LAYERS has no boost: nothing is boosted.")
     if settings.safeguards_model and "safeguards" not in layers:
@@ -72,7 +105,7 @@ def _layer_warnings(settings: "Settings") -> list[str]:
     if settings.classifier_model and "model_mapping" not in layers:
         warnings.append("CLASSIFIER_MODEL is set, but CCPROXY_LAYERS has no model_mapping: nothing is sent to it.")
     warnings += _routing_warnings(settings)
-    if settings.client_keys and "auth" in layers:
+    if settings.needs_client_key and "auth" in layers:
         outside = layers[: layers.index("auth")]
         answering = [name for name in outside if name in _ANSWERING]
         between = outside[outside.index(answering[0]) :] if answering else []

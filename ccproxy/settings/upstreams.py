@@ -14,7 +14,7 @@ from ccproxy_middleware.models import DEFAULT_UPSTREAM, check_upstream_name
 
 from .configuration import MASK, ConfigurationError, problem, shown
 from .custom_headers import accepted_header
-from .setting_values import read_json, read_keys, read_url
+from .setting_values import AZURE_VERSION, AZURE_VERSION_PATTERN, read_json, read_keys, read_url
 from .upstream import OF_DEFAULT, PREFIX, Upstream, UpstreamApi, variable_of
 
 _PACE = ("rpm", "tpm", "concurrency")
@@ -65,8 +65,8 @@ def _read_headers(value: Any) -> Mapping[str, str]:
 
 def _read_version(value: Any) -> str:
     text = str(value).strip()
-    if not re.fullmatch(r"[0-9A-Za-z.-]+", text):
-        raise ValueError("it is no version")
+    if not re.fullmatch(AZURE_VERSION_PATTERN, text):
+        raise ValueError("it is not a version of Azure's API")
     return text
 
 
@@ -103,7 +103,7 @@ FIELDS: Mapping[str, UpstreamField] = {
     ),
     "azure_api_version": UpstreamField(
         "Set it if it is Azure: api-key header and api-version query.",
-        "an api-version such as 2024-10-21",
+        AZURE_VERSION,
         _read_version,
     ),
     "headers": UpstreamField(

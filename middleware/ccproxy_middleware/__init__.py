@@ -1,12 +1,14 @@
 """The layers of cc-boost: pure ASGI middleware, each of use alone in front of any ASGI app."""
 
-from .auth import AuthMiddleware
+from .auth import AuthMiddleware, ClientKey
 from .body_memory import BodyMemoryMiddleware
 from .boost import BoostCache, BoostMiddleware, MemoryBoostCache
+from .budgets import BudgetMiddleware, KeyLimits, Spending
 from .concurrency import ConcurrencyLimitMiddleware
 from .conversion import FormatConversionMiddleware
 from .headers import CustomHeadersMiddleware
 from .inspector import InspectorMiddleware
+from .ledger import LedgerMiddleware, MeterMiddleware
 from .metrics import MetricsMiddleware
 from .models import ModelMappingMiddleware
 from .passthrough import PassthroughMiddleware
@@ -21,11 +23,16 @@ __all__ = [
     "BodyMemoryMiddleware",
     "BoostCache",
     "BoostMiddleware",
+    "BudgetMiddleware",
+    "ClientKey",
     "ConcurrencyLimitMiddleware",
     "CustomHeadersMiddleware",
     "FormatConversionMiddleware",
     "InspectorMiddleware",
+    "KeyLimits",
+    "LedgerMiddleware",
     "MemoryBoostCache",
+    "MeterMiddleware",
     "MetricsMiddleware",
     "ModelMappingMiddleware",
     "PassthroughMiddleware",
@@ -36,6 +43,7 @@ __all__ = [
     "SearchError",
     "SearchQuery",
     "SearchResult",
+    "Spending",
     "VisionMiddleware",
     "WebSearchMiddleware",
 ]

@@ -111,12 +111,35 @@ def test_no_default_upstream_is_needed_where_no_model_is_its() -> None:
     assert (page["status"], list(page["upstreams"])) == ("ok", ["local"])
 
 
-def test_classifier_and_judge_may_be_of_another_upstream() -> None:
+def test_safety_checks_may_go_to_another_upstream() -> None:
     providers = Providers()
     with providers.client(classifier_model="cloud:judge", big_model="local:a,gpt-4o") as http:
-        check = message("claude-opus-4-8", system="classify")
-        assert http.post("/v1/messages", json=check).status_code == 200
-    assert providers.local.completions[0]["model"] == "a"
+        for system in ("You are a security monitor for coding agents.", "classify"):
+            assert http.post("/v1/messages", json=message("claude-opus-4-8", system=system)).status_code == 200
+    assert [body["model"] for body in providers.cloud.completions] == ["judge"]
+    assert [body["model"] for body in providers.local.completions] == ["a"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("size", [9_000, 8_000, None])
+def test_overflow_goes_to_a_standby_whose_provider_tells_of_a_larger_window(size: int | None, stream: bool) -> None:
+    """Neither the settings nor the name of a model tell its window: the provider's list does, and its error."""
+    providers = Providers()
+    text = "This model's maximum context length is 8192 tokens. However, your messages resulted in 8500 tokens."
+    too_long = Failure(400, {"error": {"message": text, "code": "context_length_exceeded"}})
+    providers.local = ScriptedProvider(lambda body: too_long)
+    providers.cloud = ScriptedProvider(models=[{"id": "x", "max_model_len": size} if size else "x"])
+    with providers.client(big_model="local:own,cloud:x") as http:
+        answers = [http.post("/v1/messages", json=message("claude-opus-4-8", stream=stream)) for _ in range(2)]
+    for answer in answers:
+        if size == 9_000:
+            assert answer.status_code == 200
+            assert "Hello" in answer.text
+            assert "upstream=cloud" in answer.headers["x-cc-boost-route"]
+        else:
+            assert "prompt is too long: 8500 tokens > 8192 maximum" in answer.text
+    lists = [request for request in providers.cloud.requests if request.path.endswith("/models")]
+    assert len(lists) == (2 if size is None else 1)  # asked again only where it has not told
 
 
 def test_connection_test_asks_every_upstream_and_names_its_variables() -> None:

@@ -96,13 +96,14 @@ QUESTIONS = {
 @pytest.mark.parametrize("way", ["field", "tags"])
 @pytest.mark.parametrize("provider", PROFILES)
 def test_model_that_thinks_first_answers_on_every_profile(provider: str, way: str) -> None:
-    for name, (request, text, expected, reason) in QUESTIONS.items():
-        upstream = ScriptedProvider(Thinker(way, text), allow=ALLOW)
-        with proxied(upstream, provider=provider, middle_model="m") as url:
+    model = Thinker(way, "")
+    with proxied(ScriptedProvider(model, allow=ALLOW), provider=provider, middle_model="m") as url:
+        for name, (request, text, expected, reason) in QUESTIONS.items():
+            model.text = text
             status, message = ask(url, request)
-        assert status == 200, message
-        assert message["content"] == [{"type": "text", "text": expected or text}], name
-        assert message["stop_reason"] == reason, name
+            assert status == 200, message
+            assert message["content"] == [{"type": "text", "text": expected or text}], name
+            assert message["stop_reason"] == reason, name
 
 
 def ask(url: str, request: dict[str, Any]) -> tuple[int, dict[str, Any]]:

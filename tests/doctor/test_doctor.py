@@ -380,6 +380,27 @@ def test_profile_and_context_size_are_read_from_the_list(
     assert document["env"] == document["changes"] == {"PROVIDER": "vllm"}
 
 
+def test_remedy_for_unseen_images_is_the_whole_setting(examine: Examine) -> None:
+    def blind(body: Any) -> Any:
+        return Reply("Blue.") if "image_url" in json.dumps(body["messages"]) else able(body)
+
+    with serve(ScriptedProvider(blind, api_key=KEY), lifespan="off") as server:
+        document = examine(f"{server.url}/v1", PROVIDER_OPTIONS='{"pdf": "text"}')
+    assert outcomes(document)["images"] == "warning"
+    assert told(document, "images") == (
+        'accepted, but it calls a red square "Blue." | If the model sees no images, set '
+        'PROVIDER_OPTIONS={"pdf": "text", "vision": false}. PROVIDER_OPTIONS stands in the environment.'
+    )
+
+
+def test_context_size_is_that_of_the_only_model_whatever_name_is_asked(examine: Examine) -> None:
+    entry = {"id": "/models/qwen.gguf", "owned_by": "llamacpp", "meta": {"n_ctx": 8192}}
+    with serve(listing(entry), lifespan="off") as server:
+        document = examine(f"{server.url}/v1", BIG_MODEL="local", SMALL_MODEL="local")
+    assert outcomes(document)["window"] == "problem"
+    assert told(document, "window").startswith("8,192 tokens, of /models/qwen.gguf, the only model that is listed")
+
+
 def test_planner_is_asked_when_boost_is_on(examine: Examine) -> None:
     planner = ScriptedProvider(able, api_key="planner-key")
     with serve(ScriptedProvider(able), lifespan="off") as server, serve(planner, lifespan="off") as other:

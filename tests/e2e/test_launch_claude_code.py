@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from support.clients.claude_code import OFFLINE
+from support.providers.anthropic_server import AnthropicServer
 from support.providers.model_lists import listing
 from support.providers.scripted import Answer, Endless, Failure, Reply, ScriptedProvider, ToolCall, error_body
 from support.serving.process import started
@@ -109,6 +110,24 @@ def test_every_request_goes_to_the_mapped_models_without_the_key_of_the_run(laun
         assert request.headers["authorization"] == f"Bearer {KEY}"
         assert "x-api-key" not in request.headers
         assert b"sk-ant-left-over" not in request.raw
+
+
+@pytest.mark.seen("own access", "`cc-boost claude` leaves one's own key in place, and sends the proxy's beside it")
+def test_own_key_reaches_anthropic_and_nobody_else(launch: Launch) -> None:
+    own = "sk-ant-api03-the-clients-own"
+    mine = AnthropicServer(lambda body: [{"type": "text", "text": "By my own access."}], strict=True, credentials=[own])
+    provider = ScriptedProvider(by_question, api_key=KEY)
+    with serve(provider, lifespan="off") as server, serve(mine, lifespan="off") as anthropic:
+        process = launch(
+            server.url, "-p", "Say hello.", "--model", "opus", ANTHROPIC_API_KEY=own, BIG_MODEL="mine:claude-opus-4-8",
+            UPSTREAM_MINE_BASE_URL=f"{anthropic.url}/v1", UPSTREAM_MINE_API_KEY="client", UPSTREAM_MINE_API="anthropic",
+        )  # fmt: skip
+        output, errors, code = finish(process)
+    assert (output, code) == ("By my own access.\n", 0), errors
+    assert mine.refused == []
+    assert {headers["x-api-key"] for headers in mine.headers} == {own}
+    assert not [headers for headers in mine.headers if "x-cc-boost-key" in headers]
+    assert own not in str(provider.requests)
 
 
 def test_model_of_the_command_line_and_exit_code_when_the_provider_refuses(launch: Launch) -> None:

@@ -93,7 +93,7 @@ async def test_keys_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatc
         compared.append((len(a), len(b)))
         return a == b
 
-    monkeypatch.setattr("ccproxy_middleware.auth.hmac.compare_digest", compare_digest)
+    monkeypatch.setattr("ccproxy_middleware.auth.keys.hmac.compare_digest", compare_digest)
     for key in ("one", "wrong", "o", "x" * 1000):
         await ask({"x-api-key": key, "authorization": f"Bearer {key}"})
     # each of the two credentials with each of the two keys, also where the first has matched already

@@ -4,14 +4,16 @@ import json
 from typing import Any
 
 import pytest
-from starlette.types import Message
+from starlette.types import Message, Receive, Scope, Send
 
-from ccproxy_middleware import PassthroughMiddleware
+from ccproxy_middleware import PassthroughMiddleware, RoutingMiddleware
 from ccproxy_middleware.conversion.anthropic import encode_signature
-from ccproxy_middleware.toolkit.record import Record
-from support.asgi import Answer, call, http_scope
+from ccproxy_middleware.toolkit.record import Record, observe
+from support.asgi import Answer, Inner, call, http_scope
 from support.providers.anthropic_rules import signature
 from support.providers.anthropic_server import AnthropicServer, Body, Content, Refusal
+from support.providers.targets import Target, event, frames
+from support.streams.grammar import check_stream
 
 pytestmark = pytest.mark.anyio
 
@@ -169,3 +171,37 @@ async def test_body_that_is_none_of_anthropics_passes(body: bytes) -> None:
 
     answer = await call(PassthroughMiddleware(app), http_scope("POST", "/v1/messages"), body)
     assert (answer.status, answer.body, seen) == (400, b"no", [body])
+
+
+def _overloaded(count: int) -> bytes:
+    """A stream of Anthropic's that ends as it should, after an ``error`` event behind so many frames."""
+    error = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}, "request_id": "req_2"}
+    return b"".join([*frames("Hi")[:count], event(error)])
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 6])
+async def test_error_event_of_the_provider_is_recorded_and_passes_as_it_is(count: int) -> None:
+    body = _overloaded(count)
+    seen: list[Record] = []
+    app = PassthroughMiddleware(Inner(body, headers={"content-type": "text/event-stream"}))
+
+    async def observed(scope: Scope, receive: Receive, send: Send) -> None:
+        await observe(app, scope, receive, send, seen.append)
+
+    answer = await ask(observed, loop(stream=True))
+    assert (answer.status, answer.body, answer.complete) == (200, body, True)
+    assert [(r.outcome, r.error, r.error_message) for r in seen] == [("aborted", "overloaded_error", "Overloaded")]
+
+
+async def test_error_event_that_a_standby_makes_good_is_not_the_end() -> None:
+    seen: list[Record] = []
+    failing = PassthroughMiddleware(Inner(_overloaded(1), headers={"content-type": "text/event-stream"}))
+    app = RoutingMiddleware(Inner(), targets={"a": failing, "b": Target("good")})
+
+    async def observed(scope: Scope, receive: Receive, send: Send) -> None:
+        await observe(app, {**scope, "ccproxy.candidates": ("a:m", "b:m")}, receive, send, seen.append)
+
+    scope = http_scope("POST", "/v1/messages")
+    answer = await call(observed, scope, loop(stream=True))
+    assert check_stream(answer.body)[-1]["type"] == "message_stop"
+    assert [(r.outcome, r.error) for r in seen] == [("complete", None)]

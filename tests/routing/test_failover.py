@@ -192,7 +192,7 @@ RANKED = [
 async def test_client_gets_the_most_useful_error_where_all_fail(best: int, stream: bool) -> None:
     behaviours = [behaviour for behaviour, _ in RANKED[best:]][::-1]
     targets = {f"u{number}": Target(f"u{number}", behaviour) for number, behaviour in enumerate(behaviours)}
-    sizes = {f"u{number}": 100 + number for number in range(len(targets))}
+    sizes = {f"u{number}": 8001 + number for number in range(len(targets))}
     app = RoutingMiddleware(Inner(), targets=targets, windows=lambda name, _: sizes[name])
     answer = await call(app, asks(*(f"{name}:m" for name in targets)), {**BODY, "stream": stream})
     code, _ = RANKED[best][1]

@@ -4,8 +4,10 @@ import json
 from typing import Any
 
 import pytest
+from starlette.types import Receive, Scope, Send
 
-from ccproxy_middleware import SafeguardsMiddleware, WebSearchMiddleware
+from ccproxy_middleware import MetricsMiddleware, SafeguardsMiddleware, WebSearchMiddleware
+from ccproxy_middleware.toolkit.record import Record, observe
 from ccproxy_middleware.web_search import SearchError
 from support.asgi import call as send
 from support.asgi import http_scope
@@ -275,3 +277,27 @@ async def test_verdicts_are_on_the_clients_own_calls_alone(stream: bool) -> None
     assert '"b": {' in told
     assert '"a": {' not in told
     assert "srvtoolu_" not in told
+
+
+async def test_searches_and_failures_are_recorded_and_counted(stream: bool) -> None:
+    search = Search()
+
+    async def first_fails(query: Any) -> Any:
+        if query.text == "a":
+            raise SearchError("unavailable", "down")
+        return await search(query)
+
+    app = MessagesApp([call("web_search", query="a")], [call("web_search", query="b")], [text("Done.")])
+    seen: list[Record] = []
+    stack = MetricsMiddleware(WebSearchMiddleware(app, search=first_fails))
+
+    async def observed(scope: Scope, receive: Receive, send_: Send) -> None:
+        await observe(stack, scope, receive, send_, seen.append)
+
+    assert (await send(observed, http_scope("POST", "/v1/messages"), request(stream=stream))).status == 200
+    [record] = seen
+    assert (record.web_searches, record.web_searches_failed) == (2, 1)
+    assert 0 < record.web_search_seconds < 10
+    page = (await send(stack, http_scope("GET", "/metrics"))).body.decode()
+    assert 'ccproxy_web_searches_total{outcome="success"} 1.0' in page
+    assert 'ccproxy_web_searches_total{outcome="failure"} 1.0' in page

@@ -17,9 +17,12 @@ from .variables import (
     child_environment,
     claude_variables,
     foreign_names,
+    is_own,
     listed_models,
     no_proxy,
     set_models,
+    uses_own_access,
+    with_own_headers,
 )
 
 __all__ = [
@@ -34,6 +37,7 @@ __all__ = [
     "encoded",
     "foreign_names",
     "forget_record",
+    "is_own",
     "left_over",
     "left_over_in",
     "listed_models",
@@ -46,4 +50,6 @@ __all__ = [
     "set_in",
     "set_models",
     "taken_back",
+    "uses_own_access",
+    "with_own_headers",
 ]

@@ -14,7 +14,7 @@ from typing import Any
 
 from ccproxy_middleware.models import PROVIDERS_OWN, tier_of
 
-from .variables import is_foreign, own_choices
+from .variables import is_foreign, is_own, own_choices, with_own_headers
 
 _LEADING = ("ANTHROPIC_BASE_URL", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_SMALL_FAST_MODEL")
 _ADMINISTRATORS = {
@@ -45,15 +45,18 @@ def claude_home() -> Path:
     return Path(os.environ.get("CLAUDE_CONFIG_DIR") or Path.home() / ".claude")
 
 
-def left_over() -> list[LeftOver]:
-    """What the settings files of the user and of this project have of other gateways."""
+def left_over(variables: Mapping[str, str]) -> list[LeftOver]:
+    """What the settings files of the user and of this project have of other gateways.
+
+    ``variables``: those of Claude Code that are going to be set.
+    """
     paths = (claude_home() / "settings.json", Path(".claude/settings.json"), Path(".claude/settings.local.json"))
-    return [found for path in paths if (found := _left_over_in_file(path))]
+    return [found for path in paths if (found := _left_over_in_file(path, variables))]
 
 
-def administrators() -> LeftOver | None:
+def administrators(variables: Mapping[str, str]) -> LeftOver | None:
     """What an administrator has set of these, which nothing goes over."""
-    return _left_over_in_file(Path(_ADMINISTRATORS))
+    return _left_over_in_file(Path(_ADMINISTRATORS), variables)
 
 
 def read_object(text: str, what: str) -> dict[str, Any]:
@@ -95,10 +98,13 @@ def merged(own: Mapping[str, Any], variables: Mapping[str, str], found: Sequence
     """The settings to hand over: the user's own, with the variables of the proxy, and without those of others."""
     env = own.get("env")
     env = dict(env) if isinstance(env, dict) else {}
-    names = {name for left in found for name in left.names} | {name for name in env if _leads(name, env[name])}
+    names = {name for left in found for name in left.names} | {
+        name for name in env if _leads(name, env[name], variables)
+    }
     cleared = dict.fromkeys(names, "")  # Claude Code takes an empty one for unset
     users = {name for names in own_choices(env) for name in names}
-    handed = {name: value for name, value in variables.items() if name not in users}
+    given = with_own_headers({name: str(value) for name, value in env.items()}, variables)
+    handed = {name: value for name, value in given.items() if name not in users}
     settings = {**own, "env": {**env, **cleared, **handed}}
     if any(left.model for left in found) and not own.get("model"):
         settings["model"] = "opus"
@@ -110,21 +116,23 @@ def is_own_model(name: str) -> bool:
     return name in ("", "default", "inherit") or tier_of(name) is not None or name.startswith(PROVIDERS_OWN)
 
 
-def left_over_in(settings: Mapping[str, Any], path: str) -> LeftOver | None:
-    """What these settings, of the file of this name, have of another gateway."""
+def left_over_in(settings: Mapping[str, Any], path: str, variables: Mapping[str, str]) -> LeftOver | None:
+    """What these settings, of the file of this name, have of another gateway. ``variables``: as in left_over."""
     env = settings.get("env")
-    names = tuple(n for n, value in env.items() if _leads(n, value)) if isinstance(env, dict) else ()
+    names = tuple(n for n, value in env.items() if _leads(n, value, variables)) if isinstance(env, dict) else ()
     model = settings.get("model")
     foreign = model if isinstance(model, str) and not is_own_model(model) else ""
     return LeftOver(path, names, foreign) if names or foreign else None
 
 
-def _left_over_in_file(path: Path) -> LeftOver | None:
+def _left_over_in_file(path: Path, variables: Mapping[str, str]) -> LeftOver | None:
     try:
-        return left_over_in(read_object(path.read_text(encoding="utf-8"), str(path)), str(path))
+        return left_over_in(read_object(path.read_text(encoding="utf-8"), str(path)), str(path), variables)
     except (OSError, ValueError):
         return None  # not there, or Claude Code's to complain of
 
 
-def _leads(name: str, value: object) -> bool:
-    return value != "" and (name in _LEADING or is_foreign(name, str(value)))
+def _leads(name: str, value: object, variables: Mapping[str, str]) -> bool:
+    if value == "" or is_own(name, str(value), variables):
+        return False
+    return name in _LEADING or is_foreign(name, str(value))

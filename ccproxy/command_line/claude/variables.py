@@ -26,6 +26,9 @@ _NOT_FOR_CLAUDE = (
 )
 _NOT_FOR_CLAUDE_PREFIXES = ("CLAUDE_CODE_USE_", "ANTHROPIC_DEFAULT_", "CUSTOM_HEADER_")
 _KEY_OF_UPSTREAM = re.compile(r"UPSTREAM_[A-Z0-9]+_(?:API_KEY|HEADERS)|STATE_URL")
+# A person's own access to Anthropic, which an upstream whose key is "client" is asked with.
+_CREDENTIALS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
+_OF_ANTHROPIC = "sk-ant-"  # how Anthropic's keys and tokens begin
 _CHOICES = ("ANTHROPIC_MODEL", "CLAUDE_CODE_SUBAGENT_MODEL")  # kept where the proxy maps them
 
 # What a user may set otherwise; variables that belong together stand together.
@@ -49,6 +52,7 @@ class Models:
     mapped: whether the proxy maps Claude's names; else the provider is asked for the names that clients send.
     window: tokens that a conversation may have. output: tokens that an answer may have.
     safeguards: whether the proxy judges the tool calls of auto mode; else Claude Code does it with its own questions.
+    own_access: whether an upstream is asked with Claude Code's own credential, which it must go on sending then.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
@@ -56,6 +60,7 @@ class Models:
     window: int | None = None
     output: int | None = None
     safeguards: bool = False
+    own_access: bool = False
 
 
 def set_models(settings: Settings, limits: ModelLimits) -> Models:
@@ -68,7 +73,13 @@ def set_models(settings: Settings, limits: ModelLimits) -> Models:
         limits.window,
         output or settings.max_tokens_limit,
         settings.safeguards_model is not None and "safeguards" in settings.ccproxy_layers,
+        uses_own_access(settings),
     )
+
+
+def uses_own_access(settings: Settings) -> bool:
+    """Whether an upstream is asked with the client's own credential."""
+    return any(upstream.client_credential for upstream in settings.upstreams.values())
 
 
 def listed_models(listed: Iterable[Mapping[str, Any]], known: Models = Models()) -> Models:
@@ -84,6 +95,7 @@ def listed_models(listed: Iterable[Mapping[str, Any]], known: Models = Models())
         least(entry.get("max_input_tokens") for entry in told),
         known.output or least(entry.get("max_tokens") for entry in told),
         known.safeguards,
+        known.own_access,
     )
 
 
@@ -91,8 +103,12 @@ def claude_variables(url: str, key: str, models: Models) -> dict[str, str]:
     """What Claude Code must have in its environment.
 
     The key goes into ANTHROPIC_AUTH_TOKEN, which it uses without asking; ANTHROPIC_API_KEY needs the user's approval.
+    Where Claude Code's own credential has to reach an upstream, the key goes into a header of its own.
     """
-    variables = {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_AUTH_TOKEN": key, "CLAUDE_CODE_GATEWAY_HINT_HEADERS": "1"}
+    credential = {"ANTHROPIC_CUSTOM_HEADERS": f"x-cc-boost-key: {key}"}
+    if not models.own_access:
+        credential = {"ANTHROPIC_AUTH_TOKEN": key}
+    variables = {"ANTHROPIC_BASE_URL": url, **credential, "CLAUDE_CODE_GATEWAY_HINT_HEADERS": "1"}
     names = {**models.names, "FABLE": models.names["OPUS"]} if "OPUS" in models.names else models.names
     for alias, family in _FAMILIES.items():
         name = names.get(alias)
@@ -112,10 +128,18 @@ def claude_variables(url: str, key: str, models: Models) -> dict[str, str]:
 
 def child_environment(parent: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
     """A user's environment with these variables, and without what would lead to another provider or model."""
-    kept = {name: value for name, value in parent.items() if not is_foreign(name, value)}
+    foreign = set(foreign_names(parent, variables))
+    kept = {name: value for name, value in parent.items() if name not in foreign}
     users = {name for names in own_choices(kept) for name in names}
     ours = {name: value for name, value in variables.items() if name not in users}
     return {**kept, **ours, **no_proxy(kept, variables["ANTHROPIC_BASE_URL"])}
+
+
+def with_own_headers(parent: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
+    """The variables, where they hold a header together with the headers that the user sends already."""
+    name = "ANTHROPIC_CUSTOM_HEADERS"
+    lines = [line for line in parent.get(name, "").splitlines() if not line.lower().startswith("x-cc-boost-key:")]
+    return {**variables, name: "\n".join([*lines, variables[name]])} if name in variables else dict(variables)
 
 
 def no_proxy(parent: Mapping[str, str], url: str) -> dict[str, str]:
@@ -126,9 +150,16 @@ def no_proxy(parent: Mapping[str, str], url: str) -> dict[str, str]:
     return {"NO_PROXY": excepted, "no_proxy": excepted}
 
 
-def foreign_names(parent: Mapping[str, str]) -> list[str]:
-    """The variables of a user's environment that :func:`child_environment` leaves out."""
-    return [name for name, value in parent.items() if is_foreign(name, value)]
+def foreign_names(parent: Mapping[str, str], variables: Mapping[str, str]) -> list[str]:
+    """The variables of a user's environment that must not stand beside these of :func:`claude_variables`."""
+    return [name for name, value in parent.items() if is_foreign(name, value) and not is_own(name, value, variables)]
+
+
+def is_own(name: str, value: str, variables: Mapping[str, str]) -> bool:
+    """Whether a variable holds the user's own access to Anthropic, and these of Claude Code leave it in place."""
+    if name not in _CREDENTIALS or name in variables or "ANTHROPIC_CUSTOM_HEADERS" not in variables:
+        return False
+    return value.startswith(_OF_ANTHROPIC) and value not in variables["ANTHROPIC_CUSTOM_HEADERS"]
 
 
 def own_choices(environment: Mapping[str, object]) -> list[tuple[str, ...]]:

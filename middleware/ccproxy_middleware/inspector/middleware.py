@@ -8,12 +8,14 @@ from weakref import ref
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..auth import ClientKeys
+from ..auth import ADMITTED_AS, AdminKeys, ClientKeys, KeySource
 from ..toolkit.asgi import BufferedBody, route_path
 from ..toolkit.record import Record, get_record, observe
 from .exchanges import Call, Exchange, Exchanges
-from .pages import Pages
+from .history import History, keep
+from .pages import Pages, Sources
 from .redaction import shown_headers
+from .usage import Budgets, Usage
 
 _PATHS = ("/v1/messages", "/v1/messages/count_tokens", "/chat/completions", "/responses")
 
@@ -25,10 +27,15 @@ _current: ContextVar[ref[Exchange] | None] = ContextVar("ccproxy.exchange", defa
 class InspectorMiddleware:
     """Serve ``/ui``, a page that shows the newest exchanges with both sides of their translation.
 
-    api_keys: the data needs one of them; without keys the page answers this machine only.
+    api_keys, named_keys: those of AuthMiddleware. Where there is one of them alone, it opens the data; with several
+        none does, since each would show what passes for the others. Without keys the page answers this machine only.
+    admin_keys: where there are some, they alone open the data. A request that is sent again by one of them needs no
+        client key.
     max_exchanges, max_bytes: what is kept, in memory, of the newest exchanges. Those without a right key that are only
         refused have an eighth of both.
     options: those of the FormatConversionMiddleware, which an exchange saved as a test case must name.
+    history: keeps the exchanges for longer, but those that are only refused for want of a right key.
+    usage, budgets: know what was used, and what the keys may use, over days.
     provider: set for a second InspectorMiddleware, around an app that the layers ask: it serves no page, and what
         passes there is shown under this name as the provider's side.
 
@@ -36,7 +43,8 @@ class InspectorMiddleware:
 
     Reads: ``/ui``, which inner layers never see; ``POST`` of ``/v1/messages``, ``/v1/messages/count_tokens`` and
     ``*/chat/completions`` or ``*/responses``, whose bytes it passes on as they are. ``ccproxy.record`` in the scope.
-    Writes: ``ccproxy.exchange`` in the scope, for the second one.
+    Writes: ``ccproxy.exchange`` in the scope, for the second one; ``ccproxy.admitted_as`` for an inner AuthMiddleware,
+    where an admin sends a request again.
     Needs: a place outside AuthMiddleware: it checks the key for its own pages.
     Alone: works in front of any ASGI app; models and tokens are known where our other layers stand inside.
     """
@@ -46,16 +54,23 @@ class InspectorMiddleware:
         app: ASGIApp,
         *,
         api_keys: Sequence[str] = (),
+        named_keys: KeySource | None = None,
+        admin_keys: Sequence[str] = (),
         max_exchanges: int = 200,
         max_bytes: int = 64 * 1024 * 1024,
         options: Mapping[str, Any] = {},
+        history: History | None = None,
+        usage: Usage | None = None,
+        budgets: Budgets | None = None,
         provider: str | None = None,
     ) -> None:
         self.app = app
         self._provider = provider
-        self._keys = ClientKeys(api_keys)
+        self._keys = ClientKeys(api_keys, named_keys=named_keys)
         self._exchanges = Exchanges(max_exchanges, max_bytes)
-        self._pages = Pages(self._exchanges, self._exchange, api_keys, options)
+        self._history = history
+        sources = Sources(self._exchanges, history, usage, budgets)
+        self._pages = Pages(sources, self._exchange, self._keys, AdminKeys(admin_keys), options)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -72,7 +87,7 @@ class InspectorMiddleware:
     async def _exchange(self, scope: Scope, receive: Receive, send: Send, replay_of: str | None = None) -> None:
         """Call the app, and keep the exchange."""
         begun: list[Exchange] = []
-        stranger = self._keys.refusal(scope) is not None
+        stranger = ADMITTED_AS not in scope and self._keys.refusal(scope) is not None
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             record = get_record(scope)
@@ -89,6 +104,8 @@ class InspectorMiddleware:
         def end(record: Record) -> None:
             for exchange in begun:
                 self._exchanges.end(exchange)
+                if self._history is not None and not exchange.stranger and self._exchanges.find(exchange.id):
+                    keep(self._history, exchange, self._pages.redact)
 
         await observe(app, scope, receive, send, end)
 
@@ -104,6 +121,7 @@ class InspectorMiddleware:
         if not isinstance(receive, BufferedBody):
             return await self.app(scope, tap.receive, tap.send)
         tap.keep_request(receive.body)
+        call.is_asked = True
         await self.app(scope, receive, tap.send)  # the next layer knows it, and need not parse it again
 
 
@@ -122,6 +140,7 @@ class _Tap:
         message = await self._receive()
         if message["type"] == "http.request":
             self.keep_request(message.get("body", b""))
+            self._call.is_asked |= not message.get("more_body", False)
         return message
 
     def keep_request(self, body: bytes) -> None:

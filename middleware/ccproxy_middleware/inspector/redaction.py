@@ -1,6 +1,6 @@
 """What is shown of headers and bodies: no credential ever is."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ..redaction import Secrets
 
@@ -37,8 +37,13 @@ def shown_headers(headers: Iterable[tuple[bytes, bytes]]) -> ShownHeaders:
 class Redaction:
     """Takes the clients' keys out of bodies, in whatever way they are written there."""
 
-    def __init__(self, keys: Sequence[str]) -> None:
-        self._secrets = Secrets([key.encode() for key in keys], shortest=1)
+    def __init__(self, keys: Callable[[], Sequence[str]]) -> None:
+        self._keys = keys
+        self._known: Sequence[str] = ()
+        self._secrets = Secrets([])
 
     def __call__(self, data: bytes) -> bytes:
+        if (keys := self._keys()) != self._known:
+            self._secrets = Secrets([key.encode() for key in keys], shortest=1)
+            self._known = keys
         return self._secrets.redact(data, MASK)

@@ -29,6 +29,7 @@ _FIRST_TOKEN = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75
 _LATE = (20.0, 40.0, 80.0)  # beyond it too: models that think, or have to be loaded
 _TOKENS = tuple(float(4**n) for n in range(14))
 _MAX_COUNT = 2**53
+_MAX_KEYS = 100  # names that become labels
 _CHAT = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "tier")
 _KINDS = {
     "input": "input_tokens",
@@ -101,6 +102,18 @@ class Instruments:
             ("kind", "request_class", "agent_type"),
             registry=registry,
         )
+        keys = Counter(
+            "ccproxy_key_requests",
+            f"Exchanges that are over, by the name of the client's key; beyond {_MAX_KEYS} names: other.",
+            ("client_key", "status"),
+            registry=registry,
+        )
+        key_tokens = Counter(
+            "ccproxy_key_tokens",
+            "Tokens by the name of the client's key, of the kinds of ccproxy_tokens.",
+            ("kind", "client_key"),
+            registry=registry,
+        )
         self._active = Gauge(
             "ccproxy_active_streams", "Streams under way.", registry=registry, multiprocess_mode="livesum"
         )
@@ -117,6 +130,9 @@ class Instruments:
         hits = Counter(
             "ccproxy_boost_cache_hits", "Plans that the planner was not asked for.", ("tier",), registry=registry
         )
+        searches = Counter(
+            "ccproxy_web_searches", "Web searches that were run for models.", ("outcome",), registry=registry
+        )
 
         self._upstreams = UpstreamInstruments(registry)
         self.queue = self._upstreams.queue
@@ -125,9 +141,13 @@ class Instruments:
         self._count_tokens = _bound(tokens, "inc")
         self._count_agent = _bound(agents, "inc")
         self._count_agent_tokens = _bound(agent_tokens, "inc")
+        self._count_key = _bound(keys, "inc")
+        self._count_key_tokens = _bound(key_tokens, "inc")
+        self._keys: set[str] = set()
         self._count_boost = _bound(boosts, "inc")
         self._count_loops = _bound(loops, "inc")
         self._count_hits = _bound(hits, "inc")
+        self._count_searches = _bound(searches, "inc")
         self._time_request = _bound(duration, "observe")
         self._time_first_token = _bound(first_token, "observe")
         self._add_usage = _bound(usage, "observe")
@@ -148,10 +168,14 @@ class Instruments:
         self._count_request(route, tier, status, record.outcome)(1)
         if error:
             self._count_error(error, tier)(1)
+        if record.client_key is not None:
+            self._count_key(self._key(record.client_key), status)(1)
         if route in _CHAT_ROUTES:
             self._chat(tier, error, record.model if record.model in models else "other", record)
         for attempt in record.attempts:
             self._upstreams.end(attempt)
+        for call in record.calls:
+            self._upstreams.spend(call, call.model if call.model is not None and call.model in models else "other")
         if record.retries:
             self._retries.inc(record.retries)
         if record.upstream_connections:
@@ -160,6 +184,9 @@ class Instruments:
             self._count_boost(record.boost_outcome, tier)(1)
             self._count_loops(tier)(record.boost_loops or 0)
             self._count_hits(tier)(record.boost_cache_hits)
+        if record.web_searches:
+            self._count_searches("success")(record.web_searches - record.web_searches_failed)
+            self._count_searches("failure")(record.web_searches_failed)
 
     def _chat(self, tier: str, error: str, model: str | None, record: Record) -> None:
         labels = ("chat", record.provider or "unknown", model, tier)
@@ -177,11 +204,20 @@ class Instruments:
         for kind, count in counts.items():
             if count:
                 self._count_tokens(kind, tier)(count)
+                if record.client_key is not None:
+                    self._count_key_tokens(kind, self._key(record.client_key))(count)
                 if told:
                     self._count_agent_tokens(kind, *of_agent)(count)
         output = counts.pop("output")
         self._add_usage(*labels, "input")(sum(counts.values()))
         self._add_usage(*labels, "output")(output)
+
+    def _key(self, name: str) -> str:
+        if name not in self._keys:
+            if len(self._keys) >= _MAX_KEYS:
+                return "other"
+            self._keys.add(name)
+        return name
 
     def page(self, accept: str) -> tuple[bytes, str]:
         """The exposition and its content type. Sums up all processes that share the directory of MULTIPROCESS."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..auth import ClientKeys
+from ..auth import AdminKeys, ClientKeys, KeySource
 from ..toolkit.asgi import get_header, route_path
 from ..toolkit.errors import ApiError, send_error
 from ..toolkit.record import Record, observe
@@ -50,8 +50,9 @@ class _LostIfFull:
 class MetricsMiddleware:
     """Count every exchange, and serve the counts to Prometheus at ``/metrics``.
 
-    With ``api_keys`` the page needs one of them, as any other request does; without, it is refused to web pages of
-    elsewhere as by AuthMiddleware, whose ``allowed_hosts`` these are. ``models`` are the names of the
+    With ``admin_keys`` the page needs one of them; else one of the client's, ``api_keys`` and ``named_keys``, as any
+    other request does; without all of these it is refused to web pages of elsewhere as by AuthMiddleware, whose options
+    these are. ``models`` are the names of the
     provider's models that may become labels; all others are counted as ``other``, since a client can make names up.
     Raises ValueError for keys that could never match, ImportError without prometheus-client.
 
@@ -71,13 +72,15 @@ class MetricsMiddleware:
         app: ASGIApp,
         *,
         api_keys: Sequence[str] = (),
+        named_keys: KeySource | None = None,
+        admin_keys: Sequence[str] = (),
         allowed_hosts: Collection[str] = (),
         models: Collection[str] = (),
     ) -> None:
         from .instruments import make_instruments  # here, so that the other layers do without prometheus-client
 
         self.app = app
-        self._keys = ClientKeys(api_keys, allowed_hosts)
+        self._keys = AdminKeys(admin_keys) or ClientKeys(api_keys, allowed_hosts, named_keys)
         self._models = frozenset(models)
         self._instruments: Instruments | None = None
         self._lost_if_full = _LostIfFull()

@@ -1,5 +1,6 @@
 """What is learned of an answer while it passes: usage for the record, and a refusal that is worth another try."""
 
+import re
 from typing import Any
 
 from starlette.types import Message, Send
@@ -13,6 +14,7 @@ from ..toolkit.sse import EventTooLarge, SSEParser
 _MAX_REFUSAL = 64 * 1024
 _MAX_READ = 4 * 1024 * 1024  # bytes of a whole answer that are looked into
 _TOLD = (b'"message_start"', b'"message_delta"')
+_ERROR = re.compile(rb'\s*\{\s*"(?:type"\s*:\s*"error"|error"|request_id")')
 
 
 class WatchedAnswer:
@@ -77,7 +79,7 @@ class WatchedAnswer:
                 self._reads = False
                 return
             for event in events:
-                if any(name in event for name in _TOLD):
+                if any(name in event for name in _TOLD) or _ERROR.match(event):
                     self._note(event)
             return
         self._body += chunk
@@ -98,16 +100,19 @@ class WatchedAnswer:
             return
         if not isinstance(data, dict):
             return
-        if self._status >= 400:
+        if self._status >= 400 or data.get("type") == "error":
             error = _object(data.get("error"))
             type_, told = error.get("type"), error.get("message")
+            default = error_type(self._status) if self._status >= 400 else "api_error"
             record.fail(
                 ApiError(
                     self._status,
-                    type_ if isinstance(type_, str) else error_type(self._status),
+                    type_ if isinstance(type_, str) else default,
                     told if isinstance(told, str) else "",
                 )
             )
+            if self._status < 400:
+                record.outcome = "aborted"
             return
         holder = _object(data.get("message")) if data.get("type") == "message_start" else data
         usage = holder.get("usage")

@@ -284,7 +284,7 @@ def _cover(pieces: list[_Piece], places: list[_Place]) -> None:
 
 def _masked(text: str, places: list[_Place]) -> str:
     """The text with asterisks in these places, which stand in their order."""
-    parts = []
+    parts: list[str] = []
     at = 0
     for start, end in places:
         parts += (text[at:start], "*" * (end - start))

@@ -1,15 +1,16 @@
 """Which upstream answers a request, and which one goes on where it fails."""
 
-from .facts import RequestFacts
+from .facts import TIERS, RequestFacts
 from .failover import DEFAULT, Candidate, Routed, chosen_by_client, parse_candidate
 from .middleware import RoutingMiddleware
 from .pace import Pace, Turn
 from .pace_limits import LocalLimits, PaceLimits, Place, RateCounter, Rates, Work
 from .pace_queue import priority_of
-from .rules import Conditions, Explanation, Misfit, Route, explain, first_match, named
+from .rules import Conditions, Explanation, Misfit, Route, explain, first_match, glob_pattern, named
 
 __all__ = [
     "DEFAULT",
+    "TIERS",
     "Candidate",
     "Conditions",
     "Explanation",
@@ -29,6 +30,7 @@ __all__ = [
     "chosen_by_client",
     "explain",
     "first_match",
+    "glob_pattern",
     "named",
     "parse_candidate",
     "priority_of",

@@ -16,6 +16,7 @@ from .facts import RequestFacts
 from .failover import (
     DEFAULT,
     Candidate,
+    CandidateWindows,
     Choice,
     ClientAnswer,
     Cooldowns,
@@ -47,8 +48,8 @@ class RoutingMiddleware:
     routes: the rules, of which the first that fits tells the candidates.
     keys: an id for each key of an upstream's pool, or ``client`` alone where the credential is the client's own.
     paces: of the upstreams that are not asked as often as one likes; queue_timeout: seconds for which a request waits.
-    windows: the tokens that a model takes, by upstream and model; without it a request that is too long for one
-        candidate is not sent to another.
+    windows: the tokens that a model takes, by upstream and model; what it doesn't know, the upstreams' own lists of
+        models tell when a request was too long for a candidate.
     store: where cool-downs and the keys of sessions are kept; its own without one.
 
     The first candidate that answers is the one: until its first content goes to the client, the next can take over. A
@@ -89,19 +90,20 @@ class RoutingMiddleware:
         self.app = app
         self._admission = Admission(app)
         self._routes = named(routes)
-        self._windows = windows
         store = MemoryStore() if store is None else store
         names = frozenset((DEFAULT, *map(str.lower, targets)))
 
         self._parsed = remembered(lambda texts: tuple(parse_candidate(text, names) for text in texts))
+        by_name = {DEFAULT: app, **{name.lower(): target for name, target in targets.items()}}
+        self._lists = ModelLists(by_name)
         self._shared = Upstreams(
-            targets={DEFAULT: app, **{name.lower(): target for name, target in targets.items()}},
+            targets=by_name,
             paces={name.lower(): pace for name, pace in paces.items()},
             keys=KeyPools(keys, store),
             cooldowns=Cooldowns(store),
+            windows=CandidateWindows(windows, self._lists.window),
             queue_timeout=queue_timeout,
         )
-        self._lists = ModelLists(self._shared.targets)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -157,7 +159,7 @@ class RoutingMiddleware:
             session=get_header(scope["headers"], _SESSION) if paced else None,
             record=record,
         )
-        choice = Choice(shared.keys.options(candidates, scope), shared.cooldowns, self._windows)
+        choice = Choice(shared.keys.options(candidates, scope), shared.cooldowns, shared.windows.find)
         requested = (scope.get("ccproxy.model") or {}).get("requested") or model
         client = ClientAnswer(
             scope,

@@ -7,9 +7,10 @@ from typing import Any
 import anyio
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..conversion.anthropic import models_page
+from ..conversion.anthropic import model_info, models_page
+from ..conversion.providers import Profile
 from ..toolkit.answers import WholeAnswer, ask_inside
-from ..toolkit.asgi import BufferedBody, get_header, route_path, with_path
+from ..toolkit.asgi import BufferedBody, get_header, route_path, with_path, without_headers
 from ..toolkit.errors import ApiError, StreamAborted, request_id, send_error
 from ..toolkit.json import dumps, loads
 from .failover import DEFAULT, chosen_by_client
@@ -48,6 +49,26 @@ class ModelLists:
             await self._list(scope, listener, send)
         else:
             await self._entry(scope, listener, send, path.removeprefix(f"{_PATH}/"))
+
+    async def window(self, scope: Scope, body: BufferedBody, name: str, model: str) -> int | None:
+        """The tokens that an upstream's model takes, as the upstream itself tells; None where it does not.
+
+        ``scope``, ``body``: of the request in whose behalf it is asked.
+        """
+        headers = without_headers(scope["headers"], b"content-length", b"content-type", b"transfer-encoding")
+        get = {**scope, "method": "GET", "query_string": b"", "headers": headers, "ccproxy.record": None}
+        answer = None
+        with anyio.move_on_after(_LIMIT):
+            answer = await self._ask_entry(get, body, name, model)
+        entry = None if answer is None or answer.status != 200 else _json(answer)
+        if not isinstance(entry, dict):
+            return None
+        size = entry.get("max_input_tokens") or model_info(model, model, Profile(), entry)["max_input_tokens"]
+        return size if type(size) is int and size > 0 else None
+
+    async def _ask_entry(self, scope: Scope, listener: BufferedBody, name: str, model: str) -> WholeAnswer | None:
+        inner = {**with_path(scope, f"{_PATH}/{model}"), "ccproxy.models": ()}
+        return await _ask(self._targets[name], inner, listener, name)
 
     def _named(self, path: str) -> tuple[str, str] | None:
         """The upstream, which is not the default one, and the model of an id."""
@@ -97,8 +118,7 @@ class ModelLists:
         named = self._named(f"{_PATH}/{id_}")
         assert named is not None  # noqa: S101
         name, model = named
-        inner = {**with_path(scope, f"{_PATH}/{model}"), "ccproxy.models": ()}
-        answer = await _ask(self._targets[name], inner, listener, name)
+        answer = await self._ask_entry(scope, listener, name, model)
         if listener.disconnected:
             return
         if answer is None:

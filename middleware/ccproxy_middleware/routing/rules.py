@@ -208,11 +208,11 @@ def _is_one(facts: RequestFacts, key: str, wanted: Any) -> bool:
 
 def _is_like_one(facts: RequestFacts, key: str, wanted: Any) -> bool:
     name = _fact(facts, key)
-    return name is not None and _pattern(wanted).fullmatch(name) is not None
+    return name is not None and glob_pattern(wanted).fullmatch(name) is not None
 
 
 def _has_like_one(facts: RequestFacts, key: str, wanted: Any) -> bool:
-    pattern = _pattern(wanted)
+    pattern = glob_pattern(wanted)
     return any(pattern.fullmatch(name) for name in _fact(facts, key))
 
 
@@ -269,8 +269,11 @@ def _nearest(word: str, known: Iterable[str]) -> str:
 
 
 @lru_cache(maxsize=256)
-def _pattern(globs: tuple[str, ...]) -> re.Pattern[str]:
-    """One of these, without case. Brackets have no meaning: ``[1m]`` belongs to Claude Code's names."""
+def glob_pattern(globs: tuple[str, ...]) -> re.Pattern[str]:
+    """One of these, in which ``*`` stands for any characters and ``?`` for one, without case.
+
+    Brackets have no meaning: ``[1m]`` belongs to Claude Code's names.
+    """
     return re.compile("|".join(translate(glob.replace("[", "[[]")) for glob in globs), re.IGNORECASE)
 
 

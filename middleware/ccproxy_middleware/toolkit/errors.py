@@ -16,6 +16,9 @@ from .sse import sse_event
 MAX_BODY_BYTES = 32 * 1024 * 1024
 """The largest request that the Messages API takes."""
 
+BREAK_OFF = "ccproxy.break_off"
+"""An ASGI extension: a function by which a server closes the connection without the end of the answer."""
+
 FailureReason = Literal[
     "connect", "timeout", "rate_limit", "overloaded", "quota", "refused_key", "model_gone", "context_overflow", "server"
 ]

@@ -239,6 +239,9 @@ class Turn:
     def _note(self) -> None:
         uses = self._tool.max_uses - self._left
         if uses:
+            if (record := get_record(self._scope)) is not None:
+                record.web_searches, record.web_searches_failed = uses, uses - self._succeeded
+                record.web_search_seconds = self._searching
             logger.info(
                 "searched: %d searches, %d of them with success, in %.0f ms; %d answers of the model (%s)",
                 *(uses, self._succeeded, self._searching * 1000, len(self._usages), self._id),

@@ -68,6 +68,10 @@ def test_exit_code_2_when_the_file_of_settings_is_bad(tmp_path: Path) -> None:
         ["PORT: given 'x' in mine.env; accepted: a whole number from 1 to 65535"],
         2,
     )
+    (tmp_path / ".env").write_text("PORT=1\nOPENAI_API_KEY sk-planted\n")
+    result = run(COMMAND, tmp_path)
+    assert result.stderr.startswith(".env, line 2: can't be parsed; accepted: NAME=value")
+    assert (len(result.stderr.splitlines()), result.returncode) == (1, 2)
     result = run([*COMMAND, "--env-file", "none.env"], tmp_path)
     assert result.stderr == "--env-file: given 'none.env'; accepted: a file that exists\n"
     assert result.returncode == 2
@@ -105,6 +109,20 @@ def test_help_lists_every_variable_with_its_default(command: list[str], tmp_path
 def test_help_names_the_commands(tmp_path: Path) -> None:
     words = run([*COMMAND, "--help"], tmp_path).stdout.split()
     assert {"serve", "demo", "--version"} <= set(words)
+
+
+@pytest.mark.parametrize(("typed", "offered"), [("cc-boost do", "doctor"), ("cc-boost service ", "install")])
+def test_shell_completes_commands(typed: str, offered: str, tmp_path: Path) -> None:
+    words = typed.split(" ")
+    asked = {"_CC_BOOST_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(len(words) - 1)}
+    assert offered in run([COMMAND[0]], tmp_path, **asked).stdout.split()
+
+
+def test_completion_is_installed_for_the_shell_that_asks(tmp_path: Path) -> None:
+    done = run(["/bin/bash", "-c", f"{COMMAND[0]} --install-completion; true"], tmp_path)
+    assert "bash completion installed" in done.stdout, done.stderr
+    [script] = (tmp_path / ".bash_completions").iterdir()
+    assert "complete -o default -F _cc_boost_completion cc-boost" in script.read_text()
 
 
 def test_version_when_asked(tmp_path: Path) -> None:

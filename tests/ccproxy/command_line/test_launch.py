@@ -7,11 +7,9 @@ import select
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -27,9 +25,9 @@ from ccproxy.command_line.claude import (
     listed_models,
     set_models,
 )
-from ccproxy.command_line.cli import app
 from ccproxy.model_limits import model_limits
 from support.providers.scripted import Failure, Reply, ScriptedProvider
+from support.serving.command import CommandLine, Done
 from support.serving.proxied import PROVIDER_KEY, proxied
 from support.serving.servers import serve
 
@@ -119,32 +117,13 @@ def provider_that_is_there() -> Iterator[None]:
     PROVIDER.clear()
 
 
-@dataclass(frozen=True)
-class Done:
-    """A finished run."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
 @pytest.fixture
 def run(home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
     """Run a command in this process, which is quick: its own child is a real one."""
+    command_line = CommandLine(monkeypatch, capfd)
 
     def run(*arguments: str, **variables: str) -> Done:
-        with monkeypatch.context() as patch:
-            for name in list(os.environ):
-                patch.delenv(name)
-            for name, value in environment(home, **variables).items():
-                patch.setenv(name, value)
-            patch.setattr(tempfile, "tempdir", None)
-            patch.chdir(home)
-            with pytest.raises(SystemExit) as ended:
-                app(args=list(arguments), prog_name="cc-boost")
-        code = ended.value.code
-        shown = capfd.readouterr()
-        return Done(code if isinstance(code, int) else 1, shown.out, shown.err)
+        return command_line.run(*arguments, directory=home, environment=environment(home, **variables))
 
     return run
 
@@ -597,6 +576,36 @@ def test_env_prints_lines_that_a_shell_takes(home: Path, run: Run) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+OWN_ACCESS = {
+    "UPSTREAM_MINE_BASE_URL": "http://127.0.0.1:9/v1",
+    "UPSTREAM_MINE_API_KEY": "client",
+    "UPSTREAM_MINE_API": "anthropic",
+    "BIG_MODEL": "gpt-4o,mine:claude-opus-5-5",
+}
+
+
+@pytest.mark.parametrize("name", ["ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_AUTH_TOKEN"])
+def test_own_access_to_anthropic_stays_with_claude_and_the_key_goes_beside_it(run: Run, name: str) -> None:
+    headers = "X-Team: one\nx-cc-boost-key: old"
+    fake = told(run("claude", **OWN_ACCESS, **{name: "sk-ant-own"}, ANTHROPIC_CUSTOM_HEADERS=headers))
+    for environment in (fake["environment"], {**fake["environment"], **fake["settings"]["env"]}):
+        assert environment[name] == "sk-ant-own"
+        team, own = environment["ANTHROPIC_CUSTOM_HEADERS"].split("\n")
+        assert team == "X-Team: one"
+        assert len(own.removeprefix("x-cc-boost-key: ")) >= 40
+    assert ("ANTHROPIC_AUTH_TOKEN" in fake["environment"]) is (name == "ANTHROPIC_AUTH_TOKEN")
+
+
+def test_env_puts_the_key_beside_ones_own_access(home: Path, run: Run) -> None:
+    (home / ".env").write_text("# Settings of cc-boost.\nANTHROPIC_API_KEY=key-of-the-proxy\n")
+    done = run("env", **OWN_ACCESS, CLAUDE_CODE_OAUTH_TOKEN="sk-ant-own", CLAUDE_CODE_USE_BEDROCK="1")
+    assert "export ANTHROPIC_CUSTOM_HEADERS='x-cc-boost-key: key-of-the-proxy'\n" in done.stdout
+    assert "ANTHROPIC_AUTH_TOKEN" not in done.stdout
+    unset = done.stdout.splitlines()[0].split()[1:]
+    assert "CLAUDE_CODE_OAUTH_TOKEN" not in unset
+    assert "CLAUDE_CODE_USE_BEDROCK" in unset
+
+
 def test_env_of_a_proxy_elsewhere_needs_no_provider(run: Run) -> None:
     done = run("env", "--url", "http://proxy.example:8082/", OPENAI_API_KEY="")
     assert "export ANTHROPIC_BASE_URL=http://proxy.example:8082\n" in done.stdout
@@ -717,6 +726,27 @@ def test_models_are_read_from_the_list_of_a_proxy() -> None:
     ]
     assert listed_models(listed) == Models(KNOWN.names, True, 300_000, 8000)
     assert listed_models([]) == Models()
+
+
+@pytest.mark.parametrize(
+    ("shell", "line"),
+    [
+        ("sh", "export ANTHROPIC_BASE_URL=http://localhost:8082"),
+        ("fish", "set -gx ANTHROPIC_BASE_URL 'http://localhost:8082'"),
+        ("powershell", "$env:ANTHROPIC_BASE_URL = 'http://localhost:8082'"),
+        ("cmd", "@set ANTHROPIC_BASE_URL=http://localhost:8082"),
+    ],
+)
+def test_variables_are_printed_for_the_shell_that_is_named(run: Run, shell: str, line: str) -> None:
+    done = run("env", "--shell", shell, "--url", "http://localhost:8082", OPENAI_API_KEY="")
+    assert line in done.stdout.splitlines()
+
+
+def test_variables_are_printed_while_the_provider_is_down(run: Run) -> None:
+    done = run("env", OPENAI_BASE_URL="http://127.0.0.1:9/v1")
+    assert "export ANTHROPIC_BASE_URL=" in done.stdout
+    assert done.stderr.count("\n") == 1
+    assert "cc-boost: the provider can't be reached" in done.stderr
 
 
 def test_models_of_other_upstreams_are_known_with_their_windows(run: Run) -> None:

@@ -1,20 +1,20 @@
-"""``cc-boost setup`` as a process: what it writes, what it keeps, and that it can be taken back."""
+"""``cc-boost setup``: what it writes, what it keeps, and that it can be taken back."""
 
 import json
 import os
 import pty
 import select
 import stat
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
 from support.providers.scripted import ScriptedProvider
+from support.serving.command import CommandLine, Done
 from support.serving.servers import serve
 
 COMMAND = [str(Path(sys.executable).parent / "cc-boost"), "setup"]
@@ -34,6 +34,8 @@ EXISTING = """\
 """
 URL: list[str] = []
 
+Setup: TypeAlias = Callable[..., Done]
+
 
 @pytest.fixture(autouse=True, scope="module")
 def provider() -> Iterator[None]:
@@ -48,16 +50,16 @@ def environment(home: Path, **variables: str) -> dict[str, str]:
     return {**known, "BIG_MODEL": "gpt-4o", "SMALL_MODEL": "tiny", **variables}
 
 
-def setup(home: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        cwd=home,
-        env=environment(home, **variables),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-    )
+@pytest.fixture
+def setup(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Setup:
+    """Run the command with a home, in this process: its start takes longer than its work."""
+    command_line = CommandLine(monkeypatch, capfd)
+
+    def setup(home: Path, *arguments: str, directory: Path | None = None, **variables: str) -> Done:
+        known = environment(home, **variables)
+        return command_line.run("setup", *arguments, directory=directory or home, environment=known)
+
+    return setup
 
 
 def settings_file(home: Path, text: str | None = None) -> Path:
@@ -72,7 +74,7 @@ def read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8-sig"))
 
 
-def test_variables_are_written_and_all_else_is_kept(tmp_path: Path) -> None:
+def test_variables_are_written_and_all_else_is_kept(setup: Setup, tmp_path: Path) -> None:
     path = settings_file(tmp_path, EXISTING)
     path.chmod(0o640)
     done = setup(tmp_path, "--yes", PORT="9123")
@@ -111,7 +113,7 @@ FORMS = {
 
 @pytest.mark.parametrize("text", FORMS.values(), ids=FORMS)
 @pytest.mark.parametrize("times", [1, 2])
-def test_undo_restores_exactly_what_was_there(tmp_path: Path, text: str | None, times: int) -> None:
+def test_undo_restores_exactly_what_was_there(setup: Setup, tmp_path: Path, text: str | None, times: int) -> None:
     path = settings_file(tmp_path, text)
     before = path.read_bytes() if path.exists() else None
     for n in range(times):
@@ -128,7 +130,7 @@ def test_undo_restores_exactly_what_was_there(tmp_path: Path, text: str | None, 
     assert again.stderr.startswith("cc-boost setup has written nothing into ")
 
 
-def test_undo_keeps_what_has_been_changed_since(tmp_path: Path) -> None:
+def test_undo_keeps_what_has_been_changed_since(setup: Setup, tmp_path: Path) -> None:
     path = settings_file(tmp_path, EXISTING)
     setup(tmp_path, "--yes")
     settings = read(path)
@@ -143,7 +145,7 @@ def test_undo_keeps_what_has_been_changed_since(tmp_path: Path) -> None:
     assert "left as it is: ANTHROPIC_BASE_URL." in done.stdout
 
 
-def test_users_file_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
+def test_users_file_is_made_once_and_for_its_owner_only(setup: Setup, tmp_path: Path) -> None:
     setup(tmp_path, "--yes", CUSTOM_HEADER_X_TEAM="blue team", PORT="9001")
     path = tmp_path / ".config/cc-boost/.env"
     lines = path.read_text().splitlines()
@@ -157,7 +159,7 @@ def test_users_file_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
     assert path.read_text().splitlines() == lines
 
 
-def test_users_file_that_was_changed_stays_after_undo(tmp_path: Path) -> None:
+def test_users_file_that_was_changed_stays_after_undo(setup: Setup, tmp_path: Path) -> None:
     setup(tmp_path, "--yes")
     path = tmp_path / ".config/cc-boost/.env"
     path.write_text(path.read_text() + "PORT=9001\n")
@@ -166,21 +168,20 @@ def test_users_file_that_was_changed_stays_after_undo(tmp_path: Path) -> None:
     assert path.exists()
 
 
-def test_settings_of_a_project_are_written_with_project(tmp_path: Path) -> None:
+def test_settings_of_a_project_are_written_with_project(setup: Setup, tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
-    command = [*COMMAND, "--project", "--yes"]
-    variables = environment(tmp_path, ANTHROPIC_API_KEY=f"{SECRET}-client")
-    done = subprocess.run(command, cwd=tmp_path / "work", env=variables, capture_output=True, text=True, timeout=LIMIT)
+    options: dict[str, Any] = {"directory": tmp_path / "work", "ANTHROPIC_API_KEY": f"{SECRET}-client"}
+    done = setup(tmp_path, "--project", "--yes", **options)
     assert read(tmp_path / "work/.claude/settings.json")["env"]["ANTHROPIC_AUTH_TOKEN"] == f"{SECRET}-client"
     assert "see that it is not shared" in done.stderr
     assert not (tmp_path / ".claude").exists()
     assert SECRET not in done.stdout + done.stderr
-    subprocess.run([*command, "--undo"], cwd=tmp_path / "work", env=variables, check=True, timeout=LIMIT)
+    assert setup(tmp_path, "--project", "--yes", "--undo", **options).returncode == 0
     assert not (tmp_path / "work/.claude/settings.json").exists()
 
 
 @pytest.mark.parametrize("text", ['{"env": {"A": 1},}', "[]", '{"env": []}', '{"a": 1} // note', "\x00"])
-def test_file_that_is_not_understood_stays_as_it_is(tmp_path: Path, text: str) -> None:
+def test_file_that_is_not_understood_stays_as_it_is(setup: Setup, tmp_path: Path, text: str) -> None:
     path = settings_file(tmp_path, text)
     done = setup(tmp_path, "--yes")
     assert done.returncode == 2
@@ -188,7 +189,7 @@ def test_file_that_is_not_understood_stays_as_it_is(tmp_path: Path, text: str) -
     assert path.read_text() == text
 
 
-def test_symbolic_link_is_kept(tmp_path: Path) -> None:
+def test_symbolic_link_is_kept(setup: Setup, tmp_path: Path) -> None:
     target = tmp_path / "dotfiles.json"
     target.write_text("{}")
     settings_file(tmp_path).symlink_to(target)
@@ -197,7 +198,7 @@ def test_symbolic_link_is_kept(tmp_path: Path) -> None:
     assert "ANTHROPIC_BASE_URL" in read(target)["env"]
 
 
-def test_proxy_elsewhere_by_its_url(tmp_path: Path) -> None:
+def test_proxy_elsewhere_by_its_url(setup: Setup, tmp_path: Path) -> None:
     settings_file(tmp_path, "{}")
     done = setup(tmp_path, "--yes", "--url", "http://proxy.example:8082/", OPENAI_API_KEY="", ANTHROPIC_API_KEY="k")
     assert done.returncode == 0, done.stderr
@@ -215,7 +216,7 @@ def test_proxy_elsewhere_by_its_url(tmp_path: Path) -> None:
     ],
 )
 def test_exit_code_2_and_nothing_written(
-    tmp_path: Path, arguments: tuple[str, ...], variables: dict[str, str], message: str
+    setup: Setup, tmp_path: Path, arguments: tuple[str, ...], variables: dict[str, str], message: str
 ) -> None:
     path = settings_file(tmp_path, "{}")
     done = setup(tmp_path, *arguments, **variables)

@@ -87,13 +87,16 @@ async def test_error_has_a_status_when_nothing_was_sent_yet(
     assert proxy.errors == []
 
 
-INTERNALS = re.compile(r"ssl:default|_ssl\.c|Errno|Error\b|<|\[Connect|aiohttp|b'|400, message")
+INTERNALS = re.compile(
+    r"ssl:default|_ssl\.c|SSLContext|CERTIFICATE_|Errno|Error\b|<|\[Connect|aiohttp|b'|bytearray|400, message"
+    r"|incomplete chunked read|complete message body|All connection attempts"
+)
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
 @pytest.mark.parametrize("behaviour", [fault[1] for fault in BEFORE_THE_START], ids=[f[0] for f in BEFORE_THE_START])
-async def test_message_has_no_internals_of_a_library(path: str, behaviour: Behaviour) -> None:
-    with faulty(behaviour) as provider, forwarding(provider.url, "aiohttp", timeout=0.5) as proxy:
+async def test_message_has_no_internals_of_a_library(transport: TransportName, path: str, behaviour: Behaviour) -> None:
+    with faulty(behaviour) as provider, forwarding(provider.url, transport, timeout=0.5) as proxy:
         response = await post(proxy, path)
     assert not INTERNALS.search(response.json()["error"]["message"])
 
@@ -101,17 +104,18 @@ async def test_message_has_no_internals_of_a_library(path: str, behaviour: Behav
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("http://127.0.0.1:9", "could not connect to the provider 127.0.0.1:9: Connection refused"),
+        ("http://127.0.0.1:9", "could not connect to the provider 127.0.0.1:9: "),
         ("http://no-such-host.invalid", "could not connect to the provider no-such-host.invalid: "),
         ("https://{plain}", "wrong version number"),
     ],
 )
-async def test_message_says_why_there_is_no_connection(url: str, message: str) -> None:
+async def test_message_says_why_there_is_no_connection(transport: TransportName, url: str, message: str) -> None:
     with serve(ScriptedProvider(), lifespan="off") as plain:
         url = url.format(plain=plain.url.removeprefix("http://"))
-        with forwarding(url, "aiohttp", timeout=5) as proxy:
+        with forwarding(url, transport, timeout=5, max_retries=0) as proxy:
             told = (await post(proxy)).json()["error"]["message"]
     assert message in told
+    assert not told.endswith(": ")
     assert not INTERNALS.search(told)
 
 
@@ -154,7 +158,7 @@ async def test_stream_ends_with_an_error_event_when_it_breaks(
     assert len(warnings) == 1
     assert warnings[0].endswith(error["message"])
     assert "\n" not in warnings[0]
-    assert transport != "aiohttp" or not INTERNALS.search(error["message"])
+    assert not INTERNALS.search(error["message"])
     assert len(proxy.aborted) == 1
     assert provider.connections == 1
 

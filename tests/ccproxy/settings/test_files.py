@@ -110,6 +110,37 @@ def test_file_that_can_not_be_read_is_named(folder: Path) -> None:
     assert str(failure.value).startswith(path)
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("# ours\nOPENAI_API_KEY: sk-planted\n", 2),
+        ("\n\n  \nOPENAI_API_KEY = 'sk-planted\nPORT=1\n", 4),
+        ("PORT=1\nOPENAI_API_KEY='sk-planted' and more\n", 2),
+        ("PORT=1\n=sk-planted\n", 2),
+        ("\ufeffPORT 1\n", 1),
+    ],
+)
+def test_line_that_can_not_be_parsed_ends_the_start(folder: Path, text: str, line: int) -> None:
+    (folder / ".env").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigurationError) as failure:
+        Settings.load()
+    assert str(failure.value).startswith(f".env, line {line}: can't be parsed; accepted: NAME=value")
+    assert "planted" not in str(failure.value)
+
+
+def test_each_line_that_can_not_be_parsed_is_named(folder: Path) -> None:
+    (folder / ".env").write_text("A B\nPORT=1\nC D\n")
+    with pytest.raises(ConfigurationError) as failure:
+        Settings.load()
+    assert [problem.partition(":")[0] for problem in failure.value.problems] == [".env, line 1", ".env, line 3"]
+
+
+def test_byte_order_mark_is_no_part_of_the_first_variable(folder: Path) -> None:
+    (folder / ".env").write_text("\ufeffOPENAI_API_KEY=k\nPORT=9001\n", encoding="utf-8")
+    settings = Settings.load()
+    assert (settings.openai_api_key.get_secret_value(), settings.port) == ("k", 9001)
+
+
 def test_unknown_setting_in_the_users_file_is_warned_of() -> None:
     path = write_users_file("OPENAI_API_KEY=k\nBIG_MODLE=qwen3\nCUSTOM_HEADER_X=v\nCOLOUR=red\n")
     assert Settings.load().lookalikes == (

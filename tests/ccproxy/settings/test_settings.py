@@ -16,6 +16,8 @@ SECRET = "planted-5EcReT"
 
 DEFAULTS: dict[str, Any] = {
     "anthropic_api_key": None,
+    "keys_file": None,
+    "admin_api_key": None,
     "allowed_hosts": (),
     "openai_base_url": "https://api.openai.com/v1",
     "azure_api_version": None,
@@ -66,6 +68,9 @@ DEFAULTS: dict[str, Any] = {
     "routes_file": None,
     "queue_timeout": 60.0,
     "state_url": None,
+    "ledger": None,
+    "ledger_days": 90,
+    "prices_file": None,
     "upstreams": {},
 }
 
@@ -73,6 +78,7 @@ GIVEN: list[tuple[str, str, str, Any]] = [
     ("OPENAI_BASE_URL", "http://localhost:11434/v1/", "openai_base_url", "http://localhost:11434/v1"),
     ("OPENAI_BASE_URL", "http://[::1]:8000", "openai_base_url", "http://[::1]:8000"),
     ("AZURE_API_VERSION", "2024-10-21", "azure_api_version", "2024-10-21"),
+    ("AZURE_API_VERSION", "2025-04-01-preview", "azure_api_version", "2025-04-01-preview"),
     ("PROVIDER", "Groq", "provider", "groq"),
     ("PROVIDER_OPTIONS", '{"vision": false}', "provider_options", {"vision": False}),
     ("BIG_MODEL", "qwen3", "big_model", "qwen3"),
@@ -145,6 +151,8 @@ BAD: list[tuple[str, str, str, str]] = [  # variable, value, the line's beginnin
      "OPENAI_BASE_URL: given 'https://h/openai/deployments/d?****'; its api-version belongs", ACCEPTED_URL),
     ("OPENAI_BASE_URL", f"https://h?key={SECRET}", "OPENAI_BASE_URL: given 'https://h?****'", ACCEPTED_URL),
     ("AZURE_API_VERSION", "a b", "AZURE_API_VERSION: given 'a b'", "2024-10-21"),
+    ("AZURE_API_VERSION", "preview", "AZURE_API_VERSION: given 'preview'", "2025-04-01-preview"),
+    ("AZURE_API_VERSION", "2024-10-21-beta", "AZURE_API_VERSION: given '2024-10-21-beta'", "2024-10-21"),
     ("PROVIDER", "nobody", "PROVIDER: given 'nobody'", "there are generic, openai, azure"),
     ("PROVIDER_OPTIONS", "{", "PROVIDER_OPTIONS: given '{'; it is no JSON", "a JSON object"),
     ("PROVIDER_OPTIONS", "[1]", "PROVIDER_OPTIONS: given '[1]'", "a JSON object"),

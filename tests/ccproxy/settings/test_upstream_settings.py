@@ -112,6 +112,7 @@ BAD: list[tuple[dict[str, str], str, str]] = [  # further variables, the line's 
         "UPSTREAM_LOCAL_API: given 'chat'", "UPSTREAM_LOCAL_PROVIDER_OPTIONS has api 'responses'",
     ),
     ({"UPSTREAM_LOCAL_AZURE_API_VERSION": "a b"}, "UPSTREAM_LOCAL_AZURE_API_VERSION: given 'a b'", "2024-10-21"),
+    ({"UPSTREAM_LOCAL_AZURE_API_VERSION": "2024-10"}, "UPSTREAM_LOCAL_AZURE_API_VERSION: given '2024-10'", "preview"),
     ({"UPSTREAM_LOCAL_HEADERS": f"X: {SECRET}"}, "UPSTREAM_LOCAL_HEADERS: given ****; it is no JSON", "JSON object"),
     ({"UPSTREAM_LOCAL_HEADERS": '{"X": 1}'}, "UPSTREAM_LOCAL_HEADERS: given ****; the value of X is no text", "JSON"),
     ({"UPSTREAM_LOCAL_HEADERS": '{"Connection": "x"}'}, "UPSTREAM_LOCAL_HEADERS: given ****; Connection", "client"),

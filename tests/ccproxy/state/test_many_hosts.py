@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 
 import httpx
@@ -10,6 +10,7 @@ import pytest
 
 from support.serving.hosts import ADDRESSES, Hosts, Provider, hosts
 from support.serving.servers import serve
+from support.streams.grammar import check_stream
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
 
@@ -66,18 +67,28 @@ async def test_cool_down_of_one_worker_is_known_to_the_others_within_a_second(
     assert provider.count("limited") == 1, proxies.told()
 
 
-async def test_host_that_is_killed_takes_no_request_with_it(proxies: Hosts, provider: Provider) -> None:
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_host_that_is_killed_takes_no_request_with_it(proxies: Hosts, provider: Provider, stream: bool) -> None:
+    """None, that is, whose answer has not begun."""
     provider.delay = 0.5
     async with client() as asking:
-        under_way = [asyncio.create_task(proxies.ask(asking, "claude-haiku-4-5")) for _ in range(30)]
+
+        def ask() -> Coroutine[None, None, httpx.Response]:
+            return proxies.ask(asking, "claude-haiku-4-5", stream=stream)
+
+        under_way = [asyncio.create_task(ask()) for _ in range(30)]
         while len(provider.asked) < 30:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         await asyncio.to_thread(proxies.kill_host, 1)
-        later = [await proxies.ask(asking, "claude-haiku-4-5") for _ in range(3)]
-        later += await asyncio.gather(*(proxies.ask(asking, "claude-haiku-4-5") for _ in range(20)))
+        later = [await ask() for _ in range(3)]
+        later += await asyncio.gather(*(ask() for _ in range(20)))
         answers = [*await asyncio.gather(*under_way), *later]
     assert [answer.status_code for answer in answers] == [200] * 53, proxies.told()
-    assert {answer.json()["content"][0]["text"] for answer in answers} == {"from ready"}
+    if stream:
+        ends = [check_stream(answer.content) for answer in answers]
+        assert {(events[-1]["type"], "from ready" in str(events)) for events in ends} == {("message_stop", True)}
+    else:
+        assert {answer.json()["content"][0]["text"] for answer in answers} == {"from ready"}
     assert provider.count("ready") > 53, "nobody was asked again: the host was killed too late"
 
 

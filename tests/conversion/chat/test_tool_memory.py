@@ -32,12 +32,12 @@ def test_what_is_remembered_is_bounded_by_what_it_takes() -> None:
     tracemalloc.start()
     try:
         for n in range(8):
-            convert(converter, tools(10, ignored=[[] for _ in range(100_000)]))
-            convert(converter, tools(60_000, f"tool{n}"))
+            convert(converter, tools(10, ignored=[[] for _ in range(50_000)]))
+            convert(converter, tools(20_000, f"tool{n}"))
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert held < 96 * 1024 * 1024
+    assert held < 48 * 1024 * 1024
 
 
 def test_tools_that_leave_out_what_is_nested_too_deeply_are_converted() -> None:

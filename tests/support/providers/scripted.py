@@ -88,7 +88,7 @@ class ScriptedProvider:
         self,
         script: Iterable[Answer] | Script | None = None,
         *,
-        models: Sequence[str] = ("gpt-4o", "gpt-4o-mini"),
+        models: Sequence[str | Mapping[str, Any]] = ("gpt-4o", "gpt-4o-mini"),
         api_key: str | None = None,
         allow: Collection[str] = (),
         has_responses: bool = True,
@@ -165,7 +165,8 @@ class ScriptedProvider:
         if self._api_key is not None and credential != self._api_key:
             return json_answer(401, error_body("Incorrect API key provided.", code="invalid_api_key"))
         if request.method in ("GET", "HEAD") and request.path.endswith("/models"):
-            models = [{"id": id_, "object": "model", "created": 1, "owned_by": "test"} for id_ in self._models]
+            told = [{"id": model} if isinstance(model, str) else model for model in self._models]
+            models = [{"object": "model", "created": 1, "owned_by": "test", **entry} for entry in told]
             return json_answer(200, {"object": "list", "data": models})
         paths = ("/chat/completions", "/responses") if self._has_responses else ("/chat/completions",)
         if request.method != "POST" or not request.path.endswith(paths):

@@ -25,7 +25,7 @@ KEY = "planted-client-key"
 
 
 class Provider:
-    """An ASGI app that answers chat completions: after ``delay`` seconds, or at once with 429 for ``limited``.
+    """An ASGI app that answers chat completions, streamed or not, after ``delay`` seconds; ``limited`` gets a 429.
 
     ``asked``: model and time of each request, in order.
     """
@@ -45,7 +45,8 @@ class Provider:
             message = await receive()
             raw += message.get("body", b"")
             more = message.get("more_body", False)
-        model = orjson.loads(raw)["model"]
+        request = orjson.loads(raw)
+        model = request["model"]
         self.asked.append((model, time.monotonic()))
         headers = [(b"content-type", b"application/json")]
         if model == "limited":
@@ -54,10 +55,14 @@ class Provider:
         else:
             await asyncio.sleep(self.delay)
             message = {"role": "assistant", "content": f"from {model}"}
-            answer = {"id": "c", "object": "chat.completion", "created": 1, "model": model}
-            answer["choices"] = [{"index": 0, "message": message, "finish_reason": "stop"}]
+            part, kind = ("delta", "chat.completion.chunk") if request.get("stream") else ("message", "chat.completion")
+            answer = {"id": "c", "object": kind, "created": 1, "model": model}
+            answer["choices"] = [{"index": 0, part: message, "finish_reason": "stop"}]
             answer["usage"] = {"prompt_tokens": 5, "completion_tokens": 5, "total_tokens": 10}
             status, body = 200, orjson.dumps(answer)
+            if request.get("stream"):
+                headers = [(b"content-type", b"text/event-stream")]
+                body = b"data: %b\n\ndata: [DONE]\n\n" % body
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 

@@ -2,17 +2,19 @@
 
 from .answers import ClientAnswer
 from .candidates import DEFAULT, Candidate, chosen_by_client, parse_candidate, remembered
-from .choice import Choice, Windows
+from .choice import Choice
 from .cooldowns import Cooldowns
 from .exchange import Question, RoutedExchange, Upstreams
 from .keys import CLIENT, KeyPools
 from .pace import Pace
 from .routed import Routed, Trail
+from .windows import CandidateWindows, Windows
 
 __all__ = [
     "CLIENT",
     "DEFAULT",
     "Candidate",
+    "CandidateWindows",
     "Choice",
     "ClientAnswer",
     "Cooldowns",

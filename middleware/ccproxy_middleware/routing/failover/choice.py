@@ -5,9 +5,7 @@ from collections.abc import Callable, Sequence
 from .candidates import Candidate, Option
 from .cooldowns import Cooldowns
 from .failures import Failure
-
-Windows = Callable[[str, str], int | None]
-"""The tokens that a model takes, by upstream and model; None where that isn't known."""
+from .windows import Windows, stated_window
 
 _PERHAPS = ("connect", "overloaded", "server")  # reasons of cool-downs that are worth a try where nobody else is left
 
@@ -20,7 +18,7 @@ class Choice:
     has failed by itself.
     """
 
-    def __init__(self, options: Sequence[Option], cooldowns: Cooldowns, windows: Windows | None) -> None:
+    def __init__(self, options: Sequence[Option], cooldowns: Cooldowns, windows: Windows) -> None:
         self.options = options
         self._open = list(options)
         self._cooldowns = cooldowns
@@ -61,6 +59,10 @@ class Choice:
         """Whether another one is asked, should this one fail."""
         return any(other is not option and self._is_worth_a_try(other) for other in self._open)
 
+    def open_candidates(self) -> list[Candidate]:
+        """The candidates that may still be asked."""
+        return [Candidate(option.upstream, option.model) for option in self._open]
+
     def _is_worth_a_try(self, option: Option) -> bool:
         cooldown = self._cooldowns.find(option)
         return cooldown is None or cooldown.reason in _PERHAPS
@@ -97,8 +99,10 @@ class Choice:
             case "rate_limit":
                 pass
             case "context_overflow":
-                window = self._window(option)
-                self._keep(lambda other: window is not None and (self._window(other) or 0) > window)
+                window = stated_window(failure) or self._windows(option.upstream, option.model)
+                self._keep(
+                    lambda other: window is not None and (self._windows(other.upstream, other.model) or 0) > window
+                )
             case _:  # the model is gone, no matter which key asks
                 self._keep(lambda other: other[:2] != option[:2])
 
@@ -109,6 +113,3 @@ class Choice:
 
     def _keep(self, fits: Callable[[Option], bool]) -> None:
         self._open = [option for option in self._open if fits(option)]
-
-    def _window(self, option: Option) -> int | None:
-        return self._windows(option.upstream, option.model) if self._windows is not None else None

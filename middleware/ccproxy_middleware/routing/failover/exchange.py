@@ -22,6 +22,7 @@ from .failures import Failure, broken_off, most_useful, told_after
 from .keys import KeyPools
 from .pace import Pace, Turn
 from .routed import Routed, Trail
+from .windows import CandidateWindows
 
 logger = logging.getLogger("ccproxy_middleware.routing")
 
@@ -36,6 +37,7 @@ class Upstreams:
     paces: Mapping[str, Pace]
     keys: KeyPools
     cooldowns: Cooldowns
+    windows: CandidateWindows
     queue_timeout: float
 
 
@@ -161,6 +163,11 @@ class RoutedExchange:
             return True
         self._cool(option, attempt, failure, asked_at)
         self._failures.append(failure)
+        if question.record is not None:
+            question.record.outcome = None  # what it has told is not the end
+        if reason == "context_overflow" and (others := choice.open_candidates()):
+            candidates = [Candidate(option.upstream, option.model), *others]
+            await shared.windows.learn(question.scope, question.body.replace(None), candidates)
         choice.failed(option, failure)
         trail.pass_over(attempt, reason)
         logger.info("%s:%s has failed: %s (%s)", option.upstream, option.model, reason, request_id(question.scope))

@@ -1,0 +1,72 @@
+"""Bodies as shapes: their fields, types and sizes, without the texts of the conversation."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+MAX_ITEMS = 40
+"""Items of one list that are shown, after equal ones in a row have become one."""
+
+_KEPT = frozenset(
+    [
+        "type",
+        "role",
+        "model",
+        "stop_reason",
+        "finish_reason",
+        "object",
+        "media_type",
+        "status",
+        "reasoning_effort",
+        "effort",
+        "service_tier",
+        "format",
+        "detail",
+        "ttl",
+        "native_finish_reason",
+        "code",
+        "param",
+    ]
+)
+"""Fields whose values are words of the protocol, not of a conversation."""
+
+_FREE = frozenset(("input", "arguments", "partial_json", "metadata", "extra_body", "parsed"))
+"""Fields whose own field names may be the user's."""
+
+_NAMED = frozenset(("properties", "patternProperties", "$defs", "definitions"))
+"""Fields of a JSON Schema below which the names are the user's."""
+
+_WORD = re.compile(r"[\w.:/+-]{1,80}")
+
+
+def shape(value: Any, name: str = "", *, sizes: bool = True) -> Any:
+    """A JSON value without its texts: ``<12 characters>``, or ``<text>`` where ``sizes`` is false.
+
+    Objects keep their field names, except where these belong to a tool or to the user. Numbers, true, false and null
+    stay. Items of a list that are equal and in a row become one with their number.
+    """
+    if isinstance(value, str):
+        if name in _KEPT and _WORD.fullmatch(value):
+            return value
+        return f"<{len(value)} characters>" if sizes else "<text>"
+    if isinstance(value, Mapping):
+        if name in _FREE:
+            return f"<object with {len(value)} fields>"
+        if name in _NAMED:
+            return runs([shape(item, sizes=sizes) for item in value.values()])
+        return {key: shape(item, key, sizes=sizes) for key, item in value.items()}
+    if isinstance(value, Sequence):
+        return runs([shape(item, name, sizes=sizes) for item in value])
+    return value
+
+
+def runs(items: Sequence[Any]) -> list[Any]:
+    """A list whose equal items in a row are one, with how many there are; not more than MAX_ITEMS."""
+    found: list[Any] = []
+    for _, group in groupby(items, key=lambda item: json.dumps(item, sort_keys=True)):
+        same = list(group)
+        found.append(same[0] if len(same) == 1 else {"times": len(same), "each": same[0]})
+    more = len(found) - MAX_ITEMS
+    return found if more <= 0 else [*found[:MAX_ITEMS], f"<{more} more>"]

@@ -1,0 +1,16 @@
+"""Who may call, and under which name."""
+
+from .keys import AdminKeys, ClientKey, ClientKeys, KeySource, forbidden
+from .middleware import ADMITTED_AS, Admission, AuthMiddleware, credential_id
+
+__all__ = [
+    "ADMITTED_AS",
+    "AdminKeys",
+    "Admission",
+    "AuthMiddleware",
+    "ClientKey",
+    "ClientKeys",
+    "KeySource",
+    "credential_id",
+    "forbidden",
+]

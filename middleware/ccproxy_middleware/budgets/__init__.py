@@ -1,0 +1,7 @@
+"""What each client's key may ask, how often, and for how much money."""
+
+from .limits import KeyLimits
+from .middleware import BudgetMiddleware
+from .spending import Spending
+
+__all__ = ["BudgetMiddleware", "KeyLimits", "Spending"]
