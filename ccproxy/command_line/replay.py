@@ -71,10 +71,11 @@ def _asked(client: httpx.Client, method: str, url: str) -> httpx.Response:
     """The proxy's answer, of whichever worker knows the exchange; or the end of the process."""
     body = b"{}" if method == "POST" else None
     try:
+        answer = client.request(method, url, content=body)
         for _ in range(_TRIES):
-            answer = client.request(method, url, content=body)
             if answer.status_code not in _NOT_HERE:
                 break
+            answer = client.request(method, url, content=body)
     except (httpx.HTTPError, httpx.InvalidURL) as exc:
         fail(f"Nothing answers at {url.partition('/ui/')[0]}: {exc}. Is cc-boost running there?", EXIT_CANT_START)
     is_of_page = method == "GET" or answer.status_code in (401, 403, 409, *_NOT_HERE)

@@ -159,13 +159,11 @@ class History:
 
     async def _make_batch(self) -> None:
         """Take the next exchanges, and make them ready in a worker thread: that takes a while."""
-        from .history_queries import values_of
-
         taken = [self._entries.popleft() for _ in range(min(_BATCH, len(self._entries)))]
         self._batch_size = sum(size for size, _ in taken)
         for _, make in taken:
             try:
-                self._batch.append(await asyncio.to_thread(lambda make=make: values_of(make())))
+                self._batch.append(await asyncio.to_thread(_made, make))
             except Exception:
                 logger.exception("a bug in the proxy: an exchange can't be kept")
 
@@ -215,3 +213,9 @@ class History:
         if self._dropped:
             logger.warning("%d exchanges were not kept in the history", self._dropped)
             self._dropped = 0
+
+
+def _made(make: Callable[[], Entry]) -> "Values":
+    from .history_queries import values_of
+
+    return values_of(make())
