@@ -150,7 +150,7 @@ class LimitedProtocol(HttpToolsProtocol):
             size += len(name) + len(value)
             if name == b"host":
                 if host is not None or not _HOST.fullmatch(value):
-                    self._stop(invalid_request("there must be one host header, and a valid one"))
+                    self._stop(invalid_request("there must be exactly one valid host header"))
                 host = value
         if size > self.limits.head_bytes or len(self.headers) > self.limits.headers:
             self._stop(self._too_large())
@@ -240,7 +240,7 @@ class LimitedProtocol(HttpToolsProtocol):
         now = self.loop.time()
         if self._ended or self._takes_nothing(now):
             if not self._ended:
-                logger.info("client takes nothing of its answer", extra={"client": self.client})
+                logger.info("client does not read its answer", extra={"client": self.client})
             return self.transport.abort()
         left = self._deadline(now) - now
         if left > 0:
