@@ -191,7 +191,7 @@ def test_users_file_that_was_changed_stays_after_undo(setup: Setup, tmp_path: Pa
     path = tmp_path / ".config/cc-boost/.env"
     path.write_text(path.read_text() + "PORT=9001\n")
     done = setup(tmp_path, "--undo", "--yes")
-    assert f"{path} has been changed since, and stays." in done.stdout
+    assert f"{path} has changed since then, and stays." in done.stdout
     assert path.exists()
 
 
@@ -237,7 +237,7 @@ def test_proxy_elsewhere_by_its_url(setup: Setup, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "variables", "message"),
     [
-        ((), {}, "Nobody is there to agree to this: add --yes."),
+        ((), {}, "No terminal to confirm this in: add --yes."),
         (("--yes",), {"OPENAI_API_KEY": ""}, "OPENAI_API_KEY: not set. "),
         (("--yes",), {"LOG_LEVEL": "loud"}, "LOG_LEVEL: given 'LOUD'"),
     ],
