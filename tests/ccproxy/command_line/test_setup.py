@@ -99,7 +99,7 @@ def test_variables_are_written_and_all_else_is_kept(setup: Setup, tmp_path: Path
     assert stat.S_IMODE(records[0].parent.stat().st_mode) == 0o700
 
 
-def test_status_line_is_written_unless_there_is_one(tmp_path: Path) -> None:
+def test_status_line_is_written_unless_there_is_one(setup: Setup, tmp_path: Path) -> None:
     path = settings_file(tmp_path, "{}")
     assert setup(tmp_path, "--yes").returncode == 0
     line = read(path)["statusLine"]
@@ -116,7 +116,7 @@ def test_status_line_is_written_unless_there_is_one(tmp_path: Path) -> None:
     assert read(path) == own
 
 
-def test_status_line_that_was_changed_since_stays(tmp_path: Path) -> None:
+def test_status_line_that_was_changed_since_stays(setup: Setup, tmp_path: Path) -> None:
     path = settings_file(tmp_path, "{}")
     assert setup(tmp_path, "--yes").returncode == 0
     mine = {"type": "command", "command": "mine"}
