@@ -72,7 +72,7 @@ def _asked(client: httpx.Client, method: str, url: str) -> httpx.Response:
     body = b"{}" if method == "POST" else None
     try:
         answer = client.request(method, url, content=body)
-        for _ in range(_TRIES):
+        for _ in range(_TRIES - 1):
             if answer.status_code not in _NOT_HERE:
                 break
             answer = client.request(method, url, content=body)

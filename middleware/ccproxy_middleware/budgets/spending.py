@@ -145,4 +145,5 @@ class _Sum:
 
 def _dollars(amount: Decimal, rounding: str) -> str:
     """In cents, or as exact as it is written where a cent is too coarse."""
-    return f"${amount.quantize(_CENT, rounding):,}" if amount >= 1 else f"${amount.normalize():f}"
+    in_cents = amount >= 1 or amount == amount.quantize(_CENT, rounding)
+    return f"${amount.quantize(_CENT, rounding):,}" if in_cents else f"${amount.normalize():f}"

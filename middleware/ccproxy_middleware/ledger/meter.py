@@ -43,17 +43,15 @@ class MeterMiddleware:
         if isinstance(receive, BufferedBody):
             with suppress(TooDeep):  # the endpoint refuses it
                 call.model = _model(receive.body)
-            heard: Receive = receive
-        else:
 
-            async def heard() -> Message:
-                message = await receive()
-                if call.model is None and message["type"] == "http.request":
-                    call.model = _model(message.get("body", b""))
-                return message
+        async def heard() -> Message:
+            message = await receive()
+            if call.model is None and message["type"] == "http.request":
+                call.model = _model(message.get("body", b""))
+            return message
 
         try:
-            await self.app(scope, heard, metered.send)
+            await self.app(scope, receive if isinstance(receive, BufferedBody) else heard, metered.send)
         finally:
             metered.finish()
 

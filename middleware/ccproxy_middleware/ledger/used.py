@@ -34,7 +34,7 @@ class AnswerReader:
     """
 
     def __init__(self, form: Form) -> None:
-        self._form = form
+        self._form: Form = form
         self._is_stream: bool | None = None  # None: not yet known
         self._rest = bytearray()  # a line of a stream that is not whole, or the whole document
         self._searched = 0
