@@ -105,6 +105,7 @@ class Upstreams:
         """What the layers need of it."""
         settings = self._settings
         judge = self._asking if settings.safeguards_model is not None and uses_routing(settings) else None
+        shows_breaks = self.ledger is not None or settings.inspector
         return Parts(
             planner=self._planner,
             boost=self._boost,
@@ -115,7 +116,7 @@ class Upstreams:
             search=self._search,
             budgets=self._budgets,
             inspector={"history": self.history, "usage": self.ledger, "budgets": self._caps},
-            ledger={"price": self.prices, "write": self.sessions.write},
+            ledger={"price": self.prices, "write": self.sessions.write, "breaks": shows_breaks},
         )
 
     def routing(self) -> Mapping[str, Any]:

@@ -99,6 +99,33 @@ def test_variables_are_written_and_all_else_is_kept(setup: Setup, tmp_path: Path
     assert stat.S_IMODE(records[0].parent.stat().st_mode) == 0o700
 
 
+def test_status_line_is_written_unless_there_is_one(tmp_path: Path) -> None:
+    path = settings_file(tmp_path, "{}")
+    assert setup(tmp_path, "--yes").returncode == 0
+    line = read(path)["statusLine"]
+    assert line["type"] == "command"
+    assert line["command"].endswith("cc-boost statusline")
+    path.write_text(json.dumps({**read(path), "other": 1}))
+    assert setup(tmp_path, "--undo", "--yes").returncode == 0
+    assert read(path) == {"other": 1}
+    own = {"statusLine": {"type": "command", "command": "mine"}}
+    path.write_text(json.dumps(own))
+    assert setup(tmp_path, "--yes").returncode == 0
+    assert read(path)["statusLine"] == own["statusLine"]
+    assert setup(tmp_path, "--undo", "--yes").returncode == 0
+    assert read(path) == own
+
+
+def test_status_line_that_was_changed_since_stays(tmp_path: Path) -> None:
+    path = settings_file(tmp_path, "{}")
+    assert setup(tmp_path, "--yes").returncode == 0
+    mine = {"type": "command", "command": "mine"}
+    path.write_text(json.dumps({**read(path), "statusLine": mine}))
+    done = setup(tmp_path, "--undo", "--yes")
+    assert "Changed since by others, and left as it is: statusLine." in done.stdout
+    assert read(path) == {"statusLine": mine}
+
+
 FORMS = {
     "tabs": EXISTING,
     "crlf and bom": "\ufeff" + EXISTING.replace("\n", "\r\n"),
@@ -164,7 +191,7 @@ def test_users_file_that_was_changed_stays_after_undo(setup: Setup, tmp_path: Pa
     path = tmp_path / ".config/cc-boost/.env"
     path.write_text(path.read_text() + "PORT=9001\n")
     done = setup(tmp_path, "--undo", "--yes")
-    assert f"{path} has been changed since, and stays." in done.stdout
+    assert f"{path} has changed since then, and stays." in done.stdout
     assert path.exists()
 
 
@@ -210,7 +237,7 @@ def test_proxy_elsewhere_by_its_url(setup: Setup, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "variables", "message"),
     [
-        ((), {}, "Nobody is there to agree to this: add --yes."),
+        ((), {}, "No terminal to confirm this in: add --yes."),
         (("--yes",), {"OPENAI_API_KEY": ""}, "OPENAI_API_KEY: not set. "),
         (("--yes",), {"LOG_LEVEL": "loud"}, "LOG_LEVEL: given 'LOUD'"),
     ],

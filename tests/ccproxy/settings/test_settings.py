@@ -404,8 +404,8 @@ def test_warning_when_a_variable_is_nearly_one_of_ours(monkeypatch: pytest.Monke
     monkeypatch.setenv("BIG_MODELS", "x")
     monkeypatch.setenv("HOST", "localhost")
     assert startup_warnings(Settings.load()) == [
-        "BIG_MODELS is set, but not a setting. Do you mean BIG_MODEL?",
-        "OPENAI_BASEURL is set, but not a setting. Do you mean OPENAI_BASE_URL?",
+        "BIG_MODELS is set, but is not a setting. Did you mean BIG_MODEL?",
+        "OPENAI_BASEURL is set, but is not a setting. Did you mean OPENAI_BASE_URL?",
     ]
 
 
