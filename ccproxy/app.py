@@ -17,7 +17,7 @@ from ccproxy_middleware.models import DEFAULT_UPSTREAM
 from .boundary import Boundary
 from .layers import conversion_options, layers_in_use, make_layers
 from .logs import logged
-from .pages import ConnectionTest, InspectorOff, Root, health, hello, no_such_page
+from .pages import ConnectionTest, InspectorOff, Root, SessionPage, health, hello, no_such_page
 from .serving import Shutdown, ShutdownMiddleware, limit_clients, uvicorn_server, watched_loop
 from .settings import Settings
 from .upstreams import Upstreams
@@ -59,6 +59,7 @@ def create_app(
         Route("/", Root(settings, [getattr(layer, "__name__", "?") for layer in classes]), methods=["GET"]),
         Route("/health", health),
         Route("/api/hello", hello),
+        Route("/usage/session/{id:path}", SessionPage(upstreams.sessions), methods=["GET"]),
         Route("/test-connection", ConnectionTest(tested), methods=["GET", "DELETE"]),
     ]
     if options.get("count_tokens", "local") != "local":  # a provider that counts does it there

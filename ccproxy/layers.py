@@ -15,6 +15,7 @@ from ccproxy_middleware import (
     CustomHeadersMiddleware,
     FormatConversionMiddleware,
     InspectorMiddleware,
+    LedgerMiddleware,
     MetricsMiddleware,
     ModelMappingMiddleware,
     PromptedToolsMiddleware,
@@ -39,7 +40,7 @@ class Parts:
     planner: the app that boost asks, with ``boost`` for its options. judge: the app that is asked for verdicts, where
     it is not the inner one. describer: the app that is asked about images. routing: the options of RoutingMiddleware.
     store: what all processes share, if they do. search: what runs searches of the web.
-    budgets: further options of BudgetMiddleware.
+    budgets: further options of BudgetMiddleware. ledger: the options of LedgerMiddleware.
     """
 
     planner: ASGIApp | None = None
@@ -51,6 +52,7 @@ class Parts:
     store: Store | None = None
     search: Search | None = None
     budgets: Mapping[str, Any] = field(default_factory=dict)
+    ledger: Mapping[str, Any] = field(default_factory=dict)
 
 
 def layers_in_use(settings: "Settings") -> list[str]:
@@ -96,7 +98,9 @@ def target_layers(settings: "Settings", upstream: "Upstream", parts: Parts) -> l
     return [_layer(name, settings, upstream, parts) for name in inside if name not in left_out]
 
 
-_ONCE = frozenset(("metrics", "inspector", "custom_headers", "model_mapping", "budgets"))  # for all upstreams together
+_ONCE = frozenset(  # for all upstreams together
+    ("metrics", "inspector", "ledger", "custom_headers", "model_mapping", "budgets")
+)
 _CONVERTING = frozenset(("safeguards", "web_search", "vision", "prompted_tools", "format_conversion"))
 
 
@@ -142,7 +146,16 @@ def conversion(settings: "Settings", upstream: "Upstream", store: Store | None =
         store=store,
         store_name=f"{upstream.name} {upstream.base_url}",
         setting=upstream.own_names("PROVIDER_OPTIONS"),
+        limit_settings=_limit_settings(settings, upstream),
     )
+
+
+def _limit_settings(settings: "Settings", upstream: "Upstream") -> dict[str, str]:
+    """The settings by which the limits of ``max_tokens`` are set."""
+    own = upstream.provider_options.get("max_output")
+    is_own = isinstance(own, int) and own < settings.max_tokens_limit
+    names = {"max_output": f"max_output in {upstream.own_names('PROVIDER_OPTIONS')}" if is_own else "MAX_TOKENS_LIMIT"}
+    return names if settings.min_tokens_limit is None else {**names, "min_output": "MIN_TOKENS_LIMIT"}
 
 
 class _Layer(Middleware):
@@ -171,6 +184,8 @@ def _layer(name: str, settings: "Settings", upstream: "Upstream", parts: Parts) 
         case "inspector":
             options = conversion_options(settings)
             return _Layer(InspectorMiddleware, **_keys(settings), admin_keys=settings.admin_keys, options=options)
+        case "ledger":
+            return _Layer(LedgerMiddleware, **parts.ledger)
         case "auth":
             return _Layer(AuthMiddleware, **_clients(settings))
         case "concurrency_limit":

@@ -1,8 +1,9 @@
 """The proxy's own small pages: what runs, whether it lives, whether the provider answers."""
 
+import logging
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 from starlette.exceptions import HTTPException
@@ -16,7 +17,10 @@ from ccproxy_middleware.toolkit.asgi import BufferedBody, route_path, with_path
 from ccproxy_middleware.toolkit.errors import ApiError, request_id, send_error
 
 from .boundary import raised_error
+from .ledger import SessionUsage
 from .settings import Settings, Upstream, names_of, tier_models
+
+log = logging.getLogger("ccproxy")
 
 
 class JSON(Response):
@@ -75,6 +79,31 @@ class InspectorOff:
             message = "the inspector is off: set INSPECTOR=true and restart the proxy"
             return await send_error(scope, send, ApiError(404, "not_found_error", message))
         await self.app(scope, receive, send)
+
+
+class KnowsSessions(Protocol):
+    """Whoever can tell what a session has used."""
+
+    async def session(self, id_: str) -> SessionUsage | None:
+        """None where the session is not known."""
+
+
+class SessionPage:
+    """``GET /usage/session/{id}``: what one session has used, for its status line. It needs the key of the session."""
+
+    def __init__(self, source: KnowsSessions) -> None:
+        self._source = source
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            usage = await self._source.session(scope["path_params"]["id"])
+        except Exception as exc:
+            log.warning("the usage of a session can't be told: %s", type(exc).__name__)
+            return await send_error(scope, send, ApiError(503, "api_error", "the ledger can't be read"))
+        if usage is None or usage.key != scope.get("ccproxy.client_key"):
+            error = ApiError(404, "not_found_error", "no exchange of this session is known")
+            return await send_error(scope, send, error)
+        await JSON(usage.as_json())(scope, receive, send)
 
 
 async def no_such_page(request: Request, exc: Exception) -> Response:

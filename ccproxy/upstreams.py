@@ -9,7 +9,8 @@ from typing import Any
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ccproxy_middleware import InspectorMiddleware, MemoryBoostCache, PassthroughMiddleware
+from ccproxy_middleware import InspectorMiddleware, MemoryBoostCache, MeterMiddleware, PassthroughMiddleware
+from ccproxy_middleware.conversion.providers import detect_provider
 from ccproxy_middleware.models import DEFAULT_UPSTREAM
 from ccproxy_middleware.routing import Candidate, Pace, Rates, RoutingMiddleware, parse_candidate
 from ccproxy_middleware.toolkit.asgi import Headers, route_path, without_headers
@@ -18,9 +19,11 @@ from ccproxy_middleware.toolkit.store import MemoryStore, Store
 
 from .forwarding import AnthropicForward, Forward
 from .layers import Parts, conversion, layers_in_use, target_layers, uses_routing
+from .ledger import Ledger, Sessions
 from .logs import logged
 from .model_limits import known_contexts, window
 from .pages import Tested, corrections_page
+from .prices import Endpoint, Prices
 from .search import make_search
 from .settings import Settings, Upstream, canonical, model_to_try, names_of, planner_candidates
 from .state import SharedState
@@ -80,8 +83,12 @@ class Upstreams:
         elif not settings.has_default:
             self._endpoints[DEFAULT_UPSTREAM] = _NoDefault(settings.upstreams)
         label = "provider" if not settings.enable_boost_support else "executor"
+        self.prices = _prices(settings)
+        url = None if settings.ledger is None else settings.ledger.get_secret_value()
+        self.ledger = None if url is None else Ledger(url, days=settings.ledger_days)
+        self.sessions: Ledger | Sessions = self.ledger or Sessions()
         self.asked = {
-            name: self._seen(logged(app, "provider", settings), label)
+            name: self._seen(logged(self._metered(name, app), "provider", settings), label)
             for name, app in self._endpoints.items()
             if name != PLANNER_UPSTREAM
         }
@@ -103,6 +110,7 @@ class Upstreams:
             store=self._store,
             search=self._search,
             budgets=self._budgets,
+            ledger={"price": self.prices, "write": self.sessions.write},
         )
 
     def routing(self) -> Mapping[str, Any]:
@@ -173,7 +181,8 @@ class Upstreams:
             helpers += [parse_candidate(model, settings.upstreams) for model in others]
         state = self.state
         shared = {} if state is None else {"counted_by": lambda name, rates: state.limits(f"key:{name}", rates)}
-        return {"helpers": helpers, **shared}
+        money = {} if self.ledger is None else {"spending": self.ledger, "has_price": self.prices.has}
+        return {"helpers": helpers, **shared, **money}
 
     @property
     def _store(self) -> Store | None:
@@ -188,6 +197,9 @@ class Upstreams:
     async def lifespan(self) -> AsyncIterator[None]:
         """The connections of all endpoints, and to the server of STATE_URL."""
         async with AsyncExitStack() as stack:
+            self.prices.load()
+            if self.ledger is not None:
+                await stack.enter_async_context(self.ledger.lifespan())
             for forward in self.forwards.values():
                 await stack.enter_async_context(forward.lifespan())
             if self._search is not None:
@@ -208,7 +220,7 @@ class Upstreams:
         """An app that answers Anthropic's requests by any upstream: for questions of our own."""
         targets = {name: app for name, app in self._converted.items() if name != DEFAULT_UPSTREAM}
         if (planner := planner_upstream(self._settings)) is not None:
-            app = logged(self._endpoints[PLANNER_UPSTREAM], "planner", self._settings)
+            app = logged(self._planner_endpoint, "planner", self._settings)
             targets[PLANNER_UPSTREAM] = _wrapped(app, conversion(self._settings, planner, self._store))
         return RoutingMiddleware(self._converted[DEFAULT_UPSTREAM], targets=targets, **self._shared)
 
@@ -217,7 +229,7 @@ class Upstreams:
         if not self._settings.enable_boost_support:
             return None
         if self._plans_simply:
-            return logged(self._endpoints[PLANNER_UPSTREAM], "planner", self._settings)
+            return logged(self._planner_endpoint, "planner", self._settings)
         return self._asking
 
     @property
@@ -239,8 +251,35 @@ class Upstreams:
         full = [f"{PLANNER_UPSTREAM}:{model}" if model in plain else model for model in models]
         return {"model": canonical(full, settings.upstreams), "planner_api": "anthropic", "cache": cache}
 
+    @property
+    def _planner_endpoint(self) -> ASGIApp:
+        return self._metered(PLANNER_UPSTREAM, self._endpoints[PLANNER_UPSTREAM])
+
+    def _metered(self, name: str, app: ASGIApp) -> ASGIApp:
+        return MeterMiddleware(app, upstream=name, provider=_profile(self._upstream(name)))
+
+    def _upstream(self, name: str) -> Upstream:
+        planner = planner_upstream(self._settings) if name == PLANNER_UPSTREAM else None
+        return planner or self._settings.upstream(name)
+
     def _seen(self, app: ASGIApp, label: str) -> ASGIApp:
         return InspectorMiddleware(app, provider=label) if self._inspected else app
+
+
+def _prices(settings: Settings) -> Prices:
+    """The prices of all upstreams."""
+    known = [settings.upstream(name) for name in (DEFAULT_UPSTREAM, *settings.upstreams)]
+    if (planner := planner_upstream(settings)) is not None:
+        known.append(planner)
+    endpoints = {upstream.name: Endpoint(upstream.base_url, _profile(upstream)) for upstream in known}
+    return Prices(endpoints, settings.prices)
+
+
+def _profile(upstream: Upstream) -> str:
+    """What the prices of an upstream go by where its host is not known."""
+    if upstream.name == PLANNER_UPSTREAM:
+        return detect_provider(upstream.base_url)
+    return upstream.provider
 
 
 class OwnHeaders:

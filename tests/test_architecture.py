@@ -38,6 +38,7 @@ ORDER = (
     "ccproxy_middleware.conversion.chat",
     "ccproxy_middleware.conversion.responses",
     "ccproxy_middleware.conversion",
+    "ccproxy_middleware.ledger",
     "ccproxy_middleware.passthrough",
     "ccproxy_middleware.routing.failover",
     "ccproxy_middleware.routing",
@@ -47,9 +48,11 @@ ORDER = (
     "ccproxy_middleware.prompted_tools",
     "ccproxy_middleware",
     "ccproxy.standard_streams",
+    "ccproxy.prices",
     "ccproxy.settings",
     "ccproxy.logs",
     "ccproxy.state",
+    "ccproxy.ledger",
     "ccproxy.serving",
     "ccproxy.forwarding",
     "ccproxy.search",
@@ -188,7 +191,7 @@ def test_layers_are_imported_with_starlette_and_orjson_alone() -> None:
     refuse = (
         "import sys\n"
         "for name in ('httpx', 'aiohttp', 'pydantic', 'pydantic_settings', 'typer', 'rich', 'uvicorn', 'jiter',"
-        " 'pypdf', 'bpe_openai', 'prometheus_client', 'structlog', 'limits', 'redis'):\n"
+        " 'pypdf', 'bpe_openai', 'prometheus_client', 'structlog', 'limits', 'redis', 'genai_prices', 'sqlalchemy'):\n"
         "    sys.modules[name] = None\n"
         "import ccproxy_middleware\n"
     )
@@ -199,7 +202,8 @@ def test_what_few_processes_need_is_not_imported_by_those_that_serve() -> None:
     look = (
         "import sys\n"
         "import asgi\n"
-        "slow = ('rich', 'pygments', 'structlog', 'typer', 'bpe_openai', 'pypdf', 'jiter', 'limits', 'redis')\n"
+        "slow = ('rich', 'pygments', 'structlog', 'typer', 'bpe_openai', 'pypdf', 'jiter', 'limits', 'redis',"
+        " 'genai_prices', 'sqlalchemy')\n"
         "print([name for name in slow if name in sys.modules])\n"
     )
     env = {"OPENAI_API_KEY": "key", "ANTHROPIC_API_KEY": "key", "PATH": os.environ["PATH"]}

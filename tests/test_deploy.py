@@ -185,7 +185,7 @@ def test_shared_state_is_reached_by_the_proxy_alone() -> None:
     assert f"redis://{server['metadata']['name']}:6379" in (ROOT / "deploy/kubernetes-state.yaml").read_text()
 
 
-def test_container_has_the_package_for_a_shared_state() -> None:
+def test_container_has_the_packages_for_a_shared_state_and_a_database() -> None:
     lock = (ROOT / "requirements.lock").read_text()
-    for package in ("limits", "redis"):
+    for package in ("limits", "redis", "psycopg", "sqlalchemy"):
         assert re.search(rf"^{package}==", lock, re.MULTILINE), package

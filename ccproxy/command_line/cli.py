@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from ..standard_streams import open_standard_streams
+from .groups import ENV_FILE, keys, service
 
 
 class DemoApi(Enum):
@@ -48,8 +49,6 @@ class _Serve(_WithVariables, TyperCommand):
     pass
 
 
-_ENV_FILE = "A file to read instead of .env. Your own configuration file is read as well."
-
 _OF_ALL = ("-h", "--help", "--version", "--install-completion", "--show-completion")
 _COMPLETING = "_CC_BOOST_COMPLETE"  # set by a shell that asks for completions
 
@@ -59,6 +58,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+app.add_typer(service, name="service")
+app.add_typer(keys, name="keys")
 
 
 def main() -> None:
@@ -97,7 +100,7 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; overrides HOST.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; overrides PORT.")] = None,
     log_level: Annotated[str | None, typer.Option(help="How much to log; overrides LOG_LEVEL.")] = None,
-    env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
+    env_file: Annotated[str | None, typer.Option(help=ENV_FILE)] = None,
 ) -> None:
     """Run the proxy until Ctrl-C.
 
@@ -177,7 +180,7 @@ def claude(
     proxy_log: Annotated[
         str | None, typer.Option(metavar="FILE", help="The file that the proxy appends its log to, by LOG_LEVEL.")
     ] = None,
-    env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
+    env_file: Annotated[str | None, typer.Option(help=ENV_FILE)] = None,
 ) -> None:
     """Run Claude Code with its own proxy.
 
@@ -197,7 +200,7 @@ def env(
         str | None, typer.Option(help="The proxy's URL. Default: from HOST and PORT.", show_default=False)
     ] = None,
     shell: Annotated[Shell, typer.Option(help="The shell that will run the lines.")] = Shell.sh,
-    env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
+    env_file: Annotated[str | None, typer.Option(help=ENV_FILE)] = None,
 ) -> None:
     """Print the variables that point claude at the proxy.
 
@@ -223,7 +226,7 @@ def setup(
     ] = False,
     undo: Annotated[bool, typer.Option("--undo", help="Undo everything that setup has written.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask; for scripts.")] = False,
-    env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
+    env_file: Annotated[str | None, typer.Option(help=ENV_FILE)] = None,
 ) -> None:
     """Create your configuration file, and point every Claude Code at the proxy.
 
@@ -237,120 +240,9 @@ def setup(
     raise typer.Exit(run_setup(url=url, project=project, undo=undo, yes=yes, env_file=env_file))
 
 
-service = typer.Typer(help="Run the proxy as a user service of systemd or launchd.", no_args_is_help=True)
-app.add_typer(service, name="service")
-
-
-@service.command("install")
-def service_install() -> None:
-    """Start the proxy now and at every login, with the settings of your configuration file.
-
-    Run it again after you change the settings. Exit code 0: it answers; 1: it can't be started; 2: bad settings.
-    """
-    from .service import install
-
-    raise typer.Exit(install())
-
-
-@service.command("status")
-def service_status() -> None:
-    """Show whether the service is installed and answers, and where its settings and log are.
-
-    Exit code 0: it answers; 1: it does not.
-    """
-    from .service import status
-
-    raise typer.Exit(status())
-
-
-@service.command("remove")
-def service_remove() -> None:
-    """Stop the service and delete its file. Your configuration file stays."""
-    from .service import remove
-
-    raise typer.Exit(remove())
-
-
-keys = typer.Typer(
-    help="Make, list and revoke the keys of KEYS_FILE, each with a name and limits.", no_args_is_help=True
-)
-app.add_typer(keys, name="keys")
-
-_KEYS_FILE = "The file of keys, in place of KEYS_FILE."
-
-
-@keys.command("add")
-def keys_add(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Who gets the key, as logs and limits name them.")],
-    expires: Annotated[
-        str | None, typer.Option(metavar="DATE", help="A day, from whose beginning in UTC on it is refused, or a time.")
-    ] = None,
-    tier: Annotated[
-        list[str] | None, typer.Option(help="A tier that it may use: big, middle or small; may be given several times.")
-    ] = None,
-    model: Annotated[
-        list[str] | None, typer.Option(help="A model that it may use, with * for any characters; may be repeated.")
-    ] = None,
-    requests_per_minute: Annotated[int | None, typer.Option(help="Requests in any 60 seconds.")] = None,
-    tokens_per_minute: Annotated[int | None, typer.Option(help="Tokens read and written in any 60 seconds.")] = None,
-    usd_per_day: Annotated[float | None, typer.Option(help="US dollars in a day of UTC; it needs LEDGER.")] = None,
-    usd_per_month: Annotated[float | None, typer.Option(help="US dollars in a month of UTC; it needs LEDGER.")] = None,
-    plain: Annotated[bool, typer.Option("--plain", help="Keep the key itself in the file, not its SHA-256.")] = False,
-    file: Annotated[str | None, typer.Option(help=_KEYS_FILE)] = None,
-    env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
-) -> None:
-    """Make a key, write it into the file with its limits, and print it: it is shown this once.
-
-    Running proxies take it within five seconds. Exit code 0: written; 2: it can't be, and the file is as it was.
-    """
-    from .keys import add_key
-
-    fields: dict[str, Any] = {
-        "expires": expires,
-        "tiers": tier,
-        "models": model,
-        "requests_per_minute": requests_per_minute,
-        "tokens_per_minute": tokens_per_minute,
-        "usd_per_day": usd_per_day,
-        "usd_per_month": usd_per_month,
-    }
-    fields = {field: value for field, value in fields.items() if value is not None}
-    raise typer.Exit(add_key(name, fields, plain=plain, file=file, env_file=env_file))
-
-
-@keys.command("list")
-def keys_list(
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-    file: Annotated[str | None, typer.Option(help=_KEYS_FILE)] = None,
-    env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
-) -> None:
-    """List the keys with their limits, without the keys themselves.
-
-    Exit code 0: listed; 2: the file can't be used.
-    """
-    from .keys import list_keys
-
-    raise typer.Exit(list_keys(as_json=json, file=file, env_file=env_file))
-
-
-@keys.command("revoke")
-def keys_revoke(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose key.")],
-    file: Annotated[str | None, typer.Option(help=_KEYS_FILE)] = None,
-    env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
-) -> None:
-    """Refuse a key from now on, in running proxies within five seconds. Its entry stays, marked as revoked.
-
-    Exit code 0: it is revoked; 2: there is no such key, or the file can't be changed.
-    """
-    from .keys import revoke_key
-
-    raise typer.Exit(revoke_key(name, file=file, env_file=env_file))
-
-
 @app.command()
 def config(
-    env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
+    env_file: Annotated[str | None, typer.Option(help=ENV_FILE)] = None,
     serve: Annotated[
         bool, typer.Option("--serve", help="Show what cc-boost serve reads, instead of cc-boost claude.")
     ] = False,
@@ -372,7 +264,7 @@ def route(
         list[str] | None, typer.Option(metavar="K=V", help="A header of the request; can be repeated.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-    env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
+    env_file: Annotated[str | None, typer.Option(help=ENV_FILE)] = None,
 ) -> None:
     """Explain where a request would go, without sending it.
 
@@ -383,6 +275,29 @@ def route(
     from .route import show_route
 
     raise typer.Exit(show_route(file, header or [], env_file=env_file, as_json=json))
+
+
+@app.command()
+def replay(
+    id: Annotated[
+        str, typer.Argument(metavar="ID", help="The exchange's id: the end of its address in the inspector.")
+    ],
+    url: Annotated[
+        str | None, typer.Option(help="The proxy's URL. Default: from HOST and PORT.", show_default=False)
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    env_file: Annotated[str | None, typer.Option(help=ENV_FILE)] = None,
+) -> None:
+    """Send a request of the inspector again, and show what is different in the answer.
+
+    The running proxy sends it, and it costs what it costs. Exchanges of the last days are there with HISTORY=true.
+    The key is the first of ADMIN_API_KEY, else of ANTHROPIC_API_KEY.
+
+    Exit code 0: it was answered; 1: with an error, or the proxy can't be asked; 2: bad settings.
+    """
+    from .replay import run_replay
+
+    raise typer.Exit(run_replay(id, url=url, as_json=json, env_file=env_file))
 
 
 @app.command()
@@ -411,7 +326,7 @@ def report(
     ] = None,
     doctor: Annotated[bool, typer.Option("--doctor/--no-doctor", help="Ask the provider, as the doctor does.")] = True,
     last: Annotated[int, typer.Option(help="How many of the last exchanges to show.", min=0, max=100)] = 5,
-    env_file: Annotated[str | None, typer.Option(help=_ENV_FILE)] = None,
+    env_file: Annotated[str | None, typer.Option(help=ENV_FILE)] = None,
 ) -> None:
     """Write what to attach to a report of a bug, to standard output.
 

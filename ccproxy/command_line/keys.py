@@ -14,6 +14,7 @@ from typing import Any
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
+from tomlkit.items import AoT, Array
 
 from ..serving import EXIT_CONFIGURATION, fail
 from ..settings import (
@@ -140,14 +141,14 @@ def _tables(document: tomlkit.TOMLDocument) -> Any:
 def _append(document: tomlkit.TOMLDocument, values: Mapping[str, Any]) -> None:
     """Add an entry behind the others, in the way in which they are written."""
     there = document.get("key")
-    if isinstance(there, tomlkit.items.Array):
+    if isinstance(there, Array):
         entry = tomlkit.inline_table()
         entry.update(values)
         there.append(entry)
         return
     table = tomlkit.table()
     table.update(values)
-    if there is None:
+    if not isinstance(there, AoT):
         there = tomlkit.aot()
         document["key"] = there
     there.append(table)

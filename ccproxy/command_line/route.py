@@ -12,6 +12,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ccproxy_middleware import ModelMappingMiddleware
+from ccproxy_middleware.auth import ClientKeys
 from ccproxy_middleware.conversion.providers import profile_for_model, resolve_profile
 from ccproxy_middleware.routing import (
     DEFAULT,
@@ -27,7 +28,7 @@ from ccproxy_middleware.toolkit.json import dumps, loads
 from ..layers import Parts, conversion_options, layers_in_use, make_layers
 from ..model_limits import window
 from ..serving import EXIT_CONFIGURATION, fail, load_settings_or_exit
-from ..settings import Settings
+from ..settings import KeysFile, Settings
 
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*[=:]\s*([\t -~]*)")
 _APIS = {"chat": "Chat Completions", "responses": "Responses", "anthropic": "Anthropic's Messages"}
@@ -109,6 +110,9 @@ async def _map_model(
             app = make(app, *layer.args, **layer.kwargs)
     lowered = [(name.lower(), value) for name, value in headers]
     scope = {"type": "http", "method": "POST", "path": "/v1/messages", "query_string": b"", "headers": lowered}
+    named = settings.keys_file.named if isinstance(settings.keys_file, KeysFile) else None
+    if (key := ClientKeys(settings.client_keys, named_keys=named).sent(scope)) is not None:
+        scope["ccproxy.client_key"] = key.name
     await app(scope, receive, send)
     return seen[0]
 

@@ -5,6 +5,7 @@ import socket
 import struct
 import sys
 from asyncio import BaseTransport
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, cast
@@ -14,7 +15,11 @@ from aiohttp.client_proto import ResponseHandler
 
 _ACKED = struct.Struct("=120xQ")  # tcpi_bytes_acked of Linux's struct tcp_info, since 4.1
 
+Trace = Callable[[str, Any], Awaitable[None]]
+"""httpcore's ``trace``: it is told of events by their names."""
+
 _taken: ContextVar["_Connection | None"] = ContextVar("ccproxy.kept_connection", default=None)
+_trace: ContextVar[Trace | None] = ContextVar("ccproxy.trace", default=None)
 
 
 class KeptConnections(aiohttp.TCPConnector):
@@ -46,6 +51,26 @@ class KeptConnections(aiohttp.TCPConnector):
                 _taken.set(protocol)
                 return connection
             connection.close()
+
+    async def _create_connection(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Any],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 (aiohttp's)
+    ) -> ResponseHandler:
+        # aiohttp's own traces would cost requests over kept connections too.
+        trace = _trace.get()
+        if trace is not None:
+            await trace("connection.connect_tcp.started", {})
+        protocol = await super()._create_connection(req, traces, timeout)
+        if trace is not None:
+            await trace("connection.connect_tcp.complete", {})
+        return protocol
+
+
+def tell_of_connects(trace: Trace | None) -> None:
+    """Have this hear of the connections that are newly opened for the request of this task."""
+    _trace.set(trace)
 
 
 def is_unread() -> bool:

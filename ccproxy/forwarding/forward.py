@@ -198,8 +198,10 @@ class Forward:
                     continue
                 raise _broken(exc) from exc
             else:
+                if answer.status < 400 or attempt >= max_retries:
+                    return answer
                 wait = retry_delay(answer.status, httpx.Headers(answer.headers), answer.held, attempt)
-                if wait is None or attempt >= max_retries:
+                if wait is None:
                     return answer
                 await answer.aclose()
                 delay = wait
@@ -290,7 +292,7 @@ class Forward:
             await send({"type": "http.response.body", "body": held, "more_body": True})
         small = not answer.whole and self._max_answer >= MAX_HELD
         if small and (body := answer.take_whole()) is not None:
-            passed = redactor.feed(body) + redactor.finish()
+            passed = redactor.feed(body) + await redactor.finish()
             return await send({"type": "http.response.body", "body": passed, "more_body": False})
         if not answer.whole:
             limit = IdleLimit(self._timeout, self._stream_idle_timeout, EventContent() if is_stream else not_blank)
@@ -301,16 +303,16 @@ class Forward:
                         if not is_stream:
                             size += len(chunk)
                             self._check_size(size)
-                        if passed := redactor.feed(chunk):
+                        if passed := await redactor.take(chunk):
                             await send({"type": "http.response.body", "body": passed, "more_body": True})
             except (httpx.RequestError, TimeoutError, _TooLarge) as exc:
                 error = exc if isinstance(exc, _TooLarge) else self._read_failure(exc, limit)
                 _tell(scope, error, secrets)
                 if is_stream:
-                    event = redactor.finish() + error_event(scope, error, cut=True)
+                    event = await redactor.finish() + error_event(scope, error, cut=True)
                     await send({"type": "http.response.body", "body": event, "more_body": True})
                 raise StreamAborted(error.message, error) from exc
-        await send({"type": "http.response.body", "body": redactor.finish(), "more_body": False})
+        await send({"type": "http.response.body", "body": await redactor.finish(), "more_body": False})
 
     async def _client(self) -> httpx.AsyncClient:
         if self._injected is not None:

@@ -10,7 +10,7 @@ import urllib.request
 from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
 from functools import cached_property, lru_cache
-from types import SimpleNamespace, TracebackType
+from types import TracebackType
 from typing import Any
 
 import aiohttp
@@ -18,7 +18,7 @@ import httpx
 import yarl
 from aiohttp.abc import AbstractStreamWriter
 
-from .connections import KeptConnections, is_unread
+from .connections import KeptConnections, Trace, is_unread, tell_of_connects
 from .wording import connect_failure, payload_failure, system_failure
 
 KEEPALIVE = 60.0  # seconds: longer than an agent's tool calls usually take, shorter than load balancers wait
@@ -79,6 +79,8 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         session = self._session
         if session is None:
             session = self._session = _open_session()
+        trace = extensions.get("trace")
+        tell_of_connects(trace)
         with _AsHttpx(request, sending=True):
             target = _target(url)
             proxy = _proxy_for(target.scheme, target.host or "", target.explicit_port)
@@ -86,13 +88,12 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 method,
                 target,
                 headers=headers,
-                data=_Body(body) if body else None,
+                data=_Body(body, trace) if body else None,
                 allow_redirects=False,
                 timeout=_client_timeout(timeout.get("connect"), timeout.get("read")),
                 proxy=str(proxy.url) if proxy else None,
                 proxy_headers=_proxy_headers(proxy),
                 ssl=self._ssl_context if "https" in (target.scheme, proxy and proxy.url.scheme) else True,
-                trace_request_ctx=extensions.get("trace"),
             )
         return response, AiohttpStream(request, response)
 
@@ -113,9 +114,10 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 class _Body(aiohttp.Payload):
     """A request's body, sent in pieces: aiohttp would send bytes at once, and copy what it takes from a BytesIO."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, trace: Trace | None) -> None:
         super().__init__(body)
         self._size = len(body)
+        self._trace = trace
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         text: str = self._value.decode(encoding, errors)
@@ -129,6 +131,8 @@ class _Body(aiohttp.Payload):
         while rest:
             await writer.write(rest[:_PIECE])
             rest = rest[_PIECE:]
+            if self._trace is not None:
+                await self._trace("http11.send_request_body.complete", {})
             if rest:
                 await asyncio.sleep(0)
 
@@ -196,25 +200,7 @@ def _open_session() -> aiohttp.ClientSession:
         max_line_size=MAX_HEADER,
         max_field_size=MAX_HEADER,
         skip_auto_headers=_OWN_HEADERS,
-        trace_configs=[_trace_config()],
     )
-
-
-def _trace_config() -> aiohttp.TraceConfig:
-    """Tell a request's ``trace`` extension what aiohttp does."""
-    config = aiohttp.TraceConfig()
-
-    def forward(event: str) -> Any:
-        async def told(session: aiohttp.ClientSession, context: SimpleNamespace, params: Any) -> None:
-            if context.trace_request_ctx is not None:
-                await context.trace_request_ctx(event, {})
-
-        return told
-
-    config.on_connection_create_start.append(forward("connection.connect_tcp.started"))
-    config.on_connection_create_end.append(forward("connection.connect_tcp.complete"))
-    config.on_request_chunk_sent.append(forward("http11.send_request_body.complete"))
-    return config
 
 
 @lru_cache(maxsize=64)

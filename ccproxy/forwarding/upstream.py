@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from urllib.parse import quote
 
@@ -11,6 +11,7 @@ import httpx
 from ccproxy_middleware.redaction import MIN_SECRET, MIN_SECRET_IN_TEXT, EventRedactor, header_secrets, known_secrets
 from ccproxy_middleware.toolkit.asgi import Headers
 from ccproxy_middleware.toolkit.errors import ApiError
+from ccproxy_middleware.toolkit.worker_threads import in_thread
 
 from ..settings import without_endpoint
 
@@ -151,8 +152,14 @@ class Redactor:
         self._events = EventRedactor(self._secrets) if events and self._secrets else None
         self._held = b""
 
-    def feed(self, chunk: bytes) -> bytes:
+    async def take(self, chunk: bytes) -> bytes:
         """What can be passed on: all but an end that may be the beginning of a secret."""
+        if self._events is not None and self._events.takes_long(chunk):
+            return await in_thread(partial(self._events.feed, chunk))
+        return self.feed(chunk)
+
+    def feed(self, chunk: bytes) -> bytes:
+        """The same at once, for what is no large event."""
         if self._events is not None:
             return self._events.feed(chunk)
         if not self._secrets:
@@ -162,9 +169,11 @@ class Redactor:
         self._held = data[passed:]
         return data[:passed]
 
-    def finish(self) -> bytes:
+    async def finish(self) -> bytes:
         """What was held back at the end of the body."""
-        return self._held if self._events is None else self._events.finish()
+        if self._events is None:
+            return self._held
+        return await in_thread(self._events.finish) if self._events.holds_much else self._events.finish()
 
 
 @cache

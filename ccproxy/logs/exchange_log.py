@@ -28,7 +28,11 @@ def log_exchange(record: Record) -> None:
 
 def _is_page(record: Record) -> bool:
     path = record.path
-    return record.method in ("GET", "HEAD") and not record.error and (path.endswith(_PAGES) or "/ui/" in path)
+    return (
+        record.method in ("GET", "HEAD")
+        and not record.error
+        and (path.endswith(_PAGES) or "/ui/" in path or "/usage/session/" in path)
+    )
 
 
 def _fields(record: Record) -> dict[str, Any]:
@@ -58,6 +62,7 @@ def _fields(record: Record) -> dict[str, Any]:
         "output_tokens": usage.get("output_tokens"),
         "cache_read_tokens": usage.get("cache_read_input_tokens") or None,
         "cache_creation_tokens": usage.get("cache_creation_input_tokens") or None,
+        "cost_usd": None if record.cost is None else f"{record.cost.normalize():f}",
         "stop_reason": record.stop_reason,
         "retries": record.retries or None,
         "rule": record.rule,

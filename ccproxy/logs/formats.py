@@ -41,8 +41,8 @@ def logging_config(level: str, format: LogFormat = "auto") -> dict[str, Any]:
         "formatters": {"line": {"()": _Formatter, "format": format, "is_terminal": sys.stderr.isatty()}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
         "root": {"handlers": ["stderr"], "level": quiet},
-        # Its lines would repeat ours.
-        "loggers": {**dict.fromkeys(_LOGGERS, logger), "uvicorn.access": {**logger, "level": quiet}},
+        # Its lines would repeat ours; without a handler uvicorn doesn't make them.
+        "loggers": {**dict.fromkeys(_LOGGERS, logger), "uvicorn.access": {**logger, "handlers": [], "level": quiet}},
     }
 
 

@@ -138,24 +138,28 @@ class LimitedProtocol(HttpToolsProtocol):
         if len(self.pipeline) >= self.limits.waiting_requests:
             self._stop(ApiError(429, "rate_limit_error", "too many requests before their answers"))
         super().on_headers_complete()
-        self.scope.setdefault("extensions", {})[BREAK_OFF] = partial(_break_off, weakref.ref(self.cycle))
+        extensions: dict[str, Any] = self.scope.setdefault("extensions", {})
+        extensions[BREAK_OFF] = partial(_break_off, weakref.ref(self.cycle))
         self._first = self._in_head = False
         self._in_body = True
         self._overhead = -self._feeding
         self.headers = []  # trailers are put here, and the scope has the headers
 
     def _check_head(self) -> None:
-        size, host = len(self.url), None
+        limits, host = self.limits, None
         for name, value in self.headers:
-            size += len(name) + len(value)
             if name == b"host":
                 if host is not None or not _HOST.fullmatch(value):
                     self._stop(invalid_request("there must be exactly one valid host header"))
                 host = value
-        if size > self.limits.head_bytes or len(self.headers) > self.limits.headers:
+        in_one_read = self._overhead == -self._feeding and self._feeding <= limits.head_bytes
+        if len(self.headers) > limits.headers or not (in_one_read or self._head_size() <= limits.head_bytes):
             self._stop(self._too_large())
         if host is None and self.parser.get_http_version() == "1.1":
             self._stop(invalid_request("the host header is missing"))
+
+    def _head_size(self) -> int:
+        return len(self.url) + sum(map(len, chain(*self.headers)))
 
     def on_body(self, body: bytes) -> None:
         self._received += len(body)

@@ -11,13 +11,25 @@ from ccproxy_middleware.boost import Template
 from ccproxy_middleware.conversion.providers import detect_provider, resolve_profile
 from ccproxy_middleware.models import DEFAULT_UPSTREAM
 
+from ..prices import BadPrices, PricesFile
 from .configuration import ConfigurationError, problem
 from .custom_headers import header_problems
+from .files import users_file
 from .keys import check_keys
 from .layer_names import check_layers
 from .model_names import collect, names_of, planner_candidates
 from .routes_file import RoutesFile
-from .setting_values import check_hosts, check_state_url, read_json, read_key, read_keys, read_text, read_url, split
+from .setting_values import (
+    check_hosts,
+    check_state_url,
+    read_json,
+    read_key,
+    read_keys,
+    read_ledger,
+    read_text,
+    read_url,
+    split,
+)
 from .upstreams import read_upstreams
 
 _NAMING = ("big_model", "middle_model", "small_model", "classifier_model", "safeguards_model", "vision_model")
@@ -46,6 +58,24 @@ class Checked(BaseSettings):
     def _check_state_url(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
             check_state_url(value.get_secret_value())
+        return value
+
+    @field_validator("ledger", mode="before", check_fields=False)
+    @classmethod
+    def _check_ledger(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            value = str(value)
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        return read_ledger(text.strip()) if isinstance(text, str) else text
+
+    @field_validator("prices_file", mode="after", check_fields=False)
+    @classmethod
+    def _check_prices_file(cls, value: PricesFile | None) -> PricesFile | None:
+        if value is not None:
+            try:
+                value.read(users_file().parent)
+            except BadPrices as error:
+                raise ConfigurationError(error.problems) from None
         return value
 
     @field_validator("host", mode="after", check_fields=False)

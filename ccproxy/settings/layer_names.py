@@ -5,7 +5,7 @@ from importlib import import_module
 from typing import Any
 
 LAYERS = (
-    *("metrics", "inspector", "auth", "concurrency_limit", "custom_headers", "model_mapping"),
+    *("metrics", "inspector", "ledger", "auth", "concurrency_limit", "custom_headers", "model_mapping"),
     *("budgets", "routing", "safeguards", "boost", "web_search", "vision", "prompted_tools", "format_conversion"),
 )
 """Ours by name, outermost first: the default of ``CCPROXY_LAYERS``."""

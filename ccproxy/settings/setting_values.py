@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from platformdirs import user_data_path
 from pydantic import Field, SecretStr
 
 AZURE_VERSION = "a date, such as 2024-10-21 or 2025-04-01-preview"
@@ -116,3 +117,34 @@ def check_state_url(url: str) -> None:
         raise ValueError("what follows the host must be the number of a database, such as /0")
     if find_spec("redis") is None:
         raise ValueError("the package redis is not installed: pip install 'cc-boost[redis]'")
+
+
+LEDGER_SCHEMES = ("sqlite", "postgresql")
+
+
+def ledger_file() -> Path:
+    """Where the ledger is with ``LEDGER=true``: a file in the user's data directory."""
+    return user_data_path("cc-boost", appauthor=False) / "ledger.db"
+
+
+def read_ledger(text: str) -> str | None:
+    """The URL of the database; None: there is none. Raises ValueError for what is no URL of one, or can't be used."""
+    if text.lower() in ("false", "0", "no", "off"):
+        return None
+    if text.lower() in ("true", "1", "yes", "on"):
+        return f"sqlite:///{ledger_file()}"
+    parts = urlsplit(text)
+    scheme = parts.scheme.partition("+")[0]
+    if scheme not in LEDGER_SCHEMES:
+        raise ValueError("it begins otherwise")
+    if scheme == "sqlite":
+        if parts.netloc or not parts.path.strip("/"):
+            raise ValueError("sqlite:// needs the path of a file: sqlite:///ledger.db, or sqlite:////var/lib/ledger.db")
+        return text
+    if not parts.path.strip("/"):
+        raise ValueError("it names no database: postgresql://user:password@host/database")
+    if parts.port == 0:  # port: may raise
+        raise ValueError("it has a port that there isn't")
+    if find_spec("psycopg") is None:
+        raise ValueError("the package psycopg is not installed: pip install 'cc-boost[postgres]'")
+    return text

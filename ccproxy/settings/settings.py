@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
@@ -17,6 +18,7 @@ from ccproxy_middleware.conversion.providers import PROFILES
 from ccproxy_middleware.models import DEFAULT_UPSTREAM
 from ccproxy_middleware.routing import Route
 
+from ..prices import FilePrices, PricesFile
 from .checks import Checked
 from .configuration import ConfigurationError, describe, find_lookalikes
 from .custom_headers import HEADER_PREFIX, CustomHeadersSource
@@ -226,6 +228,15 @@ class Settings(Checked):
         "A Redis or Valkey server where workers and hosts share state. Unset: each has its own.",
         "a URL that begins with redis://, rediss://, valkey://, valkeys:// or unix://; it needs the extra redis",
     )
+    ledger: SecretStr | None = setting(
+        None,
+        "The database that gets a row of numbers for each exchange. true: a file of yours; unset: none.",
+        "true, or a URL that begins with sqlite:///, or with postgresql://, which needs the extra postgres",
+    )
+    ledger_days: int = count_setting(90, "Days for which the ledger keeps its rows.", least=1)
+    prices_file: Annotated[str, AfterValidator(PricesFile)] | None = setting(
+        None, "Prices of your own, for models that cost something else, or that nobody else has.", "a TOML file"
+    )
     # The last one, for its check sees all others.
     upstreams: Annotated[Mapping[str, Upstream], NoDecode] = setting(
         {}, "Further providers by name.", "UPSTREAM_<NAME>_* variables", repr=False
@@ -321,6 +332,8 @@ class Settings(Checked):
         if isinstance(self.keys_file, KeysFile):
             found += [key.text for key in self.keys_file.named() if key.text is not None]
         found += [key.get_secret_value() for key in (self.boost_api_key, self.state_url, self.web_search_key) if key]
+        if self.ledger is not None and (password := urlsplit(self.ledger.get_secret_value()).password):
+            found += [self.ledger.get_secret_value(), password, unquote(password)]
         return tuple(dict.fromkeys(secret for secret in found if secret))
 
     @property
@@ -332,6 +345,11 @@ class Settings(Checked):
     def routes(self) -> tuple[Route, ...]:
         """The rules of ROUTES_FILE."""
         return self.routes_file.routes if isinstance(self.routes_file, RoutesFile) else ()
+
+    @property
+    def prices(self) -> FilePrices | None:
+        """The prices of PRICES_FILE."""
+        return self.prices_file.prices if isinstance(self.prices_file, PricesFile) else None
 
     @classmethod
     def settings_customise_sources(

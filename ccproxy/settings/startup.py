@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 _LISTS = ("BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL")
-_OUTSIDE = ("metrics", "inspector", "custom_headers", "model_mapping", "budgets")  # belong outside of routing
+_OUTSIDE = ("metrics", "inspector", "ledger", "custom_headers", "model_mapping", "budgets")  # belong outside of routing
 # Before they ask the next layer.
 _ANSWERING = (
     "model_mapping",
@@ -53,6 +53,8 @@ def _key_warnings(settings: "Settings") -> list[str]:
             "INSPECTOR is set with more than one client key, none of which may see what passes for the others: set "
             "ADMIN_API_KEY to open /ui."
         ]
+    if "ledger" not in settings.ccproxy_layers and any(entry.limits.has_cap for entry in entries):
+        return ["KEYS_FILE has limits of money, but CCPROXY_LAYERS has no ledger: nothing counts what is spent."]
     return []
 
 
@@ -90,6 +92,8 @@ def _layer_warnings(settings: "Settings") -> list[str]:
         warnings.append("CCPROXY_LAYERS has inspector inside auth: a browser can't open /ui without the key.")
     if settings.metrics and "metrics" in settings.model_fields_set and "metrics" not in layers:
         warnings.append("METRICS is set, but CCPROXY_LAYERS has no metrics: there is no /metrics.")
+    if settings.ledger is not None and "ledger" not in layers:
+        warnings.append("LEDGER is set, but CCPROXY_LAYERS has no ledger: nothing is written there.")
     if settings.enable_boost_support and "boost" not in layers:
         warnings.append("ENABLE_BOOST_SUPPORT is set, but CCPROXY_LAYERS has no boost: nothing is boosted.")
     if settings.safeguards_model and "safeguards" not in layers:

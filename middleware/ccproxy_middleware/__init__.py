@@ -8,6 +8,7 @@ from .concurrency import ConcurrencyLimitMiddleware
 from .conversion import FormatConversionMiddleware
 from .headers import CustomHeadersMiddleware
 from .inspector import InspectorMiddleware
+from .ledger import LedgerMiddleware, MeterMiddleware
 from .metrics import MetricsMiddleware
 from .models import ModelMappingMiddleware
 from .passthrough import PassthroughMiddleware
@@ -29,7 +30,9 @@ __all__ = [
     "FormatConversionMiddleware",
     "InspectorMiddleware",
     "KeyLimits",
+    "LedgerMiddleware",
     "MemoryBoostCache",
+    "MeterMiddleware",
     "MetricsMiddleware",
     "ModelMappingMiddleware",
     "PassthroughMiddleware",

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -37,6 +38,8 @@ PROVIDERS_OWN = "claude-provider/"
 
 DEFAULT_UPSTREAM = "default"
 """The name of the upstream that answers for models that are named without one."""
+
+_LONGEST_KEPT = 200  # characters of a name whose tier is remembered
 
 _LISTED = "claude/"  # before NAME:model, for Claude Code, which lists only names that contain ``claude``
 
@@ -147,13 +150,14 @@ class ModelMappingMiddleware:
             "ccproxy.candidates": candidates,
             "ccproxy.models": self._aliases,
         }
-        headers: Headers = list(scope["headers"])
+        dropped: tuple[bytes, ...] = ()
         if model != name:
             body = body.with_fields({"model": model})
-            headers = without_headers(headers, b"content-length", b"transfer-encoding")
+            dropped = (b"content-length", b"transfer-encoding")
         if outer is None:  # the name is put back into the answer, which must not come compressed
-            headers = [*without_headers(headers, b"accept-encoding"), (b"accept-encoding", b"identity")]
-        inner_scope["headers"] = headers
+            dropped += (b"accept-encoding",)
+        headers = without_headers(scope["headers"], *dropped)
+        inner_scope["headers"] = headers if outer is not None else [*headers, (b"accept-encoding", b"identity")]
         restore = _NameRestorer(send, name, model, rewrite=outer is None)
         await self.app(inner_scope, body, restore.send)
 
@@ -199,6 +203,11 @@ def tier_of(name: str) -> str | None:
 
     Other vendors' models may have ``opus``, ``sonnet`` or ``haiku`` in their names.
     """
+    return _tier_of(name) if len(name) <= _LONGEST_KEPT else _tier_of.__wrapped__(name)
+
+
+@lru_cache(maxsize=64)
+def _tier_of(name: str) -> str | None:
     name = name.lower().removesuffix("[1m]")
     if _CLAUDE.match(name) is None or name.startswith(PROVIDERS_OWN):
         return None

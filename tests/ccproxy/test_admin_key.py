@@ -93,8 +93,8 @@ def test_client_key_opens_the_page_only_where_it_is_the_only_one(
         settings["keys_file"] = str(path)
     with inspected(**settings) as proxy:
         assert proxy.post("/v1/messages", CLIENT).status_code == 200
-        for path in ("/ui/", "/ui/api/exchanges"):
-            answer = proxy.get(path, CLIENT)
+        for page in ("/ui/", "/ui/api/exchanges"):
+            answer = proxy.get(page, CLIENT)
             assert answer.status_code == (200 if opens else 403)
             assert opens or "set ADMIN_API_KEY" in answer.text
         assert proxy.get("/metrics", CLIENT).status_code == 200

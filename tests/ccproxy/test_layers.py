@@ -53,8 +53,8 @@ def names(app: Any) -> list[str]:
 def test_default_is_the_canonical_stack() -> None:
     assert settings().ccproxy_layers == LAYERS
     assert names(create_app(settings(**BOOST))) == [
-        "MetricsMiddleware", "AuthMiddleware", "CustomHeadersMiddleware", "ModelMappingMiddleware", "BoostMiddleware",
-        "PromptedToolsMiddleware", "FormatConversionMiddleware",
+        "MetricsMiddleware", "LedgerMiddleware", "AuthMiddleware", "CustomHeadersMiddleware", "ModelMappingMiddleware",
+        "BoostMiddleware", "PromptedToolsMiddleware", "FormatConversionMiddleware",
     ]  # fmt: skip
 
 

@@ -126,10 +126,11 @@ SECRET = b"sk-0123456789abcdef"
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 18, 19, 20, 1000])
-def test_secret_is_taken_out_wherever_the_chunks_are_cut(size: int) -> None:
+async def test_secret_is_taken_out_wherever_the_chunks_are_cut(size: int) -> None:
     body = b"a s sk sk-" + SECRET + b" sk-0123 " + SECRET + SECRET + b"\n sk-0123456789abcde"
     redactor = Redactor([SECRET, b"another-one-12345"], text=True)
-    out = b"".join(redactor.feed(body[at : at + size]) for at in range(0, len(body), size)) + redactor.finish()
+    out = b"".join([await redactor.feed(body[at : at + size]) for at in range(0, len(body), size)])
+    out += redactor.finish()
     assert out == body.replace(SECRET, b"*" * len(SECRET))
 
 

@@ -214,6 +214,14 @@ def test_tools_beside_the_one_that_must_be_called_are_told() -> None:
     ]
 
 
+def test_limits_have_the_names_by_which_they_are_set() -> None:
+    names = {"max_output": "MAX_TOKENS_LIMIT", "min_output": "MIN_TOKENS_LIMIT"}
+    for asked, sent, setting in ((99, 50, "MAX_TOKENS_LIMIT"), (3, 7, "MIN_TOKENS_LIMIT")):
+        data = {"model": "m", "max_tokens": asked, "messages": [said()]}
+        request = convert_request(data, resolve_profile("generic", {"max_output": 50, "min_output": 7}))
+        assert explain(data, request, {}, names) == [f"max_tokens {asked} becomes {sent}: {setting} is {sent}"]
+
+
 def test_what_a_provider_has_refused_is_told_first() -> None:
     data = {"model": "m", "max_tokens": 9, "messages": [said()]}
     request = convert_request(data, resolve_profile("generic", {}))

@@ -32,10 +32,10 @@ async def last(app: Any) -> Any:
 
 async def test_oldest_exchange_goes_when_there_are_too_many() -> None:
     app = InspectorMiddleware(Inner(), max_exchanges=2)
-    for _ in range(5):
-        await ask(app)
+    for n in range(5):
+        await ask(app, path=f"/{n}/v1/messages")
     everything = await look(app)
-    assert [line["id"].split("-")[1] for line in everything["exchanges"]] == ["4", "5"]
+    assert [line["path"] for line in everything["exchanges"]] == ["/3/v1/messages", "/4/v1/messages"]
     assert everything["oldest"] == everything["exchanges"][0]["id"]
     assert everything["size"] == sum(line["size"] for line in everything["exchanges"])
     assert sum(everything["minutes"]["requests"]) == 5  # the charts remember them
@@ -44,9 +44,9 @@ async def test_oldest_exchange_goes_when_there_are_too_many() -> None:
 async def test_oldest_exchanges_go_when_they_are_too_large() -> None:
     app = InspectorMiddleware(Inner(b"y" * 10_000), max_bytes=50_000)
     for size in (10_000, 10_000, 30_000):
-        await ask(app, b"x" * size)
+        await ask(app, b"x" * size, f"/{size}/v1/messages")
     everything = await look(app)
-    assert [line["id"].split("-")[1] for line in everything["exchanges"]] == ["3"]
+    assert [line["path"] for line in everything["exchanges"]] == ["/30000/v1/messages"]
     assert everything["size"] < 50_000
 
 

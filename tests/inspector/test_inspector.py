@@ -65,6 +65,63 @@ def test_stream_is_shown_as_events_with_times() -> None:
     assert detail["tokens_per_second"] > 0
 
 
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"max_tokens_limit": 50}, "MAX_TOKENS_LIMIT"),
+        ({"provider_options": {"max_output": 50}}, "max_output in PROVIDER_OPTIONS"),
+    ],
+)
+def test_settings_are_named_as_the_user_sets_them(settings: dict[str, Any], name: str) -> None:
+    with inspected(ScriptedProvider(), **settings) as inspector:
+        inspector.ask()
+        assert inspector.last().json()["decisions"] == [f"max_tokens 100 becomes 50: {name} is 50"]
+
+
+def test_limit_that_was_learned_of_a_refusal_is_no_setting() -> None:
+    refusal = (
+        "max_tokens is too large: 100. This model supports at most 50 completion tokens, whereas you provided 100."
+    )
+    with inspected(ScriptedProvider([Failure(400, error_body(refusal)), Reply("a"), Reply("b")])) as inspector:
+        inspector.ask()
+        inspector.ask()
+        assert inspector.last().json()["decisions"] == ["max_tokens 100 becomes 50: max_output is 50"]
+
+
+def test_line_tells_what_the_user_has_said() -> None:
+    usage = {
+        "prompt_tokens": 100, "completion_tokens": 7, "total_tokens": 107,
+        "prompt_tokens_details": {"cached_tokens": 60},
+    }  # fmt: skip
+    words = [{"type": "text", "text": f"my key is {KEY}"}, {"type": "text", "text": "x" * 2_000_000 + f" {KEY}"}]
+    with inspected(ScriptedProvider([Reply("a", usage=usage), Reply("b")])) as inspector:
+        inspector.ask()
+        inspector.ask({**MESSAGE, "messages": [{"role": "user", "content": words}]})
+        inspector.ask({"model": "m", "messages": 3})
+        lines = inspector.listed()
+    assert [line["said"] for line in lines] == ["Who's there?", "x" * 159 + "…", None]
+    assert [line["after"] for line in lines] == [None] * 3
+    assert lines[0]["cache_write_tokens"] in (None, 0)
+    assert KEY not in json.dumps(lines)
+
+
+def test_session_is_one_file() -> None:
+    here = {"x-claude-code-session-id": "one"}
+    with inspected(ScriptedProvider()) as inspector:
+        for words in ("first", f"second {KEY}"):
+            inspector.ask({**STREAM, "messages": [{"role": "user", "content": words}]}, **here)
+        inspector.ask()
+        answer = inspector.http.get("/ui/api/session", params={"id": "one"})
+        shown = [inspector.http.get(f"/ui/api/exchanges/{line['id']}").json() for line in inspector.listed()[:2]]
+        missing = inspector.http.get("/ui/api/session", params={"id": "two"})
+        elsewhere = inspector.http.get("/ui/api/session", params={"id": "one", "worker": "1"})
+        refused = httpx.get(f"{inspector.url}/ui/api/session", params={"id": "one"})
+    assert answer.headers["content-disposition"] == 'attachment; filename="session-one.json"'
+    assert (answer.json()["session_id"], answer.json()["exchanges"]) == ("one", shown)
+    assert KEY not in answer.text
+    assert [each.status_code for each in (missing, elsewhere, refused)] == [404, 421, 401]
+
+
 def test_counting_and_failures_are_kept_too() -> None:
     refused = Failure(429, error_body("Slow down", code="rate_limit_exceeded"), {"retry-after": "7"})
     with inspected(ScriptedProvider([refused])) as inspector:
@@ -197,7 +254,7 @@ def test_events_end_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_exchange_of_another_worker_is_asked_for_again_on_a_new_connection() -> None:
     with inspected(ScriptedProvider()) as inspector:
         inspector.ask()
-        answers = [inspector.http.get(f"/ui/api/{path}") for path in ("exchanges/1-1", "events?worker=1")]
+        answers = [inspector.http.get(f"/ui/api/{path}") for path in ("exchanges/x?worker=1", "events?worker=1")]
         gone = inspector.http.get(f"/ui/api/exchanges/{inspector.listed()[0]['id']}9")
     assert [(answer.status_code, answer.headers["connection"]) for answer in answers] == [(421, "close")] * 2
     assert gone.status_code == 404

@@ -1,10 +1,9 @@
 """The page in a real browser, in front of a real proxy."""
 
 import json
+import re
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import pytest
 from ccproxy_middleware.inspector.pages import Pages
 from support.providers.scripted import Answer, Failure, Reply, ScriptedProvider, ToolCall, error_body
 from support.serving.boosted import boosted, question
+from support.serving.browsed import opened, wait_until
 from support.serving.inspected import KEY, MESSAGE, STREAM, Inspected, client, inspected
 
 if TYPE_CHECKING:
@@ -60,36 +60,6 @@ def page(browser: "Browser", proxy: Inspected) -> "Iterator[Page]":
         yield page
 
 
-@contextmanager
-def opened(browser: "Browser", url: str, key: str | None = None) -> "Iterator[Page]":
-    """``/ui`` of a proxy. Nothing may go wrong in it, and nothing may be asked of another host."""
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    if key is not None:
-        context.add_init_script(f"sessionStorage.setItem('cc-boost.key', {json.dumps(key)})")
-    page = context.new_page()
-    page.set_default_timeout(20_000)
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", lambda message: problems.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("request", lambda request: problems.append(request.url))
-    page.goto(f"{url}/ui")
-    try:
-        yield page
-    finally:
-        context.close()
-    # What chromium says to a status of 401 or 409, and to the HTML that a test tries to set.
-    expected = (url, "blob:", "Failed to load resource: ", "This document requires 'TrustedHTML'")
-    assert [problem for problem in problems if not problem.startswith(expected)] == []
-
-
-def wait_until(page: "Page", expression: str) -> None:
-    """Ask until it is true. Playwright's own ``wait_for_function`` asks again by ``eval``, which the page forbids."""
-    end = time.monotonic() + 20
-    while not page.evaluate(expression):
-        assert time.monotonic() < end, expression
-        page.wait_for_timeout(50)
-
-
 def rows(page: "Page") -> list[str]:
     return [row.inner_text() for row in page.query_selector_all("tbody tr:visible")]
 
@@ -107,6 +77,36 @@ def test_key_is_asked_for_and_a_wrong_one_refused(browser: "Browser", proxy: Ins
         assert page.input_value("#key-input") == ""
         page.reload()
         page.wait_for_selector("tbody tr")  # this tab knows it
+
+
+def test_admin_key_opens_the_page_and_a_clients_key_does_not(browser: "Browser") -> None:
+    settings = {"anthropic_api_key": f"{KEY},other", "admin_api_key": "admin-key"}
+    with inspected(ScriptedProvider(script), **settings) as proxy, opened(browser, proxy.url) as page:
+        with client(proxy.url) as ann:
+            assert ann.ask(said("hello")).status_code == 200
+        page.wait_for_selector("#key-input:focus")
+        assert "ADMIN_API_KEY" in page.inner_text("#key")
+        page.fill("#key-input", KEY)
+        page.keyboard.press("Enter")
+        page.wait_for_selector("text=This key was not accepted.")
+        page.fill("#key-input", "admin-key")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("tbody tr")
+        page.fill("#filter", "key 1")
+        page.wait_for_selector("tbody tr:visible")
+        page.fill("#filter", "nobody")
+        page.wait_for_selector("tbody tr", state="hidden")
+
+
+def test_page_says_what_to_set_where_there_are_several_keys(browser: "Browser") -> None:
+    context = browser.new_context()
+    with inspected(ScriptedProvider(script), anthropic_api_key=f"{KEY},other") as proxy:
+        page = context.new_page()
+        answer = page.goto(f"{proxy.url}/ui/")
+        assert answer is not None
+        assert answer.status == 403
+        assert "set ADMIN_API_KEY and restart" in page.inner_text("body")
+    context.close()
 
 
 def test_list_shows_what_is_there_and_what_comes(page: "Page", proxy: Inspected) -> None:
@@ -145,16 +145,16 @@ def test_tree_shows_each_agent_below_the_one_that_called_it(browser: "Browser") 
             page.wait_for_selector("#tree:visible")
             assert page.query_selector("#list:visible") is None
             names = [element.inner_text() for element in page.query_selector_all("#tree summary")]
-            assert [name.split(" ")[0] for name in names] == [
-                *("Session", "Prompt", "Explore", "Explore", "Prompt", "Explore", "Explore"),
+            assert [re.split(r"\s", name)[0] for name in names] == [
+                *("Session", "hello", "Explore", "Explore", "Prompt", "Explore", "Explore"),
             ]
             nested = page.query_selector_all("#tree summary:has-text('agent-1') ~ ul summary")
             assert ["agent-2" in element.inner_text() for element in nested] == [True]
-            assert len(page.query_selector_all("#tree button.link")) == 5  # those of the circle are there too
+            assert len(page.query_selector_all("#tree button[data-key]")) == 5  # those of the circle are there too
             page.fill("#filter", "agent-2")
-            assert len(page.query_selector_all("#tree button.link")) == 1
-            page.click("#tree button.link")
-            page.wait_for_selector("#detail .facts dd:text-is('subagent, Explore')")
+            assert len(page.query_selector_all("#tree button[data-key]")) == 1
+            page.click("#tree button[data-key]")
+            page.wait_for_selector("#detail .facts dd:text-is('subagent, Explore agent-2')")
 
 
 def test_filter_leaves_what_fits(page: "Page") -> None:
@@ -188,6 +188,7 @@ def test_keys_lead_everywhere(page: "Page", proxy: Inspected) -> None:
     page.wait_for_selector("#detail:visible")
     assert page.url.endswith(f"#{ids[1]}")
     page.keyboard.press("j")
+    page.click("text=Ids and more")
     page.wait_for_selector(f"#detail .facts dd:text-is('{ids[2]}')")
     assert page.url.endswith(f"#{ids[2]}")
     page.keyboard.press("Escape")
@@ -199,7 +200,7 @@ def test_keys_lead_everywhere(page: "Page", proxy: Inspected) -> None:
 
 def test_both_sides_stand_side_by_side(page: "Page") -> None:
     page.click("tbody tr:last-child")
-    page.wait_for_selector("#detail:visible .timeline")
+    page.click("[role=tab] >> text=Request")
     left, right = page.query_selector_all('[aria-label="Request"] .sides > div')
     assert "POST /v1/messages" in left.inner_text()
     assert "planted-user" in left.inner_text()
@@ -212,6 +213,7 @@ def test_both_sides_stand_side_by_side(page: "Page") -> None:
     page.click("text=Next difference")
     assert page.evaluate("document.activeElement.matches('.only')")
     assert "top_k" in page.inner_text("text=What the conversion decided >> xpath=ancestor::details")
+    page.keyboard.press("3")
     pairs = [row.inner_text() for row in page.query_selector_all(".timeline > li")]
     assert any("Hello" in pair and "content_block_delta" in pair and "delta" in pair for pair in pairs)
     page.click(".timeline summary:has-text('message_delta')")
@@ -223,6 +225,9 @@ def test_hostile_output_is_only_text(page: "Page", proxy: Inspected) -> None:
     page.wait_for_selector("tbody tr:first-child >> text=<b>claude</b>")
     assert page.query_selector("tbody b") is None
     page.click("tbody tr:first-child")
+    page.wait_for_selector("#detail:visible .call")
+    assert HOSTILE in page.inner_text(".answer")
+    page.keyboard.press("3")
     page.wait_for_selector("#detail:visible .timeline")
     page.evaluate("document.querySelectorAll('.timeline summary').forEach((summary) => summary.click())")
     page.wait_for_selector(".timeline .json")
@@ -247,9 +252,10 @@ def test_exchange_is_saved_and_copied(page: "Page", proxy: Inspected, tmp_path: 
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.click("tbody tr:last-child")
     page.wait_for_selector("#detail:visible")
-    for of, kind in (("request", "request"), ("answer", "stream")):
+    for of, kind in (("Request", "request"), ("Answer", "stream")):
         with page.expect_download() as download:
-            page.click(f"text=Save {of} case")
+            page.click(".menu >> text=Save")
+            page.click(f"text={of} case")
         download.value.save_as(tmp_path / "case.json")
         assert json.loads((tmp_path / "case.json").read_text())["kind"] == kind
     page.click("text=Copy as curl")
@@ -259,12 +265,121 @@ def test_exchange_is_saved_and_copied(page: "Page", proxy: Inspected, tmp_path: 
     assert '"x-api-key: $ANTHROPIC_API_KEY"' in copied
 
 
+def test_row_tells_itself_apart_and_is_found_by_its_words(page: "Page", proxy: Inspected) -> None:
+    call = {"type": "tool_use", "id": "toolu_1", "name": "Grep", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "nothing"}
+    told_of = told(session_id="session-of-mine", agent_id="agent-9", agent_type="Explore", request_class="subagent")
+    words = [
+        {"type": "text", "text": "<system-reminder>\nmind this\n</system-reminder>"},
+        {"type": "text", "text": "Look for dates"},
+    ]
+    messages = [
+        {"role": "user", "content": words},
+        {"role": "assistant", "content": [call]},
+        {"role": "user", "content": [result]},
+    ]
+    proxy.ask(said("", messages=messages), **told_of)
+    page.fill("#filter", "look dates")
+    row = page.wait_for_selector("tbody tr:visible >> text=Look for dates >> xpath=ancestor::tr")
+    assert row is not None
+    for part in ("Look for dates", "after Grep", "Explore agent-9", "session session-…", "key 1"):
+        assert part in row.inner_text()
+    for found in ("session-of-mine", "agent-9", "grep"):
+        page.fill("#filter", found)
+        assert len(rows(page)) == 1
+
+
+def test_list_holds_still_while_it_is_paused(page: "Page", proxy: Inspected, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = len(rows(page))
+    page.keyboard.press("p")
+    page.wait_for_selector("#pause[aria-pressed=true] >> text=Paused")
+    proxy.ask(said("while it is paused"))
+    page.wait_for_selector("#pause >> text=Paused, 1 new")
+    assert len(rows(page)) == before
+    monkeypatch.setattr(Pages, "events_limit", 0.05)  # the page connects again, and gets the whole list
+    monkeypatch.setattr(Pages, "heartbeat", 0.05)
+    page.route("**/api/events*", lambda route: route.abort())
+    page.wait_for_timeout(100)
+    page.unroute("**/api/events*")
+    proxy.ask(said("and once more"))
+    page.wait_for_selector("#pause >> text=Paused, 2 new")
+    page.click("#pause")
+    page.wait_for_selector("tbody tr:first-child >> text=and once more")
+    page.wait_for_selector("tbody tr:nth-child(2) >> text=while it is paused")
+    assert page.inner_text("#pause") == "Pause"
+
+
+def test_session_is_saved_as_one_file(page: "Page", proxy: Inspected, tmp_path: Path) -> None:
+    here = told(session_id="one session/of two")
+    for words in ("first", "second"):
+        proxy.ask(said(words), **here)
+    page.click("tbody tr >> text=second")
+    with page.expect_download() as download:
+        page.click(".menu >> text=Save")
+        page.click("text=Whole session")
+    assert download.value.suggested_filename == "session-one-session-of-two.json"
+    download.value.save_as(tmp_path / "session.json")
+    saved = json.loads((tmp_path / "session.json").read_text())
+    assert (saved["format"], saved["version"], saved["session_id"]) == ("cc-boost session", 1, "one session/of two")
+    assert [exchange["said"] for exchange in saved["exchanges"]] == ["first", "second"]
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+    page.select_option("#order", "tree")
+    with page.expect_download() as download:
+        page.click("#tree summary:has-text('one sess') >> text=Export")
+    download.value.save_as(tmp_path / "again.json")
+    assert json.loads((tmp_path / "again.json").read_text())["exchanges"] == saved["exchanges"]
+
+
+def test_keys_are_shown(page: "Page") -> None:
+    page.keyboard.press("?")
+    page.wait_for_selector("#keys-dialog:visible >> text=hold the list still")
+    page.keyboard.press("p")
+    assert page.inner_text("#keys-dialog button") == "Close"
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#keys-dialog", state="hidden")
+    assert page.get_attribute("#pause", "aria-pressed") == "false"  # keys mean nothing behind the dialog
+
+
+def test_head_stays_in_sight(page: "Page", proxy: Inspected) -> None:
+    page.set_viewport_size({"width": 1280, "height": 300})
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    wait_until(page, "scrollY > 100")
+    tops = "['.bar', 'thead th'].map((of) => Math.round(document.querySelector(of).getBoundingClientRect().top))"
+    assert page.evaluate(tops) == [0, 48]
+    page.click("tbody tr:last-child")
+    page.wait_for_selector("#detail .answer")
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    assert page.evaluate("Math.round(document.querySelector('.top').getBoundingClientRect().top)") == 48
+
+
+def test_charts_have_legends_and_whole_labels(page: "Page") -> None:
+    legends = [element.inner_text() for element in page.query_selector_all(".legend")]
+    assert legends == ["all\nfailed", "mean of the minute", "19 of 20 within\nmedian"]
+    assert [element.inner_text() for element in page.query_selector_all("figcaption > span:first-child")] == [
+        "Requests per minute",
+        "Output tokens per second",
+        "Time to first byte",
+    ]
+    # Nothing is drawn at the very edge of a chart, as it is where a label is cut.
+    edges = """[...document.querySelectorAll("#charts canvas")].map((canvas) => {
+      const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
+      copy.drawImage(canvas, 0, 0);
+      const { data: left } = copy.getImageData(0, 0, 1, canvas.height);
+      const { data: right } = copy.getImageData(canvas.width - 1, 0, 1, canvas.height);
+      return [...left, ...right].some((value) => value > 0);
+    })"""
+    assert page.evaluate(edges) == [False] * 3
+
+
 def test_no_case_is_told_in_words(page: "Page", proxy: Inspected) -> None:
     proxy.ask({"model": "claude-opus-4-8"})
     page.wait_for_selector("tbody tr:first-child >> text=400 failed")
     page.click("tbody tr:first-child")
+    page.keyboard.press("2")
     page.wait_for_selector("text=No request was sent to a provider.")
-    page.click("text=Save request case")
+    page.click(".menu >> text=Save")
+    page.click("text=Request case")
     page.wait_for_selector("#message.problem >> text=nothing was asked of the provider")
 
 
@@ -280,11 +395,13 @@ def test_boosted_exchange_has_a_tab_for_each_request(browser: "Browser") -> None
         assert f"ANTHROPIC_BASE_URL={boost.url} claude" in page.inner_text(".empty")
         inspector.ask(question(stream=True))
         page.click("tbody tr >> text=guidance")
+        page.click("[role=tab] >> text=Request")
         page.click("[role=tab] >> text=planner")
         assert "Request to the planner" in page.inner_text("#detail")
         page.keyboard.press("ArrowRight")
         assert "Request to the executor" in page.inner_text("#detail")
         assert page.evaluate("document.activeElement.getAttribute('aria-selected')") == "true"
+        assert page.evaluate("document.activeElement.closest('.calls') !== null")
 
 
 def test_lost_connection_is_seen_and_mended(page: "Page", monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,12 +445,15 @@ def test_page_is_readable(page: "Page", scheme: Any) -> None:
     page.emulate_media(color_scheme=scheme)
     back = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert back == {"light": "rgb(247, 246, 243)", "dark": "rgb(22, 21, 19)"}[scheme]
-    for view in ("#overview", "#detail"):
+    for view in ("#overview", "#detail .answer", "#detail [aria-label=Request]", "#detail [aria-label=Answer]"):
         page.wait_for_selector(f"{view}:visible")
-        for width in (1280, 800):
+        for width in (1280, 800, 375):
             page.set_viewport_size({"width": width, "height": 800})
             wait_until(page, "document.documentElement.scrollWidth <= innerWidth")  # charts follow a moment later
             assert page.evaluate(CONTRAST) == []
             assert page.evaluate(UNNAMED) == []
-        page.keyboard.press("j")
-        page.keyboard.press("Enter")
+        if view == "#overview":
+            page.keyboard.press("j")
+            page.keyboard.press("Enter")
+        else:
+            page.keyboard.press("2" if view.endswith("answer") else "3")

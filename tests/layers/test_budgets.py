@@ -175,7 +175,7 @@ async def test_limits_are_those_of_the_moment() -> None:
 
 @pytest.mark.parametrize(("period", "dollars"), [("daily", "2.5"), ("monthly", "2.5"), ("both", "2.5")])
 async def test_spent_money(period: str, dollars: str) -> None:
-    caps = {"usd_per_day": Decimal(dollars)} if period != "monthly" else {}
+    caps: dict[str, Any] = {"usd_per_day": Decimal(dollars)} if period != "monthly" else {}
     caps |= {"usd_per_month": Decimal(dollars)} if period != "daily" else {}
     inner, bank = Inner(), Bank("2.499")
     app = stack(inner, KeyLimits(**caps), spending=bank)

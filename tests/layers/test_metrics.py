@@ -465,6 +465,16 @@ def test_dashboard_asks_for_what_there_is() -> None:
     assert {name for query in queries for name in re.findall(r"\$(\w+)", query)} <= {*variables, "__rate_interval"}
 
 
+def test_panels_without_a_series_yet_say_0() -> None:
+    panels = json.loads((ROOT / "deploy/grafana-dashboard.json").read_text())["panels"]
+    shown = [panel for panel in panels if panel.get("targets")]
+    assert len(shown) > 10
+    for panel in shown:
+        queries = [target["expr"] for target in panel["targets"]]
+        says_0 = panel["fieldConfig"]["defaults"].get("noValue") == "0"
+        assert says_0 or all(query.endswith("vector(0)") for query in queries), panel["title"]
+
+
 FULL_DISK = """
 import asyncio, logging, os, pathlib, resource, sys
 sys.path[:0] = sys.argv[2:]

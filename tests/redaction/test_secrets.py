@@ -209,3 +209,54 @@ def test_little_is_held_back_however_long_the_provider_says_something_else() -> 
     came = [redactor.feed(event) for event in events]
     assert sum(map(len, came)) > sum(map(len, events)) - 300 * len(events[-1])
     assert b"".join(came) + redactor.finish() == b"".join(events)
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=list(FORMS))
+def test_secret_is_covered_wherever_it_stands_in_large_data(form: str) -> None:
+    for size in range(8 * 1024 - len(form) - 1, 8 * 1024 + 2, 5):
+        filler = b"%" * size
+        covered = SECRETS.redact(filler + form.encode() + filler)
+        assert covered.startswith(filler)
+        assert covered.endswith(filler)
+        assert covered[size:-size].count(b"*") >= len(KEY), size
+
+
+def test_sequences_without_a_letter_are_no_secrets_escapes() -> None:
+    for text in (b"%", b"%2", b"100 %", b"%2F", b"\\u0022", b"&", b"&lt;", b"&amp; #"):
+        assert not SECRETS.may_hold(text * 1000), text
+    for text in (
+        b"%70",
+        b"%2570",
+        b"%2570".replace(b"%", b"%25"),
+        b"\\u0070",
+        b"&#112;",
+        b"&amp;#x70;",
+        b"\\u0026#112;",
+    ):
+        assert SECRETS.may_hold(b"x" * 10_000 + text), text
+
+
+def test_all_secrets_of_one_text_are_covered() -> None:
+    form = "".join("\\" * 16 + f"u{ord(char):04x}" for char in KEY)  # the string has eight of them before the u
+    out = relayed(chat_json(form * 200), [100_000])
+    text = json.loads(out[6:])["choices"][0]["delta"]["content"]
+    assert set(text) == {"*"}
+
+
+def chat_json(content: str) -> bytes:
+    """An event whose content stands there as it is written here."""
+    return b'data: {"choices":[{"index":0,"delta":{"content":"' + content.encode() + b'"}}]}\n\n'
+
+
+def test_end_of_a_large_event_takes_long_and_nothing_else_does() -> None:
+    redactor = EventRedactor(SECRETS)
+    assert not redactor.takes_long(chat("a" * 30_000))
+    for _ in range(3):
+        assert not redactor.takes_long(b"a" * 30_000)
+        redactor.feed(b"a" * 30_000)
+    assert not redactor.takes_long(b"a")
+    assert redactor.takes_long(b"a\n\n")
+    assert redactor.takes_long(b"a\r\r")
+    assert redactor.holds_much
+    redactor.feed(b"\n\n")
+    assert not redactor.holds_much

@@ -123,13 +123,14 @@ class ClientKeys:
         ``admitted``: the request needs none of the keys.
         """
         headers = client_headers(scope)
-        own = get_header(headers, OWN_KEY)
-        if self and not admitted and (own is None or self._find(own) is None):
+        if self and not admitted and ((own := get_header(headers, OWN_KEY)) is None or self._find(own) is None):
             return []
-        sent = ((name, (get_header(headers, name) or "").strip()) for name in CREDENTIALS)
-        found = {name: value for name, value in sent if value}
-        texts = [text for value in found.values() for text in (value, value.partition(" ")[2].strip())]
-        if any(self._find(text) is not None for text in texts):
+        found = {name: value for name in CREDENTIALS if (value := (get_header(headers, name) or "").strip())}
+        if self and any(
+            self._find(text) is not None
+            for value in found.values()
+            for text in (value, value.partition(" ")[2].strip())
+        ):
             return []
         return [(name, value.encode("latin-1")) for name, value in found.items()]
 

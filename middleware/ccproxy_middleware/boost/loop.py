@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Scope
 
 from ..toolkit.asgi import BufferedBody, ClientDisconnected, Headers, without_headers
 from ..toolkit.errors import ApiError, StreamAborted, request_id
-from ..toolkit.record import get_record
+from ..toolkit.record import get_calls, get_record
 from .answer import ExecutorAnswer, WaitFor
 from .conversation import Conversation, read_conversation
 from .cut import cut_middle
@@ -144,7 +144,7 @@ class BoostLoop:
         text = ""
         started = time.monotonic()
         try:
-            async with aclosing(self._plans.stream(self._prompt(), self._request_id)) as pieces:
+            async with aclosing(self._plans.stream(self._prompt(), self._request_id, get_calls(self._scope))) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, PlannerAnswer):
                         record.cache_hits += piece.cached

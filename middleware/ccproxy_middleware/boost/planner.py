@@ -14,6 +14,7 @@ from ..conversion.counting import estimate_tokens
 from ..toolkit.asgi import BufferedBody
 from ..toolkit.errors import ApiError, StreamAborted
 from ..toolkit.json import dumps, loads
+from ..toolkit.record import ProviderCall
 from ..toolkit.sse import EventTooLarge, SSEParser
 from .dialect import AnthropicDialect
 from .usage import Seen, Usage, from_anthropic, from_openai
@@ -67,14 +68,18 @@ class Planner:
         self._limit_name = "max_tokens"
         self._stream_options = True
 
-    async def ask(self, prompt: str, request_id: str, on_text: Callable[[str], None]) -> PlannerAnswer:
+    async def ask(
+        self, prompt: str, request_id: str, on_text: Callable[[str], None], calls: list[ProviderCall]
+    ) -> PlannerAnswer:
         """Send the prompt; ``on_text`` gets the answer's text as it comes. Raises PlannerError.
+
+        The calls of providers that were made for it are added to ``calls``.
 
         OpenAI's reasoning models refuse ``max_tokens`` and some servers ``stream_options``: a refusal that names
         one of them is tried again without it.
         """
         if self._api == "anthropic":
-            return await self._ask_in_messages(prompt, request_id, on_text)
+            return await self._ask_in_messages(prompt, request_id, on_text, calls)
         limit_name, stream_options = self._limit_name, self._stream_options
         while True:
             body = {
@@ -85,7 +90,7 @@ class Planner:
             }
             if stream_options:
                 body["stream_options"] = {"include_usage": True}
-            answer = await self._call(body, _scope(request_id, "/chat/completions"), _Answer(on_text))
+            answer = await self._call(body, _scope(request_id, "/chat/completions", calls), _Answer(on_text))
             if answer.status in (400, 422) and stream_options and b"stream_options" in answer.body:
                 stream_options = False
             elif answer.status in (400, 422) and limit_name == "max_tokens" and b"max_tokens" in answer.body:
@@ -96,14 +101,16 @@ class Planner:
         self._limit_name, self._stream_options = limit_name, stream_options
         return result
 
-    async def _ask_in_messages(self, prompt: str, request_id: str, on_text: Callable[[str], None]) -> PlannerAnswer:
+    async def _ask_in_messages(
+        self, prompt: str, request_id: str, on_text: Callable[[str], None], calls: list[ProviderCall]
+    ) -> PlannerAnswer:
         body = {
             "model": self.model,
             "messages": [{"role": "user", "content": prompt}],
             "max_tokens": self.max_tokens,
             "stream": True,
         }
-        scope = _scope(request_id, "/v1/messages")
+        scope = _scope(request_id, "/v1/messages", calls)
         scope["ccproxy.model"] = {"requested": self.model, "tier": None, "fixed": True}
         scope["ccproxy.candidates"] = self.models
         answer = await self._call(body, scope, _MessagesAnswer(on_text))
@@ -254,7 +261,7 @@ class _MessagesAnswer(_Answer):
         return estimate if self._usage is None else {**from_anthropic({}), **self._usage}
 
 
-def _scope(request_id: str, path: str) -> Scope:
+def _scope(request_id: str, path: str, calls: list[ProviderCall]) -> Scope:
     """A request of our own: the planner's provider gets nothing of the client's, no custom header and no key."""
     return {
         "type": "http",
@@ -270,6 +277,7 @@ def _scope(request_id: str, path: str) -> Scope:
         "client": None,
         "server": None,
         "ccproxy.request_id": request_id,
+        "ccproxy.calls": calls,
     }
 
 

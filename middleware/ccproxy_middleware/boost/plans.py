@@ -10,13 +10,14 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
+from ..toolkit.record import ProviderCall
 from .cache import BoostCache
 from .plan import read_plan
 from .planner import Planner, PlannerAnswer, PlannerError
 
 logger = logging.getLogger("ccproxy.boost")
 
-_Ask = Callable[[Callable[[str], None]], Awaitable[PlannerAnswer]]
+_Ask = Callable[[Callable[[str], None], list[ProviderCall]], Awaitable[PlannerAnswer]]
 
 
 class Plans:
@@ -27,9 +28,12 @@ class Plans:
         self._cache = cache
         self._flights: dict[tuple[asyncio.AbstractEventLoop, str], _Flight] = {}
 
-    async def stream(self, prompt: str, request_id: str) -> AsyncGenerator[str | PlannerAnswer, None]:
+    async def stream(
+        self, prompt: str, request_id: str, calls: list[ProviderCall] | None = None
+    ) -> AsyncGenerator[str | PlannerAnswer, None]:
         """The text of the planner's answer as it comes, and at last the whole answer; a cached one comes at once.
 
+        The calls of providers that were made for it are added to ``calls``, of one of those who wait for it together.
         Raises PlannerError. Close it (``aclosing``): that is how this listener leaves.
         """
         planner = self._planner
@@ -40,8 +44,8 @@ class Plans:
             yield stored
             return
 
-        async def ask(on_text: Callable[[str], None]) -> PlannerAnswer:
-            answer = await planner.ask(prompt, request_id, on_text)
+        async def ask(on_text: Callable[[str], None], made: list[ProviderCall]) -> PlannerAnswer:
+            answer = await planner.ask(prompt, request_id, on_text, made)
             if read_plan(answer.text).kind != "OTHER":
                 await self._store(key, answer)
             return answer
@@ -55,7 +59,7 @@ class Plans:
                     del self._flights[place]
 
             flight = self._flights[place] = _Flight(ask, forget)
-        async with aclosing(flight.listen()) as pieces:
+        async with aclosing(flight.listen(calls)) as pieces:
             async for piece in pieces:
                 yield piece
 
@@ -79,13 +83,14 @@ class _Flight:
 
     def __init__(self, ask: _Ask, on_over: "Callable[[_Flight], None]") -> None:
         self._pieces: list[str] = []
+        self._calls: list[ProviderCall] = []  # that nobody has taken yet
         self._news = asyncio.Event()
         self._listeners = 0
         self._on_over = on_over
         self._task = asyncio.create_task(self._run(ask))
         self._task.add_done_callback(self._over)
 
-    async def listen(self) -> AsyncGenerator[str | PlannerAnswer, None]:
+    async def listen(self, calls: list[ProviderCall] | None) -> AsyncGenerator[str | PlannerAnswer, None]:
         """All that was and will be said, then the whole answer. Raises PlannerError."""
         self._listeners += 1
         read = 0
@@ -102,15 +107,24 @@ class _Flight:
                     await news.wait()
             if self._task.cancelled():
                 raise PlannerError("the call was cancelled")
-            yield self._task.result()
+            answer = self._task.result()
+            self._give(calls)
+            yield answer
         finally:
             self._listeners -= 1
             if not self._listeners:
                 self._on_over(self)
                 self._task.cancel()
+            self._give(calls)
+
+    def _give(self, calls: list[ProviderCall] | None) -> None:
+        """Whoever comes first when they are over has them in its exchange."""
+        if calls is not None:
+            calls += self._calls
+            self._calls.clear()
 
     async def _run(self, ask: _Ask) -> PlannerAnswer:
-        return await ask(self._on_text)
+        return await ask(self._on_text, self._calls)
 
     def _on_text(self, text: str) -> None:
         self._pieces.append(text)

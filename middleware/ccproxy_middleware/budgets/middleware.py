@@ -9,7 +9,10 @@ from typing import Any, NamedTuple
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..auth import Admission, forbidden
+from ..conversion.claude_code import told_at_once
+from ..models import tier_of
 from ..routing import (
+    TIERS,
     Candidate,
     LocalLimits,
     PaceLimits,
@@ -54,7 +57,8 @@ class BudgetMiddleware:
     Reads: ``ccproxy.client_key`` in the scope, or the credential, where AuthMiddleware stands inside; ``model`` in the
     body; ``ccproxy.model`` and ``ccproxy.candidates`` in the scope; ``ccproxy.record`` at the end, for what a request
     has used and cost.
-    Writes: nothing. A refusal is in the dialect of the path.
+    Writes: nothing. A refusal is in the dialect of the path; Claude Code gets its 403 as a 424, whose message it shows
+    without asking for a login.
     Needs: asyncio, and for requests and tokens a minute the package ``limits``. AuthMiddleware, which tells the key's
     name. A place inside ModelMappingMiddleware; outside of it only the names that clients use are known.
     Alone: does nothing, for no key has a name then.
@@ -104,7 +108,7 @@ class BudgetMiddleware:
                 await self._check_money(name, limits)
                 counted = await self._take(name, limits, body, facts)
         except ApiError as error:
-            return await send_error(scope, send, error)
+            return await send_error(scope, told_at_once(scope, send), error)
         del facts
         end = partial(self._end, name, limits, counted)
         await observe(self.app, scope, body, send, end)
@@ -118,12 +122,21 @@ class BudgetMiddleware:
         if not isinstance(model, str):
             raise invalid_request("model: Field required")
         facts = RequestFacts(data, scope)
-        names = [model] if facts.tier is None or facts.model is None else [model, facts.model]
-        if (refusal := not_allowed(name, limits, facts.tier, names)) is not None:
+        tier = self._tier(scope, facts)
+        names = [model] if tier is None or facts.model is None else [model, facts.model]
+        if (refusal := not_allowed(name, limits, tier, names)) is not None:
             raise refusal
         if limits.has_cap:
             self._check_prices(name, scope, await body.work(partial(self._candidates, scope, facts, model)))
         return facts
+
+    def _tier(self, scope: Scope, facts: RequestFacts) -> str | None:
+        """The tier that the client asks for; None where it names an upstream, or a model that is none of Claude's."""
+        if facts.model is None or chosen_by_client(facts.model, self._upstreams) is not None:
+            return None
+        if "ccproxy.candidates" in scope:  # the names have been mapped
+            return facts.tier
+        return TIERS.get(tier_of(facts.model) or "")
 
     def _check_prices(self, name: str, scope: Scope, candidates: Sequence[Candidate]) -> None:
         if self._accounts is None:

@@ -25,7 +25,7 @@ class Spending(Protocol):
     async def spent(self, key: str, since: datetime) -> Decimal:
         """US dollars that the key of this name has spent since a moment (UTC).
 
-        That includes what this process's exchanges have cost that were over before the call.
+        That includes what this process's exchanges have cost that were over when it answers.
         """
         ...
 
@@ -117,7 +117,6 @@ class Accounts:
         async with sum_.lock:
             if self._clock() < sum_.next:
                 return  # another request has asked meanwhile
-            before = sum_.own
             try:
                 async with asyncio.timeout(self.patience):
                     known = await self._spending.spent(key, sum_.since)
@@ -130,7 +129,7 @@ class Accounts:
                         type(error).__name__,
                     )
                 return
-            sum_.known, sum_.own = known, sum_.own - before
+            sum_.known, sum_.own = known, Decimal(0)
             sum_.next = self._clock() + self.fresh
             self._warned = False
 
@@ -146,4 +145,5 @@ class _Sum:
 
 def _dollars(amount: Decimal, rounding: str) -> str:
     """In cents, or as exact as it is written where a cent is too coarse."""
-    return f"${amount.quantize(_CENT, rounding):,}" if amount >= 1 else f"${amount.normalize():f}"
+    in_cents = amount >= 1 or amount == amount.quantize(_CENT, rounding)
+    return f"${amount.quantize(_CENT, rounding):,}" if in_cents else f"${amount.normalize():f}"

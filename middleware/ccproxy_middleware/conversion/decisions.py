@@ -25,16 +25,22 @@ _REASONING = ("reasoning_effort", "reasoning", "thinking", "chat_template_kwargs
 _PDF = {"text": "as the text that could be read", "file": "as files"}
 
 
-def explain(data: Mapping[str, Any], request: ConvertedRequest, patch: Mapping[str, Any] = {}) -> list[str]:
+def explain(
+    data: Mapping[str, Any],
+    request: ConvertedRequest,
+    patch: Mapping[str, Any] = {},
+    limit_settings: Mapping[str, str] = {},
+) -> list[str]:
     """A line for each decision. ``data`` is the body that ``request`` was made of.
 
     ``patch`` are the switches that were set for a second try, because the provider has refused the first.
+    ``limit_settings``: what ``max_output`` and ``min_output`` are called where they are set.
     """
     corrected = [f"{name} is {value!r}: the provider has refused it otherwise" for name, value in patch.items()]
     return [
         *corrected,
         *_api(request),
-        *_parameters(data, request),
+        *_parameters(data, request, limit_settings),
         *_reasoning(data, request),
         *_tools(data, request),
         *_tool_choice(data.get("tool_choice"), request.body, request.context.profile),
@@ -47,7 +53,7 @@ def _api(request: ConvertedRequest) -> Iterator[str]:
         yield "asked by Responses: api is responses, or auto takes it for the model"
 
 
-def _parameters(data: Mapping[str, Any], request: ConvertedRequest) -> Iterator[str]:
+def _parameters(data: Mapping[str, Any], request: ConvertedRequest, names: Mapping[str, str]) -> Iterator[str]:
     body, profile = request.body, request.context.profile
     responses = request.api == "responses"
     asked = data.get("max_tokens")
@@ -56,7 +62,7 @@ def _parameters(data: Mapping[str, Any], request: ConvertedRequest) -> Iterator[
         yield f"max_tokens {asked} becomes {sent}: Responses takes no fewer"
     elif sent is not None and sent != asked:
         limit = "max_output" if sent < asked else "min_output"
-        yield f"max_tokens {asked} becomes {sent}: {limit} is {sent}"
+        yield f"max_tokens {asked} becomes {sent}: {names.get(limit, limit)} is {sent}"
     for name in ("temperature", "top_p", "top_k"):
         if data.get(name) is not None and name not in body:
             switch = "top_k" if name == "top_k" and profile.top_k == "drop" else "sampling"

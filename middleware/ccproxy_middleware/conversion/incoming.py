@@ -46,7 +46,10 @@ def takes_long(body: BufferedBody) -> bool:
 async def check_json(body: BufferedBody) -> None:
     """Raise ApiError for a body that isn't JSON, or too much of it."""
     try:
-        await body.work(lambda: body.data)
+        if body.size > LARGE:
+            await body.work(lambda: body.data)
+        else:
+            _ = body.data
     except TooManyNodes as error:
         raise invalid_request(str(error)) from None
     except ValueError as error:

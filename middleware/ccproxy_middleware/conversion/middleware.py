@@ -1,7 +1,7 @@
 """The layer around the converters."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from hashlib import sha256
 from typing import Any
@@ -65,7 +65,8 @@ class FormatConversionMiddleware:
     for one that does not exist. ``stream_idle_timeout``: seconds that a stream may go on with nothing but comments and
     blanks before it is broken off. ``max_answer``: bytes of an answer that is no stream. ``store`` keeps what refusals
     have taught for all that share it and have the same ``store_name``, which tells the provider.
-    ``setting`` names what ``options`` are set by, for the log.
+    ``setting`` names what ``options`` are set by, ``limit_settings`` what ``max_output`` and ``min_output`` are set by
+    instead, for the log.
 
     Reads: ``POST /v1/messages``, ``POST /v1/messages/count_tokens``, ``GET /v1/models`` and ``/v1/models/{id}``;
     everything else passes untouched. ``ccproxy.model`` and ``ccproxy.models`` in the scope, which an outer
@@ -97,6 +98,7 @@ class FormatConversionMiddleware:
         store: Store | None = None,
         store_name: str = "",
         setting: str = "PROVIDER_OPTIONS",
+        limit_settings: Mapping[str, str] = {},
     ) -> None:
         self.app = app
         self._idle_limit = stream_idle_timeout
@@ -105,6 +107,7 @@ class FormatConversionMiddleware:
         self._search = search_layer(app)
         self._profile = resolve_profile(provider, options)
         self._count_tokens = TokenCounter()
+        self._limit_settings = dict(limit_settings)
         self._profiles = LearnedProfiles(self._profile, store=store, name=store_name, setting=setting)
         self._tool_converter = ToolConverter()
         self._refused = RefusedReasoning()
@@ -159,7 +162,7 @@ class FormatConversionMiddleware:
         request = await self._convert(body, known.get("requested"), counting=False)
         self._tell_of_clamp(request)
         if record is not None:
-            record.explain = partial(_explain, body, request, [])
+            record.explain = self._explanation(body, request, [])
         if body.data["max_tokens"] == 0:
             return await send_prewarmed(scope, request, send)
         inner_scope = {
@@ -175,7 +178,7 @@ class FormatConversionMiddleware:
         if not request.stream:
             exchange = Exchange(request, id_, send, record, max_answer=self._max_answer)
             if record is not None:
-                record.explain = partial(_explain, body, request, exchange.notes)
+                record.explain = self._explanation(body, request, exchange.notes)
             return await self._run(inner_scope, body, exchange)
         stream = StreamExchange(
             request,
@@ -189,7 +192,7 @@ class FormatConversionMiddleware:
             idle_limit=self._idle_limit,
         )
         if record is not None:
-            record.explain = partial(_explain, body, request, stream.notes)
+            record.explain = self._explanation(body, request, stream.notes)
         async with stream:
             await self._run(inner_scope, body, stream)
 
@@ -233,7 +236,7 @@ class FormatConversionMiddleware:
                 break  # it would be refused again
             exchange.restart(request)
             if (record := get_record(scope)) is not None:
-                record.explain = partial(_explain, body, request, exchange.notes, patch)
+                record.explain = self._explanation(body, request, exchange.notes, patch)
         await exchange.close()
 
     def _remember(self, model: str, applied: list[Correction]) -> None:
@@ -303,6 +306,16 @@ class FormatConversionMiddleware:
             record.model = model
             record.requested_model = record.requested_model or known.get("requested") or model
         return record
+
+    def _explanation(
+        self, body: BufferedBody, request: ConvertedRequest, notes: list[str], patch: Mapping[str, Any] = {}
+    ) -> Callable[[], list[str]]:
+        """What makes the lines on a request's conversion."""
+        used, own = request.context.profile, self._profile  # which differ in what was learned of the model
+        names = {
+            switch: n for switch, n in self._limit_settings.items() if getattr(used, switch) == getattr(own, switch)
+        }
+        return partial(_explain, body, request, notes, dict(patch), names)
 
     def _tell_of_clamp(self, request: ConvertedRequest) -> None:
         if request.clamped_from is None or self._told_of_clamp:
@@ -378,6 +391,6 @@ async def _written(body: BufferedBody, request: ConvertedRequest) -> BufferedBod
 
 
 def _explain(
-    body: BufferedBody, request: ConvertedRequest, notes: list[str], patch: Mapping[str, Any] = {}
+    body: BufferedBody, request: ConvertedRequest, notes: list[str], patch: Mapping[str, Any], names: Mapping[str, str]
 ) -> list[str]:
-    return [*explain(body.data, request, patch), *notes]
+    return [*explain(body.data, request, patch, names), *notes]

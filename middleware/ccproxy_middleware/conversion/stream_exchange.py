@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from functools import partial
 from time import monotonic
 from types import TracebackType
 from typing import Any
@@ -13,6 +14,7 @@ from ..toolkit.answers import MAX_ANSWER_BYTES
 from ..toolkit.asgi import Headers
 from ..toolkit.errors import ApiError, StreamAborted
 from ..toolkit.record import Record
+from ..toolkit.worker_threads import in_thread
 from ..toolkit.write_lock import WriteLock
 from .anthropic import message_events, refusal_message
 from .apis import APIS
@@ -141,7 +143,10 @@ class StreamExchange(Exchange):
 
     async def _convert(self, data: bytes, *, more: bool) -> None:
         converter = self._converter
-        frames = converter.feed(data) if data else []
+        if converter.takes_long(data):
+            frames = await in_thread(partial(converter.feed, data))
+        else:
+            frames = converter.feed(data) if data else []
         if not more and not converter.finished and converter.error is None:
             frames += converter.finish()
         if converter.error is not None:

@@ -1,5 +1,7 @@
 """A page that shows every exchange, with both sides of its translation."""
 
+from .history import Entry, History
 from .middleware import InspectorMiddleware
+from .usage import Budgets, Sum, Usage
 
-__all__ = ["InspectorMiddleware"]
+__all__ = ["Budgets", "Entry", "History", "InspectorMiddleware", "Sum", "Usage"]

@@ -1,17 +1,19 @@
 """What is kept of the exchanges: the bytes of both sides with their times, the newest up to a number and a size."""
 
 import os
+import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from time import perf_counter
+from time import perf_counter, time
 
 import anyio
 
 from ..toolkit.record import Record
 from .minutes import Minutes
 from .redaction import ShownHeaders
+from .words import WORDS_COST, Words
 
 # Bytes that Python takes for keeping a chunk, a header, and a call with its record, about.
 _CHUNK_COST = 150
@@ -27,7 +29,8 @@ _STRANGERS_PART = 8  # requests without a key that is right have an eighth of th
 class Call:
     """One request and its answer as they passed at one place. Times are those of ``perf_counter``.
 
-    ``answer`` holds each chunk of the answer with the time of its arrival. ``is_cut``: not all bytes were kept.
+    ``request`` is whole once ``is_asked``. ``answer`` holds each chunk of the answer with the time of its arrival.
+    ``is_cut``: not all bytes were kept.
     ``own_error``: a layer of ours or the forwarding endpoint has answered, not the provider.
     """
 
@@ -37,6 +40,7 @@ class Call:
     headers: ShownHeaders
     started: float = field(default_factory=perf_counter)
     request: list[bytes] = field(default_factory=list)
+    is_asked: bool = False
     status: int | None = None
     answer_headers: ShownHeaders = field(default_factory=list)
     answer: list[tuple[float, bytes]] = field(default_factory=list)
@@ -49,7 +53,8 @@ class Call:
 class Exchange:
     """One request of a client, and the requests to providers that it has caused. ``size`` is in bytes of memory.
 
-    ``stranger``: it came without a key that is right, and nothing but a refusal has come of it.
+    ``words``: what it is about, once somebody has looked. ``stranger``: it came without a key that is right, and
+    nothing but a refusal has come of it.
     """
 
     id: str
@@ -57,6 +62,7 @@ class Exchange:
     record: Record
     client: Call
     replay_of: str | None = None
+    words: Words | None = None
     provider: list[Call] = field(default_factory=list)
     size: int = 0
     over: bool = False
@@ -109,7 +115,7 @@ class Exchanges:
     Counted are bodies, headers and what is known of an exchange. One that is over ``max_bytes`` alone loses the rest.
     Those of strangers have a small part of both, so that nobody without a key can push the others out.
 
-    An id begins with the number of the process, since each worker of a server keeps its own.
+    An id begins with the time, so that ids sort by it, and is found by no other process that keeps its own.
     """
 
     def __init__(self, max_exchanges: int, max_bytes: int) -> None:
@@ -121,7 +127,6 @@ class Exchanges:
         self.minutes = Minutes()
         self._kept: dict[str, Exchange] = {}
         self._strangers: dict[str, Exchange] = {}
-        self._count = 0
         self._viewers: set[Viewer] = set()
 
     @property
@@ -138,8 +143,7 @@ class Exchanges:
 
     def begin(self, record: Record, client: Call, replay_of: str | None, *, stranger: bool = False) -> Exchange:
         """Keep an exchange from its start on."""
-        self._count += 1
-        exchange = Exchange(f"{self.worker}-{self._count}", self, record, client, replay_of, stranger=stranger)
+        exchange = Exchange(_new_id(), self, record, client, replay_of, stranger=stranger)
         self._kept[exchange.id] = exchange
         if stranger:
             self._strangers[exchange.id] = exchange
@@ -147,7 +151,7 @@ class Exchanges:
                 self.forget(next(iter(self._strangers.values())))
         if len(self._kept) > self.max_exchanges:
             self.forget(next(iter(self._kept.values())))
-        if not self.make_room(exchange, _call_cost(client)):
+        if not self.make_room(exchange, _call_cost(client) + WORDS_COST):
             self.forget(exchange)
         self.changed(exchange)
         return exchange
@@ -249,6 +253,11 @@ class Viewer:
         return changed
 
 
+def _new_id() -> str:
+    """Some 20 characters, the first eleven of which are the milliseconds since the epoch."""
+    return f"{int(time() * 1000):011x}{secrets.token_hex(5)}"
+
+
 def _call_cost(call: Call) -> int:
     return _CALL_COST + 2 * sys.getsizeof(call.path) + _headers_cost(call.headers)
 
@@ -265,4 +274,5 @@ def _record_cost(record: Record, decisions: list[str]) -> int:
     more = (asker.prompt_id, asker.compaction, asker.tool_durations)
     told = (record.error_message, record.stop_reason, str(dict(record.usage)), *decisions)
     attempts = _ATTEMPT_COST * len(record.attempts) + sum(len(attempt.model) for attempt in record.attempts)
-    return attempts + sum(sys.getsizeof(text) for text in (*names, *agent, *more, *told) if text is not None)
+    calls = sum(_ATTEMPT_COST + len(str(dict(call.usage))) for call in record.calls)
+    return attempts + calls + sum(sys.getsizeof(text) for text in (*names, *agent, *more, *told) if text is not None)

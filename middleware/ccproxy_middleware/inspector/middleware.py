@@ -12,8 +12,10 @@ from ..auth import ADMITTED_AS, AdminKeys, ClientKeys, KeySource
 from ..toolkit.asgi import BufferedBody, route_path
 from ..toolkit.record import Record, get_record, observe
 from .exchanges import Call, Exchange, Exchanges
-from .pages import Pages
+from .history import History, keep
+from .pages import Pages, Sources
 from .redaction import shown_headers
+from .usage import Budgets, Usage
 
 _PATHS = ("/v1/messages", "/v1/messages/count_tokens", "/chat/completions", "/responses")
 
@@ -32,6 +34,8 @@ class InspectorMiddleware:
     max_exchanges, max_bytes: what is kept, in memory, of the newest exchanges. Those without a right key that are only
         refused have an eighth of both.
     options: those of the FormatConversionMiddleware, which an exchange saved as a test case must name.
+    history: keeps the exchanges for longer, but those that are only refused for want of a right key.
+    usage, budgets: know what was used, and what the keys may use, over days.
     provider: set for a second InspectorMiddleware, around an app that the layers ask: it serves no page, and what
         passes there is shown under this name as the provider's side.
 
@@ -55,13 +59,18 @@ class InspectorMiddleware:
         max_exchanges: int = 200,
         max_bytes: int = 64 * 1024 * 1024,
         options: Mapping[str, Any] = {},
+        history: History | None = None,
+        usage: Usage | None = None,
+        budgets: Budgets | None = None,
         provider: str | None = None,
     ) -> None:
         self.app = app
         self._provider = provider
         self._keys = ClientKeys(api_keys, named_keys=named_keys)
         self._exchanges = Exchanges(max_exchanges, max_bytes)
-        self._pages = Pages(self._exchanges, self._exchange, self._keys, AdminKeys(admin_keys), options)
+        self._history = history
+        sources = Sources(self._exchanges, history, usage, budgets)
+        self._pages = Pages(sources, self._exchange, self._keys, AdminKeys(admin_keys), options)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -95,6 +104,8 @@ class InspectorMiddleware:
         def end(record: Record) -> None:
             for exchange in begun:
                 self._exchanges.end(exchange)
+                if self._history is not None and not exchange.stranger and self._exchanges.find(exchange.id):
+                    keep(self._history, exchange, self._pages.redact)
 
         await observe(app, scope, receive, send, end)
 
@@ -110,6 +121,7 @@ class InspectorMiddleware:
         if not isinstance(receive, BufferedBody):
             return await self.app(scope, tap.receive, tap.send)
         tap.keep_request(receive.body)
+        call.is_asked = True
         await self.app(scope, receive, tap.send)  # the next layer knows it, and need not parse it again
 
 
@@ -128,6 +140,7 @@ class _Tap:
         message = await self._receive()
         if message["type"] == "http.request":
             self.keep_request(message.get("body", b""))
+            self._call.is_asked |= not message.get("more_body", False)
         return message
 
     def keep_request(self, body: bytes) -> None:

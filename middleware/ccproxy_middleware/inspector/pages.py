@@ -1,8 +1,10 @@
 """What is served below ``/ui``: the page, its data, and the sending again of a request."""
 
+import re
 import shlex
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from time import monotonic
@@ -25,8 +27,11 @@ from ..toolkit.sse import sse_event
 from .access import Access
 from .cases import answer_case, request_case
 from .exchanges import Call, Exchange, Exchanges
+from .history import History, as_list, documents, recorded_call
 from .redaction import Redaction
-from .views import detail, request_body, summary
+from .sessions import session_file
+from .usage import MAX_DAYS, Budgets, Usage, usage_document
+from .views import detail, look_for_words, request_body, summary
 
 SendAgain = Callable[[Scope, Receive, Send, str], Awaitable[None]]
 
@@ -45,6 +50,8 @@ _HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
+MAX_LINES = 500  # of the history, in one answer
+MAX_WORDS = 20  # of a search
 _CURL_HEADERS = ("anthropic-version", "anthropic-beta")
 _REPLAYED_HEADERS = (*_CURL_HEADERS, "accept")
 _OF_VIEWER = (
@@ -53,6 +60,16 @@ _OF_VIEWER = (
     b"x-cc-boost-key",
     b"host",
 )  # by which an inner AuthMiddleware judges a request
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the page's data comes from."""
+
+    exchanges: Exchanges
+    history: History | None = None
+    usage: Usage | None = None
+    budgets: Budgets | None = None
 
 
 class Pages:
@@ -68,22 +85,28 @@ class Pages:
 
     def __init__(
         self,
-        exchanges: Exchanges,
+        sources: "Sources",
         send_again: SendAgain,
         keys: ClientKeys,
         admin: AdminKeys,
         options: Mapping[str, Any],
     ) -> None:
-        self._exchanges = exchanges
+        self._exchanges = sources.exchanges
+        self._history = sources.history
+        self._usage = sources.usage
+        self._budgets = sources.budgets
         self._send_again = send_again
         self._options = options
         self._access = Access(keys, admin)
         self._admin = admin
-        self._redact = Redaction(lambda: (*keys.texts(), *admin.texts()))
+        self.redact = Redaction(lambda: (*keys.texts(), *admin.texts()))
         one = "/ui/api/exchanges/{id}"
         routes = [
             Route("/ui/api/exchanges", self._list),
             Route("/ui/api/events", self._events),
+            Route("/ui/api/session", self._session),
+            Route("/ui/api/history", self._search),
+            Route("/ui/api/usage", self._used),
             Route(one, self._detail),
             Route(f"{one}/case", self._case),
             Route(f"{one}/curl", self._curl),
@@ -136,38 +159,42 @@ class Pages:
         return Response(content, media_type=_MEDIA_TYPES[Path(name).suffix])
 
     async def _list(self, request: Request) -> Response:
-        return _json(self._everything())
+        self._check_worker(request.query_params.get("worker", ""))
+        return _json(await self._everything())
 
     async def _events(self, request: Request) -> Response:
         """The list, then its changes, as server-sent events."""
         self._check_worker(request.query_params.get("worker", ""))
         if self._exchanges.viewers >= self.max_viewers:
             raise ApiError(529, "overloaded_error", f"{self.max_viewers} pages are open already")
-        return _Events(self._live())
+        return _Stream(self._live(), "text/event-stream")
 
     async def _live(self) -> AsyncGenerator[bytes, None]:
         end = monotonic() + self.events_limit
         with self._exchanges.watch() as viewer:
-            yield sse_event("everything", self._everything())
+            yield sse_event("everything", await self._everything())
             while monotonic() < end:
                 await viewer.wait(self.heartbeat)
                 await anyio.sleep(self.batch)
                 if changed := viewer.take():
-                    yield sse_event("changes", self._changes(changed))
+                    yield sse_event("changes", await self._changes(changed))
                 else:
                     yield b":\n\n"
 
-    def _everything(self) -> dict[str, Any]:
+    async def _everything(self) -> dict[str, Any]:
         exchanges = self._exchanges
         return {
             "worker": exchanges.worker,
             "max_exchanges": exchanges.max_exchanges,
             "max_bytes": exchanges.max_bytes,
-            **self._changes(exchanges),
+            "history": self._history is not None,
+            "usage": self._usage is not None,
+            **await self._changes(exchanges),
         }
 
-    def _changes(self, exchanges: Iterable[Exchange]) -> dict[str, Any]:
+    async def _changes(self, exchanges: Iterable[Exchange]) -> dict[str, Any]:
         """Some exchanges, and what else may have changed with them."""
+        await look_for_words(exchanges, self.redact)
         return {
             "exchanges": [summary(exchange) for exchange in exchanges],
             "oldest": next((exchange.id for exchange in self._exchanges), None),
@@ -176,13 +203,50 @@ class Pages:
         }
 
     async def _detail(self, request: Request) -> Response:
-        return _json(detail(self._find(request.path_params["id"]), self._redact))
+        exchange = self._look(request)
+        if exchange is None:
+            return Response(await self._from_history(request), media_type="application/json")
+        await look_for_words([exchange], self.redact)
+        return _json(detail(exchange, self.redact))
+
+    async def _session(self, request: Request) -> Response:
+        """``?id=``: every exchange of a session that is kept, as a file to be saved; ``?worker=`` as of events."""
+        self._check_worker(request.query_params.get("worker", ""))
+        session = request.query_params.get("id", "")
+        kept = [exchange for exchange in self._exchanges if exchange.record.session_id == session]
+        await look_for_words(kept, self.redact)
+        ids = {exchange.id for exchange in kept}
+        if self._history is not None:
+            ids.update(await self._history.session(session))
+        if not ids:
+            raise ApiError(404, "not_found_error", "no exchange of this session is kept")
+        name = re.sub("[^A-Za-z0-9]+", "-", session)[:80]
+        source = session_file(session, documents(sorted(ids), self._exchanges.find, self._history, self.redact))
+        return _Stream(source, "application/json", f'attachment; filename="session-{name}.json"')
+
+    async def _search(self, request: Request) -> Response:
+        """Lines of the history, newest first: ``?words=`` in all of which they are, ``?before=`` an id, ``?limit=``."""
+        if self._history is None:
+            raise ApiError(404, "not_found_error", "there is no history: HISTORY=true keeps one")
+        asked = request.query_params
+        limit = _number(asked.get("limit"), 100, MAX_LINES)
+        words = asked.get("words", "").lower().split()[:MAX_WORDS]
+        lines = await self._history.search(words, before=asked.get("before") or None, limit=limit + 1)
+        content = as_list("exchanges", lines[:limit], more=len(lines) > limit)
+        return Response(content, media_type="application/json")
+
+    async def _used(self, request: Request) -> Response:
+        """What the last ``?days=`` have cost."""
+        if self._usage is None:
+            raise ApiError(404, "not_found_error", "nothing is written down over days: LEDGER=true does that")
+        days = _number(request.query_params.get("days"), 14, MAX_DAYS)
+        return _json(await usage_document(self._usage, self._budgets, days))
 
     async def _case(self, request: Request) -> Response:
         """``?of=request`` (the default) or ``?of=answer``, as a file to be saved."""
-        exchange = self._find(request.path_params["id"])
+        exchange = self._find(request)
         make = answer_case if request.query_params.get("of") == "answer" else request_case
-        case = make(exchange, self._options, self._redact)
+        case = make(exchange, self._options, self.redact)
         return Response(
             orjson.dumps(case, option=orjson.OPT_INDENT_2) + b"\n",
             media_type="application/json",
@@ -191,7 +255,7 @@ class Pages:
 
     async def _curl(self, request: Request) -> Response:
         """The client's request as a command line; ``?base=`` is the proxy's URL as the viewer knows it."""
-        call = self._find(request.path_params["id"]).client
+        call = await self._recorded(request)
         base = request.query_params.get("base") or str(request.base_url)
         headers = [f"{name}: {value}" for name, value in call.headers if name in _CURL_HEADERS and value]
         shown = ["content-type: application/json", *headers]
@@ -210,7 +274,7 @@ class Pages:
         """
         if scope["method"] != "POST":
             raise ApiError(405, "invalid_request_error", "a replay is a POST", headers=[("allow", "POST")])
-        call = self._find(id).client
+        call = await self._recorded(Request({**scope, "path_params": {"id": id}}))
         body = self._whole_request(call)
         headers: Headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         if admin is None:
@@ -230,17 +294,37 @@ class Pages:
         if call.is_cut:
             raise ApiError(409, "conflict_error", "this exchange was too large to be kept whole")
         try:
-            return request_body(call, self._redact)
+            return request_body(call, self.redact)
         except ValueError as error:
             raise ApiError(409, "conflict_error", str(error)) from None
 
-    def _find(self, id: str) -> Exchange:
-        """Raises ApiError for an exchange that is not kept here."""
-        self._check_worker(id.partition("-")[0])
-        exchange = self._exchanges.find(id)
+    def _find(self, request: Request) -> Exchange:
+        """Raises ApiError for an exchange that is not in memory here."""
+        exchange = self._look(request)
         if exchange is None:
-            raise ApiError(404, "not_found_error", "this exchange is no longer kept")
+            raise ApiError(409, "conflict_error", "this exchange is out of the history, and makes no such test case")
         return exchange
+
+    def _look(self, request: Request) -> Exchange | None:
+        """The exchange of a request, if it is in memory here; None: the history may know it. Raises ApiError."""
+        exchange = self._exchanges.find(request.path_params["id"])
+        if exchange is None and self._history is None:
+            self._check_worker(request.query_params.get("worker", ""))
+            raise _gone()
+        return exchange
+
+    async def _from_history(self, request: Request) -> bytes:
+        """The document of an exchange. Raises ApiError if it is neither there nor in another worker's memory."""
+        document = None if self._history is None else await self._history.find(request.path_params["id"])
+        if document is None:
+            self._check_worker(request.query_params.get("worker", ""))
+            raise _gone()
+        return self.redact(document)
+
+    async def _recorded(self, request: Request) -> Call:
+        """The client's side of an exchange. Raises ApiError."""
+        exchange = self._look(request)
+        return recorded_call(await self._from_history(request)) if exchange is None else exchange.client
 
     def _check_worker(self, worker: str) -> None:
         """Raises ApiError, and closes the connection, if another process is meant: the next one may reach it."""
@@ -249,16 +333,27 @@ class Pages:
             raise ApiError(421, "not_found_error", message, headers=[("connection", "close")])
 
 
-class _Events(Response):
-    """An event stream, whose source is closed at once however the answer ends."""
+class _Stream(Response):
+    """An answer made piece by piece, whose source is closed at once however the answer ends."""
 
-    def __init__(self, source: AsyncGenerator[bytes, None]) -> None:
-        super().__init__(media_type="text/event-stream")
+    def __init__(self, source: AsyncGenerator[bytes, None], media_type: str, disposition: str | None = None) -> None:
+        super().__init__(media_type=media_type)
         self._source = source
+        self._further = {} if disposition is None else {"content-disposition": disposition}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with aclosing(self._source) as source:
-            await StreamingResponse(source, media_type=self.media_type)(scope, receive, send)
+            answer = StreamingResponse(source, headers=self._further, media_type=self.media_type)
+            await answer(scope, receive, send)
+
+
+def _gone() -> ApiError:
+    """Closes the connection, since the next one may reach another worker, which keeps it."""
+    return ApiError(404, "not_found_error", "this exchange is no longer kept", headers=[("connection", "close")])
+
+
+def _number(text: str | None, default: int, most: int) -> int:
+    return min(max(1, int(text)), most) if text is not None and text.isdecimal() and len(text) < 10 else default
 
 
 def _json(document: Any) -> Response:

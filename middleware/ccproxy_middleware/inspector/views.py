@@ -1,32 +1,41 @@
 """An exchange as the page shows it. Nothing is parsed before somebody looks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
+
+import anyio.lowlevel
 
 from ..toolkit.encodings import BrokenEncoding, UnsupportedEncoding, make_decoder
 from ..toolkit.errors import MAX_BODY_BYTES
 from ..toolkit.json import loads
-from ..toolkit.record import Attempt, Record
+from ..toolkit.record import Attempt, ProviderCall, Record
 from ..toolkit.sse import EventTooLarge, SSEParser
+from ..toolkit.worker_threads import in_thread
 from .exchanges import Call, Exchange
 from .minutes import generating_seconds, has_failed
+from .words import Words, read_words
 
 Redact = Callable[[bytes], bytes]
 Document = dict[str, Any]
 
 _MAX_TEXT = 1000  # characters
+_LARGE = 1024 * 1024  # bytes of a body that are parsed elsewhere than in the event loop
 
 
 def summary(exchange: Exchange) -> Document:
     """One line of the list. Times of day are seconds since the epoch, all others milliseconds; unknown is None."""
     record, usage = exchange.record, exchange.record.usage
     seconds = generating_seconds(record)
+    words = exchange.words or Words()
     output = usage.get("output_tokens")
     return {
         "id": exchange.id,
         "request_id": record.request_id,
         "time": record.time,
         "path": _cut(exchange.client.path),
+        "said": words.said,
+        "after": words.after,
         "client_model": _cut(record.requested_model),
         "model": _cut(record.model),
         "tier": record.tier,
@@ -43,6 +52,7 @@ def summary(exchange: Exchange) -> Document:
         "duration": _milliseconds(record.duration),
         "input_tokens": usage.get("input_tokens"),
         "cached_tokens": usage.get("cache_read_input_tokens"),
+        "cache_write_tokens": usage.get("cache_creation_input_tokens"),
         "output_tokens": output,
         "tokens_per_second": round(output / seconds, 1) if seconds and output else None,
         "boost_outcome": record.boost_outcome,
@@ -52,8 +62,31 @@ def summary(exchange: Exchange) -> Document:
         "retries": record.retries,
         "provider_requests": len(exchange.provider),
         "replay_of": exchange.replay_of,
+        "cost": None if record.cost is None else float(record.cost),
         "size": exchange.size,
     }
+
+
+async def look_for_words(exchanges: Iterable[Exchange], redact: Redact) -> None:
+    """Find out what these exchanges are about, those of which nobody has asked yet and whose request is whole."""
+    for exchange in list(exchanges):
+        call = exchange.client
+        if exchange.words is not None or not call.is_asked:
+            continue
+        if sum(map(len, call.request)) > _LARGE:
+            words = await in_thread(partial(find_words, call, redact))
+        else:
+            words = find_words(call, redact)
+            await anyio.lowlevel.checkpoint()
+        exchange.words = words
+
+
+def find_words(call: Call, redact: Redact) -> Words:
+    """What a request is about."""
+    try:
+        return read_words(loads(request_body(call, redact)))
+    except ValueError:
+        return Words()
 
 
 def _vision(record: Record) -> str | None:
@@ -97,8 +130,19 @@ def detail(exchange: Exchange, redact: Redact) -> Document:
         "rule": exchange.record.rule,
         "upstream": exchange.record.upstream,
         "attempts": [_attempt(attempt) for attempt in exchange.record.attempts],
+        "calls": [_provider_call(call) for call in exchange.record.calls],
         "client": _call(exchange.client, started, redact),
         "providers": [_call(call, started, redact) for call in exchange.provider],
+    }
+
+
+def _provider_call(call: ProviderCall) -> Document:
+    """A call that a provider has answered. ``cost`` is in US dollars."""
+    return {
+        "upstream": call.upstream,
+        "model": _cut(call.model),
+        "usage": dict(call.usage),
+        "cost": None if call.cost is None else float(call.cost),
     }
 
 

@@ -174,6 +174,8 @@ class Instruments:
             self._chat(tier, error, record.model if record.model in models else "other", record)
         for attempt in record.attempts:
             self._upstreams.end(attempt)
+        for call in record.calls:
+            self._upstreams.spend(call, call.model if call.model is not None and call.model in models else "other")
         if record.retries:
             self._retries.inc(record.retries)
         if record.upstream_connections:

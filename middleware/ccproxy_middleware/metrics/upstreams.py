@@ -4,7 +4,7 @@ from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from ..toolkit.record import Attempt
+from ..toolkit.record import Attempt, ProviderCall
 
 _WAITS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0)
 _MAX_UPSTREAMS = 64  # that have labels of their own
@@ -45,6 +45,13 @@ class UpstreamInstruments:
             multiprocess_mode="livesum",
         )
 
+        self._costs = Counter(
+            "ccproxy_cost_usd",
+            "US dollars that calls of providers have cost, as far as their prices are known.",
+            ("upstream", "model"),
+            registry=registry,
+        )
+
         self._count_request = cache(lambda upstream: self._requests.labels(upstream).inc)  # quicker than labels()
 
     def queue(self, upstream: str, change: int) -> None:
@@ -63,6 +70,11 @@ class UpstreamInstruments:
             self._errors.labels(upstream, attempt.reason).inc()
         if attempt.cooled is not None:
             self._cooldowns.labels(upstream, attempt.reason or "none").inc()
+
+    def spend(self, call: ProviderCall, model: str) -> None:
+        """A call has cost something. ``model``: the label."""
+        if call.cost:
+            self._costs.labels(self._label(call.upstream or "none"), model).inc(float(call.cost))
 
     def _label(self, upstream: str) -> str:
         if upstream not in self._names:

@@ -99,11 +99,16 @@ class PromptedToolsMiddleware:
         scope, body = request
         try:
             data = await body.work(lambda: body.data)
-            await body.work(lambda: check_depth(body.data))
         except ValueError:
             data = None
         api = _APIS[dialect.api]
-        if not isinstance(data, dict) or not api.prompter.concerns(data) or self._is_boosted(scope, data):
+        concerned = isinstance(data, dict) and api.prompter.concerns(data)
+        try:
+            if concerned:
+                await body.work(lambda: check_depth(body.data))
+        except ValueError:
+            concerned = False
+        if not concerned or data is None or self._is_boosted(scope, data):
             del data  # the body lets go of it when it is replayed
             return await self.app(scope, body, send)
         model = str(data.get("model"))

@@ -25,7 +25,8 @@ class ResponsesPrompter:
         if isinstance(tools, list) and any(map(_is_function, tools)):
             return True
         told = items if isinstance(items, list) else []
-        return any(isinstance(item, dict) and str(item.get("type")).startswith("function_call") for item in told)
+        types = (item.get("type") for item in told if isinstance(item, dict))
+        return any(isinstance(type_, str) and type_.startswith("function_call") for type_ in types)
 
     def prompt(self, data: Mapping[str, Any]) -> Prompt:
         items = data.get("input")

@@ -13,6 +13,8 @@ from .secrets import Secrets
 _END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _DATA = re.compile(rb"(?:\A|(?<=[\r\n]))data:[ ]?([^\r\n]*)")
 
+_LARGE = 64 * 1024  # bytes of an event
+
 _START = 4  # characters of a secret; an event that ends with fewer of them isn't held back
 _MAX_HELD = 256  # events
 _MAX_HELD_BYTES = 1024 * 1024
@@ -30,6 +32,8 @@ _LABELS = frozenset(
 )
 
 _Path = tuple[str | int, ...]
+_Place = tuple[int, int]
+"""Where a secret begins in a text, and where it ends."""
 
 
 class _Event:
@@ -45,12 +49,11 @@ class _Event:
         self._document = document
         self._covered = False
 
-    def cover(self, path: _Path, start: int, end: int) -> None:
+    def cover(self, path: _Path, places: list[_Place]) -> None:
         holder: Any = self._document
         for step in path[:-1]:
             holder = holder[step]
-        text = holder[path[-1]]
-        holder[path[-1]] = text[:start] + "*" * (end - start) + text[end:]
+        holder[path[-1]] = _masked(holder[path[-1]], places)
         self._covered = True
 
     def written(self) -> bytes:
@@ -140,6 +143,16 @@ class EventRedactor:
             out.append(self.finish())
         return b"".join(out)
 
+    def takes_long(self, chunk: bytes) -> bool:
+        """Whether :meth:`feed` would hold the event loop up: this chunk may be the end of a large event."""
+        size = len(self._rest) + len(chunk)
+        return size > _LARGE and (b"\n" in chunk or b"\r" in chunk or size > MAX_EVENT_BYTES)
+
+    @property
+    def holds_much(self) -> bool:
+        """The same of :meth:`finish`."""
+        return len(self._rest) > _LARGE
+
     def finish(self) -> bytes:
         """What was held back at the end of the body."""
         rest, self._rest = self._secrets.redact(bytes(self._rest)), bytearray()
@@ -197,9 +210,9 @@ class EventRedactor:
         for start in self._starts:
             if start in joined:
                 pieces = [*state.pieces, (event, path, 0, len(text))]
-                for found in self._secrets.pattern.finditer(joined):
-                    _cover(pieces, found.start(), found.end())
-                joined = self._secrets.pattern.sub(lambda found: "*" * len(found[0]), joined)
+                if places := self._secrets.places(joined):
+                    _cover(pieces, places)
+                    joined = _masked(joined, places)
                 size = self._secrets.open_end(joined.encode(errors="replace"))
                 if size >= _START:
                     state.pieces = _without(pieces, len(joined) - size)
@@ -255,12 +268,28 @@ def _data_span(block: bytes) -> tuple[int, int]:
     return datas[0].span(1) if len(datas) == 1 else (0, 0)
 
 
-def _cover(pieces: list[_Piece], start: int, end: int) -> None:
+def _cover(pieces: list[_Piece], places: list[_Place]) -> None:
     at = 0
     for event, path, offset, length in pieces:
-        if event is not None and at < end and start < at + length:
-            event.cover(path, offset + max(0, start - at), offset + min(length, end - at))
+        if event is not None:
+            own = [
+                (offset + max(0, start - at), offset + min(length, end - at))
+                for start, end in places
+                if at < end and start < at + length
+            ]
+            if own:
+                event.cover(path, own)
         at += length
+
+
+def _masked(text: str, places: list[_Place]) -> str:
+    """The text with asterisks in these places, which stand in their order."""
+    parts: list[str] = []
+    at = 0
+    for start, end in places:
+        parts += (text[at:start], "*" * (end - start))
+        at = end
+    return "".join((*parts, text[at:]))
 
 
 def _without(pieces: list[_Piece], drop: int) -> list[_Piece]:

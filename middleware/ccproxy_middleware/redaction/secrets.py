@@ -7,9 +7,10 @@ HTML's ``&amp;``, each of these within a string of JSON once more, or base64.
 import base64
 import html
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache
+from typing import AnyStr
 from urllib.parse import quote
 
 MIN_SECRET = 4
@@ -35,6 +36,11 @@ _CUT = re.compile(
     rb"(?:" + _SIGN + rb"[#0-9a-zA-Z;]{0,20}|\\{1,8}(?:u(?:0(?:0[0-9a-fA-F]?)?)?)?|%(?:25){0,3}[0-9a-fA-F]?)\Z"
 )
 _CUT_LENGTH = 40
+_ESCAPED_LETTER = re.compile(  # of a letter or digit, or the beginning of one
+    rb"%(?:25){0,3}(?:[3-7][0-9a-fA-F]|26)|\\u00(?:[3-7][0-9a-fA-F]|26)|&(?:amp;){0,2}#"
+)
+_LONGEST_ESCAPE = 32  # bytes of a character's escape
+_PIECE = 8 * 1024  # bytes: the interpreter stands still while a pattern is looked for in them, for some milliseconds
 _BREAK = frozenset(b" \t\r\n{}[],")  # no escape holds one of them
 
 
@@ -44,7 +50,6 @@ class Secrets:
     shortest: secrets of fewer bytes are left alone.
     forms: the texts that a secret makes where escapes of JSON are undone; of 16 bytes or more also in base64, by
         itself or in the midst of something else.
-    pattern: finds them, and what mixes their escapes.
     """
 
     def __init__(self, secrets: Iterable[bytes], *, shortest: int = MIN_SECRET) -> None:
@@ -56,14 +61,16 @@ class Secrets:
         self._cores = tuple(text.encode("latin-1") for text in (*known, *encoded))
         patterns = [_pattern(text) for text in sorted(known, key=len, reverse=True)]
         patterns += [_pattern(core, is_base64=True) for core in encoded]
-        self.pattern = re.compile("|".join(patterns))
+        self._text_pattern = re.compile("|".join(patterns))
         self._pattern = re.compile("|".join(patterns).encode("latin-1"))
         self._hints = tuple({_hint(core).encode() for core in (*known, *encoded)})
         self._letters = frozenset(b"".join(form.encode("latin-1") for form in self.forms)) | frozenset(
             b"\\%&#;0123456789abcdefABCDEFulxXmpqotgs"
         )
         self._alphabet = bytes(self._letters - _BREAK | (frozenset(b"".join(self._cores)) & _BREAK))
-        self._reach = 12 * max(map(len, self._cores), default=0)  # bytes that one of them can take
+        longest = max(map(len, self._cores), default=0)
+        self._reach = 12 * longest  # bytes that one of them can take, as escapes are usually written
+        self._longest = _LONGEST_ESCAPE * longest
 
     def __bool__(self) -> bool:
         return bool(self._cores)
@@ -73,13 +80,37 @@ class Secrets:
         for hint in self._hints:
             if hint in data:
                 return True
-        return b"%" in data or (b"\\" in data and b"\\u00" in data) or (b"&" in data and b"&#" in data)
+        if b"%" in data or (b"\\" in data and b"\\u00" in data) or (b"&" in data and b"#" in data):
+            pieces = range(0, len(data), _PIECE)
+            return any(_ESCAPED_LETTER.search(data, at, at + _PIECE + _LONGEST_ESCAPE) for at in pieces)
+        return False
 
     def redact(self, data: bytes, mask: bytes = b"") -> bytes:
         """The same with each secret replaced: by as many asterisks, so that a ``content-length`` stays true."""
         if not self._cores or not self.may_hold(data):
             return data
-        return self._pattern.sub((lambda _: mask) if mask else _cover, data)
+        out: list[bytes] = []
+        at = 0
+        for start, end in self._found(self._pattern, data):
+            out += (data[at:start], mask or b"*" * (end - start))
+            at = end
+        return b"".join((*out, data[at:])) if out else data
+
+    def places(self, text: str) -> list[tuple[int, int]]:
+        """Where secrets stand in a text, the escapes of JSON being undone: the start and the end of each."""
+        return list(self._found(self._text_pattern, text)) if self.may_hold(text.encode(errors="replace")) else []
+
+    def _found(self, pattern: re.Pattern[AnyStr], data: AnyStr) -> Iterator[tuple[int, int]]:
+        """The places of all that a pattern finds. Other threads have their turn after each piece of the data."""
+        at = 0
+        while at < len(data):
+            end = at + _PIECE
+            for found in pattern.finditer(data, at, end + self._longest):
+                if found.start() >= end:
+                    break
+                yield found.span()
+                at = found.end()
+            at = max(at, end)
 
     def open_end(self, data: bytes) -> int:
         """How many bytes at the end of data may be the beginning of a secret."""
@@ -141,10 +172,6 @@ _TO_URL_SAFE = str.maketrans("+/", "-_")
 
 def _url_safe(text: str) -> str:
     return text.translate(_TO_URL_SAFE)
-
-
-def _cover(found: re.Match[bytes]) -> bytes:
-    return b"*" * len(found[0])
 
 
 def _base64_cores(text: str) -> list[str]:

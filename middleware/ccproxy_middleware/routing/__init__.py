@@ -1,6 +1,6 @@
 """Which upstream answers a request, and which one goes on where it fails."""
 
-from .facts import RequestFacts
+from .facts import TIERS, RequestFacts
 from .failover import DEFAULT, Candidate, Routed, chosen_by_client, parse_candidate
 from .middleware import RoutingMiddleware
 from .pace import Pace, Turn
@@ -10,6 +10,7 @@ from .rules import Conditions, Explanation, Misfit, Route, explain, first_match,
 
 __all__ = [
     "DEFAULT",
+    "TIERS",
     "Candidate",
     "Conditions",
     "Explanation",

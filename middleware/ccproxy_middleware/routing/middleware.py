@@ -108,12 +108,12 @@ class RoutingMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        if self._lists.answers(scope):
+        if scope["method"] != "POST":
+            if not self._lists.answers(scope):
+                return await self.app(scope, receive, send)
             if not await self._admission.refuses(scope, send):
                 await self._lists.answer(scope, receive, send)
             return
-        if scope["method"] != "POST":
-            return await self.app(scope, receive, send)
         path = route_path(scope)
         if not path.endswith(_ASKING) and not path.endswith(_COUNTING):
             return await self.app(scope, receive, send)

@@ -47,7 +47,7 @@ def get_header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str | Non
     """The first value of a header (its name in lower case), or None."""
     length = len(name)
     for key, value in headers:
-        if len(key) == length and key.lower() == name:
+        if key == name or (len(key) == length and key.lower() == name):
             return value.decode("latin-1")
     return None
 
@@ -121,7 +121,7 @@ class BufferedBody:
         :func:`make_decoder`, its decoder and :meth:`BodyShare.take` raise. The headers in ``scope`` still tell of the
         encoding.
         """
-        if isinstance(receive, BufferedBody) and not receive._replayed:
+        if isinstance(receive, BufferedBody) and receive.is_whole:
             return receive
         length = get_header(scope["headers"], b"content-length")
         if length is not None and length.isdecimal() and (len(length) > 15 or int(length) > limit):
@@ -153,6 +153,11 @@ class BufferedBody:
         body._take(share)
         return body
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it has all bytes yet to replay."""
+        return not self._replayed
+
     async def work(self, function: Callable[[], T]) -> T:
         """What a function returns that goes through all of the body; it is called in a thread if the body is large."""
         return await in_thread(function) if self.size > LARGE else function()
@@ -160,7 +165,7 @@ class BufferedBody:
     async def json_object(self) -> dict[str, Any] | None:
         """The parsed JSON, if it is an object; of anything else whoever reads it says what is wrong with it."""
         try:
-            data = await self.work(lambda: self.data)
+            data = self.data if self.size <= LARGE else await in_thread(lambda: self.data)
         except ValueError:
             return None
         return data if isinstance(data, dict) else None

@@ -180,6 +180,8 @@ async def read_request(scope: Scope, receive: Receive, send: Send) -> tuple[Scop
 
     The body is decoded, and the scope to go on with tells of no ``content-encoding``.
     """
+    if isinstance(receive, BufferedBody) and receive.is_whole:  # an outer layer has read it
+        return scope, receive
     try:
         body = await BufferedBody.read(scope, receive, MAX_BODY_BYTES)
     except BodyTooLarge:

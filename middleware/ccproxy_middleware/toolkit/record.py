@@ -49,6 +49,28 @@ class Attempt:
 
 
 @dataclass(slots=True)
+class ProviderCall:
+    """A call that a provider has answered for an exchange: for its answer, a plan, a verdict or a description.
+
+    ``provider`` is the profile's name, ``model`` the one that was asked for, ``answered_model`` as the answer names it,
+    ``service_tier`` as the provider does. ``usage`` is Anthropic's usage object, whatever the provider's form; empty
+    where none has come. ``cost`` is in US dollars; None: unknown.
+    """
+
+    upstream: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    usage: Mapping[str, Any] = field(default_factory=dict)
+    answered_model: str | None = None
+    service_tier: str | None = None
+    cost: Decimal | None = None
+
+
+Price = Callable[[ProviderCall], Decimal | None]
+"""What a call has cost, in US dollars; None where that is unknown."""
+
+
+@dataclass(slots=True)
 class Record:
     """The facts of one exchange. Times are seconds; what nobody has told is None or empty.
 
@@ -60,7 +82,9 @@ class Record:
     ``web_searches`` were run for the model, ``web_searches_failed`` of them in vain, in ``web_search_seconds``.
     ``explain`` makes ``decisions``. ``rule`` is the
     name of the rule by which the request was routed, ``upstream`` the provider that has answered it, ``attempts`` are
-    the candidates that were asked or passed over. ``queue_observers`` hear of an upstream with 1 when the exchange
+    the candidates that were asked or passed over. ``calls`` are those that providers have answered, in the order of
+    their ends, and ``cost`` is the sum of theirs in US dollars; None: unknown, or there was none.
+    ``queue_observers`` hear of an upstream with 1 when the exchange
     begins to wait there for its turn, and with -1 at the end of that.
     """
 
@@ -103,6 +127,8 @@ class Record:
     rule: str | None = None
     upstream: str | None = None
     attempts: list[Attempt] = field(default_factory=list)
+    calls: list[ProviderCall] = field(default_factory=list)
+    price: Price | None = None
     cost: Decimal | None = None
     explain: Callable[[], list[str]] | None = None
     start_observers: list[Callable[["Record"], None]] = field(default_factory=list)
@@ -125,6 +151,19 @@ class Record:
         for observer in self.queue_observers:
             observer(upstream, change)
 
+    def settle_cost(self) -> None:
+        """Set ``cost`` by the calls that are there. Never raises."""
+        if self.price is None or not self.calls:
+            return
+        try:
+            for call in self.calls:
+                if call.cost is None and call.usage:
+                    call.cost = self.price(call)
+        except Exception:
+            logger.exception("a bug in the proxy: the cost of an exchange can't be told (%s)", self.request_id)
+        costs = [call.cost for call in self.calls]
+        self.cost = None if None in costs else sum(filter(None, costs), Decimal(0))
+
     def fail(self, error: ApiError) -> None:
         """Note what the client is told of a failure."""
         self.error, self.error_message = error.type, error.message
@@ -134,6 +173,12 @@ def get_record(scope: Scope) -> Record | None:
     """The exchange's record, if an outer layer keeps one."""
     record = scope.get("ccproxy.record")
     return record if isinstance(record, Record) else None
+
+
+def get_calls(scope: Scope) -> list[ProviderCall] | None:
+    """Where the calls are written down that are made for the exchange, also those of a layer's own questions."""
+    calls = scope.get("ccproxy.calls")
+    return calls if isinstance(calls, list) else None
 
 
 async def observe(
@@ -182,7 +227,8 @@ async def observe(
         await send(message)
 
     try:
-        await app({**scope, "ccproxy.request_id": id_, "ccproxy.record": record}, receive, send_timed)
+        known = {"ccproxy.request_id": id_, "ccproxy.record": record, "ccproxy.calls": record.calls}
+        await app({**scope, **known}, receive, send_timed)
     except StreamAborted as aborted:
         record.outcome = "aborted"
         if aborted.error is not None:
@@ -195,6 +241,7 @@ async def observe(
         record.duration = perf_counter() - record.started
         record.outcome = record.outcome or "disconnected"
         _settle_error(record)
+        record.settle_cost()
         observers = [*record.observers]
         record.observers.clear()  # they may hold what holds the record: the exchange is to be freed without a collector
         record.start_observers.clear()

@@ -19,7 +19,9 @@ def is_safety_check(data: Any, scope: Scope | None = None) -> bool:
     if scope is not None and "ccproxy.safety_check" in scope:
         return bool(scope["ccproxy.safety_check"])
     system = data.get("system") if isinstance(data, dict) else None
-    for block in system if isinstance(system, list) else [{"text": system}]:
+    if isinstance(system, str):
+        return system.lstrip().startswith(MARK)
+    for block in system if isinstance(system, list) else ():
         text = block.get("text") if isinstance(block, dict) else None
         if isinstance(text, str) and not text.startswith(_BILLING_HEADER):
             return text.lstrip().startswith(MARK)

@@ -41,6 +41,11 @@ class SSEParser:
         self._held_cr = False
         self._at_start = True
 
+    @property
+    def waiting(self) -> int:
+        """Bytes of an event that isn't whole."""
+        return len(self._buffer)
+
     def feed(self, chunk: bytes) -> list[bytes]:
         """The ``data`` of every event that this chunk completes. Raises EventTooLarge."""
         if self._held_cr:

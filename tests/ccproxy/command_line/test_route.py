@@ -74,6 +74,20 @@ def test_it_says_which_rule_fits_and_why_earlier_ones_do_not(folder: Path) -> No
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_key_of_a_header_has_its_name(tmp_path: Path) -> None:
+    (tmp_path / "keys.toml").write_text('[[key]]\nname = "ann"\nkey = "key-of-ann"\n')
+    (tmp_path / "routes.toml").write_text('[[route]]\nwhen = { client_key = ["ann", "key 2"] }\nmodels = ["special"]\n')
+    settings = Settings.explicit(
+        openai_api_key="k",
+        anthropic_api_key="one,two",
+        keys_file=str(tmp_path / "keys.toml"),
+        routes_file=str(tmp_path / "routes.toml"),
+    )
+    for key, model in ((b"key-of-ann", "special"), (b"two", "special"), (b"one", "gpt-4o"), (b"none", "gpt-4o")):
+        way = find_way(settings, body("claude-opus-4-8"), [(b"X-Api-Key", key)])
+        assert [candidate.model for candidate in way.candidates] == [model]
+
+
 def test_it_says_what_happens_without_a_rule(folder: Path) -> None:
     done = run(folder, "-", stdin=json.dumps(body("claude-opus-5-5")))
     assert "No rule fits; the tier decides. These are asked in order, until one answers:" in done.stdout

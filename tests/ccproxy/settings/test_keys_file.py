@@ -150,8 +150,6 @@ def test_settings_read_it(file: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "text", "problem"),
     [
-        ({}, None, "KEYS_FILE: given '{file}'; it can't be read: No such file or directory; accepted: a TOML file; "
-                   "cc-boost keys add makes it"),
         ({}, "[[key]]\n", "{file}, entry 1, name: an entry needs one"),
         ({}, KEY + "usd_per_month = 1\n",
          "{file}, entry 1 (ann), usd_per_month: it needs LEDGER, which counts what is spent: set LEDGER=true"),
@@ -164,14 +162,19 @@ def test_settings_read_it(file: Path) -> None:
          "conversations; accepted: keys that no client has"),
     ],
 )  # fmt: skip
-def test_settings_that_can_not_be(file: Path, more: dict[str, str], text: str | None, problem: str) -> None:
-    if text is None:
-        file.unlink()
-    else:
-        file.write_text(text)
+def test_settings_that_can_not_be(file: Path, more: dict[str, str], text: str, problem: str) -> None:
+    file.write_text(text)
     with pytest.raises(ConfigurationError) as raised:
         settings(file, **more)
     assert raised.value.problems[0] == problem.format(file=file)
+
+
+def test_file_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError) as raised:
+        settings(Path("none.toml"))
+    problem = "KEYS_FILE: given 'none.toml'; it can't be read: No such file or directory; accepted: a TOML file; "
+    assert raised.value.problems == (f"{problem}cc-boost keys add makes it",)
 
 
 def test_change_holds_and_a_broken_one_is_told_once(

@@ -68,6 +68,9 @@ DEFAULTS: dict[str, Any] = {
     "routes_file": None,
     "queue_timeout": 60.0,
     "state_url": None,
+    "ledger": None,
+    "ledger_days": 90,
+    "prices_file": None,
     "upstreams": {},
 }
 

@@ -72,7 +72,8 @@ class _Uvicorn(uvicorn.Server):
             connection.shutdown()
         for _ in range(20):
             if not self.server_state.connections and not self.server_state.tasks:
-                return await self.lifespan.shutdown()
+                await self.lifespan.shutdown()
+                return
             await asyncio.sleep(0.005)
         await super().shutdown(sockets)
 

@@ -13,6 +13,7 @@ from .message import new_message, start_usage
 logger = logging.getLogger("ccproxy.conversion")
 
 _MAX_MALFORMED = 3  # so many events in a row
+_LARGE = 256 * 1024  # bytes of an event
 
 
 class EventStream:
@@ -56,6 +57,10 @@ class EventStream:
     def feed(self, data: bytes) -> list[bytes]:
         """Frames for the next bytes from upstream, cut anywhere."""
         return self._read(data)
+
+    def takes_long(self, data: bytes) -> bool:
+        """Whether :meth:`feed` would hold the event loop up: these bytes may be the end of a large event."""
+        return len(data) + self._parser.waiting > _LARGE and (b"\n" in data or b"\r" in data)
 
     def finish(self) -> list[bytes]:
         """The last frames, when upstream's body has ended cleanly."""

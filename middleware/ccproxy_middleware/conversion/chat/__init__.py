@@ -33,7 +33,7 @@ from .stream import StreamConverter
 from .streamed_calls import MAX_ARGUMENTS
 from .think_tags import split_think_tags
 from .tools import ToolConverter, convert_tool_choice, offered_tools
-from .usage import convert_usage, find_usage, service_tier
+from .usage import convert_usage, find_usage, has_counts, service_tier
 
 __all__ = [
     "BRIDGE",
@@ -57,6 +57,7 @@ __all__ = [
     "convert_tool_choice",
     "convert_usage",
     "find_usage",
+    "has_counts",
     "loop_start",
     "mark_cached",
     "marked_error",

@@ -87,6 +87,9 @@ class ConvertedTools(NamedTuple):
     told: tuple[str, ...]
 
 
+_NO_TOOLS = ConvertedTools([], b"[]", frozenset(), {}, {}, {}, ())
+
+
 class ToolConverter:
     """Converts the tools of requests, and remembers the last few lists: an agent sends the same one at every turn.
 
@@ -99,7 +102,9 @@ class ToolConverter:
 
     def convert(self, tools: list[Any], history: History, profile: Profile) -> ConvertedTools:
         """What is offered of these tools, shared by all requests that have the same. Raises a 400."""
-        if history.tool_changes or not tools:
+        if not tools and not history.tool_changes:
+            return _NO_TOOLS
+        if history.tool_changes:
             return _converted(offered_tools(tools, history.tool_changes, history.turns, profile), profile)
         for entry in self._cache:
             if entry[0] is tools and entry[1] is profile:

@@ -85,6 +85,8 @@ def _counts(holders: Iterable[Any], names: Iterable[str]) -> Iterator[int]:
 def _cache_creation(usage: Mapping[str, Any]) -> int:
     """Anthropic's own form, as some gateways hand it on: the tokens written by how long they are kept."""
     by_time = usage.get("cache_creation")
+    if by_time is None:
+        return 0
     names = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
     return sum(_count(by_time, name) or 0 for name in names)
 
@@ -92,6 +94,8 @@ def _cache_creation(usage: Mapping[str, Any]) -> int:
 def _count(holder: Any, name: str) -> int | None:
     """A count that is one: JSON from upstream may hold anything."""
     value = holder.get(name) if isinstance(holder, dict) else None
+    if type(value) is int and 0 <= value < 2**53:
+        return value
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**53:

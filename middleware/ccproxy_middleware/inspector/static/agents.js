@@ -1,15 +1,19 @@
 // The exchanges by who has asked them: session, prompt, agent, exchange; each in the order of time.
 
-import { badge, count, duration, h, timeOfDay } from "./dom.js";
+import { badge, count, dollars, duration, h, shortId, timeOfDay, tokens, tokensIn } from "./dom.js";
 
 const closed = new Set(); // the branches that the viewer has folded
 
-/** Show the tree of these exchanges, oldest first. `open` gets the id of the one that the viewer wants to see. */
-export function render(place, exchanges, open) {
+/**
+ * Show the tree of these exchanges, oldest first. `open` gets the id of the one that the viewer wants to see, `save` the
+ * id of a session.
+ */
+export function render(place, exchanges, open, save) {
   const focused = document.activeElement?.dataset.key;
   place.replaceChildren(...grouped(exchanges, (x) => x.session_id).map(([session, asked]) =>
     branch(`Session ${short(session)}`, session ?? "", asked, grouped(asked, (x) => x.prompt_id).map(([prompt, ofPrompt]) =>
-      branch(`Prompt ${short(prompt)}`, `${session}/${prompt}`, ofPrompt, agents(ofPrompt, `${session}/${prompt}`, open))))));
+      branch(promptName(prompt, ofPrompt), `${session}/${prompt}`, ofPrompt, agents(ofPrompt, `${session}/${prompt}`, open))),
+    session && h("button", { type: "button", class: "link", onclick: () => save(session) }, "Export"))));
   if (focused) place.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
 }
 
@@ -31,11 +35,19 @@ function agents(exchanges, key, open) {
   return [...main, ...top, ...rest.filter((made) => made !== true)];
 }
 
-function branch(name, key, exchanges, children) {
-  const tokens = (field) => exchanges.reduce((sum, x) => sum + (x[field] ?? 0), 0);
-  const note = `${exchanges.length} · ${count(tokens("input_tokens") + tokens("cached_tokens"))} in · ${count(tokens("output_tokens"))} out`;
+/** A prompt by what the user has said in it. */
+function promptName(prompt, exchanges) {
+  const said = exchanges.find((x) => x.said && !x.agent_id && x.request_class !== "auxiliary")?.said;
+  return said ? [h("q", {}, said.slice(0, 80))] : `Prompt ${short(prompt)}`;
+}
+
+function branch(name, key, exchanges, children, ...tools) {
+  const sum = (of) => exchanges.reduce((total, x) => total + (of(x) ?? 0), 0);
+  const note = `${count(exchanges.length)} request${exchanges.length === 1 ? "" : "s"} · ${tokens(sum(tokensIn))} in · `
+    + `${tokens(sum((x) => x.output_tokens))} out`
+    + (exchanges.some((x) => typeof x.cost === "number") ? ` · ${dollars(sum((x) => x.cost))}` : "");
   const details = h("details", { open: !closed.has(key), class: "agent" },
-    h("summary", { "data-key": key }, name, h("span", { class: "quiet" }, ` ${note}`)),
+    h("summary", { "data-key": key }, name, h("span", { class: "quiet" }, ` ${note} `), tools),
     h("ul", {}, children.map((child) => h("li", {}, child))));
   details.addEventListener("toggle", () => (details.open ? closed.delete(key) : closed.add(key)));
   return details;
@@ -43,7 +55,9 @@ function branch(name, key, exchanges, children) {
 
 function leaf(x, open) {
   return h("button", { type: "button", class: "link", "data-key": x.id, onclick: () => open(x.id) },
-    `${timeOfDay(x.time)} ${x.client_model ?? x.path} `, badge(x), ` ${duration(x.duration)}`,
+    h("time", {}, timeOfDay(x.time)), ` ${x.client_model ?? x.path} `, badge(x),
+    h("span", { class: "quiet" }, ` ${duration(x.duration)} · ${tokens(tokensIn(x))} in · ${tokens(x.output_tokens)} out${typeof x.cost === "number" ? ` · ${dollars(x.cost)}` : ""}`),
+    x.after && h("span", { class: "quiet" }, ` · after ${x.after}`),
     x.request_class && h("span", { class: "tag" }, x.request_class));
 }
 
@@ -57,4 +71,4 @@ function grouped(exchanges, key) {
   return [...groups];
 }
 
-const short = (id) => (id ? (id.length > 12 ? `${id.slice(0, 8)}…` : id) : "unknown");
+const short = (id) => shortId(id) || "unknown";

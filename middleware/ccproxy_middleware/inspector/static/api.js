@@ -3,6 +3,7 @@
 const KEY = "cc-boost.key";
 const SILENCE = 25_000; // milliseconds; the server says something every ten seconds
 const TRIES = 30; // to reach the worker process that keeps an exchange
+const TRIES_ANYWHERE = 6; // where nobody knows which one that is
 
 /** An answer that is not the wanted one; `message` is for the viewer. */
 export class Refused extends Error {
@@ -14,6 +15,12 @@ export class Refused extends Error {
 
 export const setKey = (key) => sessionStorage.setItem(KEY, key);
 
+let holder = () => ""; // the worker that has an exchange in its memory, as far as it is known
+
+export const setHolder = (tell) => { holder = tell; };
+
+const one = (id, part = "", more = "") => `exchanges/${encodeURIComponent(id)}${part}?worker=${holder(id)}${more}`;
+
 export const hasKey = () => sessionStorage.getItem(KEY) !== null;
 
 /** Like fetch, with the key. Throws Refused. */
@@ -24,6 +31,7 @@ export async function ask(path, options = {}) {
     const response = await fetch(`api/${path}`, { ...options, headers, cache: "no-store" });
     if (response.ok || options.anyStatus) return response;
     if (response.status === 421 && tried < TRIES) continue; // another worker; the next connection may reach it
+    if (response.status === 404 && path.includes("?worker=&") && tried < TRIES_ANYWHERE) continue;
     throw new Refused(response.status, await problem(response));
   }
 }
@@ -37,19 +45,31 @@ async function problem(response) {
   }
 }
 
-export const exchange = async (id) => (await ask(`exchanges/${encodeURIComponent(id)}`)).json();
+/** The list as it is now. */
+export const everything = async (worker) => (await ask(`exchanges?worker=${worker}`)).json();
+
+export const exchange = async (id) => (await ask(one(id, "", "&"))).json();
 
 export async function curl(id) {
   const base = new URL("..", location.href).href;
-  return (await ask(`exchanges/${encodeURIComponent(id)}/curl?base=${encodeURIComponent(base)}`)).text();
+  return (await ask(one(id, "/curl", `&base=${encodeURIComponent(base)}`))).text();
 }
 
-export const testCase = async (id, of) => (await ask(`exchanges/${encodeURIComponent(id)}/case?of=${of}`)).blob();
+export const testCase = async (id, of) => (await ask(one(id, "/case", `&of=${of}`))).blob();
+
+/** Lines of the history in which all these words are, newest first, older than the exchange `before`. */
+export const history = async (words, before) => (
+  await ask(`history?words=${encodeURIComponent(words)}&before=${before ?? ""}`)).json();
+
+export const usage = async (days) => (await ask(`usage?days=${days}`)).json();
+
+/** All exchanges of a session that this worker keeps, as a file. */
+export const session = async (id, worker) => (await ask(`session?id=${encodeURIComponent(id)}&worker=${worker}`)).blob();
 
 /** Send the request of an exchange again; returns when its answer is complete. */
 export async function replay(id) {
   const options = { method: "POST", body: "{}", headers: { "content-type": "application/json" }, anyStatus: true };
-  const response = await ask(`exchanges/${encodeURIComponent(id)}/replay`, options);
+  const response = await ask(one(id, "/replay"), options);
   await response.text();
   return response.status;
 }

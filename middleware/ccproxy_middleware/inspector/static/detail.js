@@ -1,67 +1,148 @@
 // One exchange: its facts, both sides of its translation, and what can be done with it.
 
 import * as api from "./api.js";
-import { badge, byId, count, duration, h, rate, say, tierName, timeOfDay } from "./dom.js";
+import { conversation } from "./conversation.js";
+import {
+  badge, byId, cachedShare, count, dollars, duration, h, rate, saveFile, say, shortId, tierName, timeOfDay, tokensIn,
+} from "./dom.js";
 import { Contents, fold, nextDifference, tree } from "./json.js";
 import { timeline } from "./stream.js";
 
+export const TABS = ["message", "request", "answer"];
+
 let compares = true;
+let tab = TABS[0];
 let chosen = null; // the name of the request to a provider that is shown
 let made = { of: null, section: null }; // the requests, which stay as they are while the answer grows
+let drawn = null; // the exchange and how to draw it
 
 /**
  * Show an exchange in `place`. `go` leads to another one, or with null back to the list; `replay` sends the request
- * of this one again.
+ * of this one again; `save` gets the id of a session.
  */
-export function render(place, exchange, { go, replay }) {
+export function render(place, exchange, handlers) {
   const side = exchange.providers.find(({ name }) => name === chosen) ?? exchange.providers.at(-1);
-  const again = () => render(place, exchange, { go, replay });
+  const again = () => render(place, exchange, handlers);
+  const opened = folds(place, exchange.id);
+  drawn = again;
   place.replaceChildren(
-    ...head(exchange, go, replay), facts(exchange, go),
-    ...(exchange.attempts.length ? [attempts(exchange)] : []),
-    ...(exchange.decisions.length ? [decisions(exchange.decisions)] : []),
-    ...(exchange.providers.length > 1 ? [tabs(exchange.providers, side, again)] : []),
-    requestsOf(exchange, side, again), answers(exchange.client, side),
+    head(exchange, handlers), exchange.error_message && h("p", { class: "failure" }, h("b", {}, exchange.error), ` ${exchange.error_message}`) || "",
+    facts(exchange, handlers.go), ...(exchange.attempts.length ? [attempts(exchange)] : []),
+    ...(tab !== "message" && exchange.providers.length > 1 ? [sides(exchange.providers, side, again)] : []),
+    h("div", { role: "tabpanel", id: "panel", "aria-labelledby": `tab-${tab}`, "data-of": exchange.id }, panel(exchange, side, again)),
   );
+  opened(place);
 }
 
-function head(exchange, go, replay) {
+/** Show another tab. */
+export function choose(name) {
+  tab = name;
+  drawn?.();
+}
+
+function panel(exchange, side, again) {
+  switch (tab) {
+    case "request": return [
+      ...(exchange.decisions.length ? [decisions(exchange.decisions)] : []), requestsOf(exchange, side, again)];
+    case "answer": return [answers(exchange.client, side)];
+    default: return [conversation(exchange, side, again)];
+  }
+}
+
+/** What the viewer has folded or unfolded of the same exchange, to be done again: an answer that grows is drawn often. */
+function folds(place, id) {
+  const panel = place.querySelector("[role=tabpanel]");
+  if (panel?.dataset.of !== id || panel.getAttribute("aria-labelledby") !== `tab-${tab}`) return () => {};
+  const all = (under) => [...under.querySelectorAll(".talk > details, .talk > section > details")];
+  const states = all(panel).map(({ open }) => open);
+  return (now) => all(now.querySelector("[role=tabpanel]")).forEach((details, i) => {
+    if (i >= states.length || details.open === states[i]) return;
+    details.open = states[i];
+    details.dispatchEvent(new Event("toggle")); // now, and not a moment later
+  });
+}
+
+function head(exchange, { go, replay, save }) {
   const button = (text, act, title) => h("button", { type: "button", title, onclick: () => attempt(() => act(exchange)) }, text);
-  return [
+  const title = exchange.said ?? exchange.client_model ?? exchange.path;
+  return h("header", { class: "top" },
     h("nav", { class: "row", "aria-label": "Exchanges" },
       h("button", { type: "button", class: "link", onclick: () => go(null) }, "← All exchanges"),
       h("span", { class: "grow" }),
+      button("Replay", replay, "Send the client's request again"),
+      button("Copy as curl", copyCurl, "The client's request as a command line"),
+      menu("Save", !exchange.kept && button("Request case", (x) => saveCase(x, "request"), "Both requests as a test case"),
+        !exchange.kept && button("Answer case", (x) => saveCase(x, "answer"), "Both answers as a test case"),
+        exchange.session_id && button("Whole session", (x) => save(x.session_id), "All exchanges of the session as one file")),
       h("button", { type: "button", onclick: () => go(exchange.id, 1), "aria-label": "Older exchange" }, "Older ↓"),
       h("button", { type: "button", onclick: () => go(exchange.id, -1), "aria-label": "Newer exchange" }, "Newer ↑")),
-    h("div", { class: "row title" },
-      h("h2", {}, exchange.client_model ?? exchange.path, exchange.model && h("span", { class: "arrow" }, " → "),
-        exchange.model), badge(exchange), h("span", { class: "grow" }),
-      button("Copy as curl", copyCurl, "The client's request as a command line"),
-      button("Replay", replay, "Send the client's request again"),
-      button("Save request case", (x) => save(x, "request"), "Both requests as a test case"),
-      button("Save answer case", (x) => save(x, "answer"), "Both answers as a test case")),
-    exchange.error_message && h("p", { class: "problem" }, `${exchange.error}: ${exchange.error_message}`),
-  ].filter(Boolean);
+    h("div", { class: "row title" }, h("h2", { title }, title), badge(exchange), exchange.kept && h("span", { class: "tag" }, "kept")),
+    h("div", { class: "row" }, tabs(), h("span", { class: "grow" }),
+      h("p", { class: "quiet" }, exchange.client_model ?? "", exchange.model && exchange.model !== exchange.client_model && ` → ${exchange.model}`)));
+}
+
+/** Buttons that stand below another one until they are needed. */
+function menu(name, ...items) {
+  const place = h("details", { class: "menu" }, h("summary", { role: "button" }, `${name} ▾`), h("div", { class: "card" }, items));
+  place.querySelector("div").addEventListener("click", () => { place.open = false; });
+  place.addEventListener("focusout", (event) => { if (!place.contains(event.relatedTarget)) place.open = false; });
+  place.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !place.open) return;
+    event.stopPropagation();
+    place.open = false;
+    place.querySelector("summary").focus();
+  });
+  return place;
+}
+
+function tabs() {
+  const pick = (name) => {
+    choose(name);
+    byId(`tab-${name}`).focus();
+  };
+  const move = (event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    pick(TABS[(TABS.indexOf(tab) + step + TABS.length) % TABS.length]);
+  };
+  return h("div", { class: "tabs", role: "tablist", "aria-label": "Parts of the exchange", onkeydown: move },
+    TABS.map((name, i) => h("button", {
+      type: "button", role: "tab", id: `tab-${name}`, "aria-selected": String(name === tab), "aria-controls": "panel",
+      tabindex: name === tab ? "0" : "-1", "aria-keyshortcuts": i + 1, onclick: () => pick(name),
+    }, name[0].toUpperCase() + name.slice(1))));
 }
 
 function facts(x, go) {
   const original = x.replay_of && h("button", { type: "button", class: "link", onclick: () => go(x.replay_of) }, x.replay_of);
-  const known = [
+  const input = tokensIn(x);
+  const share = x.cached_tokens ? `, ${count(x.cached_tokens)} of them cached (${cachedShare(x)})` : "";
+  const agent = [x.agent_type, x.agent_id].filter(Boolean).join(" ");
+  const main = [
     ["Time", timeOfDay(x.time)], ["First byte", duration(x.first_byte)], ["Duration", duration(x.duration)],
-    ["Tokens in", count(x.input_tokens)], ["Cached", count(x.cached_tokens)], ["Tokens out", count(x.output_tokens)],
-    ["Tokens/s", x.tokens_per_second && rate(x.tokens_per_second)], ["Stop reason", x.stop_reason],
-    ["Tier", x.tier && tierName(x.tier)], ["Profile", x.provider],
-    ["Images", x.vision],
-    ["Web searches", x.web_searches],
+    ["Tokens in", input === null ? null : `${count(input)}${share}`], ["Tokens out", x.output_tokens && count(x.output_tokens)],
+    ["Tokens per second", x.tokens_per_second && rate(x.tokens_per_second)], ["Cost", typeof x.cost === "number" && dollars(x.cost)],
+    ["Stop reason", x.stop_reason],
+    ["Tier", x.tier && `${tierName(x.tier)} (${x.tier})`], ["Images", x.vision], ["Web searches", x.web_searches],
     ["Boost", x.boost_outcome && `${x.boost_outcome}, ${x.boost_loops} loop${x.boost_loops === 1 ? "" : "s"}`],
-    ["Retries", x.retries || null], ["Replay of", original], ["Exchange", x.id], ["Request id", x.request_id],
-    ["Provider's id", x.upstream_request_id], ["Session", x.session_id],
-    ["Asked by", x.request_class && [x.request_class, x.agent_type].filter(Boolean).join(", ")], ["Agent", x.agent_id],
-    ["Parent agent", x.parent_agent_id], ["Prompt", x.prompt_id], ["Compaction", x.compaction],
-    ["Tools before it, ms", x.tool_durations],
-  ].filter(([, value]) => value);
-  return h("dl", { class: "facts card" }, known.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+    ["Retries", x.retries || null], ["Replay of", original],
+    ["Asked by", [x.request_class, agent].filter(Boolean).join(", ")], ["Key", x.client_key],
+    ["Session", x.session_id && shortId(x.session_id)],
+  ];
+  const more = [
+    ["Exchange", x.id], ["Request id", x.request_id], ["Provider's id", x.upstream_request_id], ["Provider's profile", x.provider],
+    ["Written to the cache", x.cache_write_tokens && `${count(x.cache_write_tokens)} tokens`],
+    ["Session", x.session_id], ["Prompt", x.prompt_id], ["Agent", x.agent_id], ["Parent agent", x.parent_agent_id],
+    ["Compaction", x.compaction], ["Tools before it, ms", x.tool_durations],
+  ];
+  const list = (pairs) => h("dl", { class: "facts" },
+    pairs.filter(([, value]) => value).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+  const rest = h("details", { class: "more-facts", open: factsOpen }, h("summary", {}, "Ids and more"), list(more));
+  rest.addEventListener("toggle", () => { factsOpen = rest.open; });
+  return h("div", { class: "card" }, list(main), rest);
 }
+
+let factsOpen = false;
 
 /** The candidates, each in a row: which was asked, when, and why it was passed over. */
 function attempts(x) {
@@ -72,36 +153,38 @@ function attempts(x) {
     h("td", { class: "number" }, a.asked && a.ended !== null ? duration(a.ended - a.at) : ""),
     h("td", {}, a.reason ? `${a.asked ? "" : "not asked: "}${a.reason.replaceAll("_", " ")}` : String(a.status ?? "")),
     h("td", { class: "number" }, a.cooled ? duration(a.cooled) : ""));
-  return h("details", { class: "card section", open: true },
+  return h("details", { class: "card section", open: x.attempts.length > 1 },
     h("summary", {}, h("h3", {}, `Route: rule ${x.rule}, upstream ${x.upstream} (${x.attempts.length})`)),
-    h("table", { class: "attempts" },
+    h("div", { class: "scrolls" }, h("table", { class: "attempts" },
       h("thead", {}, h("tr", {}, ["Candidate", "Key", "At", "Waited", "Took", "Result", "Left alone for"].map(column))),
-      h("tbody", {}, x.attempts.map(row))));
+      h("tbody", {}, x.attempts.map(row)))));
 }
 
 function decisions(lines) {
   return h("details", { class: "card section", open: true },
     h("summary", {}, h("h3", {}, `What the conversion decided (${lines.length})`)),
-    h("ul", {}, lines.map((line) => h("li", {}, line))));
+    h("ul", {}, lines.map((line) => h("li", {}, line))),
+    h("p", { class: "quiet" }, "Names in lower case are switches of the provider’s profile: ",
+      h("code", {}, "PROVIDER_OPTIONS"), " sets them. Names in capitals are settings."));
 }
 
 /** The choice between several requests to providers. */
-function tabs(calls, side, again) {
-  const choose = (call) => {
+function sides(calls, side, again) {
+  const pick = (call) => {
     chosen = call.name;
     again();
-    byId("detail").querySelector('[aria-selected="true"]').focus();
+    byId("detail").querySelector('.calls [aria-selected="true"]').focus();
   };
   const move = (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (!step) return;
     event.preventDefault();
-    choose(calls[(calls.indexOf(side) + step + calls.length) % calls.length]);
+    pick(calls[(calls.indexOf(side) + step + calls.length) % calls.length]);
   };
-  return h("div", { class: "tabs", role: "tablist", "aria-label": "Requests to providers", onkeydown: move },
+  return h("div", { class: "tabs calls", role: "tablist", "aria-label": "Requests to providers", onkeydown: move },
     calls.map((call) => h("button", {
       type: "button", role: "tab", "aria-selected": String(call === side), tabindex: call === side ? "0" : "-1",
-      onclick: () => choose(call),
+      onclick: () => pick(call),
     }, call.name, h("span", { class: "quiet" }, ` +${duration(call.at)} · ${call.answer.status ?? "…"}`))));
 }
 
@@ -181,10 +264,8 @@ async function copyCurl({ id }) {
   }
 }
 
-async function save({ id }, of) {
-  const url = URL.createObjectURL(await api.testCase(id, of));
-  h("a", { href: url, download: `${of}-${id}.json` }).click();
-  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+async function saveCase({ id }, of) {
+  saveFile(await api.testCase(id, of), `${of}-${id}.json`);
   say("Saved as a test case.");
 }
 

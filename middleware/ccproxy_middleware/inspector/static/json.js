@@ -5,6 +5,10 @@ import { count, h } from "./dom.js";
 const LONG = 900; // characters of a string that are shown at first
 const OPEN_DEPTH = 4;
 const OPEN_LENGTH = 12; // of a longer list the items are folded
+const WORDS_LENGTH = 50_000; // characters of what the user has said last
+const TURNS = ["messages", "input"];
+const FOLDED = ["tools"]; // lists whose items are folded however few
+const TEXTS = ["text", "input_text", "output_text"];
 
 const unmade = new WeakMap(); // folded objects, and what makes their inside
 
@@ -63,16 +67,18 @@ export function tree(value, other = null) {
   return h("div", { class: "json" }, node(value, null, other, 0, ""));
 }
 
-function node(value, label, other, depth, key) {
+function node(value, label, other, depth, key, long = LONG) {
   const name = label === null ? null : h("span", { class: "name" }, `${label}: `);
-  if (value === null || typeof value !== "object") return leaf(value, name, other, key);
+  if (value === null || typeof value !== "object") return leaf(value, name, other, key, long);
+  if (TEXTS.includes(value.type) && typeof value.text === "string") return wrapped(value, label, other, long);
   const entries = Object.entries(value);
   const isList = Array.isArray(value);
   if (!entries.length) return h("div", { class: "leaf" }, name, isList ? "[]" : "{}");
+  const last = isList && TURNS.includes(key) ? value.findLastIndex((turn) => turn?.role === "user") : Infinity;
   const children = () => entries.map(([child, item]) => {
     const isForm = child === "type" && entries.length > 1; // it tells of the other entries' form, and has none of its own
-    const below = isList && entries.length > OPEN_LENGTH ? OPEN_DEPTH : depth + 1;
-    return node(item, child, isForm ? null : other, below, isList ? key : child);
+    const below = isList && (FOLDED.includes(key) || (entries.length > OPEN_LENGTH && child < last)) ? OPEN_DEPTH : depth + 1;
+    return node(item, child, isForm ? null : other, below, isList ? key : child, Number(child) === last ? WORDS_LENGTH : long);
   });
   const size = isList ? `[${count(entries.length)}]` : `{${count(entries.length)}}`;
   const summary = h("summary", {}, name, h("span", { class: "size" }, size), " ",
@@ -83,6 +89,14 @@ function node(value, label, other, depth, key) {
   place.addEventListener("toggle", () => make(place));
   if (depth < OPEN_DEPTH) open(place);
   return place;
+}
+
+/** A part that is no more than a text: in one line, with what else there is of it below. */
+function wrapped({ type, text, ...rest }, label, other, long) {
+  const name = h("span", { class: "name" }, label === null ? "" : `${label}: `, h("span", { class: "size" }, `${type} `));
+  const more = Object.entries(rest).map(([key, value]) => node(value, key, other, OPEN_DEPTH, key));
+  const row = leaf(text, name, other, "text", long);
+  return more.length ? h("div", {}, row, h("div", { class: "children" }, more)) : row;
 }
 
 /** Make what is inside a folded object, which is not there before somebody looks: requests have many thousand parts. */
@@ -100,17 +114,22 @@ function open(details) {
 function hint(value) {
   const { type, role, name, function: called, title } = value;
   const words = [role, type, name ?? called?.name ?? title].filter((word) => typeof word === "string");
-  return words.join(" · ").slice(0, 80);
+  const said = textIn(value.content) ?? textIn(value.output);
+  return [words.join(" · ").slice(0, 80), said?.trim().slice(0, 80)].filter(Boolean).join(" · ");
 }
 
-function leaf(value, name, other, key) {
+/** The first text of a content. */
+const textIn = (content) => (typeof content === "string" ? content
+  : Array.isArray(content) ? content.find((part) => typeof part?.text === "string")?.text : undefined);
+
+function leaf(value, name, other, key, long = LONG) {
   const only = other !== null && !other.has(value, key);
   const text = typeof value === "string" ? value : String(value);
   const kind = typeof value === "string" ? "string" : "literal";
-  const shown = h("span", { class: kind }, text.slice(0, LONG) || (kind === "string" ? "“”" : ""));
+  const shown = h("span", { class: kind }, text.slice(0, long) || (kind === "string" ? "“”" : ""));
   const row = h("div", { class: only ? "leaf only" : "leaf", tabindex: only ? "-1" : null }, name, shown);
   if (only) row.append(h("span", { class: "hidden" }, " (not on the other side)"));
-  if (text.length > LONG) {
+  if (text.length > long) {
     const more = h("button", { type: "button", class: "link" }, `… all ${count(text.length)} characters`);
     more.addEventListener("click", () => { shown.textContent = text; more.remove(); });
     row.append(" ", more);

@@ -1,65 +1,94 @@
 // The list of exchanges: newest first, filtered, and moved through by keys.
 
 import { render as renderTree } from "./agents.js";
-import { badge, byId, count, duration, h, rate, tierName, timeOfDay } from "./dom.js";
+import {
+  badge, byId, cachedShare, count, duration, h, rate, shortId, tierName, timeOfDay, tokens, tokensIn,
+} from "./dom.js";
 
 const COLUMNS = [
-  ["Time", "", (x) => [h("time", {}, timeOfDay(x.time)), x.replay_of && h("span", { class: "tag" }, "replay")]],
-  ["Model", "model", (x) => models(x)],
+  ["Time", "time", (x) => [h("time", {}, timeOfDay(x.time)), x.replay_of && h("span", { class: "tag" }, "replay")]],
+  ["Request", "about", (x) => about(x)],
   ["Tier", "wide", (x) => tierName(x.tier)],
-  ["Status", "", (x) => [badge(x), x.error && h("span", { class: "error" }, x.error)]],
+  ["Status", "status", (x) => [badge(x), x.error && h("span", { class: "error" }, x.error)]],
   ["First byte", "number", (x) => duration(x.first_byte)],
-  ["Duration", "number wide", (x) => (x.state === "running" ? "…" : duration(x.duration))],
-  ["In", "number", (x) => count(x.input_tokens), "Tokens that were read, without those out of the cache"],
-  ["Cached", "number", (x) => count(x.cached_tokens), "Tokens out of the provider's cache"],
-  ["Out", "number", (x) => count(x.output_tokens), "Tokens that were written"],
-  ["Tok/s", "number wide", (x) => rate(x.tokens_per_second), "Tokens per second, from the first byte on"],
-  ["Boost", "", (x) => boost(x)],
+  ["Duration", "number", (x) => (x.state === "running" ? "…" : duration(x.duration))],
+  ["In", "number", (x) => tokens(tokensIn(x)), "Tokens that the model has read, those out of the cache included"],
+  ["Cached", "number", (x) => h("span", { title: cached(x) }, cachedShare(x)), "The part of In that came out of the provider's cache"],
+  ["Out", "number", (x) => tokens(x.output_tokens), "Tokens that the model has written"],
+  ["Tok/s", "number wide", (x) => rate(x.tokens_per_second), "Output tokens per second, from the first byte on"],
 ];
 
 const exchanges = new Map(); // oldest first
 const rows = new Map();
+const kept = new Map(); // out of the history, newest first
 let body = null;
+let keptBody = null;
 let current = null; // the id of the row that has, or would get, the focus
 let chosen = false; // by the viewer; until then it is the newest
-let open = () => {};
+let on = {};
 
-export const find = (id) => exchanges.get(id);
+export const find = (id) => exchanges.get(id) ?? kept.get(id);
 
-/** Make the table. `onOpen` gets the id of the exchange that the viewer wants to see. */
-export function start(onOpen) {
-  open = onOpen;
+/** Whether an exchange is in the memory of the worker that tells of the list. */
+export const isLive = (id) => exchanges.has(id);
+
+/** Make the table. `open` gets the id of the exchange that the viewer wants to see, `save` the id of a session. */
+export function start(handlers) {
+  on = handlers;
   for (const id of ["filter", "tier", "status", "order"]) byId(id).addEventListener("input", show);
   byId("list").addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && current) open(current);
+    if (event.key === "Enter" && current) on.open(current);
   });
 }
 
+/** Take the whole list in, in the place of what was known; the rows that stay keep the focus. */
 export function replaceAll(data) {
-  exchanges.clear();
-  rows.clear();
-  body = null;
-  byId("list").replaceChildren();
+  const kept = new Set(data.exchanges.map(({ id }) => id));
+  for (const id of [...exchanges.keys()]) if (!kept.has(id)) remove(id);
   update(data);
 }
 
 /** Take changed exchanges in, and forget those that the proxy has forgotten. */
 export function update(data) {
+  if (data.exchanges.length && !body) makeTable();
   for (const exchange of data.exchanges) {
+    if (kept.delete(exchange.id)) remove(exchange.id);
     exchanges.set(exchange.id, exchange);
-    if (body) fill(exchange);
+    fill(exchange, body);
   }
-  for (const id of exchanges.keys()) {
+  for (const id of [...exchanges.keys()]) {
     if (id === data.oldest) break;
-    exchanges.delete(id);
-    rows.get(id)?.remove();
-    rows.delete(id);
-  }
-  if (exchanges.size && !body) {
-    makeTable();
-    exchanges.forEach(fill);
+    remove(id);
   }
   show();
+}
+
+/** Take exchanges of the history in, below all others. */
+export function addKept(lines) {
+  if (lines.length && !body) makeTable();
+  for (const exchange of lines) {
+    if (exchanges.has(exchange.id) || kept.has(exchange.id)) continue;
+    kept.set(exchange.id, exchange);
+    fill(exchange, keptBody);
+  }
+  show();
+}
+
+export function clearKept() {
+  for (const id of [...kept.keys()]) remove(id);
+  show();
+}
+
+/** The oldest exchange that is shown of the history; without one, the oldest of all. */
+export const oldest = () => [...kept.keys()].at(-1) ?? exchanges.keys().next().value;
+
+export const hasKept = () => kept.size > 0;
+
+function remove(id) {
+  exchanges.delete(id);
+  kept.delete(id);
+  rows.get(id)?.remove();
+  rows.delete(id);
 }
 
 /** The exchange that stands `step` rows below this one, if there is one. */
@@ -98,50 +127,75 @@ function setCurrent(id) {
 /** The exchanges by who has asked them, in the place of the table. */
 function showTree() {
   const isTree = byId("order").value === "tree";
-  byId("list").hidden = isTree && exchanges.size > 0;
+  byId("list").hidden = isTree && exchanges.size + kept.size > 0;
   byId("tree").hidden = !byId("list").hidden;
-  if (!byId("tree").hidden) renderTree(byId("tree"), visibleIds().reverse().map(find), open);
+  if (!byId("tree").hidden) renderTree(byId("tree"), visibleIds().reverse().map(find), on.open, on.save);
 }
 
-const visibleIds = () => [...exchanges.keys()].reverse().filter((id) => !rows.get(id)?.hidden);
+const visibleIds = () => [...[...exchanges.keys()].reverse(), ...kept.keys()].filter((id) => !rows.get(id)?.hidden);
 
 function makeTable() {
   const heads = COLUMNS.map(([name, kind, , title]) => h("th", { scope: "col", class: kind, title }, name));
   body = h("tbody");
+  keptBody = h("tbody");
   byId("list").replaceChildren(
-    h("table", { role: "grid", "aria-label": "Exchanges, newest first" }, h("thead", {}, h("tr", {}, heads)), body),
+    h("table", { role: "grid", "aria-label": "Exchanges, newest first" }, h("thead", {}, h("tr", {}, heads)), body, keptBody),
   );
 }
 
-function fill(exchange) {
+function fill(exchange, place) {
   let row = rows.get(exchange.id);
   if (!row) {
     const { id } = exchange;
-    row = h("tr", { tabindex: "-1", onclick: () => open(id), onfocus: () => choose(id), "data-id": id });
+    row = h("tr", { tabindex: "-1", onclick: () => on.open(id), onfocus: () => choose(id), "data-id": id });
     rows.set(id, row);
-    body.prepend(row);
+    if (place === body) place.prepend(row);
+    else place.append(row);
   }
   row.className = exchange.state;
-  row.replaceChildren(...COLUMNS.map(([, kind, cell]) => h("td", { class: kind }, cell(exchange))));
+  row.replaceChildren(...COLUMNS.map(([name, kind, cell]) => td(name, kind, cell(exchange))));
 }
 
-function models({ client_model: asked, model, path, stream }) {
-  const kind = path.endsWith("/count_tokens") ? "count tokens" : stream ? "" : "not streamed";
-  const real = model && model !== asked ? [h("span", { class: "real" }, `→ ${model}`)] : [];
-  const tag = kind && h("span", { class: "tag" }, kind);
-  return h("div", { class: "models" }, h("span", { class: "asked" }, asked ?? model ?? "–"), ...real, tag);
+function td(name, kind, content) {
+  const cell = h("td", { class: kind, "data-name": name }, content);
+  if (cell.textContent === "–") cell.classList.add("unknown");
+  return cell;
+}
+
+/** What it is about: the user's last words, then the models, and who has asked. */
+function about(x) {
+  const { client_model: asked, model, path, stream, said, after, session_id: session } = x;
+  const kind = path.endsWith("/count_tokens") ? "count tokens" : stream || x.state === "running" ? "" : "not streamed";
+  const agent = [x.agent_type, x.agent_id && shortId(x.agent_id)].filter(Boolean).join(" ") || x.request_class;
+  return [
+    said && h("div", { class: "said", title: said }, said),
+    h("div", { class: "models" },
+      h("span", { class: said ? "asked" : "asked said" }, asked ?? model ?? path),
+      model && model !== asked && h("span", { class: "real" }, `→ ${model}`),
+      after && h("span", { class: "tag" }, `after ${after}`), kind && h("span", { class: "tag" }, kind),
+      agent && h("span", { class: x.agent_id ? "tag agent" : "tag" }, agent), boost(x),
+      x.client_key && h("span", { class: "session" }, x.client_key),
+      session && h("span", { class: "session", title: `Session ${session}` }, `session ${shortId(session)}`)),
+  ];
+}
+
+function cached(x) {
+  if (tokensIn(x) === null) return null;
+  return `${count(x.cached_tokens ?? 0)} of ${count(tokensIn(x))} tokens`;
 }
 
 function boost({ boost_outcome: outcome, boost_loops: loops }) {
-  return outcome ? [h("span", { class: "tag boost" }, outcome), loops > 1 ? ` ×${loops}` : ""] : "–";
+  return outcome && h("span", { class: "tag boost" }, `boost: ${outcome}${loops > 1 ? ` ×${loops}` : ""}`);
 }
+
+const SEARCHED = [
+  "id", "request_id", "client_model", "model", "status", "error", "boost_outcome", "path", "state", "session_id", "agent_id",
+  "agent_type", "request_class", "said", "after", "upstream", "client_key",
+];
 
 function matches(exchange, words, tier, state) {
   if ((tier && exchange.tier !== tier) || (state && exchange.state !== state)) return false;
-  const { id, request_id, client_model, model, status, error, boost_outcome, path, state: is } = exchange;
-  const { session_id: session, agent_id: agent, agent_type: type, request_class: cls } = exchange;
-  const text = [id, request_id, client_model, model, status, error, boost_outcome, path, is, session, agent, type, cls]
-    .join(" ").toLowerCase();
+  const text = SEARCHED.map((name) => exchange[name]).join(" ").toLowerCase();
   return words.every((word) => text.includes(word));
 }
 
@@ -150,14 +204,15 @@ function show() {
   const words = byId("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
   const [tier, state] = [byId("tier").value, byId("status").value];
   let shown = 0;
-  for (const exchange of exchanges.values()) {
+  for (const exchange of [...exchanges.values(), ...kept.values()]) {
     const visible = matches(exchange, words, tier, state);
     rows.get(exchange.id).hidden = !visible;
     shown += visible;
   }
-  const all = exchanges.size;
-  byId("count").textContent = shown === all ? `${all} kept` : `${shown} of ${all}`;
+  const all = exchanges.size + kept.size;
+  byId("count").textContent = shown === all ? `${count(all)} kept` : `${count(shown)} of ${count(all)}`;
   byId("list").querySelector(".empty")?.remove();
+  if (body) body.parentElement.hidden = !shown;
   if (!shown) byId("list").append(all ? nothingFound() : nothingYet());
   const visible = visibleIds();
   if (!chosen || !visible.includes(current)) setCurrent(visible[0] ?? null);

@@ -42,7 +42,7 @@ class ClientAnswer:
         self.route: Headers = []
         self.held: HeldStream | None = None  # of the candidate that is asked now
         self.send = send
-        self.lock = WriteLock()
+        self.lock = WriteLock()  # for which nobody waits but a ping
         self._scope = scope
         self._streams = streams
         self._model = model
@@ -51,6 +51,11 @@ class ClientAnswer:
         self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._keeper: asyncio.Task[None] | None = None
+
+    @property
+    def is_kept_alive(self) -> bool:
+        """Whether there may be a timer, or a ping under way."""
+        return self._timer is not None
 
     def keep_alive(self) -> None:
         """From now on the client doesn't wait in silence, if it has asked for a stream."""
@@ -150,7 +155,7 @@ class TargetAnswer:
     committed: it goes to the client. failure: what it has told instead. status: that of its answer.
     """
 
-    def __init__(self, client: ClientAnswer, on_answer: Callable[[], None], *, holds: bool) -> None:
+    def __init__(self, client: ClientAnswer, on_answer: Callable[[], None] | None, *, holds: bool) -> None:
         self.committed = False
         self.failure: Failure | None = None
         self.status: int | None = None
@@ -168,7 +173,9 @@ class TargetAnswer:
 
     async def _take(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            await self._on_start(message)
+            if self._goes_on_at_once(message):
+                async with self._client.lock:
+                    await self._commit(b"")
         elif message["type"] != "http.response.body":
             await self._client.send(message)
         elif self.failure is not None:
@@ -180,22 +187,26 @@ class TargetAnswer:
         else:
             await self._on_body(self._start, message)
 
-    async def _on_start(self, message: Message) -> None:
+    def _goes_on_at_once(self, message: Message) -> bool:
+        """Take the start of the response. True: it goes to the client before anything of its content has come."""
         headers = list(message.get("headers", ()))  # they may be there to be read once
-        self._start = message = {**message, "headers": headers}
+        self._start = {**message, "headers": headers}
         self.status = message["status"]
         if message["status"] >= 400:
-            return
+            return False
         is_stream = (get_header(headers, b"content-type") or "").startswith("text/event-stream")
-        encoded = (get_header(headers, b"content-encoding") or "identity") != "identity"
-        if is_stream and not encoded and (self._holds or self._client.started):  # else its content can't be seen
+        if (
+            is_stream
+            and (self._holds or self._client.started)
+            and (get_header(headers, b"content-encoding") or "identity") == "identity"  # else its content can't be seen
+        ):
             self._stream = self._client.held = HeldStream()
-        elif self._client.started:
+            return False
+        if self._client.started:
             error = ApiError(502, "api_error", "the provider's answer is no stream", reason="server")
             self.failure = broken_off(error)
-        elif not self._holds or is_stream:
-            async with self._client.lock:
-                await self._commit(b"")
+            return False
+        return is_stream or not self._holds
 
     async def _on_stream(self, stream: HeldStream, message: Message) -> None:
         more = message.get("more_body", False)
@@ -209,9 +220,11 @@ class TargetAnswer:
                 self.failure = broken_off(None)
 
     async def _on_body(self, start: Message, message: Message) -> None:
-        body = self._body
-        body += message.get("body", b"")
         more = message.get("more_body", False)
+        body: bytes | bytearray = message.get("body", b"")
+        if more or self._body:
+            self._body += body
+            body = self._body
         if start["status"] >= 400:
             if not more or len(body) > MAX_ERROR:
                 self.failure = failed_answer(start, bytes(body))
@@ -230,7 +243,8 @@ class TargetAnswer:
         self.committed = True
         started = client.started
         client.commit()
-        self._on_answer()
+        if self._on_answer is not None:
+            self._on_answer()
         if not started:
             assert self._start is not None  # noqa: S101
             client.started = True

@@ -19,6 +19,8 @@ _PROBE = 30.0  # seconds in which nobody else asks a candidate that is being pro
 _LOOKED = 0.2  # seconds for which it is believed that there is none
 _REMEMBERED = 600.0  # seconds after its end for which a cool-down makes the next one longer
 
+_LONGEST_KEPT = 200  # characters of a model's name; clients may make names up
+
 _UPSTREAM: tuple[FailureReason, ...] = ("connect", "timeout", "overloaded", "server")
 _KEY: tuple[FailureReason, ...] = ("refused_key", "quota")
 
@@ -144,7 +146,8 @@ class Cooldowns:
 
 
 def _names(option: Option) -> tuple[str, ...]:
-    return _all_names(option.upstream, option.model, option.key_id)
+    is_short = len(option.model) <= _LONGEST_KEPT
+    return (_all_names if is_short else _all_names.__wrapped__)(option.upstream, option.model, option.key_id)
 
 
 @lru_cache(maxsize=4096)

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -89,7 +90,8 @@ class RoutedExchange:
                     return
             await self._tell(most_useful(self._failures))
         finally:
-            await self._client.close()
+            if self._client.is_kept_alive:
+                await self._client.close()
 
     async def _take_turn(self, pace: Pace, option: Option) -> Turn | None:
         """A turn at the option's upstream; None where others go first, or none has come in time."""
@@ -123,19 +125,19 @@ class RoutedExchange:
         """Ask one option. True: the exchange is over."""
         shared, question, choice, trail = self._shared, self._question, self._choice, self._trail
         may_fail = choice.has_other(option)
-        for candidate, why in choice.passed_over(option):
-            trail.skip(candidate, why)
+        if option is not choice.options[0]:
+            for candidate, why in choice.passed_over(option):
+                trail.skip(candidate, why)
         attempt = trail.begin(option, waited)
         probe = None
         if not question.counts:
             probe = shared.cooldowns.probe(option)
-            shared.keys.assign(option.upstream, option.key_id, question.scope)
+            if not shared.keys.is_fixed:
+                shared.keys.assign(option.upstream, option.key_id, question.scope)
         choice.asked(option)
 
-        def answers() -> None:
-            shared.cooldowns.clear(probe)
-
-        answer = TargetAnswer(self._client, answers, holds=may_fail or bool(self._failures))
+        on_answer = None if probe is None else partial(shared.cooldowns.clear, probe)
+        answer = TargetAnswer(self._client, on_answer, holds=may_fail or bool(self._failures))
         asked_at = time.time()
         try:
             failure = await self._call(option, answer, may_fail=may_fail)
@@ -148,14 +150,14 @@ class RoutedExchange:
             attempt.ended, attempt.status = trail.now(), answer.status
             if turn is not None:
                 turn.done(self._tokens_used() if answer.committed else None)
-            if not answer.committed:
+            if probe is not None and not answer.committed:
                 shared.cooldowns.release(probe)
         if failure is None:
             return True
         reason = failure.reason
         if reason is None or (failure.refuses_key and shared.keys.is_clients(option.upstream)):
-            if reason is None:
-                answers()
+            if reason is None and on_answer is not None:
+                on_answer()
             attempt.reason = reason or "refused"
             await self._tell(failure)
             return True

@@ -26,7 +26,7 @@ class KeyPools:
 
     def __init__(self, keys: Mapping[str, Sequence[str]], store: Store) -> None:
         self._keys = {name.lower(): tuple(ids) for name, ids in keys.items()}
-        self._is_fixed = all(len(ids) < 2 and ids != (CLIENT,) for ids in self._keys.values())  # for all requests alike
+        self.is_fixed = all(len(ids) < 2 and ids != (CLIENT,) for ids in self._keys.values())  # for all requests alike
         self._fixed = remembered(lambda candidates: self._options(candidates, {}))
         self._store = store
         self._sessions: dict[str, Counter[str]] = {}
@@ -39,7 +39,7 @@ class KeyPools:
 
     def options(self, candidates: tuple[Candidate, ...], scope: Scope) -> tuple[Option, ...]:
         """Each of the candidates, once, with each key of its upstream, as a request prefers them."""
-        return self._fixed(candidates) if self._is_fixed else self._options(candidates, scope)
+        return self._fixed(candidates) if self.is_fixed else self._options(candidates, scope)
 
     def _options(self, candidates: tuple[Candidate, ...], scope: Scope) -> tuple[Option, ...]:
         orders = {upstream: self._order(upstream, scope) for upstream, _ in candidates}
@@ -68,7 +68,7 @@ class KeyPools:
 
     def assign(self, upstream: str, key_id: str, scope: Scope) -> None:
         """Keep a session on the key that asks for it."""
-        if self._is_fixed or len(self._keys.get(upstream, ())) < 2 or (name := _name(upstream, scope)) is None:
+        if self.is_fixed or len(self._keys.get(upstream, ())) < 2 or (name := _name(upstream, scope)) is None:
             return
         value = self._store.get(name)
         now = time.time()

@@ -32,9 +32,13 @@ class Routed(NamedTuple):
         return f"{text}; passed={passed}"[:1000] if passed else text
 
 
-@lru_cache(maxsize=1024)
 def _shown(name: str) -> str:
-    return quote(name[:_LONGEST], safe=_AS_THEY_ARE, errors="replace")
+    return _quoted(name[:_LONGEST])
+
+
+@lru_cache(maxsize=1024)
+def _quoted(name: str) -> str:
+    return quote(name, safe=_AS_THEY_ARE, errors="replace")
 
 
 class Trail:

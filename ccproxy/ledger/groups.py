@@ -1,0 +1,32 @@
+"""How rows are summed up."""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Literal
+
+GROUPS = ("day", "session", "model", "key", "project", "agent", "class", "upstream", "tier", "prompt", "status")
+"""By what rows can be summed up; all but ``day`` are columns."""
+
+GroupBy = Literal["day", "session", "model", "key", "project", "agent", "class", "upstream", "tier", "prompt", "status"]
+
+
+@dataclass(slots=True)
+class Group:
+    """The sum of some rows. ``name`` is None for those that have none; ``unpriced`` of them have no known cost."""
+
+    name: str | None
+    requests: int = 0
+    failed: int = 0
+    input: int = 0
+    cached: int = 0
+    cache_write: int = 0
+    output: int = 0
+    reasoning: int = 0
+    cost: Decimal = field(default_factory=Decimal)
+    unpriced: int = 0
+
+    def add(self, other: "Group") -> None:
+        """Add another sum to this one."""
+        for name in ("requests", "failed", "input", "cached", "cache_write", "output", "reasoning", "unpriced"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.cost += other.cost

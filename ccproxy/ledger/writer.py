@@ -1,0 +1,206 @@
+"""Rows on their way to the database: in memory, and in batches behind the answers."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from ccproxy_middleware.ledger import Row
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+logger = logging.getLogger("ccproxy.ledger")
+
+BATCH_SECONDS = 0.25
+"""How long a row may wait for others."""
+
+MAX_ROWS = 20_000
+"""That are held while the database is away; some 30 megabytes."""
+
+_BATCH = 500  # rows of a transaction
+_SHORTEST_PAUSE = 0.5
+_LONGEST_PAUSE = 5.0  # seconds between two tries
+_LAST_SECONDS = 8.0  # for what is left at the end
+
+
+class Writer:
+    """Writes rows to the database of ``engine``, which ``prepare`` makes ready.
+
+    Nobody waits for it. While the database is away the rows stay in memory, at most ``max_rows``; then the oldest go.
+    """
+
+    def __init__(self, connect: Callable[[], "AsyncEngine"], name: str, *, max_rows: int = MAX_ROWS) -> None:
+        self._connect = connect
+        self._name = name  # of the database, as it may be shown
+        self._max_rows = max_rows
+        self._rows: deque[Row] = deque()
+        self._batch: list[dict[str, Any]] = []  # that is being written
+        self._engine: AsyncEngine | None = None
+        self._ready = False
+        self._away = False
+        self._dropped = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self._closing = False
+        self.tried = asyncio.Event()  # it was found out whether the database is there
+        self.pending: dict[str, Decimal] = {}  # costs by key, of rows that the database does not have yet
+        self.added: dict[str, Decimal] = {}  # costs by key, of all rows
+
+    @property
+    def engine(self) -> "AsyncEngine":
+        """The engine, which connects when it is used."""
+        if self._engine is None:
+            self._engine = self._connect()
+        return self._engine
+
+    @property
+    def waiting(self) -> int:
+        """How many rows the database does not have yet."""
+        return len(self._rows) + len(self._batch)
+
+    def write(self, row: Row) -> None:
+        """Take a row. Never waits, and never raises."""
+        self._rows.append(row)
+        if row.key is not None and row.cost:
+            self.added[row.key] = self.added.get(row.key, Decimal(0)) + row.cost
+            self.pending[row.key] = self.pending.get(row.key, Decimal(0)) + row.cost
+        if len(self._rows) > self._max_rows:
+            self._settle(self._rows.popleft())
+            self._dropped += 1
+        if self._task is None:
+            self.start()
+        elif not self._wake.is_set() and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._wake.set)
+
+    def start(self) -> None:
+        """Begin to write, in the running event loop, where that is not done yet."""
+        if self._task is None and not self._closing:
+            with suppress(RuntimeError):  # a host without an event loop
+                self._loop = asyncio.get_running_loop()
+                self._wake.set()
+                self._task = self._loop.create_task(self._run())
+
+    async def aclose(self) -> None:
+        """Write what is left, for some seconds at most, and disconnect."""
+        self._closing = True
+        self._wake.set()
+        if self._task is not None:
+            await asyncio.wait((self._task,), timeout=_LAST_SECONDS)
+            if not self._task.done():
+                self._task.cancel()
+                await asyncio.wait((self._task,))
+        self._tell_dropped()
+        if self.waiting:
+            logger.error("the ledger %s can't be reached: %d rows are lost at the end", self._name, self.waiting)
+        if self._engine is not None:
+            with suppress(Exception):
+                await self._engine.dispose()
+
+    async def _run(self) -> None:
+        pause = _SHORTEST_PAUSE
+        while True:
+            try:
+                await self._write_all()
+                self._is_back()
+                self.tried.set()
+                pause = _SHORTEST_PAUSE
+            except Exception as error:
+                self._is_away(error)
+                self.tried.set()
+                await self._sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+                continue
+            if self._closing and not self.waiting:
+                return
+            self._wake.clear()
+            if not self._rows:
+                await self._wake.wait()
+            await self._sleep(BATCH_SECONDS)
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait, but not long at the end."""
+        if self._closing:
+            return await asyncio.sleep(min(seconds, 0.05) if self._away else 0)
+        await asyncio.sleep(seconds)
+
+    async def _write_all(self) -> None:
+        from .database import prepare
+
+        if not self._ready:
+            await prepare(self.engine)
+            self._ready = True
+        while self.waiting:
+            if not self._batch:
+                from .tables import values_of
+
+                self._batch = [values_of(self._rows.popleft()) for _ in range(min(_BATCH, len(self._rows)))]
+            await self._write_batch()
+            for values in self._batch:
+                self._settle_values(values)
+            self._batch = []
+
+    async def _write_batch(self) -> None:
+        from sqlalchemy.exc import DataError, IntegrityError
+
+        try:
+            await self._insert(self._batch)
+        except (DataError, IntegrityError):
+            for values in self._batch:  # one that the database does not take must not keep the others from it
+                try:
+                    await self._insert([values])
+                except (DataError, IntegrityError) as error:
+                    logger.error("the ledger does not take a row: %s", type(error.orig or error).__name__)
+
+    async def _insert(self, batch: list[dict[str, Any]]) -> None:
+        """Write rows; those that are there already, since an answer of the database was lost, stay."""
+        from .statements import insert_of
+
+        async with self.engine.begin() as connection:
+            await connection.execute(insert_of(connection.dialect.name), batch)
+
+    def _settle(self, row: Row) -> None:
+        if row.key is not None and row.cost:
+            self._less(row.key, row.cost)
+
+    def _settle_values(self, values: dict[str, Any]) -> None:
+        if values["key"] is not None and values["cost_nano"]:
+            self._less(values["key"], Decimal(values["cost_nano"]) / 1_000_000_000)
+
+    def _less(self, key: str, cost: Decimal) -> None:
+        left = self.pending.get(key, Decimal(0)) - cost
+        if left > 0:
+            self.pending[key] = left
+        else:
+            self.pending.pop(key, None)
+
+    def _is_away(self, error: Exception) -> None:
+        if not self._away:
+            self._away = True
+            logger.warning(
+                "the ledger %s can't be written: %s. Up to %d rows are kept in memory until it can; this is not told "
+                "again",
+                *(self._name, reason(error), self._max_rows),
+            )
+
+    def _is_back(self) -> None:
+        if self._away:
+            self._away = False
+            logger.warning("the ledger %s is written again", self._name)
+        self._tell_dropped()
+
+    def _tell_dropped(self) -> None:
+        if self._dropped:
+            logger.error("the ledger %s was away for too long: %d rows are lost", self._name, self._dropped)
+            self._dropped = 0
+
+
+def reason(error: Exception) -> str:
+    """What is wrong with a database, without what stands in its URL or in a statement."""
+    original = getattr(error, "orig", None) or error
+    words = str(original).strip().splitlines()
+    return f"{type(original).__name__}: {words[0][:200]}" if words else type(original).__name__
