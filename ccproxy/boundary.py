@@ -84,7 +84,7 @@ class Boundary:
             return scope
         if not self._told:
             self._told = True
-            logger.warning("a client's ANTHROPIC_BASE_URL ends in /v1, which it adds itself: write it without")
+            logger.warning("a client's ANTHROPIC_BASE_URL ends in /v1, which the client adds itself: remove it there")
         return with_path(scope, fitting)
 
 

@@ -76,7 +76,7 @@ class InspectorOff:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and route_path(scope) in ("/ui", "/ui/"):
-            message = "the inspector is off: set INSPECTOR=true, and start the proxy again"
+            message = "the inspector is off: set INSPECTOR=true and restart the proxy"
             return await send_error(scope, send, ApiError(404, "not_found_error", message))
         await self.app(scope, receive, send)
 
@@ -249,7 +249,7 @@ _MISSING = "Check OPENAI_BASE_URL (most end in /v1) and that the model of SMALL_
 def _remedy(status: int, message: str) -> str:
     """What to change, by the kind of failure."""
     if "could not connect" in message:
-        return "Check OPENAI_BASE_URL: is the server up, is the name right, is there a network or a proxy between?"
+        return "Check OPENAI_BASE_URL: is the server running, is the name right, does the network or a proxy block it?"
     if "API key" in message:
         return "Check OPENAI_API_KEY: the provider does not accept it."
     match status:
@@ -258,7 +258,7 @@ def _remedy(status: int, message: str) -> str:
         case 400:
             return "The provider refused the request: check SMALL_MODEL, PROVIDER and PROVIDER_OPTIONS."
         case 402:
-            return "The provider wants to be paid: check the account behind OPENAI_API_KEY."
+            return "The provider refuses for lack of credit: check the account of OPENAI_API_KEY."
         case 403:
             return "The key may not use this model: check SMALL_MODEL and the rights of OPENAI_API_KEY."
         case 404:

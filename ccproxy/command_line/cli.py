@@ -1,4 +1,4 @@
-"""The ``cc-boost`` command. What a subcommand needs is imported in it, so that the others start quickly."""
+"""The ``cc-boost`` command. Each subcommand imports what it needs, so that the others start quickly."""
 
 import os
 import sys
@@ -14,14 +14,14 @@ from .groups import ENV_FILE, keys, service
 
 
 class DemoApi(Enum):
-    """The APIs by which the demo's provider can be asked."""
+    """The APIs that the demo's provider speaks."""
 
     chat = "chat"
     responses = "responses"
 
 
 class Shell(Enum):
-    """The shells that ``cc-boost env`` writes for."""
+    """The shells that ``cc-boost env`` can print lines for."""
 
     sh = "sh"
     fish = "fish"
@@ -30,7 +30,7 @@ class Shell(Enum):
 
 
 class _WithVariables:
-    """Help that ends with every variable and its default."""
+    """Adds all variables and their defaults at the end of the help."""
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         from ..settings import variables
@@ -97,14 +97,14 @@ def _options(
 
 @app.command(cls=_Serve)
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on, over HOST.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on, over PORT.")] = None,
-    log_level: Annotated[str | None, typer.Option(help="How much to log, over LOG_LEVEL.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; overrides HOST.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; overrides PORT.")] = None,
+    log_level: Annotated[str | None, typer.Option(help="How much to log; overrides LOG_LEVEL.")] = None,
     env_file: Annotated[str | None, typer.Option(help=ENV_FILE)] = None,
 ) -> None:
     """Run the proxy until Ctrl-C.
 
-    At a SIGHUP it takes the settings anew: new requests get them, answers that are under way end with the old ones.
+    On SIGHUP it reads the settings again. New requests use them; answers in progress finish with the old ones.
     """
     from ..serving import RenewableApp, Shutdown, load_settings_or_exit, local_url
     from ..serving import serve as serve_app
@@ -137,28 +137,30 @@ def serve(
 @app.command()
 def demo(
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Show the requests as the provider got them.")
+        bool, typer.Option("--verbose", "-v", help="Show the requests that the provider receives.")
     ] = False,
-    serve: Annotated[bool, typer.Option("--serve", help="Keep proxy and provider up, to try Claude Code.")] = False,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Keep proxy and provider running, to try Claude Code with them.")
+    ] = False,
     boost: Annotated[
-        bool, typer.Option("--boost", help="Let a planner without tools decide, and the provider carry it out.")
+        bool, typer.Option("--boost", help="Let a planner without tools decide, and the provider carry out its plan.")
     ] = False,
     prompted: Annotated[
-        bool, typer.Option("--prompted", help="Have a model without tools, which is told of them in its prompt.")
+        bool, typer.Option("--prompted", help="Use a model without tools, whose prompt describes them.")
     ] = False,
-    search: Annotated[bool, typer.Option("--search", help="Show a web search, by a SearXNG that is built in.")] = False,
-    vision: Annotated[bool, typer.Option("--vision", help="Show an image at a model that takes none.")] = False,
-    api: Annotated[DemoApi, typer.Option(help="The API by which the proxy asks the provider.")] = DemoApi.chat,
-    port: Annotated[int, typer.Option(help="Port of the proxy with --serve.", min=1, max=65535)] = 8082,
+    search: Annotated[bool, typer.Option("--search", help="Show a web search, with a built-in SearXNG.")] = False,
+    vision: Annotated[bool, typer.Option("--vision", help="Show an image with a model that accepts none.")] = False,
+    api: Annotated[DemoApi, typer.Option(help="The API that the proxy uses to ask the provider.")] = DemoApi.chat,
+    port: Annotated[int, typer.Option(help="Port of the proxy, with --serve.", min=1, max=65535)] = 8082,
 ) -> None:
-    """Show the proxy at work, with a provider that is built in: no key, no network."""
+    """Show the proxy at work with a built-in provider; needs no key and no network."""
     from ..demo import run_conversation, run_search, run_servers, run_vision
 
     asked: Literal["chat", "responses"] = "responses" if api is DemoApi.responses else "chat"
     if search + vision + (boost or prompted) > 1:
-        raise typer.BadParameter("--search, --vision, and --boost or --prompted are shown one at a time")
+        raise typer.BadParameter("--search, --vision, and --boost or --prompted can't be combined")
     if vision and serve:
-        raise typer.BadParameter("--vision shows one question; it can't be served")
+        raise typer.BadParameter("--vision can't be combined with --serve")
     if serve:
         run_servers(port, boost=boost, prompted=prompted, search=search, api=asked)
     elif search:
@@ -174,18 +176,18 @@ def claude(
     arguments: Annotated[
         list[str] | None, typer.Argument(metavar="[ARGS]...", help="Claude Code's own arguments.", show_default=False)
     ] = None,
-    url: Annotated[str | None, typer.Option(help="Use the cc-boost that runs there, instead of starting one.")] = None,
+    url: Annotated[str | None, typer.Option(help="Use the cc-boost at this URL instead of starting one.")] = None,
     proxy_log: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Where the proxy logs, by LOG_LEVEL; it is added to the file.")
+        str | None, typer.Option(metavar="FILE", help="The file that the proxy appends its log to, by LOG_LEVEL.")
     ] = None,
     env_file: Annotated[str | None, typer.Option(help=ENV_FILE)] = None,
 ) -> None:
-    """Run Claude Code with a proxy of its own.
+    """Run Claude Code with its own proxy.
 
-    The proxy is started on a free port of this machine, and ends with Claude Code.
+    The proxy starts on a free port of this machine, and stops when Claude Code ends.
 
-    cc-boost's own options stand before Claude Code's, as in: cc-boost claude --proxy-log p.log -p "Say hello."
-    What comes after -- is all Claude Code's: cc-boost claude -- --help
+    Write cc-boost's own options before Claude Code's: cc-boost claude --proxy-log p.log -p "Say hello."
+    Everything after -- goes to Claude Code: cc-boost claude -- --help
     """
     from .launch import run_claude
 
@@ -195,7 +197,7 @@ def claude(
 @app.command()
 def env(
     url: Annotated[
-        str | None, typer.Option(help="The proxy's URL; else the one of HOST and PORT.", show_default=False)
+        str | None, typer.Option(help="The proxy's URL. Default: from HOST and PORT.", show_default=False)
     ] = None,
     shell: Annotated[Shell, typer.Option(help="The shell that will run the lines.")] = Shell.sh,
     env_file: Annotated[str | None, typer.Option(help=ENV_FILE)] = None,
@@ -217,21 +219,21 @@ def env(
 @app.command()
 def setup(
     url: Annotated[
-        str | None, typer.Option(help="The proxy's URL; else the one of HOST and PORT.", show_default=False)
+        str | None, typer.Option(help="The proxy's URL. Default: from HOST and PORT.", show_default=False)
     ] = None,
     project: Annotated[
-        bool, typer.Option("--project", help="Write into .claude/settings.json of this folder, not of your home.")
+        bool, typer.Option("--project", help="Write to .claude/settings.json of this folder instead of your home.")
     ] = False,
-    undo: Annotated[bool, typer.Option("--undo", help="Take back all that was written.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask, for scripts.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Undo everything that setup has written.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask; for scripts.")] = False,
     env_file: Annotated[str | None, typer.Option(help=ENV_FILE)] = None,
 ) -> None:
-    """Make your configuration file, and lead every Claude Code to the proxy.
+    """Create your configuration file, and point every Claude Code at the proxy.
 
-    Writes the proxy's variables into Claude Code's settings, which its background agents, editors and the desktop app
-    read too, after it has shown the difference. The rest of the file stays as it is. No proxy need run.
+    Writes the proxy's variables to Claude Code's settings, which its background agents, editors and the desktop app
+    read too. It shows the changes first, and keeps the rest of the file. The proxy need not be running.
 
-    Exit code 0: written; 1: not agreed to; 2: bad settings, or a file that can't be changed.
+    Exit code 0: written; 1: declined; 2: bad settings, or a file that can't be changed.
     """
     from .setup import run_setup
 
@@ -241,12 +243,14 @@ def setup(
 @app.command()
 def config(
     env_file: Annotated[str | None, typer.Option(help=ENV_FILE)] = None,
-    serve: Annotated[bool, typer.Option("--serve", help="As cc-boost serve reads it, not as cc-boost claude.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Tell it as one JSON document.")] = False,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Show what cc-boost serve reads, instead of cc-boost claude.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Show which files are read here, what is set, and where each setting comes from.
+    """Show which files are read, which settings are set, and where each comes from.
 
-    Keys are not shown. Exit code 0: it can be used; 2: bad settings.
+    Keys are not shown. Exit code 0: the settings are valid; 2: bad settings.
     """
     from .config import show_config
 
@@ -255,18 +259,18 @@ def config(
 
 @app.command()
 def route(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A body of /v1/messages, JSON; - is standard input.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A JSON body of /v1/messages; - for standard input.")],
     header: Annotated[
-        list[str] | None, typer.Option(metavar="K=V", help="A header of the request; may be given several times.")
+        list[str] | None, typer.Option(metavar="K=V", help="A header of the request; can be repeated.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Tell it as one JSON document.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     env_file: Annotated[str | None, typer.Option(help=ENV_FILE)] = None,
 ) -> None:
-    """Explain where a request would go, without asking anybody.
+    """Explain where a request would go, without sending it.
 
-    Which rule of ROUTES_FILE fits, why those before it don't, and which models are asked in which order.
+    Shows which rule of ROUTES_FILE matches, why earlier rules don't, and which models are asked in which order.
 
-    Exit code 0: it is told; 2: bad settings, or a file that is no such body.
+    Exit code 0: done; 2: bad settings, or a file that is not such a body.
     """
     from .route import show_route
 
@@ -330,9 +334,9 @@ def replay(
         str, typer.Argument(metavar="ID", help="The exchange's id: the end of its address in the inspector.")
     ],
     url: Annotated[
-        str | None, typer.Option(help="The proxy's URL; else the one of HOST and PORT.", show_default=False)
+        str | None, typer.Option(help="The proxy's URL. Default: from HOST and PORT.", show_default=False)
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Tell it as one JSON document.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     env_file: Annotated[str | None, typer.Option(help=ENV_FILE)] = None,
 ) -> None:
     """Send a request of the inspector again, and show what is different in the answer.
@@ -350,14 +354,14 @@ def replay(
 @app.command()
 def doctor(
     write_env: Annotated[
-        bool, typer.Option("--write-env", help="Put the PROVIDER lines that fit into .env; the rest of it stays.")
+        bool, typer.Option("--write-env", help="Write the PROVIDER lines that fit to .env, and keep the rest.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Tell it as one JSON document.")] = False,
-    env_file: Annotated[str | None, typer.Option(help="A file to use instead of .env.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    env_file: Annotated[str | None, typer.Option(help="A file to read and write instead of .env.")] = None,
 ) -> None:
-    """Find out what works with the provider.
+    """Check what works with the provider, and say how to fix the rest.
 
-    And what to do about the rest. It makes some 15 small requests, one after the other.
+    It sends about 15 small requests, one after the other.
 
     Exit code 0: it works, perhaps with warnings; 1: there are problems; 2: bad settings.
     """
@@ -369,7 +373,7 @@ def doctor(
 @app.command()
 def report(
     url: Annotated[
-        str | None, typer.Option(help="The running proxy's URL; else the one of HOST and PORT.", show_default=False)
+        str | None, typer.Option(help="The running proxy's URL. Default: from HOST and PORT.", show_default=False)
     ] = None,
     doctor: Annotated[bool, typer.Option("--doctor/--no-doctor", help="Ask the provider, as the doctor does.")] = True,
     last: Annotated[int, typer.Option(help="How many of the last exchanges to show.", min=0, max=100)] = 5,

@@ -37,7 +37,7 @@ def show_config(*, env_file: str | None = None, serve: bool = False, as_json: bo
         problems = exc.problems
     left_out = {file.path: file.left_out for file in files}
     if str(users_file()) not in left_out:
-        left_out = {str(users_file()): "it is not there; cc-boost setup makes it", **left_out}
+        left_out = {str(users_file()): "it does not exist; cc-boost setup creates it", **left_out}
     settings = {name: (shown_value(name, value), source) for name, (value, source) in given.items()}
     if as_json:
         document = {
@@ -55,7 +55,7 @@ def show_config(*, env_file: str | None = None, serve: bool = False, as_json: bo
 
 
 def _print(files: Mapping[str, str], settings: Mapping[str, tuple[str, str]], command: str) -> None:
-    print(f"Files that cc-boost {command} reads here, the later over the earlier, and the environment over all:")
+    print(f"Files that cc-boost {command} reads, later ones over earlier ones, and the environment over all:")
     for path, left_out in files.items():
         print(f"  {path}: " + (f"not read: {left_out}" if left_out else "read"))
     print("Settings:")
@@ -63,4 +63,4 @@ def _print(files: Mapping[str, str], settings: Mapping[str, tuple[str, str]], co
     for name, (value, source) in settings.items():
         print(f"  {name:{width}}  {value}  (from {source})")
     others = sum(name not in settings for name, _, _ in variables())
-    print(f"  The other {others} have their defaults: cc-boost --help lists them.")
+    print(f"  The other {others} settings have their defaults; cc-boost --help lists them.")

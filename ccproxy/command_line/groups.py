@@ -4,16 +4,16 @@ from typing import Annotated, Any
 
 import typer
 
-ENV_FILE = "A file to read instead of .env; your own configuration file is read all the same."
+ENV_FILE = "A file to read instead of .env. Your own configuration file is read as well."
 
-service = typer.Typer(help="Run the proxy as a service of yours, by systemd or launchd.", no_args_is_help=True)
+service = typer.Typer(help="Run the proxy as a user service of systemd or launchd.", no_args_is_help=True)
 
 
 @service.command("install")
 def service_install() -> None:
-    """Start the proxy now, and whenever you log in, with the settings of your configuration file.
+    """Start the proxy now and at every login, with the settings of your configuration file.
 
-    After a change of the settings run it again. Exit code 0: it answers; 1: it can't be started; 2: bad settings.
+    Run it again after you change the settings. Exit code 0: it answers; 1: it can't be started; 2: bad settings.
     """
     from .service import install
 
@@ -22,9 +22,9 @@ def service_install() -> None:
 
 @service.command("status")
 def service_status() -> None:
-    """Say whether the service is installed and answers, and where its settings and its log are.
+    """Show whether the service is installed and answers, and where its settings and log are.
 
-    Exit code 0: it answers; 1: it doesn't.
+    Exit code 0: it answers; 1: it does not.
     """
     from .service import status
 
@@ -33,7 +33,7 @@ def service_status() -> None:
 
 @service.command("remove")
 def service_remove() -> None:
-    """Stop the service, and take its file away; your configuration file stays."""
+    """Stop the service and delete its file. Your configuration file stays."""
     from .service import remove
 
     raise typer.Exit(remove())
@@ -87,7 +87,7 @@ def keys_add(
 
 @keys.command("list")
 def keys_list(
-    json: Annotated[bool, typer.Option("--json", help="Tell it as one JSON document.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     file: Annotated[str | None, typer.Option(help=_KEYS_FILE)] = None,
     env_file: Annotated[str | None, typer.Option(help=ENV_FILE)] = None,
 ) -> None:

@@ -52,7 +52,7 @@ def handed_over(
         fail(f"{found} is set there by your administrator, and nothing goes over it.", EXIT_CONFIGURATION)
     others = left_over(variables)
     for left in others:
-        print(f"cc-boost: {left} leads to another gateway; overridden for this run.", file=sys.stderr)
+        print(f"cc-boost: {left} points at another gateway; overridden for this run.", file=sys.stderr)
     try:
         given, own = own_settings(arguments)
     except BadSettings as exc:

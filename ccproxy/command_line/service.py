@@ -40,13 +40,13 @@ def install() -> int:
     settings = users_file()
     if not settings.is_file():
         fail(
-            f"{settings} is not there, where the service has its settings: run cc-boost setup first.",
+            f"{settings} does not exist. The service reads its settings there: run cc-boost setup first.",
             EXIT_CONFIGURATION,
         )
     _check_settings(settings)
     manager, url = _manager_or_exit(), _url()
     if _is_foreign(manager):
-        fail(f"{manager.path} was not made by cc-boost: take it away, or leave it be.", EXIT_CONFIGURATION)
+        fail(f"{manager.path} was not created by cc-boost: delete it first.", EXIT_CONFIGURATION)
     if not manager.path.exists() and _answers(url):
         fail(f"Something answers at {url} already: stop it first, or set PORT in {settings}.", EXIT_CANT_START)
     try:
@@ -60,19 +60,20 @@ def install() -> int:
         _run(manager.stop)
         manager.path.unlink(missing_ok=True)
         fail(
-            f"The service can't be started: {failure}. Nothing is left of it; cc-boost serve does without.",
+            f"The service can't be started: {failure}. Nothing was left behind. "
+            "cc-boost serve runs the proxy without a service.",
             EXIT_CANT_START,
         )
     end = time.monotonic() + _START_LIMIT
     while not _answers(url):
         if time.monotonic() > end:
-            fail(f"It is installed, but does not answer at {url}. Its log: {manager.log}", EXIT_CANT_START)
+            fail(f"The service is installed, but does not answer at {url}. Its log: {manager.log}", EXIT_CANT_START)
         time.sleep(0.2)
     print(f"cc-boost runs at {url}, and starts whenever you log in.")
     print(f"  settings  {settings}\n  service   {manager.path}\n  log       {manager.log}")
-    print("cc-boost setup leads Claude Code to it. After a change of the settings: cc-boost service install")
+    print("cc-boost setup points Claude Code at it. After you change the settings, run: cc-boost service install")
     if sys.platform != "darwin":
-        print("It ends when you log out, unless you let it stay: loginctl enable-linger")
+        print("It stops when you log out, unless you run: loginctl enable-linger")
     return 0
 
 
@@ -95,7 +96,7 @@ def remove() -> int:
         print("cc-boost is not installed as a service.")
         return 0
     if _is_foreign(manager):
-        fail(f"{manager.path} was not made by cc-boost, and stays.", EXIT_CONFIGURATION)
+        fail(f"{manager.path} was not created by cc-boost, and stays.", EXIT_CONFIGURATION)
     failure = _run(manager.stop)
     manager.path.unlink()
     _run(manager.after_removal)

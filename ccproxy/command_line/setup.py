@@ -71,10 +71,10 @@ def run_setup(
     except (BadSettings, ValueError) as exc:
         fail(f"{path} can't be changed: {exc}. It stays as it is.", EXIT_CONFIGURATION)
     if before == after:
-        print(f"{path} has all of it already.")
+        print(f"{path} already has all of it.")
         return 0
     if project and variables["ANTHROPIC_AUTH_TOKEN"] != "cc-boost":  # noqa: S105 - what stands for no key
-        print(f"{path} will hold the proxy's key: see that it is not shared, or leave --project out.", file=sys.stderr)
+        print(f"{path} will hold the proxy's key: do not share it, or leave out --project.", file=sys.stderr)
     if not _agreed(path, before, after, yes):
         return _EXIT_REFUSED
     try:
@@ -85,14 +85,14 @@ def run_setup(
         fail(f"{path} can't be written: {exc.strerror or exc}", EXIT_CONFIGURATION)
     address = variables["ANTHROPIC_BASE_URL"]
     print(f"Done. claude now asks {address}; start it with cc-boost service install, or cc-boost serve.")
-    print(f"Take it back with cc-boost setup {'--project ' if project else ''}--undo.")
+    print(f"Undo this with cc-boost setup {'--project ' if project else ''}--undo.")
     return 0
 
 
 def _undo(path: Path, project: bool, yes: bool) -> int:
     record, before = load_record(path), _read(path)
     if record is None or before is None:
-        fail(f"cc-boost setup has written nothing into {path}.", EXIT_CANT_START)
+        fail(f"cc-boost setup has not written to {path}.", EXIT_CANT_START)
     try:
         after, changed = taken_back(before, record)
     except ValueError as exc:
@@ -108,7 +108,7 @@ def _undo(path: Path, project: bool, yes: bool) -> int:
     except OSError as exc:
         fail(f"{path} can't be written: {exc.strerror or exc}", EXIT_CONFIGURATION)
     if changed:
-        print(f"Changed since by others, and left as it is: {', '.join(changed)}.")
+        print(f"Changed by others since then, and left as is: {', '.join(changed)}.")
     if not project:
         _undo_users_file()
     print("Done.")
@@ -125,7 +125,7 @@ def _undo_users_file() -> None:
         path.resolve().unlink()
         print(f"{path} is deleted.")
     else:
-        print(f"{path} has been changed since, and stays.")
+        print(f"{path} has changed since then, and stays.")
     forget_record(path)
 
 
@@ -139,14 +139,14 @@ def _make_users_file(env_file: str | None, yes: bool) -> None:
     if "OPENAI_API_KEY" not in values:
         if yes or not sys.stdin.isatty():
             fail(
-                f"OPENAI_API_KEY: not set. Set it in the environment, or in {path}, and start cc-boost setup again.",
+                f"OPENAI_API_KEY: not set. Set it in the environment, or in {path}, and run cc-boost setup again.",
                 EXIT_CONFIGURATION,
             )
         values |= _asked(values)
     values.setdefault("HOST", "127.0.0.1")  # without a key of its own, for this machine only
     plain = {name.lower(): value for name, value in values.items() if name.lower() in Settings.model_fields}
     load_settings_or_exit(env_file, any_env=False, **plain)
-    print(f"{path} is not there yet. It will have:")
+    print(f"{path} does not exist yet. It will contain:")
     for name, value in values.items():
         print(f"  {name}={shown_value(name, value)}")
     if not yes and not _confirmed():
@@ -240,7 +240,7 @@ def _agreed(path: Path, before: bytes | None, after: bytes | None, yes: bool) ->
 
 def _confirmed() -> bool:
     if not sys.stdin.isatty():
-        fail("Nobody is there to agree to this: add --yes.", EXIT_CONFIGURATION)
+        fail("No terminal to confirm this in: add --yes.", EXIT_CONFIGURATION)
     try:
         answer = input("Write this? [y/N] ")
     except (EOFError, KeyboardInterrupt):

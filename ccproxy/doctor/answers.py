@@ -26,7 +26,7 @@ _FIELDS = ("max_tokens", "max_completion_tokens")
 async def max_tokens(exam: Examination) -> Result:
     field = exam.profile.max_tokens_field
     if exam.plain.ok:
-        return ok(f"takes {field}")
+        return ok(f"accepts {field}")
     other = _FIELDS[1 - _FIELDS.index(field)]
     if exam.plain.status in (400, 422) and any(name in exam.plain.error for name in _FIELDS):
         before = dict(exam.found)
@@ -34,9 +34,9 @@ async def max_tokens(exam: Examination) -> Result:
         answer = await exam.ask(lambda profile: say("Reply with the word OK."), enough=lambda a: a.text)
         if answer.ok:
             exam.plain = answer
-            return ok(f"takes {other}")
+            return ok(f"accepts {other}")
         exam.found = before
-    return skipped("no request is taken")
+    return skipped("no request is accepted")
 
 
 async def plain_answer(exam: Examination) -> Result:
@@ -54,13 +54,13 @@ async def plain_answer(exam: Examination) -> Result:
 async def streaming(exam: Examination) -> Result:
     answer = exam.streamed = await _count_aloud(exam)
     if not answer.ok:
-        return problem(answer.error, 'Claude Code always streams: the provider must take "stream": true.')
+        return problem(answer.error, 'Claude Code always streams: the provider must accept "stream": true.')
     if not answer.is_stream:
         return problem("it answers a stream with a whole document", "Claude Code always streams: use another server.")
     if not answer.text_times:
         return problem("a stream without text", "Try another model.")
     if _is_burst(answer) and _is_burst(await _count_aloud(exam)):  # once may be chance, on a machine that is busy
-        remedy = "Nothing is lost, but you wait: is there a gateway between that buffers answers?"
+        remedy = "Answers arrive late: does a gateway in between buffer them?"
         return warning(f"the answer comes in one piece after {answer.text_times[-1]:.1f} s", remedy)
     first, pieces = answer.text_times[0], len(answer.text_times)
     return ok(f"first piece after {first * 1000:,.0f} ms, {pieces} pieces in {answer.seconds:.1f} s")
@@ -124,9 +124,9 @@ async def reasoning(exam: Examination) -> Result:
 
 async def images(exam: Examination) -> Result:
     if not exam.profile.vision:
-        return skipped(f"the profile says that the model takes none: {_described(exam)}")
+        return skipped(f"the profile says that the model accepts none: {_described(exam)}")
     if not exam.profile.content_parts:
-        return skipped("they would be content parts, which are off")
+        return skipped("images are content parts, which are switched off")
     url = "data:image/png;base64," + base64.b64encode(red_square()).decode()
     text = {"type": "text", "text": "Which colour is this? One word."}
     content = [text, {"type": "image_url", "image_url": {"url": url}}]
@@ -137,7 +137,7 @@ async def images(exam: Examination) -> Result:
         if exam.settings.vision_model is not None:
             return ok(f"not taken: {_described(exam)}")
         return warning(
-            "not taken: Claude Code's screenshots are left out", "VISION_MODEL: a model that describes them."
+            "not accepted: Claude Code's screenshots are left out", "Set VISION_MODEL to a model that describes them."
         )
     if not answer.ok:
         return warning(answer.error, remedy_of(answer))
@@ -156,9 +156,9 @@ def _described(exam: Examination) -> str:
 
 async def truncation(exam: Examination) -> Result:
     if exam.provider != "ollama" and not (exam.provider == "generic" and is_near(exam)):
-        return skipped("such a provider refuses what is too long")
+        return skipped("this kind of provider refuses prompts that are too long")
     if exam.results["window"].outcome != "skipped":
-        return skipped("it tells its context size")
+        return skipped("it reports its context size")
     lines = "\n".join(f"Line {n}: the harbour light blinks twice." for n in range(_LONG_PROMPT // 13))
     body = {**say(f"{lines}\n\nReply with the word OK."), "max_tokens": 1}
     try:
@@ -177,7 +177,7 @@ async def truncation(exam: Examination) -> Result:
     if theirs < ours * _ALL_OF_IT:
         remedy = "Serve it with a context of 65,536 or more"
         remedy += ": start Ollama with OLLAMA_CONTEXT_LENGTH=65536." if exam.provider == "ollama" else "."
-        return problem(f"cut off in silence: of {ours:,} tokens the model got {theirs:,}", remedy)
+        return problem(f"silently truncated: the model got {theirs:,} of {ours:,} tokens", remedy)
     return ok(f"a prompt of {theirs:,} tokens arrived whole")
 
 

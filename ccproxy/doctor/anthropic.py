@@ -42,7 +42,9 @@ async def key(exam: Examination, *, model: str, count: int) -> Result:
         if answer.meaning in (401, 403):
             return problem(which + answer.error, "Check OPENAI_API_KEY: it is not accepted for this model.")
         if answer.meaning == 402:
-            return problem(which + answer.error, "The provider wants to be paid: check the account of OPENAI_API_KEY.")
+            return problem(
+                which + answer.error, "The provider refuses for lack of credit: check the account of OPENAI_API_KEY."
+            )
     return ok("accepted" if count == 1 else f"all {count} are accepted")
 
 
@@ -57,7 +59,7 @@ async def models(exam: Examination, *, named: Sequence[NamedModel]) -> Result:
             missing.append(f"{', '.join(model.places)} {model.model}: {answer.error}")
     if not missing:
         return ok(", ".join(model.model for model in named))
-    return problem("; ".join(missing), "Set them to models that are there.")
+    return problem("; ".join(missing), "Set them to models that exist.")
 
 
 async def streaming(exam: Examination, *, model: str) -> Result:
@@ -77,7 +79,7 @@ async def claude_code(exam: Examination, *, model: str) -> Result:
 
 
 async def _of_clients(exam: Examination) -> Result:
-    return skipped("the credential is each client's own: its models can be asked by them alone")
+    return skipped("each client sends its own credential, so the doctor can't ask for the models")
 
 
 async def _ask(exam: Examination, model: str, **more: Any) -> Answer:

@@ -132,14 +132,14 @@ async def _check(
 
 
 def _unnamed() -> Result:
-    return warning("no setting and no rule names a model of it", "Name one as NAME:model, or leave its variables out.")
+    return warning("no setting and no rule names one of its models", "Name one as NAME:model, or remove its variables.")
 
 
 def _with_places(remedy: str, env_file: str | None) -> str:
     """A remedy that also says where the settings that it names are set."""
     paths = [file.path for file in settings_files(env_file) if not file.left_out]
     known = dict.fromkeys(name for name in _SETTING.findall(remedy) if is_variable(name))
-    places = [f"{name} stands in {place}." for name in known if (place := place_of(name, paths))]
+    places = [f"{name} is set in {place}." for name in known if (place := place_of(name, paths))]
     return " ".join([remedy, *places])
 
 
@@ -149,7 +149,7 @@ async def _within_limit(check: Check, exam: Examination) -> Result:
             return await check.run(exam)
     except TimeoutError:
         return problem(
-            f"not done after {CHECK_LIMIT:.0f} s", "Is the model still loading, or too slow for this machine?"
+            f"not done after {CHECK_LIMIT:.0f} s", "Is the model still loading, or too large for this machine?"
         )
 
 

@@ -26,7 +26,9 @@ async def reachable(exam: Examination) -> Result:
     _read_list(exam, answer)
     exam.plain = answer
     if answer.error.startswith("could not connect") and not _is_tls_failure(answer):
-        remedy = "Check OPENAI_BASE_URL: is the server up, is the name right, is there a network or a proxy between?"
+        remedy = (
+            "Check OPENAI_BASE_URL: is the server running, is the name right, does the network or a proxy block it?"
+        )
         return problem(answer.error, remedy)
     if answer.error.startswith("the provider redirects"):
         return problem(answer.error, "Set OPENAI_BASE_URL to the final address.")
@@ -37,14 +39,16 @@ async def reachable(exam: Examination) -> Result:
 
 async def tls(exam: Examination) -> Result:
     if _is_tls_failure(exam.plain):
-        remedy = "If the certificate is your own, name its CA in SSL_CERT_FILE; else check OPENAI_BASE_URL."
+        remedy = (
+            "For a certificate authority of your own, name its file in SSL_CERT_FILE; otherwise check OPENAI_BASE_URL."
+        )
         return problem(exam.plain.error, remedy)
     parts = urlsplit(exam.base_url)
     if parts.scheme == "https":
-        return ok("the certificate is good")
+        return ok("the certificate is valid")
     if is_near(exam):
         return skipped("http, on this machine or a private network")
-    return warning("http: the key and all texts can be read on the way", "Set OPENAI_BASE_URL to an https:// address.")
+    return warning("http: the key and all texts travel unencrypted", "Set OPENAI_BASE_URL to an https:// address.")
 
 
 async def base_url(exam: Examination) -> Result:
@@ -67,7 +71,7 @@ async def provider(exam: Examination) -> Result:
     known = {_BY_OWNER[owner] for owner in owners if owner in _BY_OWNER}
     if exam.provider == "generic" and len(known) == 1:
         exam.provider = known.pop()
-        return ok(f"{exam.provider}, by what it says of its models")
+        return ok(f"{exam.provider}, detected from its list of models")
     return ok(exam.provider)
 
 
@@ -76,7 +80,7 @@ async def key(exam: Examination) -> Result:
     if answer.meaning in (401, 403):
         return problem(answer.error, "Check OPENAI_API_KEY: the provider does not accept it for this model.")
     if answer.meaning == 402:
-        return problem(answer.error, "The provider wants to be paid: check the account behind OPENAI_API_KEY.")
+        return problem(answer.error, "The provider refuses for lack of credit: check the account of OPENAI_API_KEY.")
     return ok("accepted" if answer.ok else "not refused")
 
 
@@ -94,8 +98,8 @@ async def models(exam: Examination) -> Result:
     ids = list(exam.listed or ())
     close = [near for model in missing.values() for near in get_close_matches(model, ids, n=3, cutoff=0.5)]
     there = ", ".join(dict.fromkeys(close or ids[:8]))
-    remedy = f"Set {', '.join(missing)} to a model that is there{f': {there}' if there else ''}."
-    return problem(f"not there: {detail}", remedy)
+    remedy = f"Set {', '.join(missing)} to a model that exists{f': {there}' if there else ''}."
+    return problem(f"not found: {detail}", remedy)
 
 
 async def window(exam: Examination) -> Result:
@@ -108,9 +112,9 @@ async def window(exam: Examination) -> Result:
     found = f"{size:,} tokens" if only is None else f"{size:,} tokens, of {only}, the only model that is listed"
     remedy = "Serve the model with a longer context: 65,536 or more."
     if size < OWN_PROMPT:
-        return problem(f"{found}: Claude Code's own prompt takes some {OWN_PROMPT:,}", remedy)
+        return problem(f"{found}: Claude Code's own prompt needs about {OWN_PROMPT:,}", remedy)
     if size < _LEAST_WINDOW:
-        return warning(f"{found}: little room beside Claude Code's own prompt", remedy)
+        return warning(f"{found}: little room besides Claude Code's own prompt", remedy)
     return ok(found)
 
 

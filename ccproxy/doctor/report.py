@@ -114,20 +114,22 @@ class Lines:
         problems, warnings = verdict.problems, verdict.count("warning")
         show()
         if problems:
-            show(Text(f"{counted(problems, 'problem')}: Claude Code will not work well like this.", "bold red"))
+            show(
+                Text(f"{counted(problems, 'problem')}: Claude Code will not work well with these settings.", "bold red")
+            )
         elif warnings:
             show(Text(f"It works, with {counted(warnings, 'warning')}.", "bold yellow"))
         else:
-            show(Text("All is well: Claude Code will work with this provider.", "bold green"))
+            show(Text("Everything works: Claude Code can use this provider.", "bold green"))
         lines = [f"{name}={quote(value)}" for name, value in verdict.env.items()]
         if verdict.written:
             show(f"Written to {verdict.written}:")
         elif verdict.changes:
-            show("What fits, for .env (--write-env puts it there):")
+            show("Lines for .env (--write-env writes them):")
         elif lines:
-            show("What is set already fits:")
+            show("Your settings already fit:")
         elif not problems:
-            show(f"The profile {verdict.settings.provider} fits as it is: nothing is to be set.")
+            show(f"The profile {verdict.settings.provider} fits as it is; nothing needs to be set.")
         for line in lines:
             show(Text(f"  {line}", "cyan"))
 

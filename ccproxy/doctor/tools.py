@@ -56,7 +56,7 @@ async def tools(exam: Examination) -> Result:
         return problem(f"called with broken arguments: {calls[0].arguments[:60]!r}", remedy)
     if not {"city", "unit"} <= arguments.keys():
         return warning("called, but without all required arguments", "A stronger model would fill them in.")
-    return ok("called, with whole arguments")
+    return ok("called, with complete arguments")
 
 
 async def _without_tools(exam: Examination, refused: Answer, remedy: str) -> Result:
@@ -73,7 +73,7 @@ async def _without_tools(exam: Examination, refused: Answer, remedy: str) -> Res
         exam.found.pop("tools", None)
         return problem(f"refused: {refused.error}; and the model calls none that its prompt describes", remedy)
     exam.learn(tools="prompted")
-    return warning(f"refused: {refused.error}; called where the prompt describes it", _PROMPTED + remedy)
+    return warning(f"refused: {refused.error}; called if the prompt describes it", _PROMPTED + remedy)
 
 
 def _calls_in_text(text: str) -> list[Call]:
@@ -110,7 +110,7 @@ async def tool_choice(exam: Examination) -> Result:
         return body
 
     if not exam.profile.forced_tool_choice:
-        return skipped("the profile says that the model takes none")
+        return skipped("the profile says that the model accepts none")
     if exam.profile.tools == "prompted":
         return skipped("the model has no tools of its own: the choice is said in words")
     answer = await exam.ask(build, enough=lambda a: a.calls)
@@ -142,7 +142,7 @@ def verdict_of(answer: Answer) -> Result:
     names = [block.get("name") for block in starts if block.get("type") == "tool_use"]
     if "Bash" in names:
         return ok("answered with a tool call, as it should be")
-    remedy = "Such a model may only talk where it should act: a stronger one is better."
+    remedy = "This model may talk instead of acting: use a stronger one."
     return warning(f"answered, but {'by another tool' if names else 'without the tool'}", remedy)
 
 

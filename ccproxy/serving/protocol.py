@@ -150,7 +150,7 @@ class LimitedProtocol(HttpToolsProtocol):
         for name, value in self.headers:
             if name == b"host":
                 if host is not None or not _HOST.fullmatch(value):
-                    self._stop(invalid_request("there must be one host header, and a valid one"))
+                    self._stop(invalid_request("there must be exactly one valid host header"))
                 host = value
         in_one_read = self._overhead == -self._feeding and self._feeding <= limits.head_bytes
         if len(self.headers) > limits.headers or not (in_one_read or self._head_size() <= limits.head_bytes):
@@ -244,7 +244,7 @@ class LimitedProtocol(HttpToolsProtocol):
         now = self.loop.time()
         if self._ended or self._takes_nothing(now):
             if not self._ended:
-                logger.info("client takes nothing of its answer", extra={"client": self.client})
+                logger.info("client does not read its answer", extra={"client": self.client})
             return self.transport.abort()
         left = self._deadline(now) - now
         if left > 0:

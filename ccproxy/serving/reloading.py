@@ -55,7 +55,7 @@ def keep_workers_at_bad_reload(arbiter: Any) -> None:
             _try_to_start(app)
         except SystemExit:  # its reason is on standard error
             app.cfg, _settings = good
-            logger.error("The new configuration can't be used; the workers go on with the old one.")
+            logger.error("The new configuration can't be used; the workers keep the old one.")
         else:
             reload()
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ccproxy")
 
-_KEPT = "The new configuration can't be used; the proxy goes on with the old one."
+_KEPT = "The new configuration can't be used; the proxy keeps the old one."
 
 
 class RenewableApp:
@@ -133,7 +133,7 @@ class RenewableApp:
         warn_at_start(settings, host)
         if (settings.host, settings.port) != self._address:
             logger.warning(
-                "A new HOST or PORT counts from the next start on: it still listens at %s.", local_url(host, port)
+                "A new HOST or PORT takes effect at the next start; until then it listens on %s.", local_url(host, port)
             )
         logger.info("The new configuration is in use.")
 

@@ -78,7 +78,7 @@ def find_lookalikes(names: Iterable[str], known: Iterable[str], own: Mapping[str
         close = get_close_matches(name, candidates, n=1, cutoff=0.6 if name in own else 0.93)
         shown_name = f"{name} in {own[name]}" if name in own else name
         if close:
-            found.append(f"{shown_name} is set, but not a setting. Do you mean {close[0]}?")
+            found.append(f"{shown_name} is set, but is not a setting. Did you mean {close[0]}?")
         elif name in own:
-            found.append(f"{shown_name} is set, but not a setting. cc-boost --help lists them.")
+            found.append(f"{shown_name} is set, but is not a setting. cc-boost --help lists them.")
     return tuple(found)

@@ -58,8 +58,8 @@ def unread_files(files: Iterable[SettingsFile], *, likely: bool = False) -> list
     ``likely``: only for files with variables that hardly another program has.
     """
     return [
-        f"{file.path} of this folder was not read: {file.left_out}. If it is meant, add --env-file {file.path}; "
-        f"what holds for all folders belongs into {users_file()}, which cc-boost setup makes."
+        f"{file.path} of this folder was not read: {file.left_out}. To use it, add --env-file {file.path}; "
+        f"settings for all folders belong in {users_file()}, which cc-boost setup creates."
         for file in files
         if file.left_out and not (likely and _OURS_ALONE.isdisjoint(_values_if_readable(file.path)))
     ]

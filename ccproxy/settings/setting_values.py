@@ -30,7 +30,7 @@ def count_setting(default: int | None, text: str, *, least: int = 0) -> Any:
 
 
 def context_setting(tier: str) -> Any:
-    text = f"Tokens that {tier} takes, prompt and answer. Unset: as the provider or a table of known models tells."
+    text = f"Context size of {tier} in tokens, prompt and answer. Unset: from the provider, or a table of known models."
     return setting(None, text, "a whole number of at least 1000", ge=1000)
 
 

@@ -67,12 +67,12 @@ class Settings(Checked):
 
     openai_api_key: SecretStr = setting(
         None,
-        "The provider's key, or several with commas; required where its models are used. Any text for a local server.",
+        "The provider's key, or several with commas. Required if its models are used; any text for a local server.",
         "one or several keys of printable ASCII characters, separated by commas",
     )
     anthropic_api_key: SecretStr | None = setting(
         None,
-        "What clients must send as their key; a comma separates several. Unset: every program may call.",
+        "The key that clients must send; separate several with commas. Unset: any program may call.",
         "one or several keys of printable ASCII characters, separated by commas",
     )
     keys_file: Annotated[str, AfterValidator(KeysFile)] | None = setting(
@@ -80,34 +80,36 @@ class Settings(Checked):
     )
     admin_api_key: SecretStr | None = setting(
         None,
-        "What alone opens /ui and /metrics; a comma separates several. Unset: a client's key, /ui by an only one.",
+        "The only keys that open /ui and /metrics, by commas. Unset: client keys do, /ui only if there is one.",
         "one or several keys of printable ASCII characters, separated by commas",
     )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = setting(
         (),
-        "Without clients' keys: names beside localhost by which the proxy may be called on a loopback address.",
+        "Without client keys: host names other than localhost that requests to a loopback address may use.",
         "host names without port, separated by commas, or *",
     )
     openai_base_url: str = setting("https://api.openai.com/v1", "The provider's base URL.", _URL)
     azure_api_version: str | None = setting(
         None,
-        "Set it to talk to Azure: api-key header and api-version query.",
+        "Set it for Azure: sends the api-key header and the api-version parameter.",
         AZURE_VERSION,
         pattern=AZURE_VERSION_PATTERN,
     )
     provider: str = setting(
-        None, "What the provider can do. Unset: found from the base URL.", f"one of {', '.join(PROFILES)}"
+        None, "The provider's profile. Unset: detected from the base URL.", f"one of {', '.join(PROFILES)}"
     )
     provider_options: Annotated[Mapping[str, Any], NoDecode] = setting(
         {},
-        "Switches of the provider's profile that are to be set otherwise.",
+        "Switches that override the provider's profile.",
         "a JSON object of switches",
         repr=False,
     )
-    openai_rpm: int | None = count_setting(None, "As UPSTREAM_<NAME>_RPM, for this provider.", least=1)
-    openai_tpm: int | None = count_setting(None, "As UPSTREAM_<NAME>_TPM, for this provider.", least=1)
-    openai_concurrency: int | None = count_setting(None, "As UPSTREAM_<NAME>_CONCURRENCY, for this provider.", least=1)
-    big_model: ModelList = setting("gpt-4o", "Model for opus and other Claude names; others stand by.", MODELS)
+    openai_rpm: int | None = count_setting(None, "Like UPSTREAM_<NAME>_RPM, for this provider.", least=1)
+    openai_tpm: int | None = count_setting(None, "Like UPSTREAM_<NAME>_TPM, for this provider.", least=1)
+    openai_concurrency: int | None = count_setting(
+        None, "Like UPSTREAM_<NAME>_CONCURRENCY, for this provider.", least=1
+    )
+    big_model: ModelList = setting("gpt-4o", "Model for opus and other Claude names, then its standbys.", MODELS)
     middle_model: ModelList = setting(None, "Model for sonnet. Unset: BIG_MODEL.", MODELS)
     small_model: ModelList = setting("gpt-4o-mini", "Model for haiku.", MODELS)
     big_context: int | None = context_setting("BIG_MODEL")
@@ -115,7 +117,7 @@ class Settings(Checked):
     small_context: int | None = context_setting("SMALL_MODEL")
     classifier_model: ModelList | None = setting(
         None,
-        "Model for the questions of Claude Code's auto mode, whether an action is safe. Unset: that of their tier.",
+        "Model that answers Claude Code's safety questions in auto mode. Unset: the model of their tier.",
         MODELS,
     )
     safeguards_model: ModelList | None = setting(
@@ -123,7 +125,7 @@ class Settings(Checked):
     )
     vision_model: ModelList | None = setting(
         None,
-        "Describes images for models that take none or have refused them. Unset: a note stands in their place.",
+        "Model that describes images for models without vision. Unset: a note replaces each image.",
         MODELS,
     )
     safeguards_timeout: float = seconds_setting(
@@ -138,91 +140,92 @@ class Settings(Checked):
         "WARNING", "How much to log, to standard error.", f"one of {', '.join(get_args(LogLevel))}"
     )
     log_format: Literal["auto", "text", "json"] = setting(
-        "auto", "Lines of key=value, or of JSON; auto: text on a terminal, else JSON.", "auto, text or json"
+        "auto", "text (key=value), json, or auto: text on a terminal, otherwise JSON.", "auto, text or json"
     )
     log_bodies: bool = setting(
         False, "Log the bodies of requests and answers at DEBUG, with secrets taken out.", "true or false"
     )
     max_tokens_limit: int = setting(
-        4096, "The most max_tokens that is asked of the provider.", "a whole number of at least 1", ge=1
+        4096, "The largest max_tokens that the provider is asked for.", "a whole number of at least 1", ge=1
     )
     min_tokens_limit: int | None = setting(
-        None, "The least max_tokens that is asked.", "a whole number from 1 to MAX_TOKENS_LIMIT", ge=1
+        None,
+        "The smallest max_tokens that the provider is asked for.",
+        "a whole number from 1 to MAX_TOKENS_LIMIT",
+        ge=1,
     )
     request_timeout: float = seconds_setting(
-        90.0, "Seconds to wait for the provider's next byte; not a limit on a stream that moves."
+        90.0, "Seconds to wait for the provider's next byte; does not limit a stream that keeps moving."
     )
     stream_idle_timeout: float = seconds_setting(
-        600.0, "Seconds for which comments alone, or blanks, may keep an answer of the provider alive."
+        600.0, "Seconds that a provider's answer may last with nothing but comments or whitespace."
     )
     max_answer: int = count_setting(
-        64, "Megabytes that an answer of the provider may have that must be held whole: JSON, or an error.", least=1
+        64, "Largest size in megabytes of a provider's answer that is held whole: JSON, or an error.", least=1
     )
-    max_retries: int = count_setting(2, "Tries after a failed one, before the first byte only.")
-    max_concurrency: int = count_setting(
-        0, "Requests that are served at once by a worker; one more is answered 529. 0: no limit."
-    )
+    max_retries: int = count_setting(2, "Retries after a failure, only before the first byte.")
+    max_concurrency: int = count_setting(0, "Concurrent requests of a worker; more get a 529. 0: no limit.")
     max_connections_per_address: int = count_setting(
-        0, "Connections that one address may have to a worker at a time. 0: no limit."
+        0, "Concurrent connections from one address to a worker. 0: no limit."
     )
     client_timeout: float = seconds_setting(
-        60.0, "Seconds that a client may send nothing of a request's body, or take nothing of an answer."
+        60.0, "Seconds that a client may pause while it sends a body or reads an answer."
     )
     max_body_memory: int = count_setting(
         256,
-        "Megabytes of memory for the bodies of all requests of a worker; what is beyond is answered 529. 0: no limit.",
+        "Megabytes of memory for all request bodies of a worker; requests beyond get a 529. 0: no limit.",
     )
     shutdown_timeout: float = setting(
         120.0,
-        "Seconds that running answers get to finish after a SIGTERM or a reload.",
+        "Seconds that answers in progress get to finish after a SIGTERM or a reload.",
         "a number of seconds of at least 0",
         ge=0,
         allow_inf_nan=False,
     )
     metrics: bool = setting(True, "Serve Prometheus metrics at /metrics.", "true or false")
     inspector: bool = setting(
-        False, "Serve the page /ui, which shows every exchange; bodies are kept in memory for it.", "true or false"
+        False, "Serve the page /ui, which shows every exchange; keeps bodies in memory.", "true or false"
     )
     http_transport: Literal["aiohttp", "httpx"] = setting(
         "aiohttp",
-        "What does the network work: aiohttp, or httpx alone.",
+        "The HTTP library for requests to providers.",
         "aiohttp or httpx",
     )
     ccproxy_layers: Annotated[tuple[str, ...], NoDecode] = setting(
         LAYERS,
-        "The layers, outermost first; leave one out, reorder them, or add your own as package.module:Class.",
+        "The layers, outermost first. Drop or reorder them, or add your own as package.module:Class.",
         f"names out of {', '.join(LAYERS)} and import paths, separated by commas",
     )
     enable_boost_support: Annotated[tuple[Tier, ...], NoDecode] = setting(
         (),
-        "The tiers to boost.",
+        "The tiers that boost is used for.",
         f"NONE, or one or several of {', '.join(get_args(Tier))}, separated by commas",
     )
     boost_base_url: str | None = setting(
         None, "The planner's base URL; required with boost, unless BOOST_MODEL names an upstream.", _URL
     )
-    boost_api_key: SecretStr | None = setting(None, "The planner's key; required where its base URL is.", _KEY)
+    boost_api_key: SecretStr | None = setting(None, "The planner's key; required with its base URL.", _KEY)
     boost_model: ModelList = setting("gpt-4o", "The planner's model.", MODELS)
     boost_wrapper_template: str | None = setting(
         None,
-        "The planner's prompt, or the path of a file with it. Unset: the built-in one.",
+        "The planner's prompt, or the path of a file that has it. Unset: the built-in prompt.",
         "a text with " + ", ".join(f"{{{name}}}" for name in PLACEHOLDERS) + " (at least one), or a file",
     )
     custom_headers: Annotated[dict[str, str], NoDecode] = setting(
         {},
-        "A header for the provider: CUSTOM_HEADER_X_API_KEY=v sends X-API-KEY: v, over the proxy's own.",
+        "A header for the provider: CUSTOM_HEADER_X_API_KEY=v sends X-API-KEY: v; overrides the proxy's own.",
         "CUSTOM_HEADER_<NAME>=value, one variable for each header",
         repr=False,
     )
     routes_file: Annotated[str, AfterValidator(RoutesFile)] | None = setting(
-        None, "Rules by which requests go to other models: a TOML file.", "a TOML file"
+        None, "A TOML file with rules that send requests to other models.", "a TOML file"
     )
     queue_timeout: float = seconds_setting(
-        60.0, "Seconds that a request may wait for its turn, where an upstream has an RPM, TPM or CONCURRENCY."
+        60.0, "Seconds that a request may wait because of an upstream's RPM, TPM or CONCURRENCY."
     )
     state_url: SecretStr | None = setting(
         None,
-        "Where workers and hosts share what they know: a Redis or Valkey server. Unset: each keeps it to itself.",
+        "A Redis or Valkey server where workers and hosts share state. Unset: each has its own.",
         "a URL that begins with redis://, rediss://, valkey://, valkeys:// or unix://; it needs the extra redis",
     )
     ledger: SecretStr | None = setting(
@@ -231,6 +234,13 @@ class Settings(Checked):
         "true, or a URL that begins with sqlite:///, or with postgresql://, which needs the extra postgres",
     )
     ledger_days: int = count_setting(90, "Days for which the ledger keeps its rows.", least=1)
+    history: bool = setting(
+        False, "Keep what the inspector shows, both sides of each exchange, in the database of LEDGER.", "true or false"
+    )
+    history_days: int = count_setting(7, "Days for which HISTORY keeps an exchange.", least=1)
+    history_bytes: int = count_setting(
+        1_000_000_000, "Bytes that HISTORY takes, about; the oldest go.", least=1_000_000
+    )
     prices_file: Annotated[str, AfterValidator(PricesFile)] | None = setting(
         None, "Prices of your own, for models that cost something else, or that nobody else has.", "a TOML file"
     )

@@ -33,14 +33,14 @@ def startup_warnings(settings: "Settings", host: str | None = None) -> list[str]
     warnings = _url_warnings(settings)
     if not settings.needs_client_key and not _is_loopback(host):
         warnings.append(
-            f"Listening on {host} without ANTHROPIC_API_KEY: everybody who reaches the port spends the "
+            f"Listening on {host} without ANTHROPIC_API_KEY: anyone who can reach the port can spend the "
             "provider's key. Set ANTHROPIC_API_KEY, or HOST=127.0.0.1."
         )
         if settings.inspector and not settings.admin_keys:
             warnings.append("INSPECTOR is set without ANTHROPIC_API_KEY: /ui answers browsers on this machine only.")
     warnings += _key_warnings(settings)
     if settings.log_bodies and settings.log_level == "DEBUG":
-        warnings.append("LOG_BODIES is set: the log holds what is said in the conversations.")
+        warnings.append("LOG_BODIES is set: the log contains the conversations.")
     elif settings.log_bodies:
         warnings.append(f"LOG_BODIES is set, but LOG_LEVEL is {settings.log_level}: bodies are logged at DEBUG only.")
     return [*warnings, *_layer_warnings(settings), *settings.lookalikes]
@@ -65,7 +65,7 @@ def _url_warnings(settings: "Settings") -> list[str]:
     for name, url in urls.items():
         if url is not None and (fitting := without_endpoint(url)) != url:
             end = url.removeprefix(fitting)
-            warnings.append(f"{name} ends in {end}, which is left off, for the proxy adds it. Set {name}={fitting}.")
+            warnings.append(f"{name} ends in {end}, which is ignored, since the proxy adds it. Set {name}={fitting}.")
     return warnings
 
 
@@ -74,7 +74,7 @@ def _layer_warnings(settings: "Settings") -> list[str]:
     warnings = []
     if settings.needs_client_key and "auth" not in layers:
         name = "ANTHROPIC_API_KEY" if settings.client_keys else "KEYS_FILE"
-        warnings.append(f"{name} is set, but CCPROXY_LAYERS has no auth: nobody's key is checked.")
+        warnings.append(f"{name} is set, but CCPROXY_LAYERS has no auth: keys are not checked.")
     if settings.keys_file and "budgets" not in layers:
         warnings.append("KEYS_FILE is set, but CCPROXY_LAYERS has no budgets: the limits of its keys don't hold.")
     elif settings.keys_file and "model_mapping" in layers[layers.index("budgets") :]:

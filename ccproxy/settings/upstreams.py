@@ -80,7 +80,7 @@ _NUMBER = "a whole number of at least 1"
 
 FIELDS: Mapping[str, UpstreamField] = {
     "base_url": UpstreamField(
-        "Another provider's base URL, by a NAME of letters and digits: NAME:model is its model.",
+        "Another provider's base URL. NAME is letters and digits; NAME:model is a model of it.",
         "an http:// or https:// URL with a host, without user, query and fragment",
         _read_base_url,
     ),
@@ -91,35 +91,35 @@ FIELDS: Mapping[str, UpstreamField] = {
         secret=True,
     ),
     "api": UpstreamField(
-        "How it is asked. auto: by its URL, then by the model as its profile says.",
+        "The API to use. auto: by its URL, then by the profile for the model.",
         ", ".join(get_args(UpstreamApi)),
         _read_api,
     ),
     "provider": UpstreamField(
-        "What it can do. Unset: found from its base URL.", f"one of {', '.join(PROFILES)}", _read_provider
+        "Its profile. Unset: detected from its base URL.", f"one of {', '.join(PROFILES)}", _read_provider
     ),
     "provider_options": UpstreamField(
-        "Switches of its profile that are to be set otherwise.", "a JSON object of switches", _read_object, secret=True
+        "Switches that override its profile.", "a JSON object of switches", _read_object, secret=True
     ),
     "azure_api_version": UpstreamField(
-        "Set it if it is Azure: api-key header and api-version query.",
+        "Set it for Azure: sends the api-key header and the api-version parameter.",
         AZURE_VERSION,
         _read_version,
     ),
     "headers": UpstreamField(
-        "Headers for it alone, which CUSTOM_HEADER_* are not sent to.",
+        "Headers for it alone; CUSTOM_HEADER_* are not sent to it.",
         'a JSON object such as {"X-Team": "a"}',
         _read_headers,
         secret=True,
     ),
     "rpm": UpstreamField(
-        "Requests in a minute that it allows; more wait their turn. Unset: no limit.", _NUMBER, _read_number
+        "Requests per minute that it allows; more requests wait. Unset: no limit.", _NUMBER, _read_number
     ),
     "tpm": UpstreamField(
-        "Tokens in a minute that it allows; more wait their turn. Unset: no limit.", _NUMBER, _read_number
+        "Tokens per minute that it allows; more requests wait. Unset: no limit.", _NUMBER, _read_number
     ),
     "concurrency": UpstreamField(
-        "Requests at a time that it allows; more wait their turn. Unset: no limit.", _NUMBER, _read_number
+        "Concurrent requests that it allows; more requests wait. Unset: no limit.", _NUMBER, _read_number
     ),
 }
 """By the end of the variable, in lower case."""

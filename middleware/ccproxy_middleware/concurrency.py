@@ -46,6 +46,6 @@ class ConcurrencyLimitMiddleware:
             self._running -= 1
 
     async def _refuse(self, scope: Scope, send: Send) -> None:
-        message = f"{route_path(scope)}: this proxy is serving {self._limit} requests, the most it may"
+        message = f"{route_path(scope)}: this proxy is serving {self._limit} requests, which is its limit"
         retry = [("retry-after", str(self.retry_after))]
         await send_error(scope, send, ApiError(529, "overloaded_error", message, headers=retry))

@@ -1,6 +1,7 @@
 """The questions of Claude Code's auto mode, whether an action is safe: known for what they are, and answered."""
 
 import json
+from itertools import product
 from typing import Any
 
 import httpx
@@ -93,13 +94,12 @@ QUESTIONS = {
 }
 
 
-@pytest.mark.parametrize("way", ["field", "tags"])
 @pytest.mark.parametrize("provider", PROFILES)
-def test_model_that_thinks_first_answers_on_every_profile(provider: str, way: str) -> None:
-    model = Thinker(way, "")
+def test_model_that_thinks_first_answers_on_every_profile(provider: str) -> None:
+    model = Thinker("field", "")
     with proxied(ScriptedProvider(model, allow=ALLOW), provider=provider, middle_model="m") as url:
-        for name, (request, text, expected, reason) in QUESTIONS.items():
-            model.text = text
+        for way, (name, (request, text, expected, reason)) in product(("field", "tags"), QUESTIONS.items()):
+            model.way, model.text = way, text
             status, message = ask(url, request)
             assert status == 200, message
             assert message["content"] == [{"type": "text", "text": expected or text}], name

@@ -164,7 +164,7 @@ CASES = {
         disguises.refuses("parallel_tool_calls", "Unrecognized request argument supplied: parallel_tool_calls"),
         options={"parallel_flag": False},
     ),
-    "sees no images": Case(disguises.sees_nothing, {"images": "warning"}, "not taken", {"vision": False}),
+    "sees no images": Case(disguises.sees_nothing, {"images": "warning"}, "not accepted", {"vision": False}),
     "ignores stop": Case(lambda body: able({**body, "stop": None}), options={"stop_limit": 0}),
     "refuses stop": Case(
         disguises.refuses("stop", "Unsupported parameter: 'stop' is not supported with this model."),
@@ -180,7 +180,7 @@ CASES = {
     "knows no such model": Case(
         lambda body: Failure(404, error_body(f"The model `{body['model']}` does not exist", code="model_not_found")),
         {"models": "problem", "max_tokens": "skipped", "answer": "problem", **NO_MORE},
-        "not there: BIG_MODEL other",
+        "not found: BIG_MODEL other",
         variables={"BIG_MODEL": "other", "MIDDLE_MODEL": "gpt-4o"},
     ),
     "takes texts alone": Case(
@@ -229,7 +229,7 @@ CASES = {
     "wants to be paid, by a code": Case(
         lambda body: Failure(429, error_body("\u4f59\u989d\u4e0d\u8db3", code="1113")),
         {"key": "problem", **dict.fromkeys(("models", "window", "max_tokens", "answer"), "skipped"), **NO_MORE},
-        "paid",
+        "lack of credit",
     ),
     "wants to be paid, with HTTP 200": Case(
         lambda body: Raw(
@@ -242,7 +242,7 @@ CASES = {
     "wants to be paid": Case(
         lambda body: Failure(402, error_body("Insufficient balance")),
         {"key": "problem", **dict.fromkeys(("models", "window", "max_tokens", "answer"), "skipped"), **NO_MORE},
-        "paid",
+        "lack of credit",
     ),
 }
 
@@ -323,9 +323,7 @@ def test_models_are_asked_for_when_there_is_no_list(examine: Examine) -> None:
 
     with serve(disguises.NoList(ScriptedProvider(script)), lifespan="off") as server:
         document = examine(f"{server.url}/v1", BIG_MODEL="big", SMALL_MODEL="small")
-    assert told(document, "models").startswith(
-        "not there: SMALL_MODEL small | Set SMALL_MODEL to a model that is there."
-    )
+    assert told(document, "models").startswith("not found: SMALL_MODEL small | Set SMALL_MODEL to a model that exists.")
     assert outcomes(document)["claude_code"] == "ok"
 
 
@@ -333,7 +331,7 @@ def test_near_names_are_offered_when_a_model_is_missing(examine: Examine) -> Non
     provider = ScriptedProvider(lambda body: Failure(404), models=("qwen3-coder:30b", "gemma3", "llama3.2"))
     with serve(provider, lifespan="off") as server:
         document = examine(f"{server.url}/v1", BIG_MODEL="qwen3-coder", SMALL_MODEL="gemma3")
-    assert "Set BIG_MODEL, MIDDLE_MODEL to a model that is there: qwen3-coder:30b." in told(document, "models")
+    assert "Set BIG_MODEL, MIDDLE_MODEL to a model that exists: qwen3-coder:30b." in told(document, "models")
 
 
 def test_problem_when_nothing_listens(examine: Examine) -> None:
@@ -389,7 +387,7 @@ def test_remedy_for_unseen_images_is_the_whole_setting(examine: Examine) -> None
     assert outcomes(document)["images"] == "warning"
     assert told(document, "images") == (
         'accepted, but it calls a red square "Blue." | If the model sees no images, set '
-        'PROVIDER_OPTIONS={"pdf": "text", "vision": false}. PROVIDER_OPTIONS stands in the environment.'
+        'PROVIDER_OPTIONS={"pdf": "text", "vision": false}. PROVIDER_OPTIONS is set in the environment.'
     )
 
 
@@ -476,7 +474,7 @@ def test_lines_when_a_person_reads(
     assert next(line for line in lines if "Images" in line).startswith("warning  Images ")
     assert lines[-4:] == [
         "It works, with 2 warnings.",
-        "What fits, for .env (--write-env puts it there):",
+        "Lines for .env (--write-env writes them):",
         "  MAX_TOKENS_LIMIT=16384",
         "  PROVIDER_OPTIONS='{\"vision\": false}'",
     ]
@@ -501,7 +499,7 @@ def test_problem_at_the_top_is_not_buried_and_its_remedy_says_where(
         "skipped",
     ]
     assert lines[4].endswith("could not connect to the provider 127.0.0.1:9: Connection refused")
-    assert lines[5].endswith("OPENAI_BASE_URL stands in .env, line 3.")
+    assert lines[5].endswith("OPENAI_BASE_URL is set in .env, line 3.")
     assert re.fullmatch(r"\d+ checks not asked: see Reachable", lines[8])
     assert len(lines) == 13
 

@@ -87,8 +87,8 @@ def test_every_upstream_and_every_model_that_is_named_is_examined(examine: Exami
     assert list(document["upstreams"]) == ["default", "local", "claude"]
     assert check(document, "default", "models")["outcome"] == "ok"
     found = check(document, "local", "models")
-    assert (found["outcome"], found["detail"]) == ("problem", "not there: CLASSIFIER_MODEL gone")
-    assert found["remedy"].startswith("Set CLASSIFIER_MODEL to a model that is there")
+    assert (found["outcome"], found["detail"]) == ("problem", "not found: CLASSIFIER_MODEL gone")
+    assert found["remedy"].startswith("Set CLASSIFIER_MODEL to a model that exists")
     assert check(document, "local", "tools")["outcome"] == "ok"
     assert {c["id"]: c["outcome"] for c in document["upstreams"]["claude"]["checks"]} == {
         "reachable": "ok", "tls": "skipped", "key": "ok", "models": "ok", "stream": "ok", "claude_code": "ok",
@@ -158,4 +158,4 @@ def test_planners_of_upstreams_are_examined_there(examine: Examine) -> None:
             UPSTREAM_PLAN_API_KEY="k",
         )
     assert check(document, "plan", "planner")["detail"] == "its models are examined at their upstreams"
-    assert check(document, "plan", "models")["detail"] == "not there: BOOST_MODEL o3"
+    assert check(document, "plan", "models")["detail"] == "not found: BOOST_MODEL o3"

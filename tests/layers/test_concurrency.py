@@ -43,7 +43,7 @@ async def test_one_more_is_refused_at_once_when_all_places_are_taken() -> None:
     error = answer.json()["error"]
     assert error == {
         "type": "overloaded_error",
-        "message": "/v1/messages: this proxy is serving 3 requests, the most it may",
+        "message": "/v1/messages: this proxy is serving 3 requests, which is its limit",
     }
 
 

@@ -29,7 +29,7 @@ class BadSettings(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class LeftOver:
-    """What one settings file has that would lead Claude Code elsewhere: variables, and the choice of a model."""
+    """What one settings file has that would point Claude Code elsewhere: variables, and the choice of a model."""
 
     path: str
     names: tuple[str, ...]

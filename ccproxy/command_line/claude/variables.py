@@ -1,4 +1,4 @@
-"""The variables by which Claude Code is led to a proxy, and those of the user's that would lead it elsewhere."""
+"""The variables that point Claude Code at a proxy, and those of the user that would point it elsewhere."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -181,7 +181,7 @@ def own_choices(environment: Mapping[str, object]) -> list[tuple[str, ...]]:
 
 
 def is_foreign(name: str, value: str) -> bool:
-    """Whether a variable leads Claude Code to another provider, account or model than the proxy's."""
+    """Whether a variable points Claude Code at another provider, account or model than the proxy's."""
     name = name.upper()
     if name in _CHOICES:
         return tier_of(value) is None and value != "inherit" and not value.startswith(PROVIDERS_OWN)

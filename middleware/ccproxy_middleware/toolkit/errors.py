@@ -122,7 +122,7 @@ def body_too_large(message: str = "Request exceeds the maximum size of 32 MB") -
 
 def memory_full() -> ApiError:
     """The 529 for a body that would take too much memory beside those of other requests."""
-    message = "this proxy holds as many bytes of requests as it may: try again when some of them are over"
+    message = "the requests in progress use all the memory that this proxy allows for bodies: please try again"
     return ApiError(529, "overloaded_error", message, headers=[("retry-after", "1")])
 
 

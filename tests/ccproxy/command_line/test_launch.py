@@ -417,7 +417,7 @@ def test_settings_of_another_gateway_are_named_and_overridden(home: Path, run: R
     assert settings["env"]["ANTHROPIC_API_KEY"] == ""
     assert settings["model"] == "opus"
     assert "FOO" not in settings["env"]
-    assert f"{file}: ANTHROPIC_BASE_URL, ANTHROPIC_API_KEY, model glm-4.6 leads to another gateway" in done.stderr
+    assert f"{file}: ANTHROPIC_BASE_URL, ANTHROPIC_API_KEY, model glm-4.6 points at another gateway" in done.stderr
     assert json.loads((home / file).read_text()) == LEFT_OVER
 
 

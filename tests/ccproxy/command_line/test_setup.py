@@ -154,7 +154,7 @@ def test_undo_restores_exactly_what_was_there(setup: Setup, tmp_path: Path, text
     assert not (tmp_path / ".config/cc-boost/.env").exists()
     again = setup(tmp_path, "--undo", "--yes")
     assert again.returncode == 1
-    assert again.stderr.startswith("cc-boost setup has written nothing into ")
+    assert again.stderr.startswith("cc-boost setup has not written to ")
 
 
 def test_undo_keeps_what_has_been_changed_since(setup: Setup, tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_undo_keeps_what_has_been_changed_since(setup: Setup, tmp_path: Path) ->
     expected["theme"] = "light"
     expected["env"]["ANTHROPIC_BASE_URL"] = "https://third.example"
     assert read(path) == expected
-    assert "left as it is: ANTHROPIC_BASE_URL." in done.stdout
+    assert "left as is: ANTHROPIC_BASE_URL." in done.stdout
 
 
 def test_users_file_is_made_once_and_for_its_owner_only(setup: Setup, tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_users_file_that_was_changed_stays_after_undo(setup: Setup, tmp_path: Pa
     path = tmp_path / ".config/cc-boost/.env"
     path.write_text(path.read_text() + "PORT=9001\n")
     done = setup(tmp_path, "--undo", "--yes")
-    assert f"{path} has been changed since, and stays." in done.stdout
+    assert f"{path} has changed since then, and stays." in done.stdout
     assert path.exists()
 
 
@@ -200,7 +200,7 @@ def test_settings_of_a_project_are_written_with_project(setup: Setup, tmp_path: 
     options: dict[str, Any] = {"directory": tmp_path / "work", "ANTHROPIC_API_KEY": f"{SECRET}-client"}
     done = setup(tmp_path, "--project", "--yes", **options)
     assert read(tmp_path / "work/.claude/settings.json")["env"]["ANTHROPIC_AUTH_TOKEN"] == f"{SECRET}-client"
-    assert "see that it is not shared" in done.stderr
+    assert "do not share it" in done.stderr
     assert not (tmp_path / ".claude").exists()
     assert SECRET not in done.stdout + done.stderr
     assert setup(tmp_path, "--project", "--yes", "--undo", **options).returncode == 0
@@ -237,7 +237,7 @@ def test_proxy_elsewhere_by_its_url(setup: Setup, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "variables", "message"),
     [
-        ((), {}, "Nobody is there to agree to this: add --yes."),
+        ((), {}, "No terminal to confirm this in: add --yes."),
         (("--yes",), {"OPENAI_API_KEY": ""}, "OPENAI_API_KEY: not set. "),
         (("--yes",), {"LOG_LEVEL": "loud"}, "LOG_LEVEL: given 'LOUD'"),
     ],

@@ -40,7 +40,7 @@ def test_one_warning_when_everybody_can_spend_the_key(way: str, tmp_path: Path) 
     ):
         proxy.terminate()
     output = proxy.output.read_text()
-    assert output.count("without ANTHROPIC_API_KEY: everybody who reaches the port spends") == 1
+    assert output.count("without ANTHROPIC_API_KEY: anyone who can reach the port can spend") == 1
     assert output.lower().count("warning") == 1
 
 

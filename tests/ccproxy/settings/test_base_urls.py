@@ -96,7 +96,7 @@ def test_warning_names_the_setting_and_the_value_to_write(name: str) -> None:
     values: dict[str, Any] = {"openai_api_key": "k", "host": "127.0.0.1", "boost_api_key": "k"}
     settings = Settings.explicit(**values, **{name.lower(): "https://x.test/v1/chat/completions/"})
     assert startup_warnings(settings) == [
-        f"{name} ends in /chat/completions, which is left off, for the proxy adds it. Set {name}=https://x.test/v1."
+        f"{name} ends in /chat/completions, which is ignored, since the proxy adds it. Set {name}=https://x.test/v1."
     ]
 
 
@@ -108,7 +108,7 @@ def test_client_is_answered_and_told_once_when_its_base_url_ends_in_v1(caplog: p
         assert httpx.get(f"{url}/v1/v1/models").status_code == 200
         assert httpx.post(f"{url}/v1/v1/nothing", json=MESSAGE).status_code == 404
     told = [record.getMessage() for record in caplog.records if "ANTHROPIC_BASE_URL" in record.getMessage()]
-    assert told == ["a client's ANTHROPIC_BASE_URL ends in /v1, which it adds itself: write it without"]
+    assert told == ["a client's ANTHROPIC_BASE_URL ends in /v1, which the client adds itself: remove it there"]
 
 
 def test_key_is_asked_for_at_a_repeated_version_too() -> None:

@@ -144,6 +144,6 @@ def test_byte_order_mark_is_no_part_of_the_first_variable(folder: Path) -> None:
 def test_unknown_setting_in_the_users_file_is_warned_of() -> None:
     path = write_users_file("OPENAI_API_KEY=k\nBIG_MODLE=qwen3\nCUSTOM_HEADER_X=v\nCOLOUR=red\n")
     assert Settings.load().lookalikes == (
-        f"BIG_MODLE in {path} is set, but not a setting. Do you mean BIG_MODEL?",
-        f"COLOUR in {path} is set, but not a setting. cc-boost --help lists them.",
+        f"BIG_MODLE in {path} is set, but is not a setting. Did you mean BIG_MODEL?",
+        f"COLOUR in {path} is set, but is not a setting. cc-boost --help lists them.",
     )

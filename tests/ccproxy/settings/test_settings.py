@@ -70,6 +70,9 @@ DEFAULTS: dict[str, Any] = {
     "state_url": None,
     "ledger": None,
     "ledger_days": 90,
+    "history": False,
+    "history_days": 7,
+    "history_bytes": 1_000_000_000,
     "prices_file": None,
     "upstreams": {},
 }
@@ -401,8 +404,8 @@ def test_warning_when_a_variable_is_nearly_one_of_ours(monkeypatch: pytest.Monke
     monkeypatch.setenv("BIG_MODELS", "x")
     monkeypatch.setenv("HOST", "localhost")
     assert startup_warnings(Settings.load()) == [
-        "BIG_MODELS is set, but not a setting. Do you mean BIG_MODEL?",
-        "OPENAI_BASEURL is set, but not a setting. Do you mean OPENAI_BASE_URL?",
+        "BIG_MODELS is set, but is not a setting. Did you mean BIG_MODEL?",
+        "OPENAI_BASEURL is set, but is not a setting. Did you mean OPENAI_BASE_URL?",
     ]
 
 

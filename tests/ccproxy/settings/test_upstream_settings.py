@@ -149,7 +149,7 @@ def test_variables_of_other_programs_are_left_alone(monkeypatch: pytest.MonkeyPa
 
 def test_warning_for_what_is_nearly_an_upstreams_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load(monkeypatch, {"UPSTREAM_LOCAL_BASEURL": URL}).lookalikes == (
-        "UPSTREAM_LOCAL_BASEURL is set, but not a setting. Do you mean UPSTREAM_LOCAL_BASE_URL?",
+        "UPSTREAM_LOCAL_BASEURL is set, but is not a setting. Did you mean UPSTREAM_LOCAL_BASE_URL?",
     )
 
 
