@@ -167,9 +167,12 @@ def test_since_is_a_local_midnight() -> None:
 @pytest.mark.parametrize("width", [30, 44, 60, 80, 120, 200])
 def test_table_fits_the_terminal(width: int) -> None:
     groups = [
-        Group("a-model-with-a-very-long-name/of-some-provider-preview-2026-11-28:free" * 2, *[123_456_789] * 7,
-              cost=Decimal("12345.678"), priced=1),
-        Group("[bold]\x1b[2Jm", 1, 0, 999, 1000, 999_950, 1, cost=Decimal("0.00004"), priced=1),
+        Group(
+            "a-model-with-a-very-long-name/of-some-provider-preview-2026-11-28:free" * 2,
+            requests=123_456_789, failed=123_456_789, input=123_456_789, cached=123_456_789, cache_write=123_456_789,
+            output=123_456_789, reasoning=123_456_789, cost=Decimal("12345.678"), priced=1,
+        ),
+        Group("[bold]\x1b[2Jm", requests=1, input=999, cached=1000, output=1, cost=Decimal("0.00004"), priced=1),
     ]  # fmt: skip
     console = Console(width=width, file=io.StringIO(), highlight=False)
     usage_table("model", groups, console)
