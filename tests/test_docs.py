@@ -1,6 +1,5 @@
 """The documentation says what the code says: what is made of the code, links, examples, settings, messages."""
 
-import inspect
 import os
 import re
 from pathlib import Path
@@ -8,7 +7,6 @@ from typing import Any
 
 import pytest
 
-import ccproxy_middleware
 from ccproxy import Settings
 from ccproxy.settings.configuration import ConfigurationError
 from ccproxy.settings.custom_headers import HEADER_PREFIX
@@ -16,23 +14,16 @@ from ccproxy.settings.upstreams import parted
 from ccproxy_middleware import FormatConversionMiddleware
 from ccproxy_middleware.conversion.providers.profiles import PROFILES
 from support.asgi import Inner, call, http_scope
-from support.documents import made, pages, part
+from support.documents import LAYERS, layer_docstring, made, pages, part
 from support.paths import ROOT
 
 PAGE = (ROOT / "docs/layers.md").read_text()
-LAYERS = [name for name in ccproxy_middleware.__all__ if name.endswith("Middleware")]
 CODE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-
-
-def docstring(name: str) -> str:
-    """A layer's docstring as Markdown: the parts that have a name stand out."""
-    text = inspect.cleandoc(getattr(ccproxy_middleware, name).__doc__).replace("``", "`")
-    return re.sub(r"^(Reads|Writes|Needs|Alone):", r"\n**\1:**", text, flags=re.MULTILINE).replace("\n\n\n", "\n\n")
 
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_layer_says_what_it_reads_writes_and_needs(name: str) -> None:
-    text = docstring(name)
+    text = layer_docstring(name)
     assert [part for part in ("Reads", "Writes", "Needs", "Alone") if f"**{part}:**" not in text] == []
     found = re.search(rf"<!-- {name} -->\n(.*?)\n<!-- / -->", PAGE, re.DOTALL)
     assert found, f"docs/layers.md has no part for {name}"

@@ -334,9 +334,9 @@ def replay(
         str, typer.Argument(metavar="ID", help="The exchange's id: the end of its address in the inspector.")
     ],
     url: Annotated[
-        str | None, typer.Option(help="The proxy's URL; else the one of HOST and PORT.", show_default=False)
+        str | None, typer.Option(help="The proxy's URL. Default: from HOST and PORT.", show_default=False)
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Tell it as one JSON document.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     env_file: Annotated[str | None, typer.Option(help=ENV_FILE)] = None,
 ) -> None:
     """Send a request of the inspector again, and show what is different in the answer.

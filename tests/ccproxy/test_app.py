@@ -58,7 +58,7 @@ def test_root_tells_what_runs_and_no_secret(open_proxy: OpenProxy) -> None:
     assert root["name"] == "cc-boost"
     assert root["models"] == {"BIG_MODEL": "gpt-4o", "MIDDLE_MODEL": "gpt-4o", "SMALL_MODEL": "gpt-4o-mini"}
     assert root["layers"] == [
-        "MetricsMiddleware", "AuthMiddleware", "CustomHeadersMiddleware", "ModelMappingMiddleware",
+        "MetricsMiddleware", "LedgerMiddleware", "AuthMiddleware", "CustomHeadersMiddleware", "ModelMappingMiddleware",
         "PromptedToolsMiddleware", "FormatConversionMiddleware",
     ]  # fmt: skip
     assert PROVIDER_KEY not in page.text
@@ -128,7 +128,7 @@ def test_connection_test_asks_the_small_model_once(open_proxy: OpenProxy) -> Non
     [
         (Failure(401, {"error": {"message": "Incorrect API key provided: sk-abc"}}), 502, "OPENAI_API_KEY"),
         (Failure(404, {"error": {"message": "no such model", "code": "model_not_found"}}), 404, "SMALL_MODEL"),
-        (Failure(402, {"error": {"message": "Insufficient credits"}}), 402, "paid"),
+        (Failure(402, {"error": {"message": "Insufficient credits"}}), 402, "lack of credit"),
         (Failure(400, {"error": {"message": "bad parameter"}}), 400, "PROVIDER_OPTIONS"),
         (Failure(500, {"error": {"message": "oops"}}), 500, "its own log"),
     ],

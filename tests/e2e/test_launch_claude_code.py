@@ -213,7 +213,7 @@ def test_settings_of_another_gateway_are_overridden(launch: Launch, tmp_path: Pa
     with serve(provider, lifespan="off") as server:
         output, errors, code = finish(launch(server.url, "-p", "Say hello."))
     assert (output, code) == ("Hello.\n", 0), errors
-    assert "model glm-4.6 leads to another gateway" in errors
+    assert "model glm-4.6 points at another gateway" in errors
     assert provider.completions[0]["model"] == "big-model"
 
 

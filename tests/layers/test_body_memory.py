@@ -140,7 +140,7 @@ async def test_too_many_values_are_refused_before_they_are_parsed(shape: str, la
         assert inner.bodies == [body]
         return
     assert refusal(answer) == (400, "invalid_request_error")
-    assert answer.json()["error"]["message"] == "The request has more than 500,000 JSON values, the most it may"
+    assert answer.json()["error"]["message"] == "The request has more than 500,000 JSON values, which is its limit"
     assert inner.scopes == []
 
 

@@ -7,6 +7,7 @@ last column is written by hand, and kept.
 """
 
 import ast
+import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from prometheus_client import CollectorRegistry
 
+import ccproxy_middleware
 from ccproxy.logs.exchange_log import _fields
 from ccproxy.settings.listing import described, variables
 from ccproxy_middleware.conversion.providers.profiles import PROFILES, SWITCHES, Profile
@@ -58,6 +60,15 @@ def made(page: str) -> str:
 
         page = _part(name).sub(fresh, page)
     return page
+
+
+def layer_docstring(name: str) -> str:
+    """A layer's docstring as Markdown, with its parts in bold."""
+    text = inspect.cleandoc(getattr(ccproxy_middleware, name).__doc__).replace("``", "`")
+    return re.sub(r"^(Reads|Writes|Needs|Alone):", r"\n**\1:**", text, flags=re.MULTILINE).replace("\n\n\n", "\n\n")
+
+
+LAYERS = [name for name in ccproxy_middleware.__all__ if name.endswith("Middleware")]
 
 
 def _part(name: str) -> re.Pattern[str]:
@@ -187,6 +198,7 @@ PARTS: Mapping[str, Callable[[str], str]] = {
     "seen": _seen,
     "client words": _client_words,
     **{f"profile {name}": _profile(name) for name in PROFILES if name != "generic"},
+    **{name: (lambda old, name=name: layer_docstring(name)) for name in LAYERS},
 }
 """What makes each part anew, of its old text."""
 

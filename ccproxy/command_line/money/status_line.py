@@ -53,7 +53,8 @@ def settings_block() -> str:
 
 def status_line_setting() -> dict[str, Any]:
     """The member ``statusLine`` of Claude Code's settings."""
-    program = shutil.which("cc-boost") or str(Path(sys.argv[0]).absolute())
+    beside = Path(sys.executable).parent / "cc-boost"
+    program = shutil.which("cc-boost") or str(beside if beside.exists() else Path(sys.argv[0]).absolute())
     return {"type": "command", "command": f"{shlex.quote(program)} statusline"}
 
 

@@ -417,7 +417,7 @@ def test_settings_of_another_gateway_are_named_and_overridden(home: Path, run: R
     assert settings["env"]["ANTHROPIC_API_KEY"] == ""
     assert settings["model"] == "opus"
     assert "FOO" not in settings["env"]
-    assert f"{file}: ANTHROPIC_BASE_URL, ANTHROPIC_API_KEY, model glm-4.6 leads to another gateway" in done.stderr
+    assert f"{file}: ANTHROPIC_BASE_URL, ANTHROPIC_API_KEY, model glm-4.6 points at another gateway" in done.stderr
     assert json.loads((home / file).read_text()) == LEFT_OVER
 
 
@@ -617,7 +617,9 @@ def test_own_access_to_anthropic_stays_with_claude_and_the_key_goes_beside_it(ru
     fake = told(run("claude", **OWN_ACCESS, **{name: "sk-ant-own"}, ANTHROPIC_CUSTOM_HEADERS=headers))
     for environment in (fake["environment"], {**fake["environment"], **fake["settings"]["env"]}):
         assert environment[name] == "sk-ant-own"
-        team, own = environment["ANTHROPIC_CUSTOM_HEADERS"].split("\n")
+        lines = environment["ANTHROPIC_CUSTOM_HEADERS"].split("\n")
+        team, own = (line for line in lines if not line.startswith("x-cc-boost-project: "))
+        assert len(lines) == 3
         assert team == "X-Team: one"
         assert len(own.removeprefix("x-cc-boost-key: ")) >= 40
     assert ("ANTHROPIC_AUTH_TOKEN" in fake["environment"]) is (name == "ANTHROPIC_AUTH_TOKEN")

@@ -154,7 +154,7 @@ def test_unit_of_somebody_else_is_left_alone(home: Path, command: str) -> None:
     unit.write_text("[Service]\n")
     done = service(home, command)
     assert done.returncode == 2
-    assert "was not made by cc-boost" in done.stderr
+    assert "was not created by cc-boost" in done.stderr
     assert unit.read_text() == "[Service]\n"
 
 

@@ -99,7 +99,7 @@ def test_variables_are_written_and_all_else_is_kept(setup: Setup, tmp_path: Path
     assert stat.S_IMODE(records[0].parent.stat().st_mode) == 0o700
 
 
-def test_status_line_is_written_unless_there_is_one(tmp_path: Path) -> None:
+def test_status_line_is_written_unless_there_is_one(setup: Setup, tmp_path: Path) -> None:
     path = settings_file(tmp_path, "{}")
     assert setup(tmp_path, "--yes").returncode == 0
     line = read(path)["statusLine"]
@@ -116,7 +116,7 @@ def test_status_line_is_written_unless_there_is_one(tmp_path: Path) -> None:
     assert read(path) == own
 
 
-def test_status_line_that_was_changed_since_stays(tmp_path: Path) -> None:
+def test_status_line_that_was_changed_since_stays(setup: Setup, tmp_path: Path) -> None:
     path = settings_file(tmp_path, "{}")
     assert setup(tmp_path, "--yes").returncode == 0
     mine = {"type": "command", "command": "mine"}
@@ -154,7 +154,7 @@ def test_undo_restores_exactly_what_was_there(setup: Setup, tmp_path: Path, text
     assert not (tmp_path / ".config/cc-boost/.env").exists()
     again = setup(tmp_path, "--undo", "--yes")
     assert again.returncode == 1
-    assert again.stderr.startswith("cc-boost setup has written nothing into ")
+    assert again.stderr.startswith("cc-boost setup has not written to ")
 
 
 def test_undo_keeps_what_has_been_changed_since(setup: Setup, tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_undo_keeps_what_has_been_changed_since(setup: Setup, tmp_path: Path) ->
     expected["theme"] = "light"
     expected["env"]["ANTHROPIC_BASE_URL"] = "https://third.example"
     assert read(path) == expected
-    assert "left as it is: ANTHROPIC_BASE_URL." in done.stdout
+    assert "left as is: ANTHROPIC_BASE_URL." in done.stdout
 
 
 def test_users_file_is_made_once_and_for_its_owner_only(setup: Setup, tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_settings_of_a_project_are_written_with_project(setup: Setup, tmp_path: 
     options: dict[str, Any] = {"directory": tmp_path / "work", "ANTHROPIC_API_KEY": f"{SECRET}-client"}
     done = setup(tmp_path, "--project", "--yes", **options)
     assert read(tmp_path / "work/.claude/settings.json")["env"]["ANTHROPIC_AUTH_TOKEN"] == f"{SECRET}-client"
-    assert "see that it is not shared" in done.stderr
+    assert "do not share it" in done.stderr
     assert not (tmp_path / ".claude").exists()
     assert SECRET not in done.stdout + done.stderr
     assert setup(tmp_path, "--project", "--yes", "--undo", **options).returncode == 0
