@@ -27,7 +27,7 @@ class Used:
 
     async def groups(self, by: str, since: datetime | None = None) -> Sequence[Group]:
         if by != "day":
-            return [Group(f"<b>{by}</b> one", cost=Decimal("3.5")), Group(None, cost=Decimal(0), unpriced=2)]
+            return [Group(f"<b>{by}</b> one", cost=Decimal("3.5")), Group(None, cost=Decimal(0), unpriced=1)]
         today = datetime.now().astimezone().date()
         return [Group((today - timedelta(days=n)).isoformat(), cost=Decimal(n) / 3) for n in (6, 2, 0)]
 

@@ -131,7 +131,7 @@ function facts(x, go) {
   ];
   const more = [
     ["Exchange", x.id], ["Request id", x.request_id], ["Provider's id", x.upstream_request_id], ["Provider's profile", x.provider],
-    ["Written to the cache", x.cache_write_tokens && `${count(x.cache_write_tokens)} tokens`],
+    ["Cache missed from", x.cache_break], ["Written to the cache", x.cache_write_tokens && `${count(x.cache_write_tokens)} tokens`],
     ["Session", x.session_id], ["Prompt", x.prompt_id], ["Agent", x.agent_id], ["Parent agent", x.parent_agent_id],
     ["Compaction", x.compaction], ["Tools before it, ms", x.tool_durations],
   ];

@@ -36,7 +36,7 @@ function render(data) {
     h("p", { class: "row" }, pick, unpriced > 0 && h("span", { class: "quiet" },
       `The cost of ${count(unpriced)} request${unpriced === 1 ? "" : "s"} is not known and not in the sums: PRICES_FILE can name prices.`)),
     h("div", { class: "by-day" },
-      chart("Cost", "US dollars per day", all, [["cost", "cost", "chart-1"]], dollars),
+      chart("Cost", "US dollars per day", all, [["cost", "cost", "chart-1"]], (cost) => costOf({ cost, unpriced })),
       chart("Tokens", "per day", all, KINDS, tokens)),
     data.budgets.length > 0 && budgets(data.budgets) || "",
     h("div", { class: "groups" }, table("By model", data.models), table("By agent", data.agents), table("By key", data.keys)));
@@ -106,11 +106,14 @@ function table(title, groups) {
     h("td", { class: "number" }, count(group.requests)),
     h("td", { class: "number" }, tokens(group.input + group.cached + group.cache_write)),
     h("td", { class: "number" }, tokens(group.output)),
-    h("td", { class: "number" }, group.unpriced === group.requests && !group.cost ? "–" : dollars(group.cost)));
+    h("td", { class: "number" }, costOf(group)));
   return h("section", { class: "card section scrolls", "aria-label": title },
     h("table", {}, h("thead", {}, h("tr", {}, column(title), ["Requests", "In", "Out", "Cost"].map((name) => column(name, "number")))),
       h("tbody", {}, groups.map(row))));
 }
+
+/** A cost, or a dash where all of it is unknown. */
+const costOf = ({ cost, unpriced }) => (unpriced && !cost ? "–" : dollars(cost));
 
 function share(part_) {
   const place = h("div", { class: "share" });
