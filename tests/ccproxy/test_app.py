@@ -58,7 +58,7 @@ def test_root_tells_what_runs_and_no_secret(open_proxy: OpenProxy) -> None:
     assert root["name"] == "cc-boost"
     assert root["models"] == {"BIG_MODEL": "gpt-4o", "MIDDLE_MODEL": "gpt-4o", "SMALL_MODEL": "gpt-4o-mini"}
     assert root["layers"] == [
-        "MetricsMiddleware", "AuthMiddleware", "CustomHeadersMiddleware", "ModelMappingMiddleware",
+        "MetricsMiddleware", "LedgerMiddleware", "AuthMiddleware", "CustomHeadersMiddleware", "ModelMappingMiddleware",
         "PromptedToolsMiddleware", "FormatConversionMiddleware",
     ]  # fmt: skip
     assert PROVIDER_KEY not in page.text
