@@ -41,6 +41,7 @@ class Parts:
     it is not the inner one. describer: the app that is asked about images. routing: the options of RoutingMiddleware.
     store: what all processes share, if they do. search: what runs searches of the web.
     budgets: further options of BudgetMiddleware. ledger: the options of LedgerMiddleware.
+    inspector: further options of InspectorMiddleware.
     """
 
     planner: ASGIApp | None = None
@@ -53,6 +54,7 @@ class Parts:
     search: Search | None = None
     budgets: Mapping[str, Any] = field(default_factory=dict)
     ledger: Mapping[str, Any] = field(default_factory=dict)
+    inspector: Mapping[str, Any] = field(default_factory=dict)
 
 
 def layers_in_use(settings: "Settings") -> list[str]:
@@ -183,7 +185,8 @@ def _layer(name: str, settings: "Settings", upstream: "Upstream", parts: Parts) 
             return _Layer(MetricsMiddleware, **_clients(settings), admin_keys=settings.admin_keys, models=models)
         case "inspector":
             options = conversion_options(settings)
-            return _Layer(InspectorMiddleware, **_keys(settings), admin_keys=settings.admin_keys, options=options)
+            more = {"admin_keys": settings.admin_keys, "options": options, **parts.inspector}
+            return _Layer(InspectorMiddleware, **_keys(settings), **more)
         case "ledger":
             return _Layer(LedgerMiddleware, **parts.ledger)
         case "auth":

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from functools import cached_property, lru_cache, partial
 from hashlib import sha256
 from typing import Any
@@ -10,7 +11,9 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ccproxy_middleware import InspectorMiddleware, MemoryBoostCache, MeterMiddleware, PassthroughMiddleware
+from ccproxy_middleware.budgets import caps_of
 from ccproxy_middleware.conversion.providers import detect_provider
+from ccproxy_middleware.inspector import Budgets
 from ccproxy_middleware.models import DEFAULT_UPSTREAM
 from ccproxy_middleware.routing import Candidate, Pace, Rates, RoutingMiddleware, parse_candidate
 from ccproxy_middleware.toolkit.asgi import Headers, route_path, without_headers
@@ -19,13 +22,13 @@ from ccproxy_middleware.toolkit.store import MemoryStore, Store
 
 from .forwarding import AnthropicForward, Forward
 from .layers import Parts, conversion, layers_in_use, target_layers, uses_routing
-from .ledger import Ledger, Sessions
+from .ledger import History, Ledger, Sessions
 from .logs import logged
 from .model_limits import known_contexts, window
 from .pages import Tested, corrections_page
 from .prices import Endpoint, Prices
 from .search import make_search
-from .settings import Settings, Upstream, canonical, model_to_try, names_of, planner_candidates
+from .settings import KeysFile, Settings, Upstream, canonical, model_to_try, names_of, planner_candidates
 from .state import SharedState
 
 PLANNER_UPSTREAM = "boost-planner"
@@ -86,6 +89,7 @@ class Upstreams:
         self.prices = _prices(settings)
         url = None if settings.ledger is None else settings.ledger.get_secret_value()
         self.ledger = None if url is None else Ledger(url, days=settings.ledger_days)
+        self.history = _history(settings, url)
         self.sessions: Ledger | Sessions = self.ledger or Sessions()
         self.asked = {
             name: self._seen(logged(self._metered(name, app), "provider", settings), label)
@@ -101,6 +105,7 @@ class Upstreams:
         """What the layers need of it."""
         settings = self._settings
         judge = self._asking if settings.safeguards_model is not None and uses_routing(settings) else None
+        shows_breaks = self.ledger is not None or settings.inspector
         return Parts(
             planner=self._planner,
             boost=self._boost,
@@ -110,7 +115,8 @@ class Upstreams:
             store=self._store,
             search=self._search,
             budgets=self._budgets,
-            ledger={"price": self.prices, "write": self.sessions.write},
+            inspector={"history": self.history, "usage": self.ledger, "budgets": self._caps},
+            ledger={"price": self.prices, "write": self.sessions.write, "breaks": shows_breaks},
         )
 
     def routing(self) -> Mapping[str, Any]:
@@ -185,6 +191,31 @@ class Upstreams:
         return {"helpers": helpers, **shared, **money}
 
     @property
+    def _caps(self) -> Budgets | None:
+        """What tells how far the caps of money in KEYS_FILE are used; None where there are none."""
+        file, ledger = self._settings.keys_file, self.ledger
+        if ledger is None or not isinstance(file, KeysFile):
+            return None
+
+        async def caps() -> list[dict[str, Any]]:
+            now = datetime.now(UTC)
+            pairs = [
+                (entry.key.name, cap)
+                for entry in file.entries
+                if not entry.key.revoked
+                for cap in caps_of(entry.limits, now)
+            ]
+            return [
+                {
+                    **{"key": name, "period": cap.period, "spent": float(await ledger.spent(name, cap.since))},
+                    **{"cap": float(cap.dollars), "reset": cap.reset.timestamp()},
+                }
+                for name, cap in pairs
+            ]
+
+        return caps
+
+    @property
     def _store(self) -> Store | None:
         return None if self.state is None else self.state.store
 
@@ -200,6 +231,8 @@ class Upstreams:
             self.prices.load()
             if self.ledger is not None:
                 await stack.enter_async_context(self.ledger.lifespan())
+            if self.history is not None:
+                await stack.enter_async_context(self.history.lifespan())
             for forward in self.forwards.values():
                 await stack.enter_async_context(forward.lifespan())
             if self._search is not None:
@@ -264,6 +297,12 @@ class Upstreams:
 
     def _seen(self, app: ASGIApp, label: str) -> ASGIApp:
         return InspectorMiddleware(app, provider=label) if self._inspected else app
+
+
+def _history(settings: Settings, url: str | None) -> History | None:
+    if not settings.history or url is None:
+        return None
+    return History(url, days=settings.history_days, max_bytes=settings.history_bytes)
 
 
 def _prices(settings: Settings) -> Prices:

@@ -3,10 +3,10 @@
 import os
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("quick", max_examples=25)
-settings.register_profile("thorough", max_examples=100)  # CI's
+settings.register_profile("quick", max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("thorough", max_examples=100, suppress_health_check=[HealthCheck.too_slow])  # CI's
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 

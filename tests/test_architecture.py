@@ -68,6 +68,7 @@ ORDER = (
     "ccproxy.provider_models",
     "ccproxy.demo",
     "ccproxy.command_line.claude",
+    "ccproxy.command_line.money",
     "ccproxy.command_line",
     "ccproxy",
 )

@@ -278,6 +278,57 @@ def route(
 
 
 @app.command()
+def usage(
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="day, session, model, key, project, agent, class, upstream, tier, prompt or status; else model.",
+        ),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="DAY", help="YYYY-MM-DD, or so many days with today: 7d. Else today.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="As JSON: the sums with --by, else the rows.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="The same as CSV.")] = False,
+    cache: Annotated[
+        bool, typer.Option("--cache", help="Instead: requests that have lost what was cached, and where they differ.")
+    ] = False,
+    env_file: Annotated[str | None, typer.Option(help=ENV_FILE)] = None,
+) -> None:
+    """Show what was used and what it cost, by the ledger.
+
+    Days are those of this machine's time zone, costs US dollars. The proxy writes the ledger with LEDGER=true.
+
+    Exit code 0: shown; 1: the ledger can't be read; 2: LEDGER is not set, or bad settings.
+    """
+    from .launch import settings_or_exit
+    from .money import show_usage
+
+    settings = settings_or_exit(env_file, openai_api_key="not used")
+    raise typer.Exit(show_usage(settings, by=by, since=since, as_json=json, as_csv=csv, breaks=cache))
+
+
+@app.command()
+def statusline(
+    settings: Annotated[
+        bool, typer.Option("--settings", help="Print what to paste into Claude Code's settings, and do nothing else.")
+    ] = False,
+) -> None:
+    """Print a line for Claude Code's status line, about the session that it tells of on standard input.
+
+    Cost and tokens of the session, the model that has answered, and how full the window is: by the ledger, or where
+    LEDGER is not set by the proxy of ANTHROPIC_BASE_URL. cc-boost setup writes it into Claude Code's settings.
+    """
+    from .money import run_status_line, settings_block
+
+    if settings:
+        typer.echo(settings_block())
+        return
+    raise typer.Exit(run_status_line())
+
+
+@app.command()
 def replay(
     id: Annotated[
         str, typer.Argument(metavar="ID", help="The exchange's id: the end of its address in the inspector.")

@@ -30,6 +30,7 @@ from .claude import (
     set_models,
     uses_own_access,
     with_own_headers,
+    with_project,
 )
 from .handing_over import handed_over, is_offline, resume_line
 from .proxy_log import logged_to_file
@@ -67,8 +68,9 @@ def run_claude(
         settings = settings_or_exit(env_file, openai_api_key="not used")
         key = client_key(settings)
         models = listed_models(list_or_exit(url, key), Models(own_access=uses_own_access(settings)))
-        with handed_over(arguments, claude_variables(url, key, models), keep=background) as (given, environment):
-            code = run_program(program, given, environment)
+        variables = _for_project(claude_variables(url, key, models))
+        with handed_over(arguments, variables, keep=background) as (given, environment):
+            code = run_program(program, given, with_project(environment, Path.cwd().name))
         _tell_how_to_resume(arguments, started, f"--url {shlex.quote(url)} ")
         return code
     if background:
@@ -78,12 +80,17 @@ def run_claude(
     limits = model_limits(settings, {} if is_offline(arguments) else _ask_or_exit(settings))
     settings = with_limits(settings, limits)
     with logged_to_file(settings, proxy_log) as log, served(create_app(settings)) as own_url:
-        variables = claude_variables(own_url, key, set_models(settings, limits))
+        variables = _for_project(claude_variables(own_url, key, set_models(settings, limits)))
         with handed_over(arguments, variables) as (given, environment):
-            code = run_program(program, given, environment)
+            code = run_program(program, given, with_project(environment, Path.cwd().name))
         log.wanted = code != 0
     _tell_how_to_resume(arguments, started)
     return code
+
+
+def _for_project(variables: dict[str, str]) -> dict[str, str]:
+    """The variables, whose headers go over those of the environment, where there are any."""
+    return with_project(variables, Path.cwd().name) if "ANTHROPIC_CUSTOM_HEADERS" in variables else variables
 
 
 def exports(*, url: str | None = None, shell: Shell = "sh", env_file: str | None = None) -> str:

@@ -40,6 +40,7 @@ from .claude import (
     with_own_headers,
 )
 from .launch import client_key, settings_or_exit
+from .money import status_line_setting
 from .running_proxy import list_if_there
 
 _EXIT_REFUSED = 1
@@ -202,12 +203,16 @@ def _with_variables(path: Path, original: bytes | None, variables: Mapping[str, 
     if foreign and foreign.model:
         text = set_in(text, {"model": "opus"})
         model, written["model"] = [settings["model"]], "opus"
-    expected = {**settings, "env": {**env, **values}, **({"model": "opus"} if model else {})}
+    shown = {} if "statusLine" in settings else {"statusLine": status_line_setting()}
+    if shown:  # nobody's own is touched
+        text = set_in(text, shown)
+        written |= shown
+    expected = {**settings, "env": {**env, **values}, **({"model": "opus"} if model else {}), **shown}
     if json.loads(text.removeprefix("\ufeff")) != expected:
         raise BadSettings("it has a form that is not understood")
     after = text.encode("utf-8")
     before = {name: env.get(name) for name in values}
-    return after, Record(str(path), encoded(original), digest(after), before, model, written)
+    return after, Record(str(path), encoded(original), digest(after), before, model, written, status_line=bool(shown))
 
 
 def _read(path: Path) -> bytes | None:

@@ -80,11 +80,15 @@ class EventContent:
             self._begun = b""
             return True
         data = self._begun + chunk
-        if b"\n" in data or b"\r" in data:
-            *lines, last = _LINE_ENDS.split(data)
-        else:
-            lines, last = [], data
-        found = any(not _IDLE_LINE.fullmatch(line) for line in lines)
+        whole = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
+        last = data[whole:]
+        found = False
+        at = 0
+        for end in _LINE_ENDS.finditer(data, 0, whole):  # most often the first line says something
+            if not _IDLE_LINE.fullmatch(data, at, end.start()):
+                found = True
+                break
+            at = end.end()
         self._begun = last
         if len(last) > _LONGEST_IDLE_LINE:
             self._begun = last[:1] if last.startswith(b":") else b""

@@ -12,7 +12,10 @@ GroupBy = Literal["day", "session", "model", "key", "project", "agent", "class",
 
 @dataclass(slots=True)
 class Group:
-    """The sum of some rows. ``name`` is None for those that have none; ``unpriced`` of them have no known cost."""
+    """The sum of some rows; ``name`` is None for those that have none.
+
+    ``priced`` of them have a cost, and ``unpriced`` one that is not known.
+    """
 
     name: str | None
     requests: int = 0
@@ -23,10 +26,21 @@ class Group:
     output: int = 0
     reasoning: int = 0
     cost: Decimal = field(default_factory=Decimal)
+    priced: int = 0
     unpriced: int = 0
 
     def add(self, other: "Group") -> None:
         """Add another sum to this one."""
-        for name in ("requests", "failed", "input", "cached", "cache_write", "output", "reasoning", "unpriced"):
+        for name in (
+            "requests",
+            "failed",
+            "input",
+            "cached",
+            "cache_write",
+            "output",
+            "reasoning",
+            "priced",
+            "unpriced",
+        ):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.cost += other.cost

@@ -120,11 +120,13 @@ class Ledger:
 
         return await groups(self._writer.engine, by, since, until)
 
-    async def rows(self, since: datetime | None = None, until: datetime | None = None) -> AsyncIterator[Row]:
-        """The rows, from the oldest. Raises as ``session``."""
+    async def rows(
+        self, since: datetime | None = None, until: datetime | None = None, *, breaks: bool = False
+    ) -> AsyncIterator[Row]:
+        """The rows, from the oldest; with ``breaks`` those that have a ``cache_break``. Raises as ``session``."""
         from .queries import rows
 
-        async for row in rows(self._writer.engine, since, until):
+        async for row in rows(self._writer.engine, since, until, breaks=breaks):
             yield row
 
     async def aclose(self) -> None:

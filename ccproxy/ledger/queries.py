@@ -77,11 +77,15 @@ async def groups(engine: AsyncEngine, by: str, since: datetime | None, until: da
     return sorted(found.values(), key=lambda group: (-group.cost, -group.input - group.output, str(group.name)))
 
 
-async def rows(engine: AsyncEngine, since: datetime | None, until: datetime | None = None) -> AsyncIterator[Row]:
-    """The rows themselves, from the oldest."""
+async def rows(
+    engine: AsyncEngine, since: datetime | None, until: datetime | None = None, *, breaks: bool = False
+) -> AsyncIterator[Row]:
+    """The rows themselves, from the oldest. ``breaks``: only those with a ``cache_break``."""
     last = ""
     while True:
         query = _between(select(exchanges), since, until).where(c.id > last).order_by(c.id).limit(_PAGE)
+        if breaks:
+            query = query.where(c.cache_break.is_not(None))
         async with engine.connect() as connection:
             page = (await (await reading(connection)).execute(query)).mappings().all()
         for line in page:
@@ -120,12 +124,13 @@ def _sums() -> Sequence[ColumnElement[Any]]:
         func.coalesce(func.sum(case((c.status >= 400, 1), else_=0)), 0).label("failed"),
         *counts,
         func.sum(c.cost_nano).label("cost_nano"),
+        func.count(c.cost_nano).label("priced"),
         func.coalesce(func.sum(case((unpriced, 1), else_=0)), 0).label("unpriced"),
     )
 
 
 def _group(name: str | None, line: Any) -> Group:
-    counts = ("requests", "failed", "input", "cached", "cache_write", "output", "reasoning", "unpriced")
+    counts = ("requests", "failed", "input", "cached", "cache_write", "output", "reasoning", "priced", "unpriced")
     return Group(name, **{n: int(line[n]) for n in counts}, cost=to_dollars(line["cost_nano"]) or Decimal(0))
 
 

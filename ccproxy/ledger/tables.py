@@ -12,10 +12,12 @@ from sqlalchemy import (
     Connection,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     SmallInteger,
     String,
     Table,
+    Text,
     insert,
     select,
 )
@@ -60,6 +62,20 @@ exchanges = Table(
     Index("cc_boost_exchanges_key", "key", "time_ms", "cost_nano"),
 )
 
+history = Table(
+    "cc_boost_history",
+    metadata,
+    Column("id", String(40), primary_key=True),  # begins with the time
+    Column("time_ms", BigInteger, nullable=False),
+    Column("session", Text),
+    Column("size", BigInteger, nullable=False),  # bytes of the columns below
+    Column("words", Text, nullable=False),
+    Column("line", LargeBinary, nullable=False),
+    Column("document", LargeBinary, nullable=False),  # compressed
+    Index("cc_boost_history_session", "session", "id"),
+    Index("cc_boost_history_size", "id", "size"),
+)
+
 schema = Table("cc_boost_schema", metadata, Column("version", Integer, primary_key=True))
 
 
@@ -67,7 +83,11 @@ def _first_tables(connection: Connection) -> None:
     exchanges.create(connection, checkfirst=True)
 
 
-MIGRATIONS: Sequence[Callable[[Connection], None]] = (_first_tables,)
+def _with_history(connection: Connection) -> None:
+    history.create(connection, checkfirst=True)
+
+
+MIGRATIONS: Sequence[Callable[[Connection], None]] = (_first_tables, _with_history)
 """What makes version n + 1 of version n. Only ever added to; each may find that it was done before."""
 
 

@@ -1,5 +1,6 @@
 """What the values of settings must be, and what is made of their text."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -67,6 +68,13 @@ class Checked(BaseSettings):
             value = str(value)
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
         return read_ledger(text.strip()) if isinstance(text, str) else text
+
+    @field_validator("history_bytes", mode="before", check_fields=False)
+    @classmethod
+    def _check_bytes(cls, value: Any) -> Any:
+        """Also as ``1e9``."""
+        is_power = isinstance(value, str) and re.fullmatch(r"\s*\d+(\.\d+)?[eE]\d{1,2}\s*", value)
+        return int(float(value)) if is_power else value
 
     @field_validator("prices_file", mode="after", check_fields=False)
     @classmethod
@@ -167,7 +175,7 @@ class Checked(BaseSettings):
         if isinstance(routes_file := info.data.get("routes_file"), RoutesFile):
             routes_file.read(upstreams.keys())
         check_keys(info.data)
-        if lines := _missing(info.data, upstreams, cls.model_fields):
+        if lines := [*_missing(info.data, upstreams, cls.model_fields), *_history_problems(info.data)]:
             raise ConfigurationError(lines)
         return upstreams
 
@@ -176,6 +184,13 @@ def _missing(values: Mapping[str, Any], upstreams: Mapping[str, object], fields:
     """A line for each variable that is not set and must be. ``values``: the settings that are fit by themselves."""
     needed = dict(_needed(values, upstreams))
     return [problem(name.upper(), "not set", why, _accepted(fields[name])) for name, why in needed.items()]
+
+
+def _history_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    if values.get("history"):
+        for name, why in (("ledger", "whose database it is kept in"), ("inspector", "whose exchanges it keeps")):
+            if name in values and not values[name]:
+                yield problem("HISTORY", "true", f"it needs {name.upper()}, {why}", f"with {name.upper()}=true")
 
 
 def _needed(values: Mapping[str, Any], upstreams: Mapping[str, object]) -> Iterator[tuple[str, str]]:

@@ -234,6 +234,13 @@ class Settings(Checked):
         "true, or a URL that begins with sqlite:///, or with postgresql://, which needs the extra postgres",
     )
     ledger_days: int = count_setting(90, "Days for which the ledger keeps its rows.", least=1)
+    history: bool = setting(
+        False, "Keep what the inspector shows, both sides of each exchange, in the database of LEDGER.", "true or false"
+    )
+    history_days: int = count_setting(7, "Days for which HISTORY keeps an exchange.", least=1)
+    history_bytes: int = count_setting(
+        1_000_000_000, "Bytes that HISTORY takes, about; the oldest go.", least=1_000_000
+    )
     prices_file: Annotated[str, AfterValidator(PricesFile)] | None = setting(
         None, "Prices of your own, for models that cost something else, or that nobody else has.", "a TOML file"
     )

@@ -47,7 +47,8 @@ def settings(**values: Any) -> Settings:
 
 
 def names(app: Any) -> list[str]:
-    return [layer.cls.__name__ for layer in app.user_middleware][2:]  # behind Boundary and BodyMemoryMiddleware
+    outermost = ("Boundary", "BodyMemoryMiddleware", "InspectorOff")  # which are no layers of CCPROXY_LAYERS
+    return [layer.cls.__name__ for layer in app.user_middleware if layer.cls.__name__ not in outermost]
 
 
 def test_default_is_the_canonical_stack() -> None:
@@ -109,12 +110,12 @@ def test_stack_is_put_together_in_code() -> None:
 @pytest.mark.parametrize(
     ("values", "warning"),
     [
-        ({"ccproxy_layers": "format_conversion", "anthropic_api_key": "k"}, "nobody's key is checked"),
+        ({"ccproxy_layers": "format_conversion", "anthropic_api_key": "k"}, "keys are not checked"),
         ({"ccproxy_layers": "format_conversion", "custom_headers": {"X-A": "b"}}, "they are not sent"),
         ({"ccproxy_layers": "format_conversion", **BOOST}, "nothing is boosted"),
         ({"ccproxy_layers": "format_conversion", "metrics": True}, "there is no /metrics"),
         ({"ccproxy_layers": "format_conversion"}, ""),
-        ({"log_bodies": True, "log_level": "DEBUG"}, "the log holds what is said"),
+        ({"log_bodies": True, "log_level": "DEBUG"}, "the log contains the conversations"),
         ({"log_bodies": True}, "bodies are logged at DEBUG only"),
         ({"ccproxy_layers": "boost,auth,format_conversion", "anthropic_api_key": "k", **BOOST}, ""),
         (

@@ -125,12 +125,13 @@ def test_no_secret_shows_in_a_repr() -> None:
 SECRET = b"sk-0123456789abcdef"
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("size", [1, 2, 7, 18, 19, 20, 1000])
 async def test_secret_is_taken_out_wherever_the_chunks_are_cut(size: int) -> None:
     body = b"a s sk sk-" + SECRET + b" sk-0123 " + SECRET + SECRET + b"\n sk-0123456789abcde"
     redactor = Redactor([SECRET, b"another-one-12345"], text=True)
-    out = b"".join([await redactor.feed(body[at : at + size]) for at in range(0, len(body), size)])
-    out += redactor.finish()
+    out = b"".join([redactor.feed(body[at : at + size]) for at in range(0, len(body), size)])
+    out += await redactor.finish()
     assert out == body.replace(SECRET, b"*" * len(SECRET))
 
 

@@ -23,6 +23,7 @@ from .variables import (
     set_models,
     uses_own_access,
     with_own_headers,
+    with_project,
 )
 
 __all__ = [
@@ -52,4 +53,5 @@ __all__ = [
     "taken_back",
     "uses_own_access",
     "with_own_headers",
+    "with_project",
 ]

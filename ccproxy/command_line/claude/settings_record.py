@@ -18,7 +18,8 @@ class Record:
     """before: the file's bytes as they were, None if there was none. after: the SHA-256 of what was written.
 
     env: each variable that was written, with the value that stood there before, None if none did. model: the same for
-    the member ``model``; empty if it was not written. written: the values that were written.
+    the member ``model``; empty if it was not written. written: the values that were written. status_line: whether
+    ``statusLine`` is one of them, which was not there before.
     """
 
     path: str
@@ -27,6 +28,7 @@ class Record:
     env: dict[str, Any]
     model: list[Any]
     written: dict[str, Any]
+    status_line: bool = False
 
     @property
     def bytes_before(self) -> bytes | None:
@@ -88,6 +90,11 @@ def taken_back(content: bytes, record: Record) -> tuple[bytes | None, list[str]]
             text = set_in(text, {"model": record.model[0]})
         else:
             changed.append("model")
+    if record.status_line and "statusLine" in settings:
+        if settings["statusLine"] == record.written.get("statusLine"):
+            text = set_in(text, {"statusLine": None})
+        else:
+            changed.append("statusLine")
     return text.encode("utf-8"), changed
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from ccproxy_middleware.conversion.anthropic import NEWEST, client_id, needs_own_ids
 from ccproxy_middleware.models import PROVIDERS_OWN, tier_of
@@ -40,6 +40,10 @@ _OWN_CHOICE = (
     ("CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY",),
     ("CLAUDE_CODE_ALWAYS_ENABLE_EFFORT",),
 )
+PROJECT = "x-cc-boost-project"
+"""The header by which the ledger knows the project. Characters that a header can't have stand as in a URL."""
+
+_HEADERS = "ANTHROPIC_CUSTOM_HEADERS"
 _LOOPBACK = ("127.0.0.1", "localhost")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
@@ -135,6 +139,15 @@ def child_environment(parent: Mapping[str, str], variables: Mapping[str, str]) -
     return {**kept, **ours, **no_proxy(kept, variables["ANTHROPIC_BASE_URL"])}
 
 
+def with_project(environment: Mapping[str, str], folder: str) -> dict[str, str]:
+    """An environment in which Claude Code tells the proxy its project, unless the user has it tell one already."""
+    headers = environment.get(_HEADERS, "")
+    if PROJECT in headers.lower() or not folder:
+        return dict(environment)
+    line = f"{PROJECT}: {quote(folder[:200], safe=' !#$&()+,;=@[]^_{}~')}"
+    return {**environment, _HEADERS: f"{headers.rstrip()}\n{line}" if headers.strip() else line}
+
+
 def with_own_headers(parent: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
     """The variables, where they hold a header together with the headers that the user sends already."""
     name = "ANTHROPIC_CUSTOM_HEADERS"
@@ -176,6 +189,7 @@ def is_foreign(name: str, value: str) -> bool:
         name in _NOT_FOR_CLAUDE
         or name.startswith(_NOT_FOR_CLAUDE_PREFIXES)
         or _KEY_OF_UPSTREAM.fullmatch(name) is not None
+        or (name == "LEDGER" and "@" in value)  # a password
     )
 
 

@@ -2,6 +2,6 @@
 
 from .limits import KeyLimits
 from .middleware import BudgetMiddleware
-from .spending import Spending
+from .spending import Spending, caps_of
 
-__all__ = ["BudgetMiddleware", "KeyLimits", "Spending"]
+__all__ = ["BudgetMiddleware", "KeyLimits", "Spending", "caps_of"]

@@ -159,6 +159,8 @@ class FormatConversionMiddleware:
     async def _messages(self, scope: Scope, body: BufferedBody, send: Send) -> None:
         known = scope.get("ccproxy.model") or {}
         record = self._record(scope, body.data)
+        if record is not None and record.request_observers and isinstance(body.data, dict):
+            await body.work(partial(record.tell_request, body.data))
         request = await self._convert(body, known.get("requested"), counting=False)
         self._tell_of_clamp(request)
         if record is not None:

@@ -339,11 +339,11 @@ class _Stream(Response):
     def __init__(self, source: AsyncGenerator[bytes, None], media_type: str, disposition: str | None = None) -> None:
         super().__init__(media_type=media_type)
         self._source = source
-        self._further = {} if disposition is None else {"content-disposition": disposition}
+        self._more = {} if disposition is None else {"content-disposition": disposition}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with aclosing(self._source) as source:
-            answer = StreamingResponse(source, headers=self._further, media_type=self.media_type)
+            answer = StreamingResponse(source, headers=self._more, media_type=self.media_type)
             await answer(scope, receive, send)
 
 

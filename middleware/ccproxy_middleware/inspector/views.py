@@ -63,6 +63,7 @@ def summary(exchange: Exchange) -> Document:
         "provider_requests": len(exchange.provider),
         "replay_of": exchange.replay_of,
         "cost": None if record.cost is None else float(record.cost),
+        "cache_break": record.cache_break,
         "size": exchange.size,
     }
 

@@ -1,11 +1,13 @@
 """The layer that tells what an exchange costs, and hands on a row of each."""
 
 from collections.abc import Callable
+from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..toolkit.asgi import get_header, route_path
 from ..toolkit.record import Price, Record, get_record, observe
+from .breaks import Breaks, Digests, digests_of
 from .row import Row, make_row
 
 _PATH = "/v1/messages"
@@ -19,37 +21,50 @@ class LedgerMiddleware:
 
     write: gets the row when the exchange is over, however it ends, also of one that was refused. It must not wait.
     price: what a provider's call has cost, in US dollars; None where that is unknown.
+    breaks: whether to find out where requests differ of which less was cached than of those before.
 
     A whole answer gets the header ``x-cc-boost-cost``, a plain decimal of US dollars, if the cost is known. A stream
     does not, since what it has used comes last.
 
-    Reads: the headers ``x-cc-boost-project`` and ``x-claude-code-session-id``; what inner layers note down in
+    Reads: the headers ``x-cc-boost-project``, in which characters may stand as in a URL, and
+    ``x-claude-code-session-id``; what inner layers note down in
     ``ccproxy.record`` and ``ccproxy.calls``.
-    Writes: the record's ``cost``; ``ccproxy.record`` in the scope, where no outer layer has; ``x-cc-boost-cost``.
+    Writes: the record's ``cost`` and ``cache_break``; ``ccproxy.record`` in the scope, where no outer layer has;
+    ``x-cc-boost-cost``.
     Needs: a place outside all that it shall see, and a MeterMiddleware around each endpoint.
     Alone: works in front of any ASGI app; models, tokens and cost are known where our other layers stand inside.
     """
 
-    def __init__(self, app: ASGIApp, *, write: Write | None = None, price: Price | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, *, write: Write | None = None, price: Price | None = None, breaks: bool = True
+    ) -> None:
         self.app = app
         self._write = write
         self._price = price
+        self._breaks = Breaks() if breaks else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "POST" or route_path(scope) != _PATH:
             return await self.app(scope, receive, send)
 
+        digests: list[Digests] = []
+
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             record = get_record(scope)
             assert record is not None  # noqa: S101  # observe has put it there
             record.price = record.price or self._price
+            if self._breaks is not None:
+                record.request_observers.append(lambda data: digests.append(digests_of(data)))
             await self.app(scope, receive, send if self._price is None else _Priced(record, send).send)
 
         def end(record: Record) -> None:
+            headers = scope["headers"]
+            session = record.session_id or get_header(headers, b"x-claude-code-session-id")
+            if self._breaks is not None and digests:
+                record.cache_break = self._breaks.place(record, session, digests[0])
             if self._write is not None:
-                headers = scope["headers"]
-                session = get_header(headers, b"x-claude-code-session-id")
-                self._write(make_row(record, session=session, project=get_header(headers, b"x-cc-boost-project")))
+                project = get_header(headers, b"x-cc-boost-project")
+                self._write(make_row(record, session=session, project=project and unquote(project)))
 
         await observe(app, scope, receive, send, end)
 

@@ -67,6 +67,8 @@ class PassthroughMiddleware:
             return await self.app(scope, body, send)
         if record is not None:
             record.stream = record.stream or data.get("stream") is True
+            if record.request_observers:
+                await body.work(partial(record.tell_request, data))
         model = str(data.get("model"))
         without_thinking = False
         thinking: Thinking = "kept" if model in self._never_off else "auto"

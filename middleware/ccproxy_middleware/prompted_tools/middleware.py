@@ -102,16 +102,10 @@ class PromptedToolsMiddleware:
         except ValueError:
             data = None
         api = _APIS[dialect.api]
-        concerned = isinstance(data, dict) and api.prompter.concerns(data)
-        try:
-            if concerned:
-                await body.work(lambda: check_depth(body.data))
-        except ValueError:
-            concerned = False
-        if not concerned or data is None or self._is_boosted(scope, data):
+        if not isinstance(data, dict) or not api.prompter.concerns(data) or self._is_boosted(scope, data):
             del data  # the body lets go of it when it is replayed
             return await self.app(scope, body, send)
-        model = str(data.get("model"))
+        model = _model(data)
         del data
         scope = {**scope, "ccproxy.request_id": request_id(scope)}
         try:
@@ -128,7 +122,7 @@ class PromptedToolsMiddleware:
         if not self._boosted:
             return False
         known = scope.get("ccproxy.model") or {}
-        return (known.get("tier") or tier_of(str(data.get("model")))) in self._boosted
+        return (known.get("tier") or tier_of(_model(data))) in self._boosted
 
     def _lacks_tools(self, model: str) -> bool:
         return profile_for_model(self._profiles.get(model, {}), model).tools == "prompted"
@@ -147,6 +141,11 @@ class PromptedToolsMiddleware:
     async def _prompted(self, scope: Scope, body: BufferedBody, send: Send, dialect: Dialect, *, counts: bool) -> bool:
         """Ask without tools; whether the provider has taken that."""
         api = _APIS[dialect.api]
+        try:
+            await body.work(lambda: check_depth(body.data))
+        except ValueError:  # whoever reads it inside says so
+            await self.app(scope, body, send)
+            return False
         try:
             prompt = await body.work(lambda: api.prompter.prompt(body.data))
         except ApiError as error:
@@ -170,6 +169,11 @@ class PromptedToolsMiddleware:
         )
         await exchange.run()
         return exchange.answered
+
+
+def _model(data: Mapping[str, Any]) -> str:
+    model = data.get("model")
+    return model if isinstance(model, str) else ""
 
 
 def _identity(scope: Scope) -> list[tuple[bytes, bytes]]:

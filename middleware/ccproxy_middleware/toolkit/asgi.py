@@ -128,7 +128,8 @@ class BufferedBody:
             raise BodyTooLarge
         share: BodyShare | None = scope.get("ccproxy.body_memory")
         decoder = make_decoder(scope["headers"])
-        received = bytearray()  # not a list of pieces, whose memory would not go back to the system
+        pieces: list[bytes] = []
+        large = bytearray()  # the memory of a large body in pieces would not go back to the system
         size = 0
         more = True
         while more:
@@ -141,11 +142,14 @@ class BufferedBody:
                 raise BodyTooLarge
             if share is not None:
                 share.take(_COPIES * len(chunk))
-            received += chunk
+            pieces.append(chunk)
+            if size > _COUNTED:
+                large += b"".join(pieces)
+                pieces.clear()
             more = message.get("more_body", False)
         decoder.finish()
-        body = cls(receive, bytes(received))
-        del received
+        body = cls(receive, bytes(large) if large else b"".join(pieces))
+        del pieces, large
         if body.size > LARGE:
             await in_thread(body._measure)
         else:

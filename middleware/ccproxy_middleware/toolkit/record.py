@@ -84,8 +84,8 @@ class Record:
     name of the rule by which the request was routed, ``upstream`` the provider that has answered it, ``attempts`` are
     the candidates that were asked or passed over. ``calls`` are those that providers have answered, in the order of
     their ends, and ``cost`` is the sum of theirs in US dollars; None: unknown, or there was none.
-    ``queue_observers`` hear of an upstream with 1 when the exchange
-    begins to wait there for its turn, and with -1 at the end of that.
+    ``request_observers`` get the request as the client has sent it, parsed, in Anthropic's form. ``queue_observers``
+    hear of an upstream with 1 when the exchange begins to wait there for its turn, and with -1 at the end of that.
     """
 
     request_id: str
@@ -130,8 +130,10 @@ class Record:
     calls: list[ProviderCall] = field(default_factory=list)
     price: Price | None = None
     cost: Decimal | None = None
+    cache_break: str | None = None  # see Row
     explain: Callable[[], list[str]] | None = None
     start_observers: list[Callable[["Record"], None]] = field(default_factory=list)
+    request_observers: list[Callable[[Mapping[str, Any]], None]] = field(default_factory=list)
     observers: list[Callable[["Record"], None]] = field(default_factory=list)
     queue_observers: list[Callable[[str, int], None]] = field(default_factory=list)
 
@@ -150,6 +152,15 @@ class Record:
         """Tell the observers that the exchange waits at an upstream, or no longer does."""
         for observer in self.queue_observers:
             observer(upstream, change)
+
+    def tell_request(self, data: Mapping[str, Any]) -> None:
+        """Tell the observers of the request. Never raises."""
+        observers, self.request_observers = self.request_observers, []
+        for observer in observers:
+            try:
+                observer(data)
+            except Exception:
+                logger.exception("a bug in the proxy: an observer of requests has failed (%s)", self.request_id)
 
     def settle_cost(self) -> None:
         """Set ``cost`` by the calls that are there. Never raises."""
@@ -245,6 +256,7 @@ async def observe(
         observers = [*record.observers]
         record.observers.clear()  # they may hold what holds the record: the exchange is to be freed without a collector
         record.start_observers.clear()
+        record.request_observers.clear()
         record.queue_observers.clear()
         _call_each(observers, record)
 

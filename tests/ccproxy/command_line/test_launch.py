@@ -24,6 +24,7 @@ from ccproxy.command_line.claude import (
     claude_variables,
     listed_models,
     set_models,
+    with_project,
 )
 from ccproxy.model_limits import model_limits
 from support.providers.scripted import Failure, Reply, ScriptedProvider
@@ -144,6 +145,32 @@ def test_arguments_input_directory_and_exit_code_pass(home: Path) -> None:
     assert fake["arguments"] == ["-p", "say hi", "--model", "opus", "--", "--url", "x"]
     assert (fake["input"], fake["directory"]) == ("from a pipe", str(home))
     assert (done.stderr, done.returncode) == ("told on standard error\n", 7)
+
+
+def test_project_is_told_by_a_header_beside_those_of_the_users_own(home: Path, run: Run) -> None:
+    told_by_default = told(run("claude", "-p", "hi"))
+    header = f"x-cc-boost-project: {home.name}"
+    assert told_by_default["environment"]["ANTHROPIC_CUSTOM_HEADERS"] == header
+    assert "ANTHROPIC_CUSTOM_HEADERS" not in told_by_default["settings"]["env"]  # there it would go over the user's
+    own = told(run("claude", "-p", "hi", ANTHROPIC_CUSTOM_HEADERS="X-Team: a\n"))
+    assert own["environment"]["ANTHROPIC_CUSTOM_HEADERS"] == f"X-Team: a\n{header}"
+    named = "X-CC-Boost-Project: other"
+    assert told(run("claude", ANTHROPIC_CUSTOM_HEADERS=named))["environment"]["ANTHROPIC_CUSTOM_HEADERS"] == named
+
+
+@pytest.mark.parametrize(
+    ("folder", "header"),
+    [("shop", "shop"), ("my shop", "my shop"), ("Büro\n", "B%C3%BCro%0A"), ("50%", "50%25"), ("", None)],
+)
+def test_projects_name_is_fit_for_a_header(folder: str, header: str | None) -> None:
+    headers = with_project({}, folder).get("ANTHROPIC_CUSTOM_HEADERS")
+    assert headers == (None if header is None else f"x-cc-boost-project: {header}")
+
+
+def test_ledgers_password_is_not_handed_on(run: Run) -> None:
+    environment = told(run("claude", "-p", "hi", LEDGER=f"sqlite:///{os.devnull}x"))["environment"]
+    assert "LEDGER" in environment
+    assert "LEDGER" not in child_environment({"LEDGER": "postgresql://u:p@h/d"}, claude_variables("u", "k", Models()))
 
 
 def test_own_options_stand_before_those_of_claude(home: Path, run: Run) -> None:
@@ -590,7 +617,9 @@ def test_own_access_to_anthropic_stays_with_claude_and_the_key_goes_beside_it(ru
     fake = told(run("claude", **OWN_ACCESS, **{name: "sk-ant-own"}, ANTHROPIC_CUSTOM_HEADERS=headers))
     for environment in (fake["environment"], {**fake["environment"], **fake["settings"]["env"]}):
         assert environment[name] == "sk-ant-own"
-        team, own = environment["ANTHROPIC_CUSTOM_HEADERS"].split("\n")
+        lines = environment["ANTHROPIC_CUSTOM_HEADERS"].split("\n")
+        team, own = (line for line in lines if not line.startswith("x-cc-boost-project: "))
+        assert len(lines) == 3
         assert team == "X-Team: one"
         assert len(own.removeprefix("x-cc-boost-key: ")) >= 40
     assert ("ANTHROPIC_AUTH_TOKEN" in fake["environment"]) is (name == "ANTHROPIC_AUTH_TOKEN")

@@ -19,9 +19,9 @@ ADMIN = "an-admin-key"
 def replayed(proxy: Inspected, *arguments: str, id_: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
     """Run it against the newest exchange."""
     known = {"PATH": os.environ["PATH"], "ANTHROPIC_API_KEY": KEY, **env}
-    id_ = id_ or proxy.listed()[-1]["id"]
+    asked: str = id_ or proxy.listed()[-1]["id"]
     return subprocess.run(
-        [BIN / "cc-boost", "replay", id_, "--url", proxy.url, *arguments],
+        [BIN / "cc-boost", "replay", asked, "--url", proxy.url, *arguments],
         capture_output=True,
         text=True,
         timeout=60,

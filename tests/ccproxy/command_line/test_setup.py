@@ -99,6 +99,33 @@ def test_variables_are_written_and_all_else_is_kept(setup: Setup, tmp_path: Path
     assert stat.S_IMODE(records[0].parent.stat().st_mode) == 0o700
 
 
+def test_status_line_is_written_unless_there_is_one(setup: Setup, tmp_path: Path) -> None:
+    path = settings_file(tmp_path, "{}")
+    assert setup(tmp_path, "--yes").returncode == 0
+    line = read(path)["statusLine"]
+    assert line["type"] == "command"
+    assert line["command"].endswith("cc-boost statusline")
+    path.write_text(json.dumps({**read(path), "other": 1}))
+    assert setup(tmp_path, "--undo", "--yes").returncode == 0
+    assert read(path) == {"other": 1}
+    own = {"statusLine": {"type": "command", "command": "mine"}}
+    path.write_text(json.dumps(own))
+    assert setup(tmp_path, "--yes").returncode == 0
+    assert read(path)["statusLine"] == own["statusLine"]
+    assert setup(tmp_path, "--undo", "--yes").returncode == 0
+    assert read(path) == own
+
+
+def test_status_line_that_was_changed_since_stays(setup: Setup, tmp_path: Path) -> None:
+    path = settings_file(tmp_path, "{}")
+    assert setup(tmp_path, "--yes").returncode == 0
+    mine = {"type": "command", "command": "mine"}
+    path.write_text(json.dumps({**read(path), "statusLine": mine}))
+    done = setup(tmp_path, "--undo", "--yes")
+    assert "Changed since by others, and left as it is: statusLine." in done.stdout
+    assert read(path) == {"statusLine": mine}
+
+
 FORMS = {
     "tabs": EXISTING,
     "crlf and bom": "\ufeff" + EXISTING.replace("\n", "\r\n"),

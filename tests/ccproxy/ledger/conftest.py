@@ -42,5 +42,5 @@ def _emptied(server: Postgres) -> str:
     import psycopg
 
     with psycopg.connect(server.url, autocommit=True) as connection:
-        connection.execute("DROP TABLE IF EXISTS cc_boost_exchanges, cc_boost_schema")
+        connection.execute("DROP TABLE IF EXISTS cc_boost_exchanges, cc_boost_history, cc_boost_schema")
     return server.url

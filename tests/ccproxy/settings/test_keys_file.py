@@ -198,7 +198,7 @@ def test_change_holds_and_a_broken_one_is_told_once(
                 assert [key.name for key in keys.named()] == ["ann", "bob"]
         [line] = [record.getMessage() for record in caplog.records]
         assert line.startswith("KEYS_FILE has changed and can't be used, the keys stay as they were: ")
-        assert str(file) in line
+        assert str(file)[:40] in line  # a long path is cut
         assert "planted" not in line
     file.write_text(KEY)
     assert [key.name for key in keys.named()] == ["ann"]

@@ -70,6 +70,9 @@ DEFAULTS: dict[str, Any] = {
     "state_url": None,
     "ledger": None,
     "ledger_days": 90,
+    "history": False,
+    "history_days": 7,
+    "history_bytes": 1_000_000_000,
     "prices_file": None,
     "upstreams": {},
 }
