@@ -65,7 +65,7 @@ async def test_body_without_room_gets_a_529_until_others_are_over(layer: str, en
             answer = await ask(app, LARGE, chunks=3)
             assert refusal(answer) == (529, "overloaded_error")
             assert answer.headers["retry-after"] == "1"
-            assert "holds as many bytes" in answer.json()["error"]["message"]
+            assert "use all the memory that this proxy allows" in answer.json()["error"]["message"]
             assert refusal(await ask(app, LARGE, "/v1/messages/count_tokens"))[0] == 529
         inner.go.set()
         with suppress(RuntimeError, StreamAborted):
@@ -140,7 +140,7 @@ async def test_too_many_values_are_refused_before_they_are_parsed(shape: str, la
         assert inner.bodies == [body]
         return
     assert refusal(answer) == (400, "invalid_request_error")
-    assert answer.json()["error"]["message"] == "The request has more than 500,000 JSON values, which is its limit"
+    assert answer.json()["error"]["message"] == "The request has more than 500,000 JSON values, which is the limit"
     assert inner.scopes == []
 
 

@@ -56,7 +56,7 @@ class KeysFile(str):
         return self._keys
 
     def limits(self, name: str) -> KeyLimits | None:
-        """The limits of the key of this name; None where there is none of it."""
+        """The limits of the key of this name; None if there is no such key."""
         self._look()
         return self._limits.get(name)
 

@@ -181,7 +181,7 @@ class BufferedBody:
         if len(body) > _COUNTED:
             nodes, self._parsed_size = nodes_and_size(body)
             if nodes > MAX_NODES:
-                self._problem = TooManyNodes(f"The request has more than {MAX_NODES:,} JSON values, the most it may")
+                self._problem = TooManyNodes(f"The request has more than {MAX_NODES:,} JSON values, which is the limit")
 
     def _take(self, share: BodyShare | None) -> None:
         """Have what it takes parsed counted."""

@@ -1,4 +1,4 @@
-"""Members of a JSON object, found and replaced in its text: every other byte stays as it is."""
+"""Members of a JSON object, found and replaced in its text without changing any other byte."""
 
 import re
 from collections.abc import Iterator, Mapping
