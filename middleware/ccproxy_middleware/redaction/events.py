@@ -104,9 +104,11 @@ class EventRedactor:
         self._starts = tuple({form[:_START] for form in secrets.forms})
         beginnings = {start[:size] for start in self._starts for size in range(1, _START)}
         self._beginnings = tuple(beginnings)
-        ways = [re.escape(start) for start in self._starts] + [f'{re.escape(part)}"(?!\\s*:)' for part in beginnings]
-        ways += [r"\\[u/]", "%", "&"]
-        self._suspect = re.compile("|".join(ways).encode("latin-1"))  # where a string has, or ends as, a secret's start
+        plain = [start for start in self._starts if not re.search(r"[%&]|\\[u/]", start)]
+        self._literals = (b"%", b"&", *(start.encode("latin-1") for start in plain))
+        self._ends = tuple(part.encode("latin-1") for part in beginnings)
+        last = "".join(sorted({re.escape(part[-1]) for part in beginnings}))
+        self._ends_alike = re.compile(f'"(?<=[{last}]")(?!\\s*:)'.encode("latin-1"))
         self._begun: set[_Path] = set()  # the texts that may end with a secret's first characters
         self._open: dict[_Path, _Text] = {}  # those that an event is held back for
         self._before = self._after = b""  # what stands around the text of an event that brings nothing else
@@ -121,23 +123,27 @@ class EventRedactor:
         rest = self._rest
         rest += chunk
         scanned = max(0, self._scanned - _START)
-        ends = [found.end() for found in _END.finditer(rest, scanned)]
+        ends = _ends(rest, scanned)
         out = []
         if ends:
             whole = bytes(rest[: ends[-1]])
             del rest[: ends[-1]]
-            for start, end in pairwise([0, *ends]):
-                block = whole[start:end]
-                if self._held or self._begun or self._is_suspect or self._suspect.search(block, scanned):
-                    self._take(block)
-                    out.append(self._release())
-                else:
-                    out.append(block)
+            if self._held or self._begun or self._is_suspect or self._suspects(whole, scanned):
+                for start, end in pairwise([0, *ends]):
+                    block = whole[start:end]
+                    if self._held or self._begun or self._is_suspect or self._suspects(block, scanned):
+                        self._take(block)
+                        out.append(self._release())
+                    else:
+                        out.append(block)
+                    scanned = 0
+                    self._is_suspect = False
+            else:
+                out.append(whole)
                 scanned = 0
-                self._is_suspect = False
         # A large event is looked at as it comes: all of it at its end would hold the event loop up.
         if rest and not self._is_suspect:
-            self._is_suspect = self._suspect.search(rest, scanned) is not None
+            self._is_suspect = self._suspects(rest, scanned)
         self._scanned = len(rest)
         if len(rest) > MAX_EVENT_BYTES:
             out.append(self.finish())
@@ -159,6 +165,19 @@ class EventRedactor:
         self._scanned = 0
         self._is_suspect = False
         return self._let_go(len(self._held)) + rest
+
+    def _suspects(self, data: bytes | bytearray, at: int) -> bool:
+        """Whether from there on a string has, or ends as, a secret's start; in most data that is seen at once."""
+        for literal in self._literals:
+            if data.find(literal, at) >= 0:
+                return True
+        if data.find(b"\\", at) >= 0 and (data.find(b"\\u", at) >= 0 or data.find(b"\\/", at) >= 0):
+            return True
+        for quote in self._ends_alike.finditer(data, at):
+            end = quote.start()
+            if data[max(at, end + 1 - _START) : end].endswith(self._ends):
+                return True
+        return False
 
     def _is_harmless(self, chunk: bytes) -> bool:
         """Whether a chunk is events like an earlier one but for their text, and that has nothing of a secret."""
@@ -258,6 +277,18 @@ class EventRedactor:
         if probed == [(path, _PROBE)]:
             self._before, self._after, self._place = before + b'"', b'"' + after, key
             self._between = self._after + self._before
+
+
+def _ends(data: bytearray, at: int) -> list[int]:
+    """Where events end from there on."""
+    if data.find(b"\r", at) >= 0:
+        return [found.end() for found in _END.finditer(data, at)]
+    ends = []
+    end = data.find(b"\n\n", at)
+    while end >= 0:
+        ends.append(end + 2)
+        end = data.find(b"\n\n", end + 2)
+    return ends
 
 
 def _data_span(block: bytes) -> tuple[int, int]:
