@@ -68,6 +68,10 @@ def layer_docstring(name: str) -> str:
     return re.sub(r"^(Reads|Writes|Needs|Alone):", r"\n**\1:**", text, flags=re.MULTILINE).replace("\n\n\n", "\n\n")
 
 
+def _layer(name: str) -> Callable[[str], str]:
+    return lambda old: layer_docstring(name)
+
+
 LAYERS = [name for name in ccproxy_middleware.__all__ if name.endswith("Middleware")]
 
 
@@ -198,7 +202,7 @@ PARTS: Mapping[str, Callable[[str], str]] = {
     "seen": _seen,
     "client words": _client_words,
     **{f"profile {name}": _profile(name) for name in PROFILES if name != "generic"},
-    **{name: (lambda old, name=name: layer_docstring(name)) for name in LAYERS},
+    **{name: _layer(name) for name in LAYERS},
 }
 """What makes each part anew, of its old text."""
 
