@@ -1,6 +1,7 @@
 """Keys with names and limits at a proxy on real sockets, also with two workers, and what Anthropic's SDK sees."""
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -86,7 +87,9 @@ def test_revoked_key_is_refused_by_all_workers_within_five_seconds(tmp_path: Pat
     assert "keys.toml, entry 1, name: an entry needs one" in str(broken[0])
     assert ann not in log
     assert bob not in log
-    assert 'ccproxy_key_requests_total{client_key="ann",status="200"} 8.0' in page
+    counted = re.search(r'ccproxy_key_requests_total{client_key="ann",status="200"} ([0-9.]+)', page)
+    assert counted is not None
+    assert float(counted[1]) >= 8  # and those that came before the key was revoked everywhere
 
 
 def test_key_that_is_in_use_by_a_stream_ends_it_whole(tmp_path: Path) -> None:

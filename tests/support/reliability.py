@@ -55,19 +55,19 @@ def page() -> str:
 _INTRODUCTION = """\
 # Reliability
 
-This page lists what a client sees when something fails. The tables are generated from the tests: each line consists of the values
-that the named test asserts, through the whole proxy on real sockets. For the provider's faults, the tests use both Anthropic's own
-SDK and a client that reads the raw socket.
+This page lists what a client sees when something fails. The tables are generated from the tests: each line consists
+of the values that the named test asserts, through the whole proxy on real sockets. For the provider's faults, the
+tests use both Anthropic's own SDK and a client that reads the raw socket.
 
 - If a failure happens before the first byte, the client gets an HTTP error status with Anthropic's error object.
-- If it happens later, the client gets an `error` event, and the body is left incomplete, so no client can take it for a complete
-  answer. The text from before the failure is delivered.
-- "the answer" is a complete message, or a complete stream with its events in the order of Anthropic's API. An empty cell means that
-  the fault can't happen with this kind of request.
+- If it happens later, the client gets an `error` event, and the body is left incomplete, so no client can take it for
+  a complete answer. The text from before the failure is delivered.
+- "the answer" is a complete message, or a complete stream with its events in the order of Anthropic's API. An empty
+  cell means that the fault can't happen with this kind of request.
 - No fault of a provider or a client leaves a traceback in the log.
 
-The tables show the provider's faults with `MAX_RETRIES=0`. By default the proxy retries failed connections and temporary errors
-(408, 429, 500, 502, 503, 504, 529) before a client sees them.
+The tables show the provider's faults with `MAX_RETRIES=0`. By default the proxy retries failed connections and
+temporary errors (408, 429, 500, 502, 503, 504, 529) before a client sees them.
 """
 
 

@@ -75,7 +75,7 @@ def test_banner_is_shown_on_a_terminal(tmp_path: Path) -> None:
         "listens http://localhost:8082, and at every address of this machine",
         "provider https://api.openai.com/v1 (profile openai)",
         "opus gpt-4o sonnet gpt-4o haiku gpt-4o-mini",
-        "layers metrics, auth, custom_headers, model_mapping, prompted_tools, format_conversion",
+        "layers metrics, ledger, auth, custom_headers, model_mapping, prompted_tools, format_conversion",
         "cc-boost claude --url http://localhost:8082",
         "ANTHROPIC_BASE_URL=http://localhost:8082 ANTHROPIC_AUTH_TOKEN=any-text claude",
     ):

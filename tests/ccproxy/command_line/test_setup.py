@@ -122,7 +122,7 @@ def test_status_line_that_was_changed_since_stays(setup: Setup, tmp_path: Path) 
     mine = {"type": "command", "command": "mine"}
     path.write_text(json.dumps({**read(path), "statusLine": mine}))
     done = setup(tmp_path, "--undo", "--yes")
-    assert "Changed since by others, and left as it is: statusLine." in done.stdout
+    assert "Changed by others since then, and left as is: statusLine." in done.stdout
     assert read(path) == {"statusLine": mine}
 
 

@@ -70,7 +70,7 @@ async def test_cool_down_of_one_worker_is_known_to_the_others_within_a_second(
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 async def test_host_that_is_killed_takes_no_request_with_it(proxies: Hosts, provider: Provider, stream: bool) -> None:
     """None, that is, whose answer has not begun."""
-    provider.delay = 0.5
+    provider.held = True
     async with client() as asking:
 
         def ask() -> Coroutine[None, None, httpx.Response]:
@@ -80,6 +80,7 @@ async def test_host_that_is_killed_takes_no_request_with_it(proxies: Hosts, prov
         while len(provider.asked) < 30:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         await asyncio.to_thread(proxies.kill_host, 1)
+        provider.held = False
         later = [await ask() for _ in range(3)]
         later += await asyncio.gather(*(ask() for _ in range(20)))
         answers = [*await asyncio.gather(*under_way), *later]

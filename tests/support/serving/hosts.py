@@ -25,13 +25,15 @@ KEY = "planted-client-key"
 
 
 class Provider:
-    """An ASGI app that answers chat completions, streamed or not, after ``delay`` seconds; ``limited`` gets a 429.
+    """An ASGI app that answers chat completions, as streams too. ``limited`` gets a 429 at once.
 
+    Others are answered after ``delay`` seconds, and not while they are ``held``, which any thread may set.
     ``asked``: model and time of each request, in order.
     """
 
     def __init__(self, *, delay: float = 0.0) -> None:
         self.delay = delay
+        self.held = False
         self.asked: list[tuple[str, float]] = []
 
     def count(self, model: str) -> int:
@@ -54,6 +56,8 @@ class Provider:
             headers.append((b"retry-after", b"120"))
         else:
             await asyncio.sleep(self.delay)
+            while self.held:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
             message = {"role": "assistant", "content": f"from {model}"}
             part, kind = ("delta", "chat.completion.chunk") if request.get("stream") else ("message", "chat.completion")
             answer = {"id": "c", "object": kind, "created": 1, "model": model}
