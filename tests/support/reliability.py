@@ -55,19 +55,19 @@ def page() -> str:
 _INTRODUCTION = """\
 # Reliability
 
-What a client sees when something fails. The tables are written by the tests: each line is made from the values that
-the named test asserts, through the whole proxy on real sockets. What the provider's faults look like is seen both by
-Anthropic's own SDK and by a client that reads the socket.
+This page lists what a client sees when something fails. The tables are generated from the tests: each line consists of the values
+that the named test asserts, through the whole proxy on real sockets. For the provider's faults, the tests use both Anthropic's own
+SDK and a client that reads the raw socket.
 
-- A failure before the first byte is a real HTTP status with Anthropic's error object.
-- A failure after it is an `error` event, and a body without its end: no client can take it for a whole answer. The
-  text that came before the failure is delivered.
-- "the answer" is a whole message, or a stream with its proper end, every event in the order that Anthropic's API
-  keeps. An empty cell is a fault that this kind of request can't meet.
+- If a failure happens before the first byte, the client gets an HTTP error status with Anthropic's error object.
+- If it happens later, the client gets an `error` event, and the body is left incomplete, so no client can take it for a complete
+  answer. The text from before the failure is delivered.
+- "the answer" is a complete message, or a complete stream with its events in the order of Anthropic's API. An empty cell means that
+  the fault can't happen with this kind of request.
 - No fault of a provider or a client leaves a traceback in the log.
 
-The provider's faults are shown with `MAX_RETRIES=0`. By default a failed connect and a passing status (408, 429, 500,
-502, 503, 504, 529) are tried again before a client sees them.
+The tables show the provider's faults with `MAX_RETRIES=0`. By default the proxy retries failed connections and temporary errors
+(408, 429, 500, 502, 503, 504, 529) before a client sees them.
 """
 
 
