@@ -12,8 +12,11 @@ from typing import Any, cast
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.http_exceptions import HttpProcessingError
 
 _ACKED = struct.Struct("=120xQ")  # tcpi_bytes_acked of Linux's struct tcp_info, since 4.1
+
+_MAX_WAITING = 100  # answers to one request that came at once, all but the last of them 1xx
 
 Trace = Callable[[str, Any], Awaitable[None]]
 """httpcore's ``trace``: it is told of events by their names."""
@@ -97,6 +100,15 @@ class _Connection(ResponseHandler):
             return False
         self._acked_before = _acked(self.transport)
         return True
+
+    def feed_data(self, data: Any, size: int = 0) -> None:
+        # aiohttp goes through all informational answers that have come before anybody else has a turn.
+        if len(self) < _MAX_WAITING:
+            super().feed_data(data, size)
+        elif self.exception() is None:
+            self.set_exception(HttpProcessingError(message="too many informational answers"))
+            if self.transport is not None:
+                self.transport.close()
 
     def _has_input(self) -> bool:
         """Whether there is something to read: between two requests that is the end, or an answer to none of them."""

@@ -288,7 +288,7 @@ def test_replaced_worker_is_killed_when_its_time_is_over(tmp_path: Path, gate: t
 
 def has_refused(proxy: Running, times: int) -> bool:
     """Whether so many new configurations were refused."""
-    return proxy.output.read_text().count("the workers go on with the old one") == times
+    return proxy.output.read_text().count("the workers keep the old one") == times
 
 
 def workers(proxy: Running) -> list[int]:

@@ -23,7 +23,7 @@ from support.serving.servers import serve
 
 MODEL = "claude-haiku-4-5"
 KEYS = {"OPENAI_API_KEY": PROVIDER_KEY}
-REFUSED = "the proxy goes on with the old one"
+REFUSED = "the proxy keeps the old one"
 
 
 @pytest.fixture

@@ -173,3 +173,13 @@ def test_connection_is_kept_when_nothing_came_over_it(loop: str) -> None:
     with provider() as server:
         assert statuses(loop, server.url) == [200] * 3
         assert len(server.sockets) == 1
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_informational_answers_without_end_are_none(loop: str) -> None:
+    hint = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+    with provider() as server:
+        server.answers = [hint * 20 + ANSWER, hint * 1000 + ANSWER]
+        assert statuses(loop, server.url) == [200, 502, 200]
+        assert server.reads == 3
+        assert len(server.sockets) == 2
