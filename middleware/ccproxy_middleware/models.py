@@ -228,7 +228,7 @@ def split_models(models: str | Sequence[str]) -> tuple[str, ...]:
 def split_upstream(model: str, upstreams: Collection[str]) -> tuple[str | None, str]:
     """The upstream's name, in lower case, and the model, from ``NAME:model``.
 
-    None and the whole text where NAME is neither ``default`` nor one of ``names`` (in lower case), as in
+    None and the whole text where NAME is neither ``default`` nor one of ``upstreams`` (in lower case), as in
     ``llama3.1:70b``.
     """
     name, colon, own = model.partition(":")

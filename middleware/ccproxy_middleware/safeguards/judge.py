@@ -61,9 +61,7 @@ class Judge:
         for call, verdict in zip(calls, verdicts, strict=True):
             if verdict["type"] == "unavailable":
                 logger.warning("no verdict on a call of %s: %s (%s)", call.name, verdict["reason"], self._id)
-            if (
-                found.get(call.id, NOT_FLAGGED) == NOT_FLAGGED
-            ):  # the worse verdict for a repeated id
+            if found.get(call.id, NOT_FLAGGED) == NOT_FLAGGED:  # the worse verdict for a repeated id
                 found[call.id] = verdict
         return found
 
