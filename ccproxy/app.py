@@ -1,4 +1,4 @@
-"""Settings become the stack of layers. The whole proxy is on this page."""
+"""Builds the stack of layers from the settings. The whole proxy is on this page."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -32,12 +32,12 @@ def create_app(
 ) -> Starlette:
     """The proxy as an ASGI app, to be served or mounted.
 
-    Without ``settings`` they come from the environment and ``.env``; raises ConfigurationError if they don't fit.
+    Without ``settings`` they are read from the environment and ``.env``; raises ConfigurationError for invalid ones.
     ``endpoint`` replaces :class:`Forward`: any ASGI app that answers ``POST /v1/chat/completions`` and, where the
-    switch ``api`` asks for it, ``/v1/responses``. ``layers`` replace the stack of ``CCPROXY_LAYERS``,
-    outermost first. ``shutdown`` ends answers that outlast the process; it begins at uvicorn's signals, or when its
-    ``begin`` is called. The app's lifespan opens and closes the connections
-    to the provider; a host that doesn't run it may mount the app all the same.
+    switch ``api`` requires it, ``/v1/responses``. ``layers`` replace the stack of ``CCPROXY_LAYERS``, outermost first.
+    ``shutdown`` ends answers that would outlast the process; it begins at uvicorn's signals, or when its ``begin`` is
+    called. The app's lifespan opens and closes the connections to the provider; a host that doesn't run it can still
+    mount the app.
     """
     settings = settings or Settings.load()
     inspected = "inspector" in layers_in_use(settings) if layers is None else _has(InspectorMiddleware, layers)
@@ -49,7 +49,7 @@ def create_app(
     options = conversion_options(settings)
     tested = upstreams.tested(converted=_has(FormatConversionMiddleware, layers))
     routes = [
-        # What reaches the endpoint: converted requests, and Anthropic's own where no layer converts.
+        # The requests that reach the endpoint: converted ones, and Anthropic's own where no layer converts.
         Route("/v1/chat/completions", target, methods=["POST"]),
         Route("/v1/responses", target, methods=["POST"]),
         Route("/v1/messages", target, methods=["POST"]),
@@ -62,7 +62,7 @@ def create_app(
         Route("/usage/session/{id:path}", SessionPage(upstreams.sessions), methods=["GET"]),
         Route("/test-connection", ConnectionTest(tested), methods=["GET", "DELETE"]),
     ]
-    if options.get("count_tokens", "local") != "local":  # a provider that counts does it there
+    if options.get("count_tokens", "local") != "local":  # where the provider counts tokens
         routes += [Route(path, target, methods=["POST"]) for path in _COUNTING]
 
     limits = [] if shutdown is None else [Middleware(ShutdownMiddleware, shutdown=shutdown)]
@@ -100,7 +100,7 @@ _COUNTING = ("/tokenize", "/apply-template", "/v1/responses/input_tokens")
 
 
 class _Endpoint:
-    """Marks an ASGI app for Route, which takes a plain function for a request handler."""
+    """Marks an ASGI app for Route, which treats a plain function as a request handler."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

@@ -1,4 +1,4 @@
-"""The outermost skin of the app: an id and a record for every exchange, and a visible end for every failure."""
+"""The outermost layer of the app: an id and a record for every exchange, and a visible end for every failure."""
 
 import asyncio
 import logging
@@ -21,17 +21,17 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 class Boundary:
-    """Wrap the layers.
+    """Wraps all layers.
 
-    Every answer gets a ``request-id``, which is the client's own ``x-request-id`` if it sent a sane one, and every
-    exchange a line in the log. The path of a client whose base URL ends in ``/v1`` is set right. An answer that a
-    layer has broken off just stops here, on which a server closes the connection without the body's end. A bug
+    Every answer gets a ``request-id``, which is the client's own ``x-request-id`` if that is valid, and every exchange
+    gets a line in the log. The path of a client whose base URL ends in ``/v1`` is corrected. An answer that a layer has
+    aborted stops here, so that the server closes the connection without the end of the body. An unexpected exception
     becomes a 500 without details; its traceback is logged.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self._told = False  # of a client's wrong base URL, which is worth one line
+        self._told = False  # of a client's wrong base URL, which is logged once
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -41,7 +41,7 @@ class Boundary:
         given = get_header(scope["headers"], b"x-request-id")
         id_ = given if given and _REQUEST_ID.fullmatch(given) else new_request_id()
         if (task := asyncio.current_task()) is not None:
-            task.set_name(id_)  # for the watchdog, and whoever else looks at tasks
+            task.set_name(id_)  # for the watchdog, and other code that inspects tasks
         started = False
 
         async def send_with_id(message: Message) -> None:
@@ -60,7 +60,7 @@ class Boundary:
                 if started:
                     raise
                 await send_error(scope, send, abort.error or ApiError(502, "api_error", "the answer broke off"))
-            except HTTPException as exc:  # a layer of the host's has raised it out of its ``receive``
+            except HTTPException as exc:  # a layer of the host has raised it from its ``receive``
                 if started:
                     raise
                 await send_error(scope, send, raised_error(exc))
@@ -78,7 +78,9 @@ class Boundary:
                 break_off()
 
     def _corrected(self, scope: Scope, path: str) -> Scope:
-        """The request as it was meant by a client whose base URL ends in ``/v1``, to which it adds another."""
+        """The corrected request of a client whose base URL ends in ``/v1``, to which the client adds another
+        ``/v1``.
+        """
         fitting = without_repeated_version(path)
         if fitting == path:
             return scope
@@ -89,6 +91,6 @@ class Boundary:
 
 
 def raised_error(exc: HTTPException) -> ApiError:
-    """What a foreign layer refuses by an exception, such as starlette's limit of the body by a 413."""
+    """The error for a refusal that a foreign layer raises as an exception, such as starlette's 413 for a large body."""
     type_ = "request_too_large" if exc.status_code == 413 else "invalid_request_error"
     return ApiError(exc.status_code, type_ if exc.status_code < 500 else "api_error", exc.detail)

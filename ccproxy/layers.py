@@ -1,4 +1,4 @@
-"""The stack of layers that ``CCPROXY_LAYERS`` puts together."""
+"""The stack of layers that ``CCPROXY_LAYERS`` defines."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -35,13 +35,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What layers need beside settings.
+    """The arguments of layers that don't come from the settings.
 
-    planner: the app that boost asks, with ``boost`` for its options. judge: the app that is asked for verdicts, where
-    it is not the inner one. describer: the app that is asked about images. routing: the options of RoutingMiddleware.
-    store: what all processes share, if they do. search: what runs searches of the web.
-    budgets: further options of BudgetMiddleware. ledger: the options of LedgerMiddleware.
-    inspector: further options of InspectorMiddleware.
+    planner: the app that boost calls, with ``boost`` for its options. judge: the app that gives the verdicts, where it
+    is not the inner one. describer: the app that describes images. routing: the options of RoutingMiddleware. store:
+    the store that all processes share, if they do. search: runs web searches. budgets: further options of
+    BudgetMiddleware. ledger: the options of LedgerMiddleware. inspector: further options of InspectorMiddleware.
     """
 
     planner: ASGIApp | None = None
@@ -58,7 +57,7 @@ class Parts:
 
 
 def layers_in_use(settings: "Settings") -> list[str]:
-    """The names of CCPROXY_LAYERS without those of ours that the settings don't turn on."""
+    """The names in CCPROXY_LAYERS, without our layers that the settings don't enable."""
     off = {
         "metrics": not settings.metrics,
         "inspector": not settings.inspector,
@@ -74,7 +73,7 @@ def layers_in_use(settings: "Settings") -> list[str]:
 
 
 def uses_routing(settings: "Settings") -> bool:
-    """Whether there is something to choose, or to wait for."""
+    """Whether there is a choice of upstreams, or a queue."""
     lists = (*tier_models(settings).values(), settings.classifier_model, settings.safeguards_model)
     default = settings.upstream("default")
     return bool(
@@ -93,27 +92,27 @@ def make_layers(settings: "Settings", parts: Parts) -> list[Middleware]:
 
 
 def target_layers(settings: "Settings", upstream: "Upstream", parts: Parts) -> list[Middleware]:
-    """The layers that stand inside of routing, for another upstream, outermost first."""
+    """The layers inside routing, for another upstream, outermost first."""
     names = layers_in_use(settings)
     left_out = _ONCE | (_CONVERTING if upstream.is_anthropic else frozenset())
     inside = names[names.index("routing") + 1 :] if "routing" in names else []
     return [_layer(name, settings, upstream, parts) for name in inside if name not in left_out]
 
 
-_ONCE = frozenset(  # for all upstreams together
+_ONCE = frozenset(  # one instance for all upstreams
     ("metrics", "inspector", "ledger", "custom_headers", "model_mapping", "budgets")
 )
 _CONVERTING = frozenset(("safeguards", "web_search", "vision", "prompted_tools", "format_conversion"))
 
 
 def conversion_options(settings: "Settings", upstream: "Upstream | None" = None) -> dict[str, Any]:
-    """The profile's switches: PROVIDER_OPTIONS, the limits of ``max_tokens``, and the API where the URL tells it."""
+    """The profile's switches: PROVIDER_OPTIONS, the limits of ``max_tokens``, and the API if the URL determines it."""
     upstream = upstream or settings.upstream("default")
     options = dict(upstream.provider_options)
     if upstream.api != "auto":
         options["api"] = upstream.api
     if upstream.provider == "azure" and not upstream.base_url.rstrip("/").endswith("/openai/v1"):
-        options.setdefault("api", "chat")  # the older form of its URLs has no Responses
+        options.setdefault("api", "chat")  # the older form of its URLs has no Responses API
     if settings.web_search == "provider":
         options.setdefault("web_search", "hosted")
     limits = (settings.max_tokens_limit, options.get("max_output"))
@@ -124,7 +123,7 @@ def conversion_options(settings: "Settings", upstream: "Upstream | None" = None)
 
 
 def set_contexts(settings: "Settings") -> dict[str, int | None]:
-    """The context sizes that are set, by tier; a model that stands for several tiers has one."""
+    """The configured context sizes, by tier; a model that is used for several tiers has one size."""
     by_tier = {
         "BIG_MODEL": (settings.big_model, settings.big_context),
         "MIDDLE_MODEL": (settings.middle_model, settings.middle_context),
@@ -135,9 +134,9 @@ def set_contexts(settings: "Settings") -> dict[str, int | None]:
 
 
 def conversion(settings: "Settings", upstream: "Upstream", store: Store | None = None, **switches: Any) -> Middleware:
-    """The layer that converts for an upstream, with ``switches`` of its profile over those that are set.
+    """The layer that converts for an upstream, with ``switches`` of its profile that override the configured ones.
 
-    ``store`` keeps what its refusals teach.
+    ``store`` keeps what is learned from refusals.
     """
     return _Layer(
         FormatConversionMiddleware,
@@ -153,7 +152,7 @@ def conversion(settings: "Settings", upstream: "Upstream", store: Store | None =
 
 
 def _limit_settings(settings: "Settings", upstream: "Upstream") -> dict[str, str]:
-    """The settings by which the limits of ``max_tokens`` are set."""
+    """The settings that define the limits of ``max_tokens``."""
     own = upstream.provider_options.get("max_output")
     is_own = isinstance(own, int) and own < settings.max_tokens_limit
     names = {"max_output": f"max_output in {upstream.own_names('PROVIDER_OPTIONS')}" if is_own else "MAX_TOKENS_LIMIT"}
@@ -161,7 +160,7 @@ def _limit_settings(settings: "Settings", upstream: "Upstream") -> dict[str, str
 
 
 class _Layer(Middleware):
-    """One of ours. Its options hold keys, which starlette's ``repr`` would show."""
+    """One of our layers. Its options contain keys, which starlette's ``repr`` would show."""
 
     def __repr__(self) -> str:
         return f"Middleware({getattr(self.cls, '__name__', self.cls)})"

@@ -1,4 +1,4 @@
-"""What is known of the models of a proxy: how much they take, and how much they write."""
+"""The known limits of the proxy's models: context window and output."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ from ccproxy_middleware.models import DEFAULT_UPSTREAM, canonical_model, split_u
 from .layers import set_contexts
 from .settings import Settings, Upstream, tier_models
 
-_SHORT_ANSWERS = 8192  # a MAX_TOKENS_LIMIT below this cuts long edits of Claude Code off
+_SHORT_ANSWERS = 8192  # a MAX_TOKENS_LIMIT below this truncates long edits of Claude Code
 
-_LONGEST_ANSWER = 64_000  # what Claude Code itself asks of most models
-_CONVERSATION = ("BIG_MODEL", "MIDDLE_MODEL")  # a conversation runs on these
+_LONGEST_ANSWER = 64_000  # what Claude Code itself requests from most models
+_CONVERSATION = ("BIG_MODEL", "MIDDLE_MODEL")  # the models that a conversation uses
 
 
 @dataclass(frozen=True, slots=True)
 class ModelLimits:
-    """What is known; None is not.
+    """The known limits; None is unknown.
 
-    windows: tokens that the model of each tier takes. window: tokens that a conversation may have, the least of
-    BIG_MODEL and MIDDLE_MODEL. output: tokens that each model can write. answer: what to ask for, which leaves most of
-    the window to the prompt.
+    windows: the context window of each tier's model in tokens. window: tokens that a conversation may have, the minimum
+    of BIG_MODEL and MIDDLE_MODEL. output: tokens that each model can write. answer: the ``max_tokens`` to request,
+    which leaves most of the window to the prompt.
     """
 
     windows: Mapping[str, int | None]
@@ -36,7 +36,7 @@ class ModelLimits:
 
 
 def model_limits(settings: Settings, told: Mapping[str, Mapping[str, Any]] = {}) -> ModelLimits:
-    """By the settings, then by the provider's own entries, by id, then by the table of known models."""
+    """From the settings, then the provider's own entries, by id, then the table of known models."""
     set_ = set_contexts(settings)
     infos = {tier: _info(settings, name, told) for tier, name in tier_models(settings).items()}
     windows = {tier: set_[tier] or info["max_input_tokens"] for tier, info in infos.items()}
@@ -45,7 +45,7 @@ def model_limits(settings: Settings, told: Mapping[str, Mapping[str, Any]] = {})
 
 
 def window(settings: Settings, upstream: str, model: str) -> int | None:
-    """Tokens that an upstream's model takes, prompt and answer, as far as the settings or the table tell."""
+    """The context window of an upstream's model in tokens, as far as the settings or the table contain it."""
     contexts = set_contexts(settings)
     for tier, name in tier_models(settings).items():
         if contexts[tier] and _parted(settings, name) == (upstream, model):
@@ -55,7 +55,9 @@ def window(settings: Settings, upstream: str, model: str) -> int | None:
 
 
 def known_contexts(settings: Settings) -> dict[str, int | None]:
-    """The context sizes by tier: those that are set, and what is known of models that the default upstream has not."""
+    """The context sizes by tier: the configured ones, and those known for models of other upstreams than the default
+    one.
+    """
     contexts = set_contexts(settings)
     for tier, name in tier_models(settings).items():
         upstream, model = _parted(settings, name)
@@ -80,7 +82,7 @@ def _parted(settings: Settings, name: str) -> tuple[str, str]:
 
 
 def with_limits(settings: Settings, limits: ModelLimits) -> Settings:
-    """The settings with what is known of the models, where the user has set nothing."""
+    """The settings, completed with the known limits of the models where the user has set nothing."""
     update = {
         "big_context": limits.windows["BIG_MODEL"],
         "middle_context": limits.windows["MIDDLE_MODEL"],
@@ -92,7 +94,7 @@ def with_limits(settings: Settings, limits: ModelLimits) -> Settings:
 
 
 def short_answers(settings: Settings) -> str | None:
-    """What to say of a MAX_TOKENS_LIMIT that cuts edits off, with a better one if it is known."""
+    """The warning for a MAX_TOKENS_LIMIT that truncates edits, with a better value if it is known."""
     limit = settings.max_tokens_limit
     if limit >= _SHORT_ANSWERS:
         return None
@@ -102,12 +104,12 @@ def short_answers(settings: Settings) -> str | None:
 
 
 def least(values: Iterable[int | None]) -> int | None:
-    """The least of those that are known."""
+    """The minimum of the known values."""
     return min((value for value in values if value), default=None)
 
 
 def _answer(output: int | None, window: int | None) -> int | None:
-    """What to ask of a model. Some may fill their whole window with an answer, which would leave the prompt no room."""
+    """The ``max_tokens`` for a model. If an answer may fill the whole window, it leaves room for the prompt."""
     if output is None:
         return None
     return min(output, _LONGEST_ANSWER, max(window // 4, 4096) if window else output)

@@ -1,4 +1,4 @@
-"""The proxy's own small pages: what runs, whether it lives, whether the provider answers."""
+"""The proxy's own small pages: what is running, whether it is alive, whether the provider answers."""
 
 import logging
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ log = logging.getLogger("ccproxy")
 
 
 class JSON(Response):
-    """A JSON answer, dumped by orjson."""
+    """A JSON answer, serialized by orjson."""
 
     media_type = "application/json"
 
@@ -33,7 +33,7 @@ class JSON(Response):
 
 
 class Root:
-    """``GET /``: what runs here, without secrets. Claude Code sends ``HEAD /`` once at its start."""
+    """``GET /``: what is running here, without secrets. Claude Code sends ``HEAD /`` once when it starts."""
 
     def __init__(self, settings: Settings, layers: Sequence[str]) -> None:
         named = settings.upstreams.items()
@@ -59,17 +59,19 @@ class Root:
 
 
 async def health(request: Request) -> Response:
-    """``GET /health``: the process lives and serves. Never asks the provider."""
+    """``GET /health``: the process is alive and serves requests. Never calls the provider."""
     return JSON({"status": "ok"})
 
 
 async def hello(request: Request) -> Response:
-    """``HEAD /api/hello``, by which Claude Code opens a connection before its first request."""
+    """``HEAD /api/hello``, with which Claude Code opens a connection before its first request."""
     return JSON({"message": "hello"})
 
 
 class InspectorOff:
-    """Says at ``/ui`` how to turn the inspector on, to everybody: a browser that opens the page sends no key."""
+    """Explains at ``/ui`` how to enable the inspector, without requiring a key: a browser that opens the page sends
+    none.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -82,14 +84,16 @@ class InspectorOff:
 
 
 class KnowsSessions(Protocol):
-    """Whoever can tell what a session has used."""
+    """Returns what a session has used."""
 
     async def session(self, id_: str) -> SessionUsage | None:
-        """None where the session is not known."""
+        """None if the session is not known."""
 
 
 class SessionPage:
-    """``GET /usage/session/{id}``: what one session has used, for its status line. It needs the key of the session."""
+    """``GET /usage/session/{id}``: what one session has used, for its status line. It requires the key of the
+    session.
+    """
 
     def __init__(self, source: KnowsSessions) -> None:
         self._source = source
@@ -107,9 +111,9 @@ class SessionPage:
 
 
 async def no_such_page(request: Request, exc: Exception) -> Response:
-    """What has no route: a 404, or a 405 with the methods that it does take, in Anthropic's form.
+    """The answer for a path without a route: a 404, or a 405 with the allowed methods, in Anthropic's format.
 
-    Any other exception is one that a layer which is not ours has raised out of its ``receive``.
+    Any other exception is one that a foreign layer has raised from its ``receive``.
     """
     id_ = request_id(request.scope)
     path = route_path(request.scope)
@@ -124,7 +128,9 @@ async def no_such_page(request: Request, exc: Exception) -> Response:
 
 
 class Tested(NamedTuple):
-    """An upstream, the stack that answers Anthropic's requests by it, its endpoint, and a model that is named of it."""
+    """An upstream, the stack that answers Anthropic's requests with it, its endpoint, and one of its configured
+    models.
+    """
 
     upstream: Upstream
     stack: ASGIApp
@@ -133,11 +139,11 @@ class Tested(NamedTuple):
 
 
 class ConnectionTest:
-    """``GET /test-connection``: one tiny request to each upstream, and what to do if it fails.
+    """``GET /test-connection``: one tiny request to each upstream, and a remedy if it fails.
 
-    It also shows the corrections that were learned from the provider's refusals, by model; ``DELETE`` forgets them.
-    The default upstream's page is the document itself, the others stand in its ``upstreams``. The status is that of
-    the first that fails.
+    It also shows the corrections that were learned from the provider's refusals, by model; ``DELETE`` removes them. The
+    document itself describes the default upstream; the others are in its ``upstreams``. The status is that of the first
+    failure.
     """
 
     def __init__(self, tested: Sequence[Tested]) -> None:
@@ -160,7 +166,7 @@ class ConnectionTest:
         for tested in self._tested:
             result = await self._ask(tested, scope, receive)
             if result is None:
-                return  # the client went away
+                return  # the client has disconnected
             own, status = result
             if status != 200 and code == 200:
                 code = status
@@ -174,7 +180,7 @@ class ConnectionTest:
         await JSON(page, status_code=code)(scope, receive, send)
 
     async def _ask(self, tested: Tested, scope: Scope, receive: Receive) -> tuple[dict[str, Any], int] | None:
-        """The page of one upstream, and the status; None if the client has gone."""
+        """The page of one upstream, and the status; None if the client has disconnected."""
         if tested.model is None:
             inner = {**with_path(scope, "/v1/models"), "method": "GET", "query_string": b""}
             body = BufferedBody(receive, b"")
@@ -196,7 +202,7 @@ class ConnectionTest:
 
 
 async def _learned(tested: Tested, scope: Scope, receive: Receive) -> dict[str, Any]:
-    """The corrections that another upstream's stack has learned. Its endpoint tells or forgets them."""
+    """The corrections that another upstream's stack has learned. Its endpoint returns or removes them."""
     inner = {**with_path(scope, "/test-connection"), "query_string": b""}
     answer = await ask_inside(tested.stack, inner, BufferedBody(receive, b""))
     if answer is None or answer.status != 200:
@@ -206,7 +212,7 @@ async def _learned(tested: Tested, scope: Scope, receive: Receive) -> dict[str, 
 
 
 def corrections_page(app: ASGIApp) -> ASGIApp:
-    """An upstream's endpoint, which tells at ``/test-connection`` what the layers before it have learned."""
+    """An upstream's endpoint, which returns at ``/test-connection`` what the layers in front of it have learned."""
 
     async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or route_path(scope) != "/test-connection":
@@ -247,7 +253,7 @@ _MISSING = "Check OPENAI_BASE_URL (most end in /v1) and that the model of SMALL_
 
 
 def _remedy(status: int, message: str) -> str:
-    """What to change, by the kind of failure."""
+    """The remedy for a kind of failure."""
     if "could not connect" in message:
         return "Check OPENAI_BASE_URL: is the server running, is the name right, does the network or a proxy block it?"
     if "API key" in message:

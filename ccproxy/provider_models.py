@@ -1,4 +1,4 @@
-"""What the provider tells of its models before Claude Code starts: that it is there, and how much they take."""
+"""What the provider reports about its models before Claude Code starts: availability and context sizes."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ from ccproxy_middleware.models import DEFAULT_UPSTREAM, split_upstream
 from .doctor import as_only, open_probe
 from .settings import Settings, Upstream, names_of, tier_models
 
-_LIMIT = 6.0  # seconds for each question: a provider that is slow to list its models may answer well
+_LIMIT = 6.0  # seconds for each request: a provider that lists its models slowly may still answer well
 _OWN_API_LIMIT = 2.0  # and for one on this machine
 
 Entries = dict[str, dict[str, Any]]
@@ -22,10 +22,10 @@ Entries = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What the providers of all tiers tell.
+    """The results of the providers of all tiers.
 
-    failure: why a tier has no model that can be reached, empty if all have; remedy: what to look at then. models: the
-    providers' own entries, by id, which is ``NAME:id`` for those of an upstream that is not the default one.
+    failure: why a tier has no model that can be reached, empty if all have one; remedy: what to check then. models: the
+    providers' own entries, by id, which is ``NAME:id`` for upstreams other than the default one.
     """
 
     failure: str = ""
@@ -34,8 +34,8 @@ class Told:
 
 
 def ask_providers(settings: Settings) -> Told:
-    """Ask the provider of each tier's models for its own, as the proxy would ask it."""
-    logging.getLogger("ccproxy").addHandler(logging.NullHandler())  # the caller says what has failed
+    """Query the list of models of each tier's provider, in the same way as the proxy would."""
+    logging.getLogger("ccproxy").addHandler(logging.NullHandler())  # the caller reports the failure
     return asyncio.run(_ask_all(settings))
 
 
@@ -80,7 +80,7 @@ async def _ask(settings: Settings, upstream: Upstream) -> tuple[str, Entries]:
 
 
 async def _add_sizes(settings: Settings, models: Entries) -> None:
-    """Add the context sizes that local servers tell by APIs of their own."""
+    """Add the context sizes that local servers report through APIs of their own."""
     root = re.sub(r"/v1/?$", "", settings.openai_base_url)
     names = {settings.big_model, settings.middle_model, settings.small_model}
     async with httpx.AsyncClient(base_url=root, timeout=_OWN_API_LIMIT, trust_env=False) as client:
@@ -92,7 +92,7 @@ async def _add_sizes(settings: Settings, models: Entries) -> None:
                     size = loaded.get(name) or loaded.get(f"{name}:latest") or _ollama_size(shown)
                     if size:
                         models.setdefault(name, {"id": name})["context_length"] = size
-            elif settings.provider == "llama.cpp":  # its list tells what the models were trained for
+            elif settings.provider == "llama.cpp":  # its list contains the sizes for which the models were trained
                 served = await _json(client, "GET", "/props")
                 generation = served.get("default_generation_settings") if isinstance(served, dict) else None
                 size = generation.get("n_ctx") if isinstance(generation, dict) else None
@@ -112,7 +112,7 @@ async def _json(client: httpx.AsyncClient, method: str, path: str, body: Any = N
 
 
 def _context_lengths(payload: Any, key: str, name: str) -> dict[str, int]:
-    """The sizes in a list of models: what a model was loaded with, else the most that it takes."""
+    """The sizes in a list of models: the size with which a model was loaded, else its maximum."""
     entries = payload.get(key) if isinstance(payload, dict) else None
     sizes = {}
     for entry in entries if isinstance(entries, list) else ():
@@ -125,9 +125,9 @@ def _context_lengths(payload: Any, key: str, name: str) -> dict[str, int]:
 
 
 def _ollama_size(shown: Any) -> int | None:
-    """The size in Ollama's description of a model: the ``num_ctx`` that it is run with, else the most that it takes.
+    """The size in Ollama's description of a model: the ``num_ctx`` with which it is run, else its maximum.
 
-    OLLAMA_CONTEXT_LENGTH of the server, which is less mostly, shows only once the model is loaded.
+    OLLAMA_CONTEXT_LENGTH of the server, which is usually smaller, is visible only once the model is loaded.
     """
     if not isinstance(shown, dict):
         return None

@@ -1,4 +1,4 @@
-"""The providers of a process: an endpoint for each, and the stacks of layers that stand before them."""
+"""The providers of a process: an endpoint for each, and the stacks of layers in front of them."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -38,7 +38,7 @@ _CREDENTIALS = (b"authorization", b"x-api-key", b"x-cc-boost-key")
 
 
 def make_forward(settings: Settings, upstream: Upstream) -> Forward:
-    """An endpoint as the settings have it, with connections of its own."""
+    """An endpoint for the settings, with connections of its own."""
     options: dict[str, Any] = {
         "transport": settings.http_transport,
         "timeout": settings.request_timeout,
@@ -56,7 +56,7 @@ def make_forward(settings: Settings, upstream: Upstream) -> Forward:
 
 
 def planner_upstream(settings: Settings) -> Upstream | None:
-    """That of BOOST_BASE_URL, if there is one."""
+    """The upstream of BOOST_BASE_URL, if there is one."""
     if not settings.enable_boost_support or settings.boost_base_url is None:
         return None
     keys = () if settings.boost_api_key is None else (settings.boost_api_key,)
@@ -64,10 +64,10 @@ def planner_upstream(settings: Settings) -> Upstream | None:
 
 
 class Upstreams:
-    """The default upstream and all others, with what asks them.
+    """The default upstream and all others, with the objects that call them.
 
-    ``endpoint`` stands in for the default one's. ``inspected``: whether an InspectorMiddleware stands outside.
-    ``forwards`` are the endpoints by name, whose lifespans are to be run; that of BOOST_BASE_URL is one.
+    ``endpoint`` replaces the default one's. ``inspected``: whether there is an outer InspectorMiddleware. ``forwards``
+    are the endpoints by name, whose lifespans must be run; that of BOOST_BASE_URL is one of them.
     """
 
     def __init__(self, settings: Settings, *, endpoint: ASGIApp | None = None, inspected: bool) -> None:
@@ -102,7 +102,7 @@ class Upstreams:
 
     @cached_property
     def parts(self) -> Parts:
-        """What the layers need of it."""
+        """The parts that the layers need."""
         settings = self._settings
         judge = self._asking if settings.safeguards_model is not None and uses_routing(settings) else None
         shows_breaks = self.ledger is not None or settings.inspector
@@ -125,7 +125,7 @@ class Upstreams:
 
     @cached_property
     def targets(self) -> Mapping[str, ASGIApp]:
-        """The stacks of the other upstreams, by name: what stands inside of routing, around the endpoint of each."""
+        """The stacks of the other upstreams, by name: the layers inside routing, around the endpoint of each."""
         targets = {}
         for name, upstream in self._settings.upstreams.items():
             app = self.asked[name]
@@ -135,7 +135,9 @@ class Upstreams:
         return targets
 
     def tested(self, *, converted: bool) -> list[Tested]:
-        """What ``/test-connection`` asks. ``converted``: whether the default upstream's requests are."""
+        """The upstreams for ``/test-connection``. ``converted``: whether the default upstream's requests are
+        converted.
+        """
         settings = self._settings
         stacks = {DEFAULT_UPSTREAM: self.asked[DEFAULT_UPSTREAM], **self.targets}
         if converted:
@@ -164,7 +166,7 @@ class Upstreams:
 
     @cached_property
     def _shared(self) -> Mapping[str, Any]:
-        """What all RoutingMiddlewares of this process have in common."""
+        """The objects that all RoutingMiddlewares of this process share."""
         settings = self._settings
         known = {name: settings.upstream(name) for name in (DEFAULT_UPSTREAM, *settings.upstreams)}
         return {
@@ -177,7 +179,7 @@ class Upstreams:
 
     @property
     def _budgets(self) -> Mapping[str, Any]:
-        """What BudgetMiddleware needs beside the keys: who counts for all processes, and the layers' own models."""
+        """The options of BudgetMiddleware besides the keys: the shared counters, and the layers' own models."""
         settings = self._settings
         named = [*names_of(settings.safeguards_model), *names_of(settings.vision_model)]
         helpers = [parse_candidate(model, {DEFAULT_UPSTREAM, *settings.upstreams}) for model in named]
@@ -192,7 +194,7 @@ class Upstreams:
 
     @property
     def _caps(self) -> Budgets | None:
-        """What tells how far the caps of money in KEYS_FILE are used; None where there are none."""
+        """Returns how far the limits on cost in KEYS_FILE are used; None if there are none."""
         file, ledger = self._settings.keys_file, self.ledger
         if ledger is None or not isinstance(file, KeysFile):
             return None
@@ -226,7 +228,7 @@ class Upstreams:
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
-        """The connections of all endpoints, and to the server of STATE_URL."""
+        """The connections of all endpoints, and that to the server of STATE_URL."""
         async with AsyncExitStack() as stack:
             self.prices.load()
             if self.ledger is not None:
@@ -243,14 +245,14 @@ class Upstreams:
 
     @cached_property
     def _seeing(self) -> ASGIApp:
-        """The same for questions about images, whatever a profile says of its models' eyes."""
+        """The same for questions about images, whatever a profile states about its models' vision."""
         seeing = {name: self._convert(name, app, vision=True) for name, app in self.asked.items()}
         default = seeing.pop(DEFAULT_UPSTREAM)
         return RoutingMiddleware(default, targets=seeing, **self._shared)
 
     @cached_property
     def _asking(self) -> ASGIApp:
-        """An app that answers Anthropic's requests by any upstream: for questions of our own."""
+        """An app that answers Anthropic's requests with any upstream: for the layers' own questions."""
         targets = {name: app for name, app in self._converted.items() if name != DEFAULT_UPSTREAM}
         if (planner := planner_upstream(self._settings)) is not None:
             app = logged(self._planner_endpoint, "planner", self._settings)
@@ -267,7 +269,7 @@ class Upstreams:
 
     @property
     def _plans_simply(self) -> bool:
-        """Whether there is one model for plans, and that at BOOST_BASE_URL."""
+        """Whether there is one model for plans, at BOOST_BASE_URL."""
         plain, named = planner_candidates(self._settings.boost_model, self._settings.upstreams)
         return len(plain) == 1 and not named
 
@@ -315,14 +317,14 @@ def _prices(settings: Settings) -> Prices:
 
 
 def _profile(upstream: Upstream) -> str:
-    """What the prices of an upstream go by where its host is not known."""
+    """The profile that determines an upstream's prices if its host is not known."""
     if upstream.name == PLANNER_UPSTREAM:
         return detect_provider(upstream.base_url)
     return upstream.provider
 
 
 class OwnHeaders:
-    """In front of one upstream: it gets its own headers, in place of those for another that stand in the scope."""
+    """In front of one upstream: sets that upstream's own headers, in place of those in the scope for another one."""
 
     def __init__(self, app: ASGIApp, headers: Mapping[str, str]) -> None:
         self.app = app
@@ -335,7 +337,7 @@ class OwnHeaders:
 
 
 def _of_client(scope: Scope) -> Headers:
-    """The headers without those that were set for another upstream: the client's own under their names."""
+    """The client's own headers, without those that were set for another upstream."""
     headers: Headers = scope["headers"]
     foreign = {name.lower() for name, _ in scope.get("ccproxy.custom_headers", ())}
     if not foreign:
@@ -346,7 +348,7 @@ def _of_client(scope: Scope) -> Headers:
 
 
 class _NoDefault:
-    """The default upstream, where no key for it is set."""
+    """The default upstream, if no key is set for it."""
 
     def __init__(self, upstreams: Iterable[str]) -> None:
         self._upstreams = ", ".join(upstreams)
@@ -365,7 +367,7 @@ class _NoDefault:
 
 
 def key_ids(upstream: Upstream) -> tuple[str, ...]:
-    """What stands for each key of a pool where keys are counted: no key can be found from it."""
+    """An id for each key of a pool, for counting. No key can be derived from its id."""
     if upstream.client_credential:
         return ("client",)
     return tuple(sha256(key.encode()).hexdigest()[:16] for key in upstream.key_texts)

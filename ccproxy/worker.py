@@ -12,12 +12,12 @@ LOOK_SECONDS = 1
 
 
 class Worker(UvicornWorker):  # type: ignore[misc]
-    """uvicorn's worker, which takes uvloop and httptools where they are installed.
+    """uvicorn's worker, which uses uvloop and httptools where they are installed.
 
-    At a SIGINT gunicorn's arbiter tells its workers by SIGQUIT, which uvicorn's worker hears and does nothing about:
-    the arbiter would wait out its whole ``graceful_timeout``. Here it ends as a SIGTERM does.
+    At a SIGINT gunicorn's arbiter sends SIGQUIT to its workers, which uvicorn's worker ignores: the arbiter would wait
+    for its whole ``graceful_timeout``. Here SIGQUIT is handled like SIGTERM.
 
-    An arbiter that is killed tells nobody. The worker ends as at a SIGTERM then, instead of keeping the port.
+    If the arbiter is killed, it sends no signal. The worker then ends as at a SIGTERM, instead of keeping the port.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""The endpoint for an upstream that speaks Anthropic's own API: what clients say and hear passes as it is."""
+"""The endpoint for an upstream that speaks Anthropic's own API: requests and answers pass unchanged."""
 
 from collections.abc import Iterable, Sequence
 from typing import Literal
@@ -16,11 +16,11 @@ _CREDENTIALS = (b"x-api-key", b"authorization")
 _OF_BODY = (b"content-type", b"content-length", b"content-encoding", b"transfer-encoding")
 _PASSED = frozenset((b"accept", b"content-type", b"user-agent", b"x-app", b"x-client-request-id"))
 _PASSED_PREFIXES = (b"anthropic-", b"x-claude-code-", b"x-stainless-")
-_VERSION = (b"anthropic-version", b"2023-06-01")  # without one Anthropic refuses
+_VERSION = (b"anthropic-version", b"2023-06-01")  # Anthropic refuses a request without one
 
 
 class AnthropicUpstream(Upstream):
-    """Anthropic's API or one like it. The base URL may be written with ``/v1`` at its end, or without."""
+    """Anthropic's API or a compatible one. The base URL may be written with or without ``/v1`` at its end."""
 
     def __init__(self, base_url: str, api_key: str | Sequence[str] | None, api_version: str | None = None) -> None:
         super().__init__(base_url, api_key, api_version)
@@ -41,17 +41,18 @@ class AnthropicUpstream(Upstream):
 
 
 class AnthropicForward(Forward):
-    """An ASGI endpoint in front of Anthropic's API or one that speaks it: requests and answers pass as they are.
+    """An ASGI endpoint in front of Anthropic's API or a compatible one: requests and answers pass unchanged.
 
-    api_keys: a pool; the scope's ``ccproxy.key`` tells which of them is sent as ``x-api-key``, the first without it.
-    client_credential: instead of a key the client's own credential is sent, as it came (``x-api-key`` or
-        ``authorization``). It is what an AuthMiddleware has left in the scope as ``ccproxy.client_credential``, or the
-        client's headers where none stands outside.
+    api_keys: a pool; the scope's ``ccproxy.key`` is the index of the one that is sent as ``x-api-key``, the first
+        without it.
+    client_credential: instead of a key the client's own credential is sent, unchanged (``x-api-key`` or
+        ``authorization``). It is the one that an AuthMiddleware has left in the scope as ``ccproxy.client_credential``,
+        or comes from the client's headers if there is no outer one.
 
-    The other options are those of :class:`Forward`, and so is what the scope may say. Where other upstreams may have
-    answered in a conversation, a PassthroughMiddleware makes it fit. Of the client's headers all of
-    ``anthropic-*``, ``x-claude-code-*`` and what tells of the program pass, and those that CustomHeadersMiddleware has
-    set outside for another upstream don't.
+    The other options and the values in the scope are those of :class:`Forward`. Where other upstreams may have answered
+    in a conversation, a PassthroughMiddleware adapts it. Of the client's headers, all of ``anthropic-*``,
+    ``x-claude-code-*`` and those that identify the program pass; those that an outer CustomHeadersMiddleware has set
+    for another upstream don't.
     """
 
     _upstream_class: type[Upstream] = AnthropicUpstream
@@ -99,7 +100,7 @@ class AnthropicForward(Forward):
         await super().__call__(scope, receive, send)
 
     def _credential(self, scope: Scope) -> Headers:
-        """The headers by which this request is let in at the provider. Raises ApiError if the client sent none."""
+        """The headers that authenticate this request at the provider. Raises ApiError if the client sent none."""
         if not self._client_credential:
             if not self._keys:
                 return []
@@ -119,7 +120,7 @@ class AnthropicForward(Forward):
 
 
 def _client_headers(scope: Scope) -> Headers:
-    """The headers that the client sent, and what layers have made of those that tell of the body."""
+    """The headers that the client sent, with the changes of layers to those that describe the body."""
     headers: Headers = scope["headers"]
     sent: Headers | None = scope.get("ccproxy.client_headers")
     if sent is None:

@@ -1,4 +1,4 @@
-"""How far one try at the provider has come."""
+"""The progress of one attempt at the provider."""
 
 import asyncio
 from typing import Any
@@ -12,12 +12,12 @@ _PROGRESS = frozenset((_CONNECTED, "http11.send_request_body.complete"))
 
 
 class Attempt:
-    """One try's progress, as the client's ``trace`` extension tells it."""
+    """One attempt's progress, as the client's ``trace`` extension reports it."""
 
     def __init__(self, limit: float, record: Record | None) -> None:
         self.connecting = False
         self.connected = False
-        self.unsent = False  # not even its headers went out
+        self.unsent = False  # not even its headers have been sent
         self.deadline: asyncio.Timeout | None = None
         self._limit = limit
         self._record = record

@@ -42,7 +42,7 @@ _REQUEST_IDS = (b"x-request-id", b"request-id", b"apim-request-id", b"cf-ray")
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """An event loop's client, and what keeps it open."""
+    """An event loop's client, and the object that keeps it open."""
 
     client: httpx.AsyncClient
     holder: AsyncGenerator[httpx.AsyncClient, None]
@@ -55,22 +55,23 @@ class _TooLarge(ApiError):
 class Forward:
     """An ASGI endpoint in front of a provider: its path below ``/v1`` is appended to ``base_url``.
 
-    api_key: sent as a bearer token, or as ``api-key`` in the Azure form, which ``api_version`` turns on. Of several
-        keys, which are a pool, ``ccproxy.key`` in the scope tells the one to send, else the first is.
-    client: an ``httpx.AsyncClient`` that stays its maker's to close. Without it one is opened by
-        :meth:`lifespan`, or at the first request, for each event loop; ``transport`` says which.
-    timeout: seconds without a byte from the provider; the connect gets at most ten. Never a limit on a stream
-        that still moves.
-    stream_idle_timeout: seconds for which what keeps an answer alive but says nothing, such as comments in a stream
-        or whitespace before JSON, may follow each other.
-    max_answer: bytes of an answer that is not an event stream, and which somebody has to hold until it is whole.
-    max_retries: further tries after a failed connect or a passing error status, before the answer starts.
+    api_key: sent as a bearer token, or as ``api-key`` in the Azure form, which ``api_version`` enables. Several keys
+        are a pool: ``ccproxy.key`` in the scope is the index of the one to send, the first without it.
+    client: an ``httpx.AsyncClient``, which its creator closes. Without it one is opened by :meth:`lifespan`, or at the
+        first request, for each event loop; ``transport`` determines its kind.
+    timeout: seconds without a byte from the provider; the connect gets at most ten. It never limits a stream that is
+        still sending.
+    stream_idle_timeout: seconds for which an answer may consist of keep-alive data without content, such as comments in
+        a stream or whitespace before JSON.
+    max_answer: the maximum size in bytes of an answer that is not an event stream and must be held until it is
+        complete.
+    max_retries: further attempts after a failed connect or a temporary error status, before the answer starts.
 
-    Reads ``ccproxy.custom_headers`` from the scope: headers that override its own; ``ccproxy.max_retries``, which goes
-    before its own, since a request that another provider takes over is not repeated here. Of the client's headers
-    only ``content-type``, ``accept``, ``anthropic-version`` and ``anthropic-beta`` are sent on. A failure
-    before the answer has started gives a 502 or 504 in the dialect of the path; after it an ``error`` event
-    in an event stream, and StreamAborted. Raises ValueError for a base URL or key that can't be used.
+    Reads ``ccproxy.custom_headers`` from the scope: headers that override its own; ``ccproxy.max_retries``, which takes
+    precedence over its own, since a request that another provider takes over is not repeated here. Of the client's
+    headers only ``content-type``, ``accept``, ``anthropic-version`` and ``anthropic-beta`` are sent on. A failure
+    before the answer has started gives a 502 or 504 in the dialect of the path; after it an ``error`` event in an event
+    stream, and StreamAborted. Raises ValueError for a base URL or key that can't be used.
     """
 
     _upstream_class: type[Upstream] = Upstream  # what may pass, and to which address
@@ -121,7 +122,7 @@ class Forward:
             return
         scope, body = request
         failure: Exception | None = None
-        leaving = asyncio.Timeout(None)  # expires when the client leaves
+        leaving = asyncio.Timeout(None)  # expires when the client disconnects
 
         async def watch() -> None:
             nonlocal failure
@@ -169,7 +170,7 @@ class Forward:
         if self._upstream.needs_model and body.body:
             try:
                 model = body.data["model"]
-            except (ValueError, TypeError, KeyError):  # the provider says what is wrong with it
+            except (ValueError, TypeError, KeyError):  # the provider states the reason in it
                 model = None
         return self._upstream.url(route_path(scope), scope["query_string"], model)
 
@@ -220,7 +221,7 @@ class Forward:
         headers: Headers,
         body: bytes,
     ) -> Answer:
-        """One request. The bodies of errors are read here, as far as they are small."""
+        """One attempt. The bodies of errors are read here, if they are small."""
         try:
             async with asyncio.timeout(self._connect_limit + self._timeout) as progress.deadline:
                 answer = await ask(client, method, url, headers, body, {"timeout": self._timeouts, "trace": progress})
@@ -263,7 +264,7 @@ class Forward:
             raise self._read_failure(exc, limit) from exc
 
     def _read_failure(self, exc: Exception, limit: IdleLimit) -> ApiError:
-        """What a failed read of a body means. Raises the failure again if it is another one's."""
+        """The error for a failed read of a body. Re-raises a failure that has another cause."""
         if limit.expired == self._stream_idle_timeout:
             message = f"the provider timed out in its answer: nothing with content came for {limit.expired:g} seconds"
             return ApiError(504, "timeout_error", message, reason="timeout")
@@ -342,13 +343,13 @@ async def _hold_open(client: httpx.AsyncClient) -> AsyncGenerator[httpx.AsyncCli
 
 
 async def _disconnected(body: BufferedBody) -> None:
-    """Return when the client has gone away. The first message is the request, which is whole already."""
+    """Return when the client has disconnected. The first message is the request, which is complete already."""
     await body()
     while True:
         message = await body()
         if message["type"] == "http.disconnect":
             return
-        await asyncio.sleep(0)  # a foreign receive may have an endless supply of other messages
+        await asyncio.sleep(0)  # a foreign receive may return other messages without end
 
 
 def _upstream_request_id(answer: Answer, secrets: list[bytes]) -> str | None:

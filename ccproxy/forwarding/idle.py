@@ -1,4 +1,4 @@
-"""How long a body may be silent, and how long it may say nothing."""
+"""Limits on how long a body may be silent, and on how long it may bring no content."""
 
 import asyncio
 import re
@@ -14,11 +14,13 @@ _LONGEST_IDLE_LINE = 100
 
 
 class IdleLimit:
-    """Raises TimeoutError where the read of a chunk takes longer than ``seconds``; what lies between two reads is free.
+    """Raises TimeoutError if the read of a chunk takes longer than ``seconds``; the time between two reads is not
+    limited.
 
-    ``idle_seconds`` is the limit for all reads together between two chunks for which ``is_content`` is true: a body may
-    be kept alive by what says nothing. One timer serves all reads of a body: ``asyncio.timeout`` around each costs more
-    than the read. ``expired`` is the limit that was passed: it tells a TimeoutError of this class from others.
+    ``idle_seconds`` is the limit for all reads together between two chunks for which ``is_content`` is true: comments
+    or blanks may keep a body alive. One timer serves all reads of a body: ``asyncio.timeout`` around each costs more
+    than the read. ``expired`` is the limit that was exceeded: it distinguishes a TimeoutError of this class from
+    others.
     """
 
     def __init__(self, seconds: float, idle_seconds: float, is_content: Callable[[bytes], bool]) -> None:
@@ -70,10 +72,10 @@ class IdleLimit:
 
 
 class EventContent:
-    """Tells the chunks of an event stream that bring an event from those with nothing but comments and blank lines."""
+    """Distinguishes the chunks of an event stream that bring an event from those with only comments and blank lines."""
 
     def __init__(self) -> None:
-        self._begun = b""  # of a line that may yet be one that says nothing
+        self._begun = b""  # of a line that may still turn out to have no content
 
     def __call__(self, chunk: bytes) -> bool:
         if len(chunk) > _LONGEST_IDLE_LINE and chunk.startswith(_CONTENT):  # as nearly every one does
@@ -97,5 +99,5 @@ class EventContent:
 
 
 def not_blank(chunk: bytes) -> bool:
-    """Whether a chunk of another body says anything: JSON may come after any amount of whitespace."""
+    """Whether a chunk of another body has any content: JSON may come after any amount of whitespace."""
     return not chunk.isspace()

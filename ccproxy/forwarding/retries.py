@@ -1,4 +1,4 @@
-"""When a failed try is repeated, and after how long."""
+"""When a failed attempt is repeated, and after how long."""
 
 import math
 import random
@@ -16,16 +16,16 @@ _ANY_PROVIDER = Profile()
 
 
 def backoff(attempt: int) -> float:
-    """Seconds to wait after try ``attempt``, counted from 0: half a second, doubled each time, jittered."""
+    """Seconds to wait after attempt ``attempt``, counted from 0: half a second, doubled each time, jittered."""
     return min(8.0, 0.5 * 2.0**attempt) * random.uniform(0.75, 1.25)  # noqa: S311 (not for secrets)
 
 
 def retry_delay(status: int, headers: Mapping[str, str], body: bytes, attempt: int) -> float | None:
-    """Seconds after which a try that got this answer is worth repeating; None: it is not.
+    """Seconds after which an attempt that got this answer is worth repeating; None: it is not.
 
-    ``retry-after`` and ``retry-after-ms``, or else the time that the body tells, are honoured up to MAX_RETRY_AFTER;
-    a longer wait is the client's to decide. ``headers`` must find names in any case. What waiting does not cure is not
-    repeated: missing money, a plan's limit, a prompt that is too long.
+    ``retry-after`` and ``retry-after-ms``, or else the time that the body states, are honoured up to MAX_RETRY_AFTER; a
+    longer wait is left to the client. ``headers`` must find names in any case. Failures that waiting does not resolve
+    are not repeated: exhausted credit, a plan's limit, a prompt that is too long.
     """
     if status not in _PASSING or headers.get("x-should-retry") == "false":
         return None
@@ -42,7 +42,7 @@ def retry_delay(status: int, headers: Mapping[str, str], body: bytes, attempt: i
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the provider asks for; a number or an HTTP date, as RFC 9110 (10.2.3) has it."""
+    """The seconds that the provider requests; a number or an HTTP date, as defined by RFC 9110 (10.2.3)."""
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         try:
             seconds = float(headers[name]) * unit

@@ -1,4 +1,4 @@
-"""The layers of cc-boost: pure ASGI middleware, each of use alone in front of any ASGI app."""
+"""The layers of cc-boost: pure ASGI middleware. Each can be used alone in front of any ASGI app."""
 
 from .auth import AuthMiddleware, ClientKey
 from .body_memory import BodyMemoryMiddleware

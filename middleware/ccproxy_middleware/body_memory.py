@@ -1,4 +1,4 @@
-"""How much memory the bodies of requests may take."""
+"""A limit on the memory that request bodies may take."""
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -6,17 +6,18 @@ from .toolkit.body_memory import BodyMemory, BodyShare
 
 
 class BodyMemoryMiddleware:
-    """Have the layers inside refuse bodies while those of all requests under way take ``limit`` bytes; 0 is no limit.
+    """Limit the memory that the bodies of all requests in progress may take to ``limit`` bytes; 0 means no limit.
 
-    Counted is a body that a layer of ours reads, decompressed, from its first byte until its request is over: twice, as
-    it is sent on in another form; and what it takes parsed for as long as it is kept so. Raises ValueError for a limit
-    below 0.
+    A body counts if one of our layers reads it: its decompressed size, from its first byte until its request is over.
+    It counts twice, because it is also sent on in another form. Its parsed form counts for as long as it is kept.
+    Raises ValueError for a limit below 0.
 
     Reads: nothing.
-    Writes: ``ccproxy.body_memory`` in the scope. The layer that reads a body answers with a 529 ``overloaded_error``
-    and ``retry-after`` when there is no room, with a 413 ``request_too_large`` if the body is over the limit alone.
-    Needs: to stand outside of the layers that read bodies, and these on the same event loop.
-    Alone: does nothing; each worker process counts its own.
+    Writes: ``ccproxy.body_memory`` in the scope. Where there is no room, the layer that reads the body answers with a
+    529 ``overloaded_error`` and ``retry-after``; where the body alone is over the limit, with a 413
+    ``request_too_large``.
+    Needs: a place outside the layers that read bodies, on the same event loop as these.
+    Alone: does nothing. Each worker process has its own count.
     """
 
     def __init__(self, app: ASGIApp, *, limit: int = 0) -> None:

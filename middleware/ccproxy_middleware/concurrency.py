@@ -1,4 +1,4 @@
-"""How many requests are served at once."""
+"""A limit on the number of concurrent requests."""
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -7,16 +7,16 @@ from .toolkit.errors import ApiError, read_request, send_error
 
 
 class ConcurrencyLimitMiddleware:
-    """Answer 529 at once, with ``retry-after``, when ``limit`` requests are being served; 0 is no limit.
+    """Answer with a 529 at once, with ``retry-after``, while ``limit`` requests are in progress; 0 means no limit.
 
-    A request takes its place once it is whole, so that a slow upload keeps nobody out. It waits for nothing: clients of
-    the Messages API know how to come again. Raises ValueError for a limit below 0.
+    A request counts once its body is complete, so a slow upload takes no place. Requests are not queued: clients of the
+    Messages API retry. Raises ValueError for a limit below 0.
 
-    Reads: the body of ``POST`` requests only, since they are what costs; all others pass untouched. A body that is too
-    large or can't be decoded is refused.
+    Reads: the body of ``POST`` requests only, since these are the expensive ones; all others pass untouched. A body
+    that is too large or can't be decoded is refused.
     Writes: a refusal is a 529 ``overloaded_error`` in the dialect of the path.
-    Needs: nothing. Inside AuthMiddleware, strangers take no place.
-    Alone: works in front of any ASGI app; each worker process counts its own.
+    Needs: nothing. Inside AuthMiddleware, requests without a valid key take no place.
+    Alone: works in front of any ASGI app. Each worker process has its own limit.
     """
 
     retry_after = 1  # seconds
@@ -37,7 +37,7 @@ class ConcurrencyLimitMiddleware:
         if request is None:
             return
         scope, body = request
-        if self._running >= self._limit:  # others were whole before
+        if self._running >= self._limit:  # others became complete before this one
             return await self._refuse(scope, send)
         self._running += 1
         try:

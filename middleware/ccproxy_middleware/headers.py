@@ -1,4 +1,4 @@
-"""The operator's own headers on every request to the provider."""
+"""The operator's own headers, set on every request to the provider."""
 
 import re
 from collections.abc import Mapping
@@ -13,17 +13,17 @@ FRAMING_HEADERS = ("content-length", "content-encoding", "transfer-encoding", "c
 
 
 class CustomHeadersMiddleware:
-    """Set headers on the request, over whatever the client or the proxy itself would send under those names.
+    """Set headers on the request. They replace those of the same name from the client or from the proxy itself.
 
-    Raises ValueError, by :func:`check_header`, for a header that can't be sent.
+    Raises ValueError, from :func:`check_header`, for a header that can't be sent.
 
     Reads: nothing.
-    Writes: the request's headers; ``ccproxy.custom_headers`` in the scope, from which the forwarding endpoint takes
-    them, since it forwards hardly a header of the client's; ``ccproxy.client_headers``, the headers that the client
-    sent, for an inner AuthMiddleware.
+    Writes: the request's headers; ``ccproxy.custom_headers`` in the scope, where the forwarding endpoint finds them,
+    since it forwards very few of the client's headers; ``ccproxy.client_headers``, the headers as the client sent them,
+    for an inner AuthMiddleware.
     Needs: nothing.
-    Alone: works in front of any ASGI app, which sees the headers as if the client had sent them. Boost's planner
-    never gets them.
+    Alone: works in front of any ASGI app, which sees the headers as if the client had sent them. They are never sent to
+    boost's planner.
     """
 
     def __init__(self, app: ASGIApp, *, headers: Mapping[str, str]) -> None:
@@ -51,7 +51,7 @@ class CustomHeadersMiddleware:
 
 
 def check_header(name: str, value: str) -> None:
-    """Raise ValueError if a header can't be set; the message names the header and never its value."""
+    """Raise ValueError if a header can't be set. The message contains the header's name and never its value."""
     if not HEADER_NAME.fullmatch(name):
         raise ValueError(f"{name!r} is not a header name")
     if name.lower() in FRAMING_HEADERS:

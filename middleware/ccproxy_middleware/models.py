@@ -1,4 +1,4 @@
-"""Claude's model names become the provider's."""
+"""Mapping of Claude's model names to the provider's models."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -19,7 +19,7 @@ from .toolkit.json import dumps, members, with_members
 from .toolkit.record import get_record
 from .toolkit.safety_checks import is_safety_check
 
-# Claude's own names: as Anthropic, the clouds and the gateways write them, or the client's short names.
+# Claude's own names: as Anthropic, the cloud platforms and the gateways write them, or the client's short names.
 _CLAUDE = re.compile(
     r"(?:arn:aws[\w-]*:bedrock:[^/]*/)?"
     r"(?:(?:anthropic|aws|azure|azure_ai|bedrock|converse|google|invoke|openrouter|vertex|vertex_ai|vertex_ai_beta"
@@ -29,8 +29,8 @@ _CLAUDE = re.compile(
     re.IGNORECASE,
 )
 
-# A tier with the provider's model behind it, as in claude-opus/qwen3-coder: a name that Claude Code takes for none of
-# Anthropic's, so that it believes what it is told of the context size, and shows the real one.
+# A tier followed by the provider's model, as in claude-opus/qwen3-coder. Claude Code does not recognize such a name
+# as one of Anthropic's, so it accepts the reported context size and shows it.
 _TIER_AND_MODEL = re.compile(r"claude-(opus|fable|sonnet|haiku)/", re.IGNORECASE)
 
 PROVIDERS_OWN = "claude-provider/"
@@ -39,9 +39,9 @@ PROVIDERS_OWN = "claude-provider/"
 DEFAULT_UPSTREAM = "default"
 """The name of the upstream that answers for models that are named without one."""
 
-_LONGEST_KEPT = 200  # characters of a name whose tier is remembered
+_LONGEST_KEPT = 200  # characters of a name whose tier is cached
 
-_LISTED = "claude/"  # before NAME:model, for Claude Code, which lists only names that contain ``claude``
+_LISTED = "claude/"  # prefix of NAME:model for Claude Code, which lists only names that contain ``claude``
 
 TIERS = ("BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL")
 
@@ -53,7 +53,7 @@ _MODEL_PATHS = (
 
 @dataclass(frozen=True, slots=True)
 class Alias:
-    """A name that clients may ask for, the provider's model behind it, and that one's context size if it is set."""
+    """A name that clients may ask for, the provider's model for it, and that model's context size if it is set."""
 
     id: str
     model: str
@@ -63,27 +63,27 @@ class Alias:
 class ModelMappingMiddleware:
     """Map the ``model`` of a request by tier: ``haiku`` -> small, ``sonnet`` -> middle, any other Claude -> big.
 
-    Any name that is not Claude's goes through unchanged, and one behind ``claude-provider/`` without that; a trailing
-    ``[1m]`` is ignored. The answer carries the client's own name, and the provider's in ``x-upstream-model``.
+    A name that is not Claude's goes through unchanged, apart from the prefix ``claude-provider/``, which is removed. A
+    trailing ``[1m]`` is ignored. The answer carries the name that the client sent, and the provider's model in
+    ``x-upstream-model``.
 
-    big, middle, small: each a model, or several, as a sequence or one text with commas: the first is asked, the others
-        are for an inner RoutingMiddleware, if it fails.
-    classifier: the same for the requests in which Claude Code's auto mode asks whether an action is safe, whatever
-        name they ask for; without it they are mapped as any other.
-    upstreams: the names of upstreams beside ``default``. A client that asks for ``NAME:model``, or
-        ``claude/NAME:model``, with one of these names or ``default`` gets that one, whatever its name is like.
+    big, middle, small: each is a model, or several, as a sequence or one comma-separated text. The first is used; an
+        inner RoutingMiddleware falls back to the others if it fails.
+    classifier: the same for the requests in which Claude Code's auto mode asks whether an action is safe, whatever name
+        they ask for. Without it they are mapped like any other request.
+    upstreams: the names of the upstreams other than ``default``. A client that asks for ``NAME:model``, or
+        ``claude/NAME:model``, with one of these names or ``default`` gets that model, whatever its name looks like.
 
-    Reads: ``ccproxy.model`` in the scope, which may say that a layer of ours asks for a model of the provider's by its
-    own name; ``model`` in the JSON body of ``/v1/messages``, ``/v1/messages/count_tokens``, ``/chat/completions``,
-    ``/responses`` or where a provider counts tokens, so it may stand on either side of FormatConversionMiddleware. A
+    Reads: ``ccproxy.model`` in the scope, by which one of our layers may ask for a model by the provider's own name;
+    ``model`` in the JSON body of ``/v1/messages``, ``/v1/messages/count_tokens``, ``/chat/completions``, ``/responses``
+    and of the paths at which providers count tokens, so it may stand on either side of FormatConversionMiddleware. A
     body that it can't read passes unchanged.
     Writes: ``model``; ``ccproxy.candidates`` in the scope, the models that may answer, each ``NAME:model`` or
-    ``model``, of which ``model`` is the first; ``ccproxy.model``, with the name that the client ``requested`` and its
-    ``tier``;
-    ``ccproxy.models``, the aliases that FormatConversionMiddleware lists at ``GET /v1/models``.
+    ``model``, the first of which is ``model``; ``ccproxy.model``, with the name that the client ``requested`` and its
+    ``tier``; ``ccproxy.models``, the aliases that FormatConversionMiddleware lists at ``GET /v1/models``.
     Needs: nothing.
-    Alone: works in front of an OpenAI or an Anthropic app, and puts the client's name back into its answers; where a
-    FormatConversionMiddleware stands on either side, that one does.
+    Alone: works in front of an OpenAI or an Anthropic app, and restores the client's name in its answers. Where a
+    FormatConversionMiddleware stands on either side, that one does so.
     """
 
     def __init__(
@@ -97,9 +97,10 @@ class ModelMappingMiddleware:
         contexts: Mapping[str, int | None] = {},
         upstreams: Collection[str] = (),
     ) -> None:
-        """``contexts``: the tokens that a tier's model takes, by ``BIG_MODEL`` and so on, for the list of models.
+        """``contexts``: the context size in tokens of each tier's model, by ``BIG_MODEL`` and so on, for the list of
+        models.
 
-        Raises ValueError for a list without a model, and for an upstream's name that is no letters and digits.
+        Raises ValueError for a list without a model, and for an upstream's name that is not made of letters and digits.
         """
         self.app = app
         self._upstreams = frozenset(map(check_upstream_name, upstreams))
@@ -140,7 +141,7 @@ class ModelMappingMiddleware:
         if self._classifier is not None and is_safety_check(data, scope):
             candidates = self._classifier
         model = candidates[0]
-        del data  # the body lets go of it when it is replayed
+        del data  # the body releases it when it is replayed
         if (record := get_record(scope)) is not None:
             record.model, record.tier = model, tier
             record.requested_model = record.requested_model or name
@@ -154,7 +155,7 @@ class ModelMappingMiddleware:
         if model != name:
             body = body.with_fields({"model": model})
             dropped = (b"content-length", b"transfer-encoding")
-        if outer is None:  # the name is put back into the answer, which must not come compressed
+        if outer is None:  # the name is restored in the answer, which must not be compressed
             dropped += (b"accept-encoding",)
         headers = without_headers(scope["headers"], *dropped)
         inner_scope["headers"] = headers if outer is not None else [*headers, (b"accept-encoding", b"identity")]
@@ -177,7 +178,7 @@ class ModelMappingMiddleware:
         return found
 
     async def _list(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Tell inner layers the aliases, or list them where a converter stands outside and asks for the models."""
+        """Pass the aliases to inner layers, or list them where an outer converter asks for the models."""
         asked_by_converter = scope["method"] == "GET" and scope.get("ccproxy.lists_models")
         if not (asked_by_converter and route_path(scope) == "/v1/models"):
             return await self.app({**scope, "ccproxy.models": self._aliases}, receive, send)
@@ -225,9 +226,10 @@ def split_models(models: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def split_upstream(model: str, upstreams: Collection[str]) -> tuple[str | None, str]:
-    """The upstream's name, in lower case, and its model, of ``NAME:model``.
+    """The upstream's name, in lower case, and the model, from ``NAME:model``.
 
-    None and the whole text where NAME is neither ``default`` nor one of these (in lower case), as in ``llama3.1:70b``.
+    None and the whole text where NAME is neither ``default`` nor one of ``upstreams`` (in lower case), as in
+    ``llama3.1:70b``.
     """
     name, colon, own = model.partition(":")
     name = name.strip().lower()
@@ -237,7 +239,9 @@ def split_upstream(model: str, upstreams: Collection[str]) -> tuple[str | None, 
 
 
 def canonical_model(model: str, upstreams: Collection[str]) -> str:
-    """``NAME:model`` with the name in lower case; the default upstream's models without a name, where that is clear."""
+    """``NAME:model`` with the name in lower case. The default upstream's models have no prefix, where that is
+    unambiguous.
+    """
     upstream, own = split_upstream(model, upstreams)
     if upstream is None or (upstream == DEFAULT_UPSTREAM and split_upstream(own, upstreams)[0] is None):
         return own
@@ -254,20 +258,20 @@ def check_upstream_name(name: str) -> str:
 
 
 def without_million(model: str) -> str:
-    """A model's name without ``[1m]``, by which Claude Code asks for a window of a million tokens."""
+    """A model's name without ``[1m]``, with which Claude Code requests a context window of a million tokens."""
     return model[:-4] if model.lower().endswith("[1m]") else model
 
 
 def upstream_name(name: str) -> str:
-    """The provider's name for a model that is named as its own, by that alone or behind ``claude-provider/``."""
+    """The provider's name of a model requested by that name, with or without the prefix ``claude-provider/``."""
     return name[len(PROVIDERS_OWN) :].removesuffix("[1m]") if name.lower().startswith(PROVIDERS_OWN) else name
 
 
 class _NameRestorer:
-    """Put the client's name for the model back into one answer.
+    """Restore the client's name of the model in one answer.
 
-    An inner FormatConversionMiddleware has done so already, and says it with ``x-upstream-model``; where one stands
-    outside (``rewrite`` is off) it will. Otherwise the answer is Anthropic's or OpenAI's own, JSON or a stream.
+    An inner FormatConversionMiddleware has already done so, which ``x-upstream-model`` shows; an outer one (``rewrite``
+    is off) will do so. Otherwise the answer is in Anthropic's or OpenAI's own format, as JSON or a stream.
     """
 
     def __init__(self, send: Send, requested: str, upstream: str, *, rewrite: bool) -> None:
@@ -276,7 +280,7 @@ class _NameRestorer:
         self._upstream = upstream
         self._rewrite = rewrite
         self._stream = False
-        self._start: Message | None = None  # held until a JSON body is whole
+        self._start: Message | None = None  # held until a JSON body is complete
         self._buffer = bytearray()
 
     async def send(self, message: Message) -> None:
@@ -341,7 +345,7 @@ class _NameRestorer:
         await self._send({**message, "body": body})
 
     def _renamed(self, text: bytes) -> bytes:
-        """The object with its ``model`` replaced, or that of an event's ``message`` or ``response``."""
+        """The object with its ``model`` replaced, or with that of an event's ``message`` or ``response`` replaced."""
         found = {member.name: text[member.value : member.end] for member in members(text)}
         for holder in ("message", "response"):
             if (inner := found.get(holder, b"")).startswith(b"{"):

@@ -1,4 +1,4 @@
-"""Who may call, and under which name."""
+"""Authentication of clients, and the names of their keys."""
 
 from .keys import AdminKeys, ClientKey, ClientKeys, KeySource, forbidden
 from .middleware import ADMITTED_AS, Admission, AuthMiddleware, credential_id

@@ -1,4 +1,4 @@
-"""The keys that clients send, their names, and what is said to a client without one."""
+"""The keys that clients send, their names, and the errors for a client without a valid key."""
 
 import hmac
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -19,10 +19,10 @@ _NO_RETRY = [("x-should-retry", "false")]
 
 @dataclass(frozen=True, slots=True)
 class ClientKey:
-    """A key that a client may send, known by the SHA-256 of its text, and the name of whoever has it.
+    """A key that a client may send, stored as the SHA-256 of its text, and the name of its holder.
 
-    expires: the moment (with a time zone) from which on it is refused. revoked: it is refused, and the refusal says so.
-    text: the key itself where it is known, so that it can be taken out of what is shown.
+    expires: the moment (with a time zone) from which it is refused. revoked: it is refused, and the refusal says so.
+    text: the key itself where it is available, so that it can be removed from what is shown.
     """
 
     name: str
@@ -33,11 +33,11 @@ class ClientKey:
 
     @classmethod
     def of_text(cls, name: str, text: str) -> "ClientKey":
-        """The key of this text, without an end."""
+        """The key of this text, which never expires."""
         return cls(name, digest(text.encode()), text=text)
 
     def refusal(self, now: datetime) -> ApiError | None:
-        """Why it is no longer accepted; None: it is."""
+        """Why it is no longer accepted; None if it is."""
         if self.revoked:
             return _unauthorized("this key has been revoked: ask whoever runs this proxy for another one")
         if self.expires is not None and now >= self.expires:
@@ -51,12 +51,12 @@ KeySource = Callable[[], Sequence[ClientKey]]
 
 
 class ClientKeys:
-    """The keys of which a client must send one; none: every program may call, but no web page of another origin.
+    """The keys of which a client must send one. Without any, every program may call, but no web page of another origin.
 
-    api_keys: keys without an end, named ``key 1``, ``key 2`` and so on.
-    allowed_hosts: names under which a request on loopback may reach a server without keys, beside those of loopback;
-        ``*`` is any.
-    named_keys: further keys, which may change. Where it is given a key is needed, even while it gives none.
+    api_keys: keys that never expire, named ``key 1``, ``key 2`` and so on.
+    allowed_hosts: host names by which a request on loopback may reach a server without keys, in addition to those of
+        loopback; ``*`` allows any.
+    named_keys: further keys, which may change. Where it is given a key is required, even while it returns none.
 
     Raises ValueError for keys that could never match.
     """
@@ -78,29 +78,29 @@ class ClientKeys:
         self._allowed_hosts = frozenset(name.strip("[]").lower() for name in allowed_hosts)
 
     def __len__(self) -> int:
-        """How many there are, those that are revoked or have expired too."""
+        """The number of keys, including those that are revoked or have expired."""
         return len(self._all())
 
     def __bool__(self) -> bool:
-        """Whether a client must send one."""
+        """Whether a client must send a key."""
         return bool(self._keys) or self._source is not None
 
     def texts(self) -> tuple[str, ...]:
-        """The keys themselves, as far as they are known."""
+        """The texts of the keys, as far as they are available."""
         return tuple(key.text for key in self._all() if key.text is not None)
 
     def sent(self, scope: Scope) -> ClientKey | None:
-        """The key that a request brings, in the same time for every wrong one; one that is still accepted, if any."""
+        """The key that a request brings, preferably one that is still accepted. Every wrong key takes the same time."""
         found = [key for credential in _sent(scope) if (key := self._find(credential)) is not None]
         now = datetime.now(UTC)
         return next((key for key in found if key.refusal(now) is None), found[0] if found else None)
 
     def refusal(self, scope: Scope) -> ApiError | None:
-        """Why a request is not let in; None: it is."""
+        """Why a request is refused; None if it is admitted."""
         return self.judge(scope)[1]
 
     def judge(self, scope: Scope) -> tuple[ClientKey | None, ApiError | None]:
-        """The key that a request brings, and why it is not let in."""
+        """The key that a request brings, and why it is refused, if it is."""
         if not self:
             return None, self._refusal_without_keys(scope)
         key = self.sent(scope)
@@ -117,10 +117,10 @@ class ClientKeys:
         return None
 
     def client_credential(self, scope: Scope, *, admitted: bool = False) -> Headers:
-        """The headers of a credential that is the client's own, such as one for Anthropic.
+        """The headers of the client's own credential, such as one for Anthropic.
 
-        Where there are keys it is what stands beside the ``x-cc-boost-key`` that holds one, and holds none itself.
-        ``admitted``: the request needs none of the keys.
+        Where there are keys, it is the credential beside an ``x-cc-boost-key`` that contains one, provided that it
+        contains none itself. ``admitted``: the request needs none of the keys.
         """
         headers = client_headers(scope)
         if self and not admitted and ((own := get_header(headers, OWN_KEY)) is None or self._find(own) is None):
@@ -145,7 +145,7 @@ class ClientKeys:
         return self._keys if self._source is None else (*self._keys, *self._source())
 
     def _find(self, credential: str) -> ClientKey | None:
-        """The key of this text; all are compared. One that is named may have limits, so it counts if it is there."""
+        """The key of this text; all are compared. A named key takes precedence, because it may have limits."""
         sent = digest(credential.encode("latin-1"))
         found: ClientKey | None = None
         for key in self._all():
@@ -155,7 +155,7 @@ class ClientKeys:
 
 
 class AdminKeys(ClientKeys):
-    """The keys of those who may see what passes for others. They open pages; a client can't ask a model with one."""
+    """The keys of administrators, who may see what others send. They open pages, but no model answers to one."""
 
     kind = "admin key"
 
@@ -166,18 +166,18 @@ class AdminKeys(ClientKeys):
 
 
 def forbidden(message: str) -> ApiError:
-    """A 403 that no repetition cures."""
+    """A 403 that a retry doesn't change."""
     return ApiError(403, "permission_error", message, headers=_NO_RETRY)
 
 
 def client_headers(scope: Scope) -> Headers:
-    """The headers as the client has sent them."""
+    """The headers as the client sent them."""
     headers: Headers = scope.get("ccproxy.client_headers", scope["headers"])
     return headers
 
 
 def digest(key: bytes) -> bytes:
-    """Of one length for all keys: a comparison of the keys themselves would tell how long they are."""
+    """Has the same length for all keys: comparing the keys themselves would reveal their length."""
     return sha256(key).digest()
 
 

@@ -1,4 +1,4 @@
-"""The layer that lets clients in."""
+"""The layer that authenticates clients."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -14,34 +14,35 @@ ADMITTED_AS = "ccproxy.admitted_as"
 """In the scope: the name under which an outer layer of ours has let a request in, which needs no client key then."""
 
 _OPEN_PATHS = frozenset({"/", "/health", "/api/hello"})
-_MAX_LAYERS = 100  # that are looked through; a foreign app may hold itself
+_MAX_LAYERS = 100  # inspected at most, since a foreign app may reference itself
 
 
 class AuthMiddleware:
-    """Let only clients in that send one of ``api_keys``: as ``x-api-key``, as ``Authorization: Bearer`` or, beside a
+    """Admit only clients that send one of ``api_keys``: as ``x-api-key``, as ``Authorization: Bearer`` or, beside a
     credential of their own, as ``x-cc-boost-key``.
 
-    api_keys: keys without an end; their names are ``key 1``, ``key 2`` and so on.
-    named_keys: a function that gives further keys, each with a name of its own and perhaps an end (ClientKey). It is
-        called for each request, so that they may change. Where it is given a key is needed, even while it gives none.
+    api_keys: keys that never expire; their names are ``key 1``, ``key 2`` and so on.
+    named_keys: a function that returns further keys, each with a name of its own and possibly an expiry (ClientKey). It
+        is called for each request, so that the keys may change. Where it is given a key is required, even while it
+        returns none.
     allowed_hosts: see below.
 
-    Without both every request passes as it is, but for two kinds, which a browser sends for a web page of elsewhere and
-    which get a 403: one whose ``Origin`` or ``Sec-Fetch-Site`` is foreign; and one at a loopback address that was
-    forwarded, or whose ``Host`` is neither a loopback name nor one of ``allowed_hosts`` (``*``: any). ``GET`` and
-    ``HEAD`` of ``/``, ``/health`` and ``/api/hello`` are open to everybody. Raises ValueError for keys that could
+    Without both, every request passes unchanged except for two kinds that a browser sends on behalf of a foreign web
+    page, which get a 403: a request whose ``Origin`` or ``Sec-Fetch-Site`` is foreign; and a request at a loopback
+    address that was forwarded, or whose ``Host`` is neither a loopback name nor one of ``allowed_hosts`` (``*``: any).
+    ``GET`` and ``HEAD`` of ``/``, ``/health`` and ``/api/hello`` need no key. Raises ValueError for keys that could
     never match.
 
-    Reads: the credential that the client sent, even where an outer CustomHeadersMiddleware has set another
-    ``authorization`` since; ``ccproxy.admitted_as``, by which an outer layer of ours, such as the inspector, lets a
-    request in without a client key.
-    Writes: the client's credential is taken out of the request, so that it can't go upstream. Beside a key that came
-    as ``x-cc-boost-key``, or where there are no keys, it is the client's own: its headers are left in the scope as
-    ``ccproxy.client_credential``, for an endpoint that asks Anthropic by it, and a digest of it as
-    ``ccproxy.client_credential_id``. The key's name stands in the scope as ``ccproxy.client_key``, and in
+    Reads: the credential that the client sent, even where an outer CustomHeadersMiddleware has since set another
+    ``authorization``; ``ccproxy.admitted_as``, with which one of our outer layers, such as the inspector, admits a
+    request without a client key.
+    Writes: removes the client's credential from the request, so that it can't go upstream. Beside a key sent as
+    ``x-cc-boost-key``, or where there are no keys, it is the client's own: its headers are left in the scope as
+    ``ccproxy.client_credential``, for an endpoint that uses it to call Anthropic, and a digest of it as
+    ``ccproxy.client_credential_id``. The key's name is in the scope as ``ccproxy.client_key``, and in
     ``ccproxy.record``. A refusal is a 401 in the dialect of the path.
-    Needs: nothing. A layer of ours outside of it that reads bodies or answers by itself asks it first, as far as each
-    layer between keeps its app as ``app``.
+    Needs: nothing. One of our outer layers that reads bodies or answers by itself consults it first, provided that each
+    layer between them has its app as ``app``.
     Alone: works in front of any ASGI app. Scopes other than HTTP pass unchecked.
     """
 
@@ -81,11 +82,11 @@ class AuthMiddleware:
         await self.app(scope, receive, send)
 
     def refusal(self, scope: Scope) -> ApiError | None:
-        """Why a request is not let in; None: it is."""
+        """Why a request is refused; None if it is admitted."""
         return None if _is_open(scope) else self._judge(scope)[1]
 
     def key_name(self, scope: Scope) -> str | None:
-        """The name of the key that a request brings, also of one that is no longer accepted."""
+        """The name of the key that a request brings, even if it is no longer accepted."""
         return self._judge(scope)[0]
 
     def _judge(self, scope: Scope) -> tuple[str | None, ApiError | None]:
@@ -99,9 +100,9 @@ class AuthMiddleware:
 
 
 class Admission:
-    """For a layer that does something before it calls its app: the refusal of an AuthMiddleware that stands inside.
+    """For a layer that acts before it calls its app: the refusal of an inner AuthMiddleware.
 
-    Without it a stranger would get what the layer itself answers, and cost what it does.
+    Without it, a client without a key would get the answers that the layer itself gives, and cause their cost.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -120,7 +121,7 @@ class Admission:
         return True
 
     def key_name(self, scope: Scope) -> str | None:
-        """The name of the client's key, whether the layer that knows it stands outside or inside."""
+        """The name of the client's key, whether the layer that determines it stands outside or inside."""
         known = scope.get("ccproxy.client_key")
         if isinstance(known, str):
             return known
@@ -128,7 +129,7 @@ class Admission:
 
 
 def credential_id(credential: Headers) -> str | None:
-    """Sixteen hexadecimal digits that tell one client's credential from another; None where there is none."""
+    """Sixteen hexadecimal digits that distinguish one client's credential from another; None where there is none."""
     return digest(b"\n".join(value for _, value in credential)).hex()[:16] if credential else None
 
 

@@ -1,4 +1,4 @@
-"""Boost: a model without tools plans, a model with tools executes."""
+"""Boost: a model without tools makes the plan, a model with tools executes it."""
 
 from .cache import BoostCache, MemoryBoostCache
 from .dialect import Dialect, dialect_of

@@ -1,4 +1,4 @@
-"""An answer of the executor: held until it is known to be one that helps, then passed on as it comes."""
+"""An answer of the executor: held until it is known to be useful, then passed on as it arrives."""
 
 from typing import Literal
 
@@ -15,7 +15,7 @@ from .usage import Seen, Usage
 
 WaitFor = Literal["call", "content", "nothing"]
 
-# What servers make of a model's output that is no proper call: a guided model may fail where a plain one does not.
+# How servers report a model's output that is no proper call: a guided model may fail where a plain one does not.
 _SPOILED = (b"tool_use_failed", b"failed_generation", b"Failed to call a function")  # Groq
 _SPOILED_STATUS = (500, 502)
 _CUT_OFF = "the provider's answer ended before it was complete"
@@ -25,11 +25,12 @@ _PROFILE = Profile()
 class ExecutorAnswer:
     """Receives the messages of the inner app (:meth:`send`) and passes them to the client.
 
-    wait_for: what it has to begin with before it goes to the client: a tool ``call``, any ``content`` (a call, or
+    wait_for: what it must begin with before it is sent to the client: a tool ``call``, any ``content`` (a call, or
         text), or ``nothing``.
-    headers: further ones of the response. spent: the usage of the other calls.
-    may_fail: a failure that the guidance may have caused is not passed on while nothing was sent; ``failed`` tells.
-    text, usage: what it said, and what it cost, as far as it has come.
+    headers: additional headers of the response. spent: the usage of the other calls.
+    may_fail: while nothing has been sent, a failure that the guidance may have caused is not passed on, but set as
+    ``failed``.
+    text, usage: its text and its usage, as far as they have arrived.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class ExecutorAnswer:
     ) -> None:
         self.text = ""
         self.usage: Usage = {}
-        self.flows = False  # it goes to the client
+        self.flows = False  # it is being sent to the client
         self.failed = False
         self._dialect = dialect
         self._reply = reply
@@ -57,21 +58,21 @@ class ExecutorAnswer:
         self._own_error: ApiError | None = None  # an inner layer's of ours
         self._parser = SSEParser()
         self._streams: bool | None = None  # None: not yet known
-        self._body = bytearray()  # of an answer that is no stream
+        self._body = bytearray()  # of an answer that is not a stream
         self._held: list[Payload | None] = []  # events; None is [DONE]
         self._whole: Payload | None = None
-        self._error: ApiError | None = None  # an event that told of a failure before anything was sent
+        self._error: ApiError | None = None  # an event that reported a failure before anything was sent
         self._calls_tool = False
         self._complete = False
-        self._ended = False  # the inner app has sent all
+        self._ended = False  # the inner app has sent everything
 
     @property
     def is_answer(self) -> bool:
-        """Whether it is complete and says something."""
+        """Whether it is complete and not empty."""
         return self._complete and bool(self.text.strip())
 
     async def send(self, message: Message) -> None:
-        """Take one message of the inner app's."""
+        """Process one message of the inner app."""
         if self._ended:
             return
         if message["type"] == "http.response.start":
@@ -83,13 +84,15 @@ class ExecutorAnswer:
             await self._take(message.get("body", b""))
 
     async def close(self) -> None:
-        """The inner app has returned, or broken off. Raises StreamAborted where the client sees half an answer."""
+        """The inner app has returned, or its answer broke off. Raises StreamAborted if the client has a part of an
+        answer.
+        """
         if self._reply.aborted:
-            raise StreamAborted  # also where the inner app has kept it to itself
+            raise StreamAborted  # even if the inner app did not pass it on
         if self._reply.done or self.failed:
             return
         if self._error is not None and self.flows:
-            raise StreamAborted(self._error.message, self._error)  # the client has been told of it by the event
+            raise StreamAborted(self._error.message, self._error)  # the client has got it in the event
         if self._error is not None or not (self._complete and self._ended):
             error = self._error or ApiError(502, "api_error", _CUT_OFF)
             self.failed = self._may_fail and not self.flows and error.status in _SPOILED_STATUS
@@ -120,7 +123,7 @@ class ExecutorAnswer:
             await self._take_whole(data)
 
     async def _pass_error(self) -> None:
-        """The inner app's own error, as it is."""
+        """The inner app's own error, unchanged."""
         spoiled = any(word in self._body for word in _SPOILED)
         self.failed = self._may_fail and (spoiled or self._start["status"] in _SPOILED_STATUS)
         if self.failed:
@@ -194,12 +197,12 @@ class ExecutorAnswer:
         await reply.write(b"".join(frames[1:] if reply.opened_early else frames), more=False)  # without message_start
 
     def _started(self, kind: str) -> Message:
-        """The inner app's start for a body that is not the same any more."""
+        """The inner app's start, adapted to a body that has been changed."""
         headers = without_headers(self._headers, b"content-length", b"etag", b"content-md5", b"content-type")
         return {**self._start, "headers": [(b"content-type", kind.encode("latin-1")), *headers, *self._extra_headers]}
 
     async def _write(self, events: list[Payload | None]) -> None:
-        """Send events on; only an answer that is complete may end."""
+        """Send events on; only a complete answer may end."""
         frames = b"".join(self._frame(event) for event in events)
         is_end = self._ended and self._complete and self._error is None
         if frames or is_end:
@@ -214,7 +217,7 @@ class ExecutorAnswer:
 
 
 def _parse(event: bytes) -> Payload:
-    """An event's object; an empty one for what is none."""
+    """An event's object; an empty one for anything else."""
     try:
         payload = loads(event)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Where plans are kept for a short while."""
+"""A short-lived cache of plans."""
 
 import time
 from collections import OrderedDict
@@ -6,24 +6,25 @@ from typing import Protocol
 
 
 class BoostCache(Protocol):
-    """What BoostMiddleware needs of a cache; the values are small and opaque.
+    """The interface of BoostMiddleware's cache; the values are small and opaque.
 
-    An implementation decides how long it keeps them. Raising is allowed: the planner is asked then.
+    An implementation decides how long it keeps them. It may raise: the planner is called then.
     """
 
     async def get(self, key: str) -> bytes | None:
-        """The value, or None if there is none or it is too old."""
+        """The value, or None if there is none or it has expired."""
         ...
 
     async def set(self, key: str, value: bytes) -> None:
-        """Keep a value."""
+        """Store a value."""
         ...
 
 
 class MemoryBoostCache:
-    """A BoostCache in this process: ``entries`` values at most, each for ``seconds``; the least used goes first.
+    """A BoostCache in this process: at most ``entries`` values, each for ``seconds``; the least recently used is
+    removed first.
 
-    Together they have ``size`` bytes at most. A larger value is not kept.
+    Together they take at most ``size`` bytes. A larger value is not stored.
     """
 
     def __init__(self, *, seconds: float = 60.0, entries: int = 256, size: int = 16 * 1024 * 1024) -> None:

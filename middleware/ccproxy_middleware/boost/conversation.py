@@ -1,7 +1,7 @@
-"""What a request says, in either dialect, as text for a planner that takes no tools and no images.
+"""The content of a request, in any dialect, as text for a planner that accepts no tools and no images.
 
-The same conversation gives the same text in both dialects, and nothing in it that changes from one request to the
-next without meaning anything (Claude Code's billing header, cache marks, ids of calls): plans are cached by it.
+The same conversation gives the same text in all dialects, without parts that change between requests but have no
+meaning (Claude Code's billing header, cache marks, ids of calls), since plans are cached by this text.
 """
 
 import re
@@ -32,7 +32,7 @@ Role = Literal["user", "assistant", "system"]
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing that was said or done; ``label`` stands above it."""
+    """A message, a call or a result; ``label`` is its heading."""
 
     label: str
     text: str
@@ -42,8 +42,8 @@ class Item:
 class Conversation:
     """A request's history.
 
-    user_request: what the person asked for last, without the reminders that Claude Code adds.
-    has_results: tools have already returned something since then.
+    user_request: the user's last request, without the reminders that Claude Code adds. has_results: tools have already
+    returned something since then.
     """
 
     system: str = ""
@@ -52,7 +52,7 @@ class Conversation:
     has_results: bool = False
 
     def text(self) -> str:
-        """All of it, newest last; what doesn't fit into the budget is left out at the beginning, with a mark."""
+        """All of it, newest last. What exceeds the budget is removed at the beginning, and replaced by a mark."""
         parts: list[str] = []
         left = MAX_TOKENS
         for item in reversed(self.items):
@@ -68,7 +68,7 @@ class Conversation:
 
 
 def read_conversation(data: Mapping[str, Any]) -> Conversation:
-    """The conversation of a body of any of the APIs. What is malformed is skipped: upstream tells of it."""
+    """The conversation in a body of any of the APIs. Malformed parts are skipped: the upstream reports them."""
     reader = _Reader()
     reader.add_system(_texts(data.get("system") or data.get("instructions")))
     items = data.get("input")
@@ -83,11 +83,11 @@ def read_conversation(data: Mapping[str, Any]) -> Conversation:
 
 
 class _Reader:
-    """Adds up messages."""
+    """Collects messages."""
 
     def __init__(self) -> None:
         self.conversation = Conversation()
-        self._names: dict[str, str] = {}  # of the tools that were called, by the calls' ids
+        self._names: dict[str, str] = {}  # the names of the tools that were called, by the ids of the calls
 
     def add_system(self, texts: Iterable[str]) -> None:
         conversation = self.conversation
@@ -178,7 +178,7 @@ def _blocks(content: Any) -> list[Mapping[str, Any]]:
 
 
 def _block_text(block: Mapping[str, Any]) -> str:
-    """The text of a block, or a mark for what is none."""
+    """The text of a block, or a mark for a block without text."""
     text = block.get("text")
     if isinstance(text, str):
         return text

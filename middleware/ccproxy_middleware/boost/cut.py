@@ -1,4 +1,4 @@
-"""Long texts made short, with a mark where something is missing."""
+"""Shortening of long texts, with a mark in place of the removed part."""
 
 
 def cut_middle(text: str, limit: int) -> str:

@@ -1,6 +1,6 @@
-"""The one seam between the boost loop and the APIs: everything that looks different in them.
+"""The interface between the boost loop and the APIs: everything that differs between them.
 
-``dialect_of`` tells which one a path speaks. The classes are stateless.
+``dialect_of`` returns the dialect of a path. The classes are stateless.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ DONE = b"data: [DONE]\n\n"
 
 
 class Dialect(Protocol):
-    """What the loop has to do with a request and its answers."""
+    """The operations of the loop on a request and its answers."""
 
     api: str  # anthropic, chat, responses
 
@@ -38,11 +38,11 @@ class Dialect(Protocol):
         ...
 
     def fixes_format(self, data: Mapping[str, Any]) -> bool:
-        """Whether the client demands an answer by a JSON schema, which no planner is told of."""
+        """Whether the client requires an answer that follows a JSON schema, which is not passed to the planner."""
         ...
 
     def includes_usage(self, data: Mapping[str, Any]) -> bool:
-        """Whether a stream is to tell the usage."""
+        """Whether a stream must report the usage."""
         ...
 
     def see_event(self, event: Payload) -> Seen:
@@ -54,7 +54,7 @@ class Dialect(Protocol):
         ...
 
     def add_usage(self, payload: Payload, more: Usage) -> Payload:
-        """An answer or an event with the usage of other calls added, if it tells any."""
+        """An answer or an event with the usage of other calls added, if it reports any."""
         ...
 
     def frame(self, payload: Payload) -> bytes:
@@ -66,12 +66,12 @@ class Dialect(Protocol):
         ...
 
     def error_frame(self, error: ApiError, request_id: str) -> bytes:
-        """The event that ends a stream which has failed."""
+        """The event that ends a failed stream."""
         ...
 
 
 def dialect_of(path: str) -> Dialect | None:
-    """The dialect of ``POST`` to a path below the mount; None if it asks for no answer."""
+    """The dialect of ``POST`` to a path below the mount; None if it does not request an answer."""
     if path == "/v1/messages":
         return AnthropicDialect()
     if path.endswith("/responses"):
@@ -80,10 +80,11 @@ def dialect_of(path: str) -> Dialect | None:
 
 
 def _with_guidance(data: Mapping[str, Any], text: str) -> Payload:
-    """The request with one more system text at the end of its messages, where it leaves the prompt's prefix alone.
+    """The request with an additional system text at the end of its messages, so that the prompt's prefix stays the
+    same.
 
-    A message of the assistant's that the answer shall continue stays the last one; the text joins a system message
-    that stands there already. Models with a ``developer`` role get the text in that.
+    If the answer is to continue a message of the assistant's, that stays the last one. The text is added to a system
+    message that is there already. Models with a ``developer`` role get the text in that role.
     """
     messages = list(data["messages"])
     prefill = messages[-1:] if messages and _is_prefill(messages[-1]) else []
@@ -109,7 +110,7 @@ def _is_prefill(message: Any) -> bool:
 
 
 class OpenAIDialect:
-    """Chat Completions."""
+    """The Chat Completions API."""
 
     api = "chat"
 
@@ -187,7 +188,7 @@ class OpenAIDialect:
 
 
 class AnthropicDialect:
-    """Messages."""
+    """The Messages API."""
 
     api = "anthropic"
 

@@ -1,4 +1,4 @@
-"""One boosted request: plan, execute, look at the answer, and perhaps again."""
+"""One boosted request: plan, execute, check the answer, and repeat if necessary."""
 
 import logging
 import time
@@ -31,14 +31,14 @@ logger = logging.getLogger("ccproxy.boost")
 Outcome = Literal["summary", "guidance", "fallback", "cached"]
 T = TypeVar("T")
 
-_MAX_ATTEMPT = 1_500  # characters of what was tried, for the planner
+_MAX_ATTEMPT = 1_500  # characters of the failed attempts, for the planner
 _NONE_YET = "None: this is the first."
 _MUST_CALL = "\n\nThe next step has to be the call of a tool: SUMMARY is not allowed this time."
 
 
 @dataclass(slots=True)
 class _Record:
-    """What a request has taken so far."""
+    """The cost of a request so far."""
 
     loops: int = 0
     usages: list[Usage] = field(default_factory=list)
@@ -49,7 +49,9 @@ class _Record:
 
 
 class BoostLoop:
-    """Answers one request. ``body`` must have been replayed: from here on it only tells that the client leaves."""
+    """Answers one request. ``body`` must have been replayed: from then on it only reports a disconnect of the
+    client.
+    """
 
     def __init__(
         self,
@@ -104,7 +106,7 @@ class BoostLoop:
         if known is not None:
             known.boost_loops, known.boost_outcome = record.loops, record.outcome
             known.boost_cache_hits = record.cache_hits
-            known.usage = total(record.usages)  # a converter inside has told of its last answer only
+            known.usage = total(record.usages)  # an inner converter has recorded only its last answer
 
     async def _loop(self) -> None:
         record = self._record
@@ -138,7 +140,7 @@ class BoostLoop:
             await best.release(headers=self._headers(), spent=others)
 
     async def _plan(self) -> tuple[Plan | None, bool]:
-        """The next plan, and whether it was cached. A SUMMARY has gone to the client; None is no plan."""
+        """The next plan, and whether it was cached. None: there is no plan. A SUMMARY has been sent to the client."""
         record, reply = self._record, self._reply
         reader = PlanReader()
         text = ""
@@ -165,7 +167,7 @@ class BoostLoop:
             record.planning += time.monotonic() - started
 
     async def _settle(self, answer: PlannerAnswer, reader: PlanReader, text: str) -> Plan | None:
-        """The planner has said all."""
+        """The planner's answer is complete."""
         record = self._record
         rest = reader.feed(answer.text) if answer.cached else ""
         rest += reader.finish()
@@ -202,7 +204,7 @@ class BoostLoop:
         )
 
     async def _execute(self, plan: Plan, outcome: Outcome) -> ExecutorAnswer | None:
-        """Ask the executor with the guidance. Its answer if the client does not have one yet, else None."""
+        """Call the executor with the guidance. Returns its answer if it has not been sent to the client, else None."""
         self._record.outcome = outcome
         # After a tool's result a plain text may be the end of the work: an agent must be able to finish.
         wait_for: WaitFor = "content" if self._conversation.has_results else "call"
@@ -234,7 +236,7 @@ class BoostLoop:
         try:
             await self._app(self._scope, BufferedBody(self._body, data=data), answer.send)
         except StreamAborted:
-            pass  # the answer tells what came of it
+            pass  # the answer states the outcome
         except Exception:
             await self._break_off()
             raise
@@ -254,7 +256,7 @@ class BoostLoop:
 
 
 def _guidance_text(plan: Plan) -> str:
-    """What the executor is told."""
+    """The text with the guidance for the executor."""
     analysis = f"Its analysis:\n{plan.analysis}\n\n" if plan.analysis else ""
     return (
         "A planner has read this conversation and decided on the next step.\n\n"
@@ -265,7 +267,7 @@ def _guidance_text(plan: Plan) -> str:
 
 
 def _told(plan: Plan, answer: ExecutorAnswer) -> str:
-    """A failed attempt, for the planner."""
+    """A failed attempt, as text for the planner."""
     said = f"It called no tool, but wrote:\n{cut_middle(answer.text.strip(), _MAX_ATTEMPT)}"
     return (
         f"The guidance was:\n{cut_middle(plan.guidance, _MAX_ATTEMPT)}\n"
@@ -274,16 +276,16 @@ def _told(plan: Plan, answer: ExecutorAnswer) -> str:
 
 
 async def _while_connected(body: BufferedBody, work: Callable[[], Awaitable[T]]) -> T:
-    """The result of ``work``, which is cancelled if the client leaves. Raises ClientDisconnected."""
+    """The result of ``work``, which is cancelled if the client disconnects. Raises ClientDisconnected."""
     results: list[T] = []
     failure: Exception | None = None
-    async with anyio.create_task_group() as tasks:  # it would wrap what is raised inside in a group
+    async with anyio.create_task_group() as tasks:  # it would wrap inner exceptions in a group
 
         async def watch() -> None:
             nonlocal failure
             try:
                 while (await body())["type"] != "http.disconnect":
-                    await anyio.lowlevel.checkpoint()  # a foreign receive may have an endless supply of others
+                    await anyio.lowlevel.checkpoint()  # a foreign receive may return other messages without end
             except Exception as error:
                 failure = error
             tasks.cancel_scope.cancel()

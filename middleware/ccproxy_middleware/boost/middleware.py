@@ -24,30 +24,30 @@ from .tools import offered_tools
 
 
 class BoostMiddleware:
-    """Let a strong model without tools plan, and the inner app's model carry the plan out with its tools.
+    """Let a strong model without tools make a plan, and the inner app's model execute it with its tools.
 
-    planner: an ASGI app that answers ``POST /chat/completions``, with streams; it is asked for ``model`` and at most
-        ``max_tokens`` tokens, and gets no header of the client's. Of several models, which a RoutingMiddleware needs,
-        the others stand by.
+    planner: an ASGI app that answers ``POST /chat/completions``, with streams. It is called for ``model`` with at most
+        ``max_tokens`` tokens, and gets no header of the client's. Of several models, which require a RoutingMiddleware,
+        the others are fallbacks.
     planner_api: ``anthropic`` for a planner that answers ``POST /v1/messages`` instead.
-    tiers: of ``BIG_MODEL``, ``MIDDLE_MODEL``, ``SMALL_MODEL`` those to boost; none: every request.
+    tiers: the ones of ``BIG_MODEL``, ``MIDDLE_MODEL``, ``SMALL_MODEL`` to boost; none: every request.
     template: the planner's prompt, with placeholders (:mod:`.prompt`).
-    max_loops: how often plan and execution may be tried before the plain request is made.
-    cache: where plans are kept; without one 256 of them in memory, each for 60 seconds.
+    max_loops: the maximum number of attempts at planning and execution before the plain request is sent.
+    cache: where plans are kept; without one, 256 plans are kept in memory, each for 60 seconds.
 
     Raises ValueError for a tier, template or number that can't be used.
 
-    Reads: ``POST /v1/messages``, ``*/chat/completions`` and ``*/responses`` that carry tools, so it may stand on
-    either side of FormatConversionMiddleware; ``ccproxy.model`` in the scope, without which the tier follows from the
-    model's name. Everything else passes untouched, and so does a request for an answer by a JSON schema, with
-    ``tool_choice`` none, or in which Claude Code's auto mode asks whether an action is safe.
-    Writes: the guidance, as one more system message; ``x-boost-loops`` and ``x-boost-outcome`` on the answer, whose
-    usage is the sum over all calls.
+    Reads: ``POST /v1/messages``, ``*/chat/completions`` and ``*/responses`` with tools, so it may stand on either side
+    of FormatConversionMiddleware; ``ccproxy.model`` in the scope, without which the tier follows from the model's name.
+    Everything else passes untouched, and so does a request for an answer that follows a JSON schema, one with
+    ``tool_choice`` none, or one in which Claude Code's auto mode asks whether an action is safe.
+    Writes: the guidance, as an additional system message; ``x-boost-loops`` and ``x-boost-outcome`` on the answer,
+    whose usage is the sum over all calls.
     Needs: asyncio, a planner, and an inner app whose model calls tools.
-    Alone: works in front of an OpenAI or an Anthropic app, by the path of the request.
+    Alone: works in front of an OpenAI or an Anthropic app, depending on the path of the request.
     """
 
-    first_event_grace = 10.0  # seconds of silence until an Anthropic stream is begun
+    first_event_grace = 10.0  # seconds of silence until an Anthropic stream is started
     ping_interval = 10.0  # seconds without output until a ping
 
     def __init__(
@@ -95,7 +95,7 @@ class BoostMiddleware:
         except ValueError:
             data = None
         if not isinstance(data, dict) or not self._is_boosted(scope, data, dialect):
-            del data  # the body lets go of it when it is replayed
+            del data  # the body releases it when it is replayed
             return await self.app(scope, body, send)
         try:
             await self._boost({**scope, "ccproxy.request_id": request_id(scope)}, body, data, send, dialect)
@@ -109,7 +109,7 @@ class BoostMiddleware:
         offered = offered_tools(data)
         if all(map(is_search_tool, offered)) or dialect.tool_choice(data) == "none" or dialect.fixes_format(data):
             return False
-        if data.get("max_tokens") == 0 or is_safety_check(data, scope):  # the first warms a prompt cache
+        if data.get("max_tokens") == 0 or is_safety_check(data, scope):  # the first fills a prompt cache
             return False
         known = scope.get("ccproxy.model") or {}
         return not self._tiers or (known.get("tier") or tier_of(str(data.get("model")))) in self._tiers

@@ -1,7 +1,7 @@
-"""Read the planner's answer while it streams: its sections, however the model has dressed their headings.
+"""Reads the planner's answer while it streams: its sections, however the model has formatted their headings.
 
-Every decision is made as soon as no continuation could change it, so the same text gives the same plan however it
-is cut into chunks.
+Every decision is made as soon as no continuation could change it, so the same text gives the same plan however it is
+split into chunks.
 """
 
 import re
@@ -22,12 +22,12 @@ _ALL_NAMES = "|".join(f"(?P<{section}>{'|'.join(names)})" for section, names in 
 _NAME = rf"(?:{_ALL_NAMES})(?:[ \t]++(?:for|to)[ \t]++[\w -]{{1,40}}?)?[ \t]*+"
 _HEADING = re.compile(rf"{_DECORATION}{_NAME}(?P<closed>(?P=mark))?[ \t]*+[:：]", re.IGNORECASE)
 _BARE_HEADING = re.compile(rf"{_DECORATION}{_NAME}(?:(?P=mark))?[ \t]*+#*+[ \t]*+", re.IGNORECASE)
-_LONGEST_HEADING = 300  # characters of a line: what is longer is text
+_LONGEST_HEADING = 300  # characters of a line: a longer one is text
 # A final answer may have headings of its own: only these end it.
 _ENDING = ("ANALYSIS", "GUIDANCE")
 _END_OF_SUMMARY = re.compile(rf"{_DECORATION}(?:{'|'.join(_ENDING)})[ \t]*+(?:(?P=mark))?[ \t]*+:")
 
-# A line of which it is not yet known whether it is a heading.
+# An incomplete line that may still become a heading.
 _UNDECIDED = re.compile(r"[ \t]{0,3}[-+>#*_`\d.) \t]{0,16}(?P<words>(?:[A-Za-z][A-Za-z \t]*)?)[*_`# \t]{0,8}")
 _UNDECIDED_AUDIENCE = re.compile(r" (?:f|fo|for|t|to|for .{0,40}|to .{0,40})")
 
@@ -36,14 +36,14 @@ _THINK = re.compile(r"\s*<think(?:ing)?>", re.IGNORECASE)
 _THINK_END = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
 _THINK_END_LENGTH = len("</thinking>")
 
-# What models write into a section that they have no use for.
+# What models write into a section that they don't need.
 _NOTHING = ("", "n/a", "na", "none", "notapplicable", "notneeded", "empty", "null")
 _PADDING = re.compile(r"[\s*_`()\[\].\-]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the planner wants. ``summary`` and ``guidance`` are only there in a plan of that kind."""
+    """The planner's plan. ``summary`` and ``guidance`` are set only in a plan of that kind."""
 
     kind: Kind
     analysis: str = ""
@@ -60,24 +60,24 @@ def read_plan(text: str) -> Plan:
 
 
 class PlanReader:
-    """Feed it the planner's text; what comes back is text of the final answer (SUMMARY).
+    """Call :meth:`feed` with the planner's text; it returns the text of the final answer (SUMMARY).
 
-    is_summary: a SUMMARY with content has begun. It wins over the other sections.
+    is_summary: a SUMMARY with content has begun. It takes precedence over the other sections.
     """
 
     def __init__(self) -> None:
         self.is_summary = False
         self._section: _Section | None = None
         self._texts: dict[_Section, list[str]] = {"analysis": [], "guidance": [], "summary": []}
-        self._buffer = ""  # from the beginning of a line that is not yet understood
+        self._buffer = ""  # from the beginning of a line that is not yet classified
         self._start = 0  # where that line begins in the buffer
         self._thinking = False
-        self._fenced = False  # within a section: a heading there belongs to a text that is quoted
-        self._mid_line = False  # the line that the buffer continues is no heading
-        self._closing = ""  # the mark that is expected behind a heading's colon: **SUMMARY:**
+        self._fenced = False  # within a section: a heading there belongs to a quoted text
+        self._mid_line = False  # the line that the buffer continues is not a heading
+        self._closing = ""  # the mark that is expected after a heading's colon: **SUMMARY:**
         self._squeezed = ""  # the summary so far without padding, until it is known to be one
-        self._held: list[str] = []  # blanks that the final answer may end with
-        self._over = False  # whatever comes is no longer part of the plan
+        self._held: list[str] = []  # blanks that may be the end of the final answer
+        self._over = False  # the rest is no longer part of the plan
 
     @property
     def plan(self) -> Plan:
@@ -90,7 +90,7 @@ class PlanReader:
         return Plan("GUIDANCE", analysis=texts["analysis"], guidance=texts["guidance"])
 
     def feed(self, text: str) -> str:
-        """Take the next piece; returns what is certain to be text of the final answer."""
+        """Process the next piece. Returns the part that is certain to be text of the final answer."""
         if self._over:
             return ""
         self._buffer = self._buffer[self._start :] + text
@@ -122,7 +122,7 @@ class PlanReader:
         return "".join(released)
 
     def _line(self, at_end: bool) -> tuple[str, str, bool]:
-        """The line that begins at the start, its newline, and whether it is whole."""
+        """The first line, its newline, and whether it is complete."""
         end = self._buffer.find("\n", self._start)
         if end < 0:
             return self._buffer[self._start :], "", at_end
@@ -135,9 +135,9 @@ class PlanReader:
         return end is not None
 
     def _read_line(self, at_end: bool) -> bool:
-        """Understand the first line in the buffer; False if it has to grow first.
+        """Process the first line in the buffer; False if it is not long enough yet.
 
-        A line that is too long for a heading is taken in pieces.
+        A line that is too long for a heading is processed in pieces.
         """
         line, newline, whole = self._line(at_end)
         head = "" if self._mid_line else line[:_LONGEST_HEADING]
@@ -174,9 +174,9 @@ class PlanReader:
         return whole
 
     def _bare_heading(self, line: str) -> _Section | None:
-        """The section that a line without a colon begins: one that is marked up, or in capitals.
+        """The section that a line without a colon begins: one with markup, or in capitals.
 
-        Within GUIDANCE it is taken for a line of a text that is to be written.
+        Within GUIDANCE such a line counts as part of a text that is to be written.
         """
         if self._fenced or self._section == "guidance" or len(line) > _LONGEST_HEADING:
             return None
@@ -194,12 +194,12 @@ class PlanReader:
         self._closing = heading["mark"] or "" if heading and not heading["closed"] else ""
 
     def _without_mark(self, text: str) -> str:
-        """The text behind a heading without the end of the heading's mark."""
+        """The text after a heading, without the end of the heading's markup."""
         closing, self._closing = self._closing, ""
         return text.removeprefix(closing)
 
     def _read_summary(self, at_end: bool) -> tuple[bool, str]:
-        """Take the first line in the buffer, or as much of it as is certain."""
+        """Process the first line in the buffer, or as much of it as is certain."""
         if self._closing:
             mark = self._buffer[self._start : self._start + len(self._closing)]
             if not at_end and len(mark) < len(self._closing) and self._closing.startswith(mark):
@@ -211,7 +211,7 @@ class PlanReader:
             if self.is_summary:
                 self._over = True
                 return False, ""
-            self._section = None  # nothing stood in it: the heading begins another section
+            self._section = None  # it was empty: the heading begins another section
             return True, ""
         if not whole and not self._mid_line and self._may_end_summary(line):
             return False, ""
@@ -228,7 +228,7 @@ class PlanReader:
         return _HEADING.match(head) is not None or (whole and self._bare_heading(line) is not None)
 
     def _may_end_summary(self, line: str) -> bool:
-        """Whether a line that is not yet whole may become a heading."""
+        """Whether an incomplete line may become a heading."""
         undecided = _UNDECIDED.fullmatch(line) if len(line) <= _LONGEST_HEADING else None
         if undecided is None:
             return False

@@ -1,4 +1,4 @@
-"""Asking the planner: one chat request without tools, its answer read as it streams."""
+"""Calls to the planner: one chat request without tools, whose answer is read as it streams."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ PlannerApi = Literal["chat", "anthropic"]
 
 
 class PlannerError(Exception):
-    """The planner gave no usable answer; the message is fit for a log."""
+    """The planner gave no usable answer; the message can be logged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +42,14 @@ class PlannerAnswer:
     cached: bool = False
 
     def dump(self) -> bytes:
-        """The answer as a cache keeps it."""
+        """The form in which a cache stores the answer."""
         return dumps({"text": self.text, "finish_reason": self.finish_reason, "usage": self.usage})
 
     @classmethod
     def load(cls, data: bytes) -> "PlannerAnswer":
-        """An answer out of a cache. Raises ValueError, KeyError or TypeError for what :meth:`dump` has not made."""
+        """An answer from a cache. Raises ValueError, KeyError or TypeError for data that :meth:`dump` has not
+        created.
+        """
         stored = loads(data)
         return cls(str(stored["text"]), str(stored["finish_reason"]), dict(stored["usage"]), cached=True)
 
@@ -71,12 +73,12 @@ class Planner:
     async def ask(
         self, prompt: str, request_id: str, on_text: Callable[[str], None], calls: list[ProviderCall]
     ) -> PlannerAnswer:
-        """Send the prompt; ``on_text`` gets the answer's text as it comes. Raises PlannerError.
+        """Send the prompt; ``on_text`` gets the answer's text as it arrives. Raises PlannerError.
 
-        The calls of providers that were made for it are added to ``calls``.
+        The provider calls that were made for it are added to ``calls``.
 
-        OpenAI's reasoning models refuse ``max_tokens`` and some servers ``stream_options``: a refusal that names
-        one of them is tried again without it.
+        OpenAI's reasoning models refuse ``max_tokens`` and some servers ``stream_options``: after a refusal that names
+        one of them the request is sent again without it.
         """
         if self._api == "anthropic":
             return await self._ask_in_messages(prompt, request_id, on_text, calls)
@@ -128,7 +130,7 @@ class Planner:
 
 
 class _Failed(Exception):
-    """Raised through the planner's app to end an answer of which nothing more is wanted."""
+    """Raised through the planner's app to end an answer that is no longer needed."""
 
 
 class _Answer:
@@ -136,7 +138,7 @@ class _Answer:
 
     def __init__(self, on_text: Callable[[str], None]) -> None:
         self.status = 0
-        self.body = bytearray()  # of an answer that is no stream
+        self.body = bytearray()  # of an answer that is not a stream
         self._on_text = on_text
         self._parser = SSEParser()
         self._streams: bool | None = None  # None: not yet known
@@ -159,7 +161,7 @@ class _Answer:
             raise _Failed from error
 
     def result(self, prompt: str) -> PlannerAnswer:
-        """The answer, when the app has returned. Raises PlannerError."""
+        """The result, when the app has returned. Raises PlannerError."""
         if not 200 <= self.status < 300:
             raise PlannerError(f"HTTP {self.status}" if self.status else "no answer")
         if self._failure or not self._complete:
@@ -227,7 +229,7 @@ class _Answer:
 
 
 class _MessagesAnswer(_Answer):
-    """The same of an answer in Anthropic's protocol."""
+    """The same for an answer in Anthropic's protocol."""
 
     def _on_event(self, event: bytes) -> None:
         try:
@@ -262,7 +264,7 @@ class _MessagesAnswer(_Answer):
 
 
 def _scope(request_id: str, path: str, calls: list[ProviderCall]) -> Scope:
-    """A request of our own: the planner's provider gets nothing of the client's, no custom header and no key."""
+    """A request of our own: the planner's provider gets no header of the client's, no custom header and no key."""
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -282,6 +284,6 @@ def _scope(request_id: str, path: str, calls: list[ProviderCall]) -> Scope:
 
 
 async def _never() -> Message:
-    """The client of a request of our own doesn't go away: the whole call is cancelled instead."""
+    """The client of a request of our own doesn't disconnect: the whole call is cancelled instead."""
     await anyio.sleep_forever()
     raise AssertionError

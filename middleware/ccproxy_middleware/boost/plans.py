@@ -1,7 +1,7 @@
-"""Plans for prompts: out of the cache, from a call that is already under way, or from a new one.
+"""Plans for prompts: from the cache, from a call that is already in progress, or from a new one.
 
-A planner's call runs in a task of its own, so that a client that leaves doesn't end it for others that wait for the
-same plan. The last one to leave does.
+A planner call runs in a task of its own, so that a client that disconnects doesn't end it for others that wait for the
+same plan. It is cancelled when the last one disconnects.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ _Ask = Callable[[Callable[[str], None], list[ProviderCall]], Awaitable[PlannerAn
 
 
 class Plans:
-    """Asks the planner as seldom as possible. Needs asyncio; one instance may serve several event loops."""
+    """Calls the planner as rarely as possible. Needs asyncio; one instance may serve several event loops."""
 
     def __init__(self, planner: Planner, cache: BoostCache) -> None:
         self._planner = planner
@@ -31,10 +31,11 @@ class Plans:
     async def stream(
         self, prompt: str, request_id: str, calls: list[ProviderCall] | None = None
     ) -> AsyncGenerator[str | PlannerAnswer, None]:
-        """The text of the planner's answer as it comes, and at last the whole answer; a cached one comes at once.
+        """The text of the planner's answer as it arrives, and at the end the whole answer; a cached one is returned at
+        once.
 
-        The calls of providers that were made for it are added to ``calls``, of one of those who wait for it together.
-        Raises PlannerError. Close it (``aclosing``): that is how this listener leaves.
+        The provider calls that were made for it are added to the ``calls`` of only one of the requests that share it.
+        Raises PlannerError. Close it (``aclosing``) to stop listening.
         """
         planner = self._planner
         identity = f"{','.join(planner.models)}\0{planner.max_tokens}\0{prompt}".encode("utf-8", "surrogatepass")
@@ -79,11 +80,11 @@ class Plans:
 
 
 class _Flight:
-    """A call of the planner, and all who listen to it. ``on_over`` is called once nobody may join any more."""
+    """A call to the planner, and all its listeners. ``on_over`` is called once no further listener may join."""
 
     def __init__(self, ask: _Ask, on_over: "Callable[[_Flight], None]") -> None:
         self._pieces: list[str] = []
-        self._calls: list[ProviderCall] = []  # that nobody has taken yet
+        self._calls: list[ProviderCall] = []  # that no listener has taken yet
         self._news = asyncio.Event()
         self._listeners = 0
         self._on_over = on_over
@@ -91,7 +92,7 @@ class _Flight:
         self._task.add_done_callback(self._over)
 
     async def listen(self, calls: list[ProviderCall] | None) -> AsyncGenerator[str | PlannerAnswer, None]:
-        """All that was and will be said, then the whole answer. Raises PlannerError."""
+        """All text so far and to come, then the whole answer. Raises PlannerError."""
         self._listeners += 1
         read = 0
         try:
@@ -118,7 +119,7 @@ class _Flight:
             self._give(calls)
 
     def _give(self, calls: list[ProviderCall] | None) -> None:
-        """Whoever comes first when they are over has them in its exchange."""
+        """The first listener to ask when they are over records them in its exchange."""
         if calls is not None:
             calls += self._calls
             self._calls.clear()
@@ -134,7 +135,7 @@ class _Flight:
         self._on_over(self)
         self._wake()
         if not task.cancelled():
-            task.exception()  # it may be that nobody is left to be told
+            task.exception()  # possibly no listener is left
 
     def _wake(self) -> None:
         self._news.set()

@@ -1,4 +1,4 @@
-"""The planner's prompt: a template with placeholders, and what fills them."""
+"""The planner's prompt: a template with placeholders, and their values."""
 
 from collections.abc import Mapping
 from string import Formatter
@@ -23,7 +23,7 @@ class Template:
 
     @property
     def placeholders(self) -> frozenset[Placeholder]:
-        """Those that the text holds."""
+        """The placeholders in the text."""
         return frozenset(name for _, name in self._parts if name is not None)
 
     def fill(self, values: Mapping[Placeholder, str]) -> str:
@@ -39,8 +39,8 @@ def _known(name: str) -> Placeholder:
     raise ValueError(f"unknown placeholder {{{name}}}; there are {accepted}")
 
 
-# Small models copy examples and whatever stands below a heading, so the forms hold slots only; and they answer what
-# stands last.
+# Small models copy examples and all text below a heading, so the forms contain only placeholders; and they answer
+# the last part.
 DEFAULT_TEMPLATE = """\
 You are the planner of an agent that works on somebody's computer. An executor, a smaller model with tools, \
 carries out what you decide. You have no tools: you can't read a file, run a command or look anything up \

@@ -1,8 +1,8 @@
-"""The client's side of one boosted request: what it is sent, and when that begins.
+"""The client's side of one boosted request: what is sent to it, and when.
 
-Nothing is sent before there is something to say, so that a failure still gets a real status. Only an Anthropic stream
-is begun with ``message_start`` when the silence lasts too long, and gets pings; after that a failure is an ``error``
-event, and the body never ends cleanly.
+Nothing is sent before there is content, so that a failure still gets a real status. Only an Anthropic stream is started
+with ``message_start`` when the silence lasts too long, and gets pings; after that a failure is an ``error`` event, and
+the body never ends cleanly.
 """
 
 import contextlib
@@ -32,11 +32,10 @@ _STREAM_HEADERS: Headers = [
 
 
 class Reply:
-    """Sends the answer. Writers send whole events only, so a ping may come between any two of them.
+    """Sends the answer. Writers send only whole events, so a ping may come between any two of them.
 
-    model: the name that the client knows the model by. planner: the model that writes final answers.
-    committed: the response has started. done: it is complete, or broken off (aborted).
-    opened_early: message_start has been sent before there was an answer.
+    model: the client's name for the model. planner: the model that writes final answers. committed: the response has
+    started. done: it is complete, or aborted. opened_early: message_start has been sent before there was an answer.
     """
 
     def __init__(
@@ -77,11 +76,11 @@ class Reply:
         }
 
     async def keep_alive(self, grace: float, interval: float) -> None:
-        """Begin the stream when the grace is over, then send pings while nothing else is sent."""
+        """Start the stream when the grace period is over, then send pings while nothing else is sent."""
         converter = self._converter
         if converter is None:
             return
-        with contextlib.suppress(OSError):  # the client is gone, as the others will find out too
+        with contextlib.suppress(OSError):  # the client has disconnected; the other tasks will notice too
             while not self.done:
                 wait = self._last_output + (interval if self.committed else grace) - time.monotonic()
                 if wait > 0:
@@ -100,7 +99,7 @@ class Reply:
     # An answer of the inner app's
 
     async def begin(self, start: Message) -> None:
-        """Start the response with this message, if it has not been."""
+        """Start the response with this message, unless it has been started."""
         async with self._lock:
             if not self.committed:
                 await self._start(start)
@@ -112,12 +111,12 @@ class Reply:
             await self._body(data, more=more)
 
     async def whole(self, start: Message, body: bytes) -> None:
-        """Send a response that is there as a whole."""
+        """Send a response that is complete."""
         await self.begin({**start, "headers": [*start["headers"], (b"content-length", str(len(body)).encode())]})
         await self.write(body, more=False)
 
     async def fail(self, error: ApiError) -> None:
-        """Tell the client of a failure. Raises StreamAborted if its answer has begun."""
+        """Report a failure to the client. Raises StreamAborted if its answer has begun."""
         async with self._lock:
             self.done = True
             if not self.committed:
@@ -139,7 +138,7 @@ class Reply:
         await self._summary(self._frame({"choices": [choice]}), headers)
 
     async def summary_end(self, text: str, finish_reason: str, usage: Usage, headers: Headers) -> None:
-        """End the final answer; ``text`` is all of it, which is sent here if the client did not ask for a stream."""
+        """End the final answer; ``text`` is all of it, which is sent here if the client did not request a stream."""
         counts = add_to_openai({}, usage)
         if not self.stream and self._response is not None:
             whole = self._response.whole(text, finish_reason, add_to_responses({}, usage))

@@ -1,4 +1,4 @@
-"""Responses as boost meets it inside of the conversion: the dialect, and a final answer of the planner's in it."""
+"""The Responses API inside the conversion: its dialect, and a final answer of the planner's in its format."""
 
 import secrets
 import time
@@ -17,7 +17,7 @@ _ENDS = ("response.completed", "response.done", "response.incomplete")
 
 
 class ResponsesDialect:
-    """Responses."""
+    """The Responses API."""
 
     api = "responses"
 

@@ -1,4 +1,4 @@
-"""A request's tools as text: name, description, and each parameter down to its nested shapes."""
+"""A request's tools as text: name, description, and each parameter including nested objects."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,7 +26,7 @@ def offered_tools(data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def tools_text(tools: list[Mapping[str, Any]]) -> str:
-    """The tools as the planner reads them; the same text for both dialects."""
+    """The tools as text for the planner; the same text for all dialects."""
     return "\n\n".join(_tool(tool) for tool in tools)
 
 
@@ -65,7 +65,7 @@ def _properties(schema: Mapping[str, Any], root: Mapping[str, Any], depth: int) 
 
 
 def _inner_objects(schema: Mapping[str, Any], root: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The object schemas that a value is made of: itself, the items of an array, its alternatives."""
+    """The object schemas within a value: itself, the items of an array, its alternatives."""
     candidates = [schema, *(_alternatives(schema, root))]
     items = [_resolve(candidate["items"], root) for candidate in candidates if "items" in candidate]
     return [candidate for candidate in [*candidates, *items] if "properties" in candidate]
@@ -100,7 +100,7 @@ def _alternatives(schema: Mapping[str, Any], root: Mapping[str, Any]) -> list[Ma
 
 
 def _resolve(schema: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A schema with its ``$ref`` into the tool's own schema followed; what can't be is an empty schema."""
+    """A schema with its ``$ref`` into the tool's own schema resolved; an unresolvable one becomes an empty schema."""
     for _ in range(8):
         if not isinstance(schema, Mapping):
             return {}

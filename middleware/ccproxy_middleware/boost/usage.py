@@ -1,4 +1,4 @@
-"""What calls have said and cost. Token counts are added up in Anthropic's terms, as the conversion makes them."""
+"""The texts and the usage of calls. Token counts are added up in Anthropic's terms, as the conversion reports them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Usage = Mapping[str, int]
 
 @dataclass(slots=True)
 class Seen:
-    """What an answer, or one event of it, tells."""
+    """The facts in an answer, or in one event of it."""
 
     text: str = ""
     calls_tool: bool = False
@@ -101,7 +101,7 @@ _RESPONSES_NAMES = {
 
 
 def as_cached(usage: Usage) -> Usage:
-    """What a stored answer costs: its input counts as read from a cache, since clients measure the context by it."""
+    """The usage of a cached answer: its input counts as read from a cache, since clients measure the context by it."""
     read = sum(usage.get(name, 0) for name in _COUNTS if name != "output_tokens")
     return {"cache_read_input_tokens": read}
 

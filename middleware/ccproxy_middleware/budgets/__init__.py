@@ -1,4 +1,4 @@
-"""What each client's key may ask, how often, and for how much money."""
+"""What each client's key may request, how often, and for how much money."""
 
 from .limits import KeyLimits
 from .middleware import BudgetMiddleware

@@ -1,4 +1,4 @@
-"""The limits of one key, and whether a request is within those that need no counting."""
+"""The limits of one key, and the check of those that need no counting."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from ..toolkit.errors import ApiError
 
 @dataclass(frozen=True, slots=True)
 class KeyLimits:
-    """What a key may do; None is no limit.
+    """What a key may do; None means no limit.
 
     tiers: of ``big``, ``middle``, ``small``. models: names of models, in which ``*`` stands for any characters and
-    ``?`` for one, without case. requests_per_minute, tokens_per_minute: in any 60 seconds, at least 1.
-    usd_per_day, usd_per_month: US dollars in a day or month of UTC.
+    ``?`` for one, ignoring case. requests_per_minute, tokens_per_minute: in any 60 seconds, at least 1. usd_per_day,
+    usd_per_month: US dollars in a UTC day or month.
     """
 
     tiers: Collection[str] | None = None
@@ -27,21 +27,21 @@ class KeyLimits:
 
     @property
     def rates(self) -> Rates | None:
-        """What is counted by the minute."""
+        """The limits that are counted per minute."""
         rates = Rates(self.requests_per_minute, self.tokens_per_minute)
         return None if rates == Rates() else rates
 
     @property
     def has_cap(self) -> bool:
-        """Whether money is limited."""
+        """Whether there is a limit on cost."""
         return self.usd_per_day is not None or self.usd_per_month is not None
 
 
 def not_allowed(key: str, limits: KeyLimits, tier: str | None, names: Collection[str]) -> ApiError | None:
-    """The refusal of a request whose tier (None: its model is none of Claude's) or model the key may not ask for.
+    """The refusal of a request whose tier (None: its model is none of Claude's) or model the key may not use.
 
-    ``names``: those by which the model may be allowed, the provider's first. A model without a tier is allowed by
-    ``models`` alone.
+    ``names``: the names under which the model may be allowed, the provider's first. A model without a tier is allowed
+    only by ``models``.
     """
     tiers, models = limits.tiers, limits.models
     if tiers is not None and tier not in tiers and (tier is not None or models is None):

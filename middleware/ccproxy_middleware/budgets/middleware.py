@@ -1,4 +1,4 @@
-"""The layer: a request of a key with limits is within them, or it is refused before any provider is asked."""
+"""The layer that refuses a request beyond the limits of its key, before any provider is called."""
 
 import math
 from collections.abc import Callable, Collection, Sequence
@@ -39,29 +39,32 @@ CountedBy = Callable[[str, Rates], PaceLimits]
 
 
 class BudgetMiddleware:
-    """Hold each client's key to its limits: tiers and models, requests and tokens a minute, dollars a day and a month.
+    """Enforce the limits of each client's key: tiers and models, requests and tokens per minute, dollars per day and
+    month.
 
-    limits: gives the limits of the key of a name as they are now, None where it has none.
-    counted_by: what counts requests and tokens of a minute, by a name and the rates; in this process without it.
-    spending: knows what a key has spent; without it limits of money are a 403.
-    has_price: whether a model (upstream, model) has a price; without it each has one.
-    upstreams, routes: those of RoutingMiddleware, to know which models may answer. helpers: the models
-        (upstream, model) that inner layers may ask for the sake of a request; they need a price too.
+    limits: returns the current limits of the key with a given name, or None where it has none.
+    counted_by: counts requests and tokens per minute, by a name and the rates; without it they are counted in this
+        process.
+    spending: returns what a key has spent; without it, a key with a limit on cost gets a 403.
+    has_price: whether a model (upstream, model) has a price; without it every model counts as priced.
+    upstreams, routes: those of RoutingMiddleware, to determine which models may answer. helpers: the models (upstream,
+        model) that inner layers may call on behalf of a request; they need a price too.
 
-    A tier or model that is not allowed is a 403 ``permission_error``, and so is a model without a price where the key
-    has a limit of money, and a path whose costs are not known. Too many requests or tokens a minute are a 429
-    ``rate_limit_error`` with ``retry-after``; of tokens the estimate of the prompt is counted at the start, and put
-    right by those that were read and written at the end. Once a key has spent what it may, its requests are a 429
-    ``billing_error`` with ``x-should-retry: false`` and the ``anthropic-ratelimit-unified-*`` headers of a spent limit.
+    A tier or model that is not allowed is a 403 ``permission_error``. If the key has a limit on cost, so is a model
+    without a price, and a path whose costs are not known. Too many requests or tokens per minute are a 429
+    ``rate_limit_error`` with ``retry-after``. For tokens, the estimate of the prompt is counted at the start, and
+    replaced at the end by the tokens that were actually used. Once a key has spent its limit, its requests are a 429
+    ``billing_error`` with ``x-should-retry: false`` and the ``anthropic-ratelimit-unified-*`` headers of an exhausted
+    limit.
 
     Reads: ``ccproxy.client_key`` in the scope, or the credential, where AuthMiddleware stands inside; ``model`` in the
-    body; ``ccproxy.model`` and ``ccproxy.candidates`` in the scope; ``ccproxy.record`` at the end, for what a request
-    has used and cost.
-    Writes: nothing. A refusal is in the dialect of the path; Claude Code gets its 403 as a 424, whose message it shows
-    without asking for a login.
-    Needs: asyncio, and for requests and tokens a minute the package ``limits``. AuthMiddleware, which tells the key's
-    name. A place inside ModelMappingMiddleware; outside of it only the names that clients use are known.
-    Alone: does nothing, for no key has a name then.
+    body; ``ccproxy.model`` and ``ccproxy.candidates`` in the scope; ``ccproxy.record`` at the end, for the usage and
+    cost of a request.
+    Writes: nothing. A refusal is in the dialect of the path. Claude Code gets a 424 instead of the 403, since it shows
+    the message of a 424 without asking for a login.
+    Needs: asyncio, and for requests and tokens per minute the package ``limits``. AuthMiddleware, which determines the
+    key's name. A place inside ModelMappingMiddleware; outside of it only the names that clients use are known.
+    Alone: does nothing, since no key has a name then.
     """
 
     def __init__(
@@ -114,7 +117,7 @@ class BudgetMiddleware:
         await observe(self.app, scope, body, send, end)
 
     async def _check(self, name: str, limits: KeyLimits, scope: Scope, body: BufferedBody) -> RequestFacts:
-        """What is known of a request that may be asked. Raises ApiError for one that may not."""
+        """The facts about a request that is allowed. Raises ApiError for one that is not."""
         data = await body.json_object()
         if data is None:
             raise invalid_request("The request body is not a JSON object")
@@ -131,7 +134,7 @@ class BudgetMiddleware:
         return facts
 
     def _tier(self, scope: Scope, facts: RequestFacts) -> str | None:
-        """The tier that the client asks for; None where it names an upstream, or a model that is none of Claude's."""
+        """The tier that the client requests; None where it names an upstream, or a model that is none of Claude's."""
         if facts.model is None or chosen_by_client(facts.model, self._upstreams) is not None:
             return None
         if "ccproxy.candidates" in scope:  # the names have been mapped
@@ -201,7 +204,7 @@ class _Counted(NamedTuple):
 
 
 def _tokens(record: Record) -> int | None:
-    """What an exchange has used; None where nobody has told and something may have been used."""
+    """The tokens of an exchange; None where usage was not reported and tokens may have been used."""
     usage: Any = record.usage
     if not usage:
         return 0 if record.status is not None and record.status >= 400 else None

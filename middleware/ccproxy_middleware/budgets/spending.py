@@ -1,4 +1,4 @@
-"""What a key has spent, and the refusal of a key that has spent all of it."""
+"""What a key has spent, and the refusal of a key that has reached its limit."""
 
 import asyncio
 import logging
@@ -20,19 +20,19 @@ _CENT = Decimal("0.01")
 
 
 class Spending(Protocol):
-    """Knows what each key has spent, for all processes that share it."""
+    """Returns what each key has spent, for all processes that share it."""
 
     async def spent(self, key: str, since: datetime) -> Decimal:
-        """US dollars that the key of this name has spent since a moment (UTC).
+        """US dollars that the key with this name has spent since a moment (UTC).
 
-        That includes what this process's exchanges have cost that were over when it answers.
+        This includes the cost of all exchanges of this process that were over when the result is returned.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Cap:
-    """A limit of money: ``dollars`` in a ``period`` (``daily``, ``monthly``) from ``since`` until ``reset``, in UTC."""
+    """A limit on cost: ``dollars`` in a ``period`` (``daily``, ``monthly``) from ``since`` until ``reset``, in UTC."""
 
     dollars: Decimal
     period: str
@@ -41,7 +41,7 @@ class Cap:
 
 
 def caps_of(limits: KeyLimits, now: datetime) -> list[Cap]:
-    """The caps that hold at a moment, that with the latest reset first."""
+    """The caps that apply at a moment, sorted so that the one with the latest reset comes first."""
     caps = []
     day = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     month = day.replace(day=1)
@@ -53,9 +53,10 @@ def caps_of(limits: KeyLimits, now: datetime) -> list[Cap]:
 
 
 def reached(key: str, cap: Cap, spent: Decimal, now: datetime) -> ApiError:
-    """The 429 of a key that has spent all, with the headers by which Claude Code knows a spent limit.
+    """The 429 for a key that has reached its limit, with the headers by which Claude Code recognizes an exhausted
+    limit.
 
-    Without ``representative-claim`` and ``overage-status`` it shows the message as it is.
+    Without ``representative-claim`` and ``overage-status`` Claude Code shows the message unchanged.
     """
     reset = int(cap.reset.timestamp())
     headers = {
@@ -79,15 +80,15 @@ def reached(key: str, cap: Cap, spent: Decimal, now: datetime) -> ApiError:
 
 
 class Accounts:
-    """What the keys have spent, as Spending knows it, with what this process has added since it was asked.
+    """What the keys have spent: the last result of Spending, plus what this process has added since.
 
-    It is asked at most once a second for each key and period. While it can't answer, what was known last counts, with
+    Spending is queried at most once a second for each key and period. While it fails, its last result is used, plus
     what this process adds; the first failure is logged.
     """
 
-    fresh = 1.0  # seconds for which an answer counts
-    patience = 2.0  # seconds that an answer may take
-    pause = 5.0  # seconds until it is asked again after a failure
+    fresh = 1.0  # seconds for which a result is valid
+    patience = 2.0  # seconds until a query times out
+    pause = 5.0  # seconds until the next query after a failure
 
     def __init__(self, spending: Spending, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._spending = spending
@@ -107,7 +108,7 @@ class Accounts:
         return sum_.known + sum_.own
 
     def add(self, key: str, began: float, cost: Decimal) -> None:
-        """An exchange of the key is over that began at a time (seconds since the epoch) and has cost so much."""
+        """Add a completed exchange of the key: when it began (seconds since the epoch) and its cost."""
         for period in ("daily", "monthly"):
             sum_ = self._sums.get((key, period))
             if sum_ is not None and began >= sum_.since.timestamp():
@@ -116,7 +117,7 @@ class Accounts:
     async def _ask(self, key: str, sum_: "_Sum") -> None:
         async with sum_.lock:
             if self._clock() < sum_.next:
-                return  # another request has asked meanwhile
+                return  # another request has queried meanwhile
             try:
                 async with asyncio.timeout(self.patience):
                     known = await self._spending.spent(key, sum_.since)
@@ -138,12 +139,12 @@ class Accounts:
 class _Sum:
     since: datetime
     known: Decimal = Decimal(0)
-    own: Decimal = Decimal(0)  # of this process, since the last answer
-    next: float = -math.inf  # when to ask again
+    own: Decimal = Decimal(0)  # cost in this process since the last result
+    next: float = -math.inf  # when to query again
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 def _dollars(amount: Decimal, rounding: str) -> str:
-    """In cents, or as exact as it is written where a cent is too coarse."""
+    """In cents, or unrounded where a cent is too coarse."""
     in_cents = amount >= 1 or amount == amount.quantize(_CENT, rounding)
     return f"${amount.quantize(_CENT, rounding):,}" if in_cents else f"${amount.normalize():f}"

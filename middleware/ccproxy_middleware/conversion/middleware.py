@@ -1,4 +1,4 @@
-"""The layer around the converters."""
+"""The layer that applies the converters."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -52,40 +52,41 @@ from .stream_exchange import StreamExchange
 
 logger = logging.getLogger("ccproxy.conversion")
 
-# Headers that only concern Anthropic; Claude Code's own tell of its sessions, prompts and agents.
+# Headers that only concern Anthropic; those of Claude Code identify its sessions, prompts and agents.
 _OF_ANTHROPIC = (b"anthropic-", b"x-stainless-", b"x-claude-")
 
 _METHODS = {"/v1/messages": "POST", "/v1/messages/count_tokens": "POST", "/v1/models": "GET"}
 
 
 class FormatConversionMiddleware:
-    """Answer Anthropic clients from an inner app that speaks OpenAI's Chat Completions or Responses.
+    """Serve Anthropic clients from an inner app that speaks OpenAI's Chat Completions or Responses API.
 
-    ``provider`` names a profile and ``options`` sets switches of it; :mod:`.profiles` has both. Raises ValueError
-    for one that does not exist. ``stream_idle_timeout``: seconds that a stream may go on with nothing but comments and
-    blanks before it is broken off. ``max_answer``: bytes of an answer that is no stream. ``store`` keeps what refusals
-    have taught for all that share it and have the same ``store_name``, which tells the provider.
-    ``setting`` names what ``options`` are set by, ``limit_settings`` what ``max_output`` and ``min_output`` are set by
-    instead, for the log.
+    ``provider`` names a profile and ``options`` sets its switches; both are described in :mod:`.profiles`. Raises
+    ValueError for one that does not exist. ``stream_idle_timeout``: seconds for which a stream may contain only
+    comments and blank lines before it is aborted. ``max_answer``: the maximum size in bytes of an answer that is not
+    streamed. ``store`` keeps what was learned from refusals, for all layers that share it and have the same
+    ``store_name``, which identifies the provider. For the log, ``setting`` is the name of the setting behind
+    ``options``, and ``limit_settings`` are the names of those behind ``max_output`` and ``min_output``, where they
+    differ.
 
     Reads: ``POST /v1/messages``, ``POST /v1/messages/count_tokens``, ``GET /v1/models`` and ``/v1/models/{id}``;
-    everything else passes untouched. ``ccproxy.model`` and ``ccproxy.models`` in the scope, which an outer
-    ModelMappingMiddleware leaves.
-    Writes: ``POST /v1/chat/completions`` or, by the switch ``api``, ``POST /v1/responses`` to the inner app, with the
-    headers that only concern Anthropic removed; the answer, with the model's name as the client sent it.
-    ``ccproxy.safety_check`` in the scope: whether Claude Code's auto mode asks whether an action is safe, which is sent
-    without thinking as far as the model can; ``ccproxy.safeguards``, where a client asks for verdicts on tool calls,
-    for an inner SafeguardsMiddleware: without one the answer says that they are unsupported. Counting asks the inner
-    app only by the switch ``count_tokens``, for ``POST /tokenize`` and ``/apply-template`` or
-    ``/v1/responses/input_tokens``; a list of models by ``GET /v1/models``.
+    everything else passes untouched. ``ccproxy.model`` and ``ccproxy.models`` in the scope, as an outer
+    ModelMappingMiddleware sets them.
+    Writes: ``POST /v1/chat/completions`` or, by the switch ``api``, ``POST /v1/responses`` to the inner app, without
+    the headers that only concern Anthropic; the answer, with the model's name as the client sent it.
+    ``ccproxy.safety_check`` in the scope: whether the request is one in which Claude Code's auto mode asks whether an
+    action is safe; it is sent with reasoning off, or as low as the model allows. ``ccproxy.safeguards``, where a client
+    requests verdicts on tool calls, for an inner SafeguardsMiddleware; without one the answer reports them as
+    unsupported. Token counting calls the inner app only if the switch ``count_tokens`` is set, by ``POST /tokenize``
+    and ``/apply-template`` or ``/v1/responses/input_tokens``. A list of models comes from its ``GET /v1/models``.
     Needs: asyncio, and an inner app that speaks OpenAI's API.
-    Alone: complete. Models are asked for by the names that the client sends, and listed as the inner app lists them.
+    Alone: complete. Models are requested by the names that the client sends, and listed as the inner app lists them.
     """
 
-    first_event_grace = 10.0  # seconds of silence until a stream is begun, and an early failure has lost its status
+    first_event_grace = 10.0  # seconds of silence until a stream is started; later failures have no status of their own
     ping_interval = 10.0  # seconds without output until a ping
-    usage_wait = 5.0  # seconds for the usage that may follow the finish reason
-    max_corrections = 5  # of one request, each for another refusal
+    usage_wait = 5.0  # seconds to wait for the usage that may follow the finish reason
+    max_corrections = 5  # corrections of one request, each for a different refusal
 
     def __init__(
         self,
@@ -199,10 +200,10 @@ class FormatConversionMiddleware:
             await self._run(inner_scope, body, stream)
 
     async def _run(self, scope: Scope, body: BufferedBody, exchange: Exchange) -> None:
-        """Call the inner app, and see to it that the client's answer comes to an end.
+        """Call the inner app, and make sure that the client's answer is completed.
 
-        A refusal that names a parameter is answered by a corrected request. What has helped is remembered once the
-        provider has answered it.
+        If a refusal names a parameter, a corrected request is sent. A correction that worked is stored once the
+        provider has answered.
         """
         applied: list[Correction] = []
         patch: dict[str, Any] = {}
@@ -242,7 +243,7 @@ class FormatConversionMiddleware:
         await exchange.close()
 
     def _remember(self, model: str, applied: list[Correction]) -> None:
-        """Keep what has helped for the next requests."""
+        """Store the corrections that worked, for the next requests."""
         if helped := what_helped(applied):
             self._profiles.remember(model, helped)
         for correction in applied:
@@ -253,7 +254,7 @@ class FormatConversionMiddleware:
         try:
             await self.app(scope, body, send)
         except StreamAborted as abort:
-            # Told at the end, if an inner app kept it to itself.
+            # Reported at the end, if an inner app did not pass it on.
             exchange.cause = abort.error and abort.error.without_frames()
         except Exception:
             await exchange.break_off()
@@ -272,7 +273,7 @@ class FormatConversionMiddleware:
     ) -> ConvertedRequest:
         data = await body.work(lambda: body.data)
         name = data.get("model") if isinstance(data, dict) else None
-        del data  # the body lets go of it when it is replayed
+        del data  # the body releases it when it is replayed
         profile = self._profiles.get(name, patch)
 
         def convert() -> ConvertedRequest:
@@ -295,7 +296,7 @@ class FormatConversionMiddleware:
             return await self._documents.convert(convert)
 
     def _record(self, scope: Scope, data: Any) -> Record | None:
-        """Note what is known of a request before it is converted, which may fail."""
+        """Record what is known about a request before it is converted, since the conversion may fail."""
         record = get_record(scope)
         if record is None or not isinstance(data, dict):
             return record
@@ -312,8 +313,8 @@ class FormatConversionMiddleware:
     def _explanation(
         self, body: BufferedBody, request: ConvertedRequest, notes: list[str], patch: Mapping[str, Any] = {}
     ) -> Callable[[], list[str]]:
-        """What makes the lines on a request's conversion."""
-        used, own = request.context.profile, self._profile  # which differ in what was learned of the model
+        """The function that writes the lines on a request's conversion."""
+        used, own = request.context.profile, self._profile  # attempts that differ in what was learned about the model
         names = {
             switch: n for switch, n in self._limit_settings.items() if getattr(used, switch) == getattr(own, switch)
         }
@@ -362,7 +363,7 @@ class FormatConversionMiddleware:
         await send_json(scope, send, {"input_tokens": tokens})
 
     async def _ask(self, scope: Scope, body: BufferedBody, path: str) -> Any:
-        """The JSON of the inner app's answer. Raises ApiError for an error, or for what is no JSON."""
+        """The JSON of the inner app's answer. Raises ApiError for an error, or for an answer that is not JSON."""
         inner = {**with_path(scope, path), "query_string": b""}
         inner["headers"] = self._inner_headers(scope["headers"], stream=False)
         answer = await ask_inside(self.app, inner, body)
@@ -381,7 +382,7 @@ class FormatConversionMiddleware:
 
 
 async def _written(body: BufferedBody, request: ConvertedRequest) -> BufferedBody:
-    """The body for the inner app, written out; the request lets its objects go. Raises a 400 for too many levels."""
+    """The serialized body; the request releases its objects. Raises a 400 if it is nested too deeply."""
     inner = body.replace(request.body, request.json)
 
     def write() -> None:

@@ -1,4 +1,4 @@
-"""A page that shows every exchange, with both sides of its translation."""
+"""A page that shows every exchange, with both sides of its conversion."""
 
 from .history import Entry, History
 from .middleware import InspectorMiddleware

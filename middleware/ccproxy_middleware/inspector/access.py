@@ -1,4 +1,4 @@
-"""Who may see the page, and who may act through it."""
+"""Who may see the page, and who may send requests from it."""
 
 from starlette.types import Scope
 
@@ -18,13 +18,14 @@ SEVERAL_KEYS = (
 
 
 class Access:
-    """The page's rules.
+    """The access rules of the page.
 
-    Where there are admin keys, they alone open the data. Else the client key does, where it is the only one: with
-    several, each would show the conversations of the others. Without keys everything is for this machine only.
+    Where there are admin keys, only they give access to the data. Otherwise the client key does, if there is only one:
+    with several, each would show the conversations of the others. Without keys, the page is available on this machine
+    only.
 
-    A request of this machine comes from a loopback address, names a loopback host (a page of elsewhere whose name
-    was made to resolve to 127.0.0.1 names itself), and was forwarded by nobody.
+    A request of this machine comes from a loopback address, has a loopback name in ``Host`` (a foreign page whose host
+    name was made to resolve to 127.0.0.1 sends its own name), and was not forwarded.
     """
 
     def __init__(self, keys: ClientKeys, admin: AdminKeys) -> None:
@@ -32,7 +33,7 @@ class Access:
         self._admin = admin
 
     def check_page(self, scope: Scope) -> None:
-        """May the files of the page be seen? They hold no secret. Raises ApiError."""
+        """Check access to the page's files, which contain no secrets. Raises ApiError."""
         if self._admin:
             return
         if self._keys and len(self._keys) != 1:
@@ -41,7 +42,7 @@ class Access:
             raise ApiError(403, "permission_error", LOOPBACK_ONLY)
 
     def check_data(self, scope: Scope) -> None:
-        """May the exchanges be seen? Raises ApiError."""
+        """Check access to the exchanges. Raises ApiError."""
         self.check_page(scope)
         keys = self._admin or self._keys
         if keys and (refusal := keys.refusal(scope)) is not None:
@@ -50,9 +51,9 @@ class Access:
             raise ApiError(403, "permission_error", "a page of another origin can't do this")
 
     def check_action(self, scope: Scope) -> str | None:
-        """May a request be sent? Only by the page itself or a program, not by another page. Raises ApiError.
+        """Check that a request may be sent: only by the page itself or a program, not by another page. Raises ApiError.
 
-        The name of the admin key by which it may, which takes the place of a client's key.
+        Returns the name of the admin key that allows it, which takes the place of a client's key.
         """
         self.check_data(scope)
         if (get_header(scope["headers"], b"content-type") or "").partition(";")[

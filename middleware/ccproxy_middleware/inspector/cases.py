@@ -16,19 +16,19 @@ _PROVIDER_HEADERS = ("retry-after", "x-ratelimit-")
 
 
 def request_case(exchange: Exchange, options: Mapping[str, Any], redact: Redact) -> Document:
-    """The client's request and the chat request that came of it. Raises ApiError if the exchange has no such pair."""
+    """The client's request and the chat request made from it. Raises ApiError if the exchange has no such pair."""
     call = _provider(exchange)
     request, chat = _json(request_body(exchange.client, redact)), _json(request_body(call, redact))
     model = chat.get("model")
     return {
         **_head(exchange, call, "request", options),
-        "anthropic_request": {**request, "model": model},  # the model's name is another layer's work
+        "anthropic_request": {**request, "model": model},  # the model's name is set by another layer
         "expected": chat,
     }
 
 
 def answer_case(exchange: Exchange, options: Mapping[str, Any], redact: Redact) -> Document:
-    """The provider's answer, whole, streamed or an error, and what the client got. Raises ApiError like the other."""
+    """The provider's answer, whole, streamed or an error, and the client's answer. Raises ApiError like the other."""
     call = _provider(exchange)
     if call.ended is None or call.is_cut or exchange.client.is_cut:
         raise _unfit("its answers are not complete")
@@ -79,7 +79,7 @@ def _is_responses(call: Call) -> bool:
 
 
 def _provider(exchange: Exchange) -> Call:
-    """The one request to the provider that the answer comes from."""
+    """The one request to the provider whose answer it is."""
     if exchange.client.path != "/v1/messages":
         raise _unfit("it is no request of the Messages API")
     if exchange.record.boost_loops is not None:
@@ -103,11 +103,13 @@ def _head(exchange: Exchange, call: Call, kind: str, options: Mapping[str, Any])
 
 
 def _with_wildcards(value: Any, given: str, key: str = "") -> Any:
-    """The client's side without what is new in every answer or estimated: an id that the provider has not given."""
+    """The client's side without values that are new or estimated in every answer, such as an id that the proxy
+    generated.
+    """
     if isinstance(value, dict):
         if value.get("type") == "message_start":
             start = value["message"]
-            usage = dict.fromkeys(start["usage"], "$INT")  # estimated, since the provider tells it at the end
+            usage = dict.fromkeys(start["usage"], "$INT")  # estimated, since the provider reports it at the end
             return {**value, "message": {**start, "id": "$MSG_ID", "usage": usage}}
         made = {name: _with_wildcards(item, given, name) for name, item in value.items()}
         if value.get("type") == "message":

@@ -1,4 +1,4 @@
-"""What is kept of the exchanges: the bytes of both sides with their times, the newest up to a number and a size."""
+"""The stored exchanges: the bytes of both sides with their times, the newest ones up to a number and a size."""
 
 import os
 import secrets
@@ -15,23 +15,23 @@ from .minutes import Minutes
 from .redaction import ShownHeaders
 from .words import WORDS_COST, Words
 
-# Bytes that Python takes for keeping a chunk, a header, and a call with its record, about.
+# Approximate bytes that Python needs for a chunk, a header, and a call with its record.
 _CHUNK_COST = 150
 _HEADER_COST = 250
 _CALL_COST = 1500
 _ATTEMPT_COST = 300
 
 _SPARE = 64 * 1024
-_STRANGERS_PART = 8  # requests without a key that is right have an eighth of the room
+_STRANGERS_PART = 8  # requests without a valid key have an eighth of the space
 
 
 @dataclass(slots=True)
 class Call:
     """One request and its answer as they passed at one place. Times are those of ``perf_counter``.
 
-    ``request`` is whole once ``is_asked``. ``answer`` holds each chunk of the answer with the time of its arrival.
-    ``is_cut``: not all bytes were kept.
-    ``own_error``: a layer of ours or the forwarding endpoint has answered, not the provider.
+    ``request`` is complete once ``is_asked``. ``answer`` holds each chunk of the answer with its arrival time.
+    ``is_cut``: not all bytes were kept. ``own_error``: one of our layers or the forwarding endpoint has answered, not
+    the provider.
     """
 
     name: str
@@ -53,8 +53,8 @@ class Call:
 class Exchange:
     """One request of a client, and the requests to providers that it has caused. ``size`` is in bytes of memory.
 
-    ``words``: what it is about, once somebody has looked. ``stranger``: it came without a key that is right, and
-    nothing but a refusal has come of it.
+    ``words``: a summary of it, once it has been computed. ``stranger``: it came without a valid key, and has only been
+    refused.
     """
 
     id: str
@@ -73,11 +73,11 @@ class Exchange:
         return self.exchanges.make_room(self, size + _CHUNK_COST, is_chunk=True)
 
     def changed(self) -> None:
-        """Tell the open pages."""
+        """Notify the open pages."""
         self.exchanges.changed(self)
 
     def add_call(self, call: Call) -> None:
-        """Take a request to a provider in; a second one of the same name gets a number."""
+        """Add a request to a provider. If the name is taken, a number is appended."""
         self.admit()
         if not self.exchanges.make_room(self, _call_cost(call)):
             return self.exchanges.forget(self)
@@ -97,11 +97,11 @@ class Exchange:
         self.changed()
 
     def admit(self) -> None:
-        """It is no stranger's, or one who needs no key."""
+        """Mark it as having a valid key, or as needing none."""
         self.exchanges.admit(self)
 
     def drop(self) -> None:
-        """Let the bytes go, whoever still holds the exchange."""
+        """Release the bytes, even if the exchange is still referenced."""
         for call in (self.client, *self.provider):
             call.request.clear()
             call.answer.clear()
@@ -110,12 +110,12 @@ class Exchange:
 
 
 class Exchanges:
-    """The newest exchanges: at most ``max_exchanges``, and ``max_bytes`` of what passed in them.
+    """The newest exchanges: at most ``max_exchanges``, and at most ``max_bytes`` of their data.
 
-    Counted are bodies, headers and what is known of an exchange. One that is over ``max_bytes`` alone loses the rest.
-    Those of strangers have a small part of both, so that nobody without a key can push the others out.
+    Bodies, headers and the facts about an exchange count. An exchange that alone exceeds ``max_bytes`` is truncated.
+    Those without a valid key have a small part of both limits, so that nobody without a key can displace the others.
 
-    An id begins with the time, so that ids sort by it, and is found by no other process that keeps its own.
+    An id begins with the time, so that ids sort by it, and is unique across processes.
     """
 
     def __init__(self, max_exchanges: int, max_bytes: int) -> None:
@@ -131,18 +131,18 @@ class Exchanges:
 
     @property
     def worker(self) -> int:
-        """The number of this process; asked for each time, since a server may fork after it has made the app."""
+        """The number of this process; read each time, since a server may fork after it has created the app."""
         return os.getpid()
 
     def __iter__(self) -> Iterator[Exchange]:
         return iter(self._kept.values())
 
     def find(self, id: str) -> Exchange | None:
-        """The exchange of this id, if it is kept."""
+        """The exchange with this id, if it is stored."""
         return self._kept.get(id)
 
     def begin(self, record: Record, client: Call, replay_of: str | None, *, stranger: bool = False) -> Exchange:
-        """Keep an exchange from its start on."""
+        """Store an exchange from its start on."""
         exchange = Exchange(_new_id(), self, record, client, replay_of, stranger=stranger)
         self._kept[exchange.id] = exchange
         if stranger:
@@ -157,27 +157,27 @@ class Exchanges:
         return exchange
 
     def end(self, exchange: Exchange) -> None:
-        """The exchange is over, and its record complete."""
+        """Mark an exchange as over, with its record complete."""
         exchange.over = True
         record = exchange.record
         self.minutes.add(record)
         if exchange.id not in self._kept:
             return
-        decisions = record.decisions  # made now, since what makes them holds the parsed bodies
+        decisions = record.decisions  # computed now, since it needs the parsed bodies
         record.explain = lambda: decisions
         if not self.make_room(exchange, _record_cost(record, decisions)):
             self.forget(exchange)
         self.changed(exchange)
 
     def admit(self, exchange: Exchange) -> None:
-        """Count an exchange among those that have all the room."""
+        """Count an exchange among those that may use all the space."""
         exchange.stranger = False
         self._strangers.pop(exchange.id, None)
 
     def make_room(self, exchange: Exchange, size: int, *, is_chunk: bool = False) -> bool:
-        """Make room for so many bytes, if need be instead of the oldest exchanges. False: they can't be kept.
+        """Make room for so many bytes, by removing the oldest exchanges if necessary. False: they can't be kept.
 
-        Chunks leave some room for what will be known of the exchange at its end.
+        Chunks leave some space for the facts that are added at the end of the exchange.
         """
         room = self.max_bytes // _STRANGERS_PART if exchange.stranger else self.max_bytes
         spare = min(_SPARE, room // 8) if is_chunk else 0
@@ -193,7 +193,7 @@ class Exchanges:
         return True
 
     def forget(self, exchange: Exchange) -> None:
-        """Keep an exchange no longer."""
+        """Remove an exchange."""
         if self._kept.pop(exchange.id, None) is None:
             return
         self._strangers.pop(exchange.id, None)
@@ -203,19 +203,19 @@ class Exchanges:
         exchange.drop()
 
     def changed(self, exchange: Exchange) -> None:
-        """Tell the open pages. An exchange that is no longer kept is no news."""
+        """Notify the open pages. An exchange that is no longer stored is not reported."""
         if exchange.id in self._kept:
             for viewer in self._viewers:
                 viewer.tell(exchange)
 
     @property
     def viewers(self) -> int:
-        """How many pages are open."""
+        """The number of open pages."""
         return len(self._viewers)
 
     @contextmanager
     def watch(self) -> "Iterator[Viewer]":
-        """An open page, while the block lasts."""
+        """Register an open page for the duration of the block."""
         viewer = Viewer()
         self._viewers.add(viewer)
         try:
@@ -225,19 +225,21 @@ class Exchanges:
 
 
 class Viewer:
-    """What an open page has yet to hear of: each exchange that is kept at most once, however often it has changed."""
+    """The changes that an open page has not yet received: each stored exchange at most once, however often it has
+    changed.
+    """
 
     def __init__(self) -> None:
         self._changed: dict[str, Exchange] = {}
         self._news = anyio.Event()
 
     def tell(self, exchange: Exchange) -> None:
-        """Note a change."""
+        """Record a change."""
         self._changed[exchange.id] = exchange
         self._news.set()
 
     def forget(self, exchange: Exchange) -> None:
-        """An exchange is no longer kept, even if the page never reads."""
+        """Remove an exchange that is no longer stored, even if the page never reads."""
         self._changed.pop(exchange.id, None)
 
     async def wait(self, seconds: float) -> None:
@@ -254,7 +256,7 @@ class Viewer:
 
 
 def _new_id() -> str:
-    """Some 20 characters, the first eleven of which are the milliseconds since the epoch."""
+    """About 20 characters, the first eleven of which are the milliseconds since the epoch."""
     return f"{int(time() * 1000):011x}{secrets.token_hex(5)}"
 
 
@@ -267,7 +269,7 @@ def _headers_cost(headers: ShownHeaders) -> int:
 
 
 def _record_cost(record: Record, decisions: list[str]) -> int:
-    """Of what a client or a provider can make long."""
+    """The size of the fields that a client or a provider can make long."""
     asker = record.asker
     names = (record.requested_model, record.model, record.session_id, record.upstream_request_id)
     agent = (asker.request_class, asker.agent_type, asker.agent_id, asker.parent_agent_id)

@@ -1,4 +1,4 @@
-"""Exchanges that outlive the memory of this process: what a store of them must do, and what it is given."""
+"""Exchanges that outlive this process: the interface of a store for them, and the entries that it gets."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,10 +16,10 @@ _SEARCHED = (
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An exchange as it is kept, without secrets.
+    """An exchange as it is stored, without secrets.
 
-    ``line`` and ``document`` are JSON, as the list and the exchange's own page show them. ``words``: in lower case,
-    what a search looks at. ``time``: of the start, in seconds since the epoch. Ids sort by the start, too.
+    ``line`` and ``document`` are JSON, for the list and for the exchange's own page. ``words``: the text that a search
+    looks at, in lower case. ``time``: of the start, in seconds since the epoch. Ids sort by the start, too.
     """
 
     id: str
@@ -31,21 +31,21 @@ class Entry:
 
 
 class History(Protocol):
-    """Keeps exchanges for all processes that share it."""
+    """Stores exchanges for all processes that share it."""
 
     def keep(self, size: int, make: Callable[[], Entry]) -> None:
-        """Take an exchange, of about ``size`` bytes until ``make`` is called. Never waits, and never raises.
+        """Store an exchange; it takes about ``size`` bytes until ``make`` is called. Never blocks, and never raises.
 
-        ``make`` takes long, may be called in another thread, and is called once at most.
+        ``make`` takes long, may be called in another thread, and is called at most once.
         """
         ...
 
     async def find(self, id: str) -> bytes | None:
-        """The document of an exchange; None where there is none of this id."""
+        """The document of an exchange; None if there is none with this id."""
         ...
 
     async def search(self, words: Sequence[str], *, before: str | None, limit: int) -> list[bytes]:
-        """The lines of exchanges in which each of these words is found, newest first, all older than ``before``."""
+        """The lines of exchanges that contain each of these words, newest first, all older than ``before``."""
         ...
 
     async def session(self, session: str) -> list[str]:
@@ -54,13 +54,13 @@ class History(Protocol):
 
 
 def keep(history: History, exchange: Exchange, redact: Redact) -> None:
-    """Hand an exchange that is over to the history; what is made of it is made there."""
+    """Pass a completed exchange to the history, which creates its entry."""
     kept = replace(exchange, client=_copy(exchange.client), provider=[_copy(call) for call in exchange.provider])
     history.keep(exchange.size, lambda: _entry(kept, redact))
 
 
 def _copy(call: Call) -> Call:
-    """The call as it is now: its chunks stay, even if the exchange must go."""
+    """A snapshot of the call: its chunks stay, even if the exchange is removed."""
     return replace(call, request=list(call.request), answer=list(call.answer))
 
 
@@ -76,7 +76,7 @@ def _entry(exchange: Exchange, redact: Redact) -> Entry:
 
 
 def recorded_call(document: bytes) -> Call:
-    """The client's call of a document, with its request alone."""
+    """The client's call in a document, with its request only."""
     parsed: dict[str, Any] = loads(document)
     client = parsed["client"]
     request = client["request"]
@@ -90,7 +90,7 @@ def recorded_call(document: bytes) -> Call:
 async def documents(
     ids: Sequence[str], look: Callable[[str], Exchange | None], history: History | None, redact: Redact
 ) -> AsyncGenerator[bytes, None]:
-    """The exchanges of these ids as JSON, those of this process first looked for in memory."""
+    """The exchanges with these ids as JSON; those of this process are looked up in memory first."""
     for id_ in ids:
         exchange = look(id_)
         if exchange is not None:
@@ -100,7 +100,7 @@ async def documents(
 
 
 def as_list(name: str, documents: Sequence[bytes], **more: Any) -> bytes:
-    """A JSON object with a list of documents that are JSON already."""
+    """A JSON object with a list of documents that are serialized already."""
     head: Document = more
     start = dumps(head)[:-1] + (b"," if head else b"")
     return start + dumps(name) + b":[" + b",".join(documents) + b"]}"

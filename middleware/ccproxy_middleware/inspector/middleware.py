@@ -1,4 +1,4 @@
-"""The layer: the page, and the recording of what passes."""
+"""The layer: the page, and the recording of exchanges."""
 
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
@@ -19,34 +19,35 @@ from .usage import Budgets, Usage
 
 _PATHS = ("/v1/messages", "/v1/messages/count_tokens", "/chat/completions", "/responses")
 
-# Boost's planner is asked by a request of its own, whose scope has nothing of the client's. Weak, since whatever was
-# begun meanwhile, such as a timer, holds the context for longer than the exchange lasts.
+# Boost calls the planner with a request of its own, whose scope has nothing of the client's. Weak, since anything
+# started meanwhile, such as a timer, holds the context for longer than the exchange lasts.
 _current: ContextVar[ref[Exchange] | None] = ContextVar("ccproxy.exchange", default=None)
 
 
 class InspectorMiddleware:
-    """Serve ``/ui``, a page that shows the newest exchanges with both sides of their translation.
+    """Serve ``/ui``, a page that shows the newest exchanges with both sides of their conversion.
 
-    api_keys, named_keys: those of AuthMiddleware. Where there is one of them alone, it opens the data; with several
-        none does, since each would show what passes for the others. Without keys the page answers this machine only.
-    admin_keys: where there are some, they alone open the data. A request that is sent again by one of them needs no
-        client key.
-    max_exchanges, max_bytes: what is kept, in memory, of the newest exchanges. Those without a right key that are only
-        refused have an eighth of both.
-    options: those of the FormatConversionMiddleware, which an exchange saved as a test case must name.
-    history: keeps the exchanges for longer, but those that are only refused for want of a right key.
-    usage, budgets: know what was used, and what the keys may use, over days.
-    provider: set for a second InspectorMiddleware, around an app that the layers ask: it serves no page, and what
-        passes there is shown under this name as the provider's side.
+    api_keys, named_keys: those of AuthMiddleware. If there is only one, it gives access to the data. With several, none
+        does, since each would show the exchanges of the others. Without keys the page is available on this machine
+        only.
+    admin_keys: if there are any, only they give access to the data. A request that is sent again with one of them needs
+        no client key.
+    max_exchanges, max_bytes: the limits for the newest exchanges, which are kept in memory. Exchanges without a valid
+        key that are only refused may use an eighth of both.
+    options: those of the FormatConversionMiddleware, which an exchange saved as a test case includes.
+    history: stores the exchanges permanently, except those that are refused for lack of a valid key.
+    usage, budgets: return what was used, and the limits of the keys, over days.
+    provider: set for a second InspectorMiddleware, around an app that the layers call. It serves no page; its exchanges
+        are shown under this name as the provider's side.
 
     Raises ValueError for keys that could never match and limits below 1.
 
     Reads: ``/ui``, which inner layers never see; ``POST`` of ``/v1/messages``, ``/v1/messages/count_tokens`` and
-    ``*/chat/completions`` or ``*/responses``, whose bytes it passes on as they are. ``ccproxy.record`` in the scope.
+    ``*/chat/completions`` or ``*/responses``, whose bytes it passes on unchanged. ``ccproxy.record`` in the scope.
     Writes: ``ccproxy.exchange`` in the scope, for the second one; ``ccproxy.admitted_as`` for an inner AuthMiddleware,
-    where an admin sends a request again.
+    where an administrator sends a request again.
     Needs: a place outside AuthMiddleware: it checks the key for its own pages.
-    Alone: works in front of any ASGI app; models and tokens are known where our other layers stand inside.
+    Alone: works in front of any ASGI app. Models and tokens are known where our other layers stand inside.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class InspectorMiddleware:
         await self._exchange(scope, receive, send)
 
     async def _exchange(self, scope: Scope, receive: Receive, send: Send, replay_of: str | None = None) -> None:
-        """Call the app, and keep the exchange."""
+        """Call the app, and record the exchange."""
         begun: list[Exchange] = []
         stranger = ADMITTED_AS not in scope and self._keys.refusal(scope) is not None
 
@@ -110,7 +111,7 @@ class InspectorMiddleware:
         await observe(app, scope, receive, send, end)
 
     async def _provider_side(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
-        """Call the app, and keep what passes as a part of the client's exchange, if there is one."""
+        """Call the app, and record the messages as a part of the client's exchange, if there is one."""
         current = _current.get()
         exchange: Exchange | None = scope.get("ccproxy.exchange") or (current() if current is not None else None)
         if exchange is None:
@@ -122,11 +123,11 @@ class InspectorMiddleware:
             return await self.app(scope, tap.receive, tap.send)
         tap.keep_request(receive.body)
         call.is_asked = True
-        await self.app(scope, receive, tap.send)  # the next layer knows it, and need not parse it again
+        await self.app(scope, receive, tap.send)  # the next layer recognizes it, and need not parse it again
 
 
 class _Tap:
-    """Passes the messages of one call on, and keeps their bytes."""
+    """Passes the messages of one call on, and records their bytes."""
 
     __slots__ = ("_call", "_exchange", "_receive", "_send")
 
@@ -161,7 +162,7 @@ class _Tap:
                 call.ended = perf_counter()
             exchange.changed()
         elif message["type"] == "http.response.start":
-            message = {**message, "headers": list(message.get("headers", ()))}  # they may be there to be read once
+            message = {**message, "headers": list(message.get("headers", ()))}  # may be readable only once
             headers = shown_headers(message["headers"])
             exchange.start_answer(call, message["status"], headers, "ccproxy.error" in message)
         await self._send(message)

@@ -1,4 +1,4 @@
-"""The last hour in minutes, for the charts. Longer than the exchanges themselves are kept."""
+"""Statistics of the last hour by minute, for the charts. They are kept for longer than the exchanges themselves."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ class Minutes:
         self._minutes: deque[_Minute] = deque(maxlen=HOUR)
 
     def add(self, record: Record) -> None:
-        """Count an exchange that is over."""
+        """Count a completed exchange."""
         number = int(time() // 60)
         if not self._minutes or self._minutes[-1].number != number:
             self._minutes.append(_Minute(number))
@@ -43,10 +43,10 @@ class Minutes:
             minute.generating += seconds
 
     def columns(self) -> dict[str, list[Any]]:
-        """The last hour, a list of 60 values for each line of a chart; None where nothing was.
+        """The last hour: a list of 60 values for each line of a chart; None where there was nothing.
 
-        ``minute`` is seconds since the epoch; ``first_byte`` and ``first_byte_slow`` are the milliseconds that half,
-        and 19 of 20, exchanges did not exceed.
+        ``minute`` is seconds since the epoch; ``first_byte`` and ``first_byte_slow`` are the 50th and 95th percentiles
+        in milliseconds.
         """
         now = int(time() // 60)
         known = {minute.number: minute for minute in self._minutes}
@@ -62,12 +62,12 @@ class Minutes:
 
 
 def has_failed(record: Record) -> bool:
-    """Whether the client got an error, or no whole answer through the proxy's or the provider's fault."""
+    """Whether the client got an error, or an incomplete answer through the proxy's or the provider's fault."""
     return (record.status or 0) >= 400 or record.error is not None or record.outcome in ("aborted", "failed")
 
 
 def generating_seconds(record: Record) -> float | None:
-    """How long a streamed answer took from its first byte on; None where that tells nothing of the model's speed."""
+    """How long a streamed answer took from its first byte on; None where that says nothing about the model's speed."""
     if not record.stream or record.duration is None or record.first_byte is None or record.outcome != "complete":
         return None
     seconds = record.duration - record.first_byte
@@ -79,5 +79,5 @@ def _rate(amount: float, seconds: float) -> float | None:
 
 
 def _quantile(values: list[float], part: float) -> float | None:
-    """In milliseconds, of values in seconds."""
+    """A quantile in milliseconds, of values in seconds."""
     return round(sorted(values)[int(len(values) * part)] * 1000, 1) if values else None

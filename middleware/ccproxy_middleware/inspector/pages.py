@@ -1,4 +1,4 @@
-"""What is served below ``/ui``: the page, its data, and the sending again of a request."""
+"""The responses below ``/ui``: the page, its data, and the replay of a request."""
 
 import re
 import shlex
@@ -38,7 +38,7 @@ SendAgain = Callable[[Scope, Receive, Send, str], Awaitable[None]]
 _STATIC = Path(__file__).parent / "static"
 _MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
-# Nothing but the page's own files. With trusted types the browser refuses every way of making HTML out of a string.
+# Nothing but the page's own files. With trusted types the browser refuses every way of creating HTML from a string.
 _CSP = (
     "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'; "
     "require-trusted-types-for 'script'; trusted-types 'none'"
@@ -59,12 +59,12 @@ _OF_VIEWER = (
     b"x-api-key",
     b"x-cc-boost-key",
     b"host",
-)  # by which an inner AuthMiddleware judges a request
+)  # the headers on which an inner AuthMiddleware decides
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where the page's data comes from."""
+    """The sources of the page's data."""
 
     exchanges: Exchanges
     history: History | None = None
@@ -78,10 +78,10 @@ class Pages:
     ``send_again(scope, receive, send, id)`` answers a request that repeats the exchange ``id``.
     """
 
-    heartbeat = 10.0  # seconds without a change until a comment, by which the page knows that the connection lives
-    events_limit = 60.0  # seconds; the page comes again. A server that shuts down waits for answers to end.
-    max_viewers = 50  # pages that are open at once, each of which may leave what it is sent unread
-    batch = 0.15  # seconds in which changes are gathered
+    heartbeat = 10.0  # seconds without a change until a comment is sent to keep the connection alive
+    events_limit = 60.0  # seconds; the page reconnects. A server that shuts down waits for answers to end.
+    max_viewers = 50  # concurrently open pages, each of which may leave data unread
+    batch = 0.15  # seconds for which changes are collected
 
     def __init__(
         self,
@@ -193,7 +193,7 @@ class Pages:
         }
 
     async def _changes(self, exchanges: Iterable[Exchange]) -> dict[str, Any]:
-        """Some exchanges, and what else may have changed with them."""
+        """Some exchanges, and other data that may have changed with them."""
         await look_for_words(exchanges, self.redact)
         return {
             "exchanges": [summary(exchange) for exchange in exchanges],
@@ -210,7 +210,7 @@ class Pages:
         return _json(detail(exchange, self.redact))
 
     async def _session(self, request: Request) -> Response:
-        """``?id=``: every exchange of a session that is kept, as a file to be saved; ``?worker=`` as of events."""
+        """``?id=``: every stored exchange of a session, as a file to download; ``?worker=`` as for events."""
         self._check_worker(request.query_params.get("worker", ""))
         session = request.query_params.get("id", "")
         kept = [exchange for exchange in self._exchanges if exchange.record.session_id == session]
@@ -225,7 +225,7 @@ class Pages:
         return _Stream(source, "application/json", f'attachment; filename="session-{name}.json"')
 
     async def _search(self, request: Request) -> Response:
-        """Lines of the history, newest first: ``?words=`` in all of which they are, ``?before=`` an id, ``?limit=``."""
+        """Lines of the history, newest first: ``?words=`` that all occur in them, ``?before=`` an id, ``?limit=``."""
         if self._history is None:
             raise ApiError(404, "not_found_error", "there is no history: HISTORY=true keeps one")
         asked = request.query_params
@@ -236,14 +236,14 @@ class Pages:
         return Response(content, media_type="application/json")
 
     async def _used(self, request: Request) -> Response:
-        """What the last ``?days=`` have cost."""
+        """The cost of the last ``?days=``."""
         if self._usage is None:
             raise ApiError(404, "not_found_error", "nothing is written down over days: LEDGER=true does that")
         days = _number(request.query_params.get("days"), 14, MAX_DAYS)
         return _json(await usage_document(self._usage, self._budgets, days))
 
     async def _case(self, request: Request) -> Response:
-        """``?of=request`` (the default) or ``?of=answer``, as a file to be saved."""
+        """``?of=request`` (the default) or ``?of=answer``, as a file to download."""
         exchange = self._find(request)
         make = answer_case if request.query_params.get("of") == "answer" else request_case
         case = make(exchange, self._options, self.redact)
@@ -254,7 +254,7 @@ class Pages:
         )
 
     async def _curl(self, request: Request) -> Response:
-        """The client's request as a command line; ``?base=`` is the proxy's URL as the viewer knows it."""
+        """The client's request as a command line; ``?base=`` is the proxy's URL as the viewer's browser has it."""
         call = await self._recorded(request)
         base = request.query_params.get("base") or str(request.base_url)
         headers = [f"{name}: {value}" for name, value in call.headers if name in _CURL_HEADERS and value]
@@ -268,9 +268,9 @@ class Pages:
         return PlainTextResponse(" \\\n  ".join(lines) + "\n")
 
     async def _replay(self, id: str, scope: Scope, receive: Receive, send: Send, admin: str | None) -> None:
-        """Answer as the app answers the recorded request, with the viewer's own credentials.
+        """Answer with the app's answer to the recorded request, sent with the viewer's own credentials.
 
-        ``admin``: the name of the admin key by which it may be sent; that key itself goes nowhere.
+        ``admin``: the name of the admin key that allows it; the key itself is not passed on.
         """
         if scope["method"] != "POST":
             raise ApiError(405, "invalid_request_error", "a replay is a POST", headers=[("allow", "POST")])
@@ -284,13 +284,13 @@ class Pages:
             headers += self._admin.client_credential(scope)
         headers += [(k.encode(), v.encode("latin-1")) for k, v in call.headers if k in _REPLAYED_HEADERS and v]
         if (record := get_record(scope)) is not None:
-            record.path = call.path  # for observers it is what a client would have sent
+            record.path = call.path  # observers see it as a client would have sent it
         again = {**with_path(scope, call.path), "query_string": b"", "headers": headers}
         again |= {} if admin is None else {ADMITTED_AS: admin, "ccproxy.client_headers": headers}
         await self._send_again(again, BufferedBody(receive, body), send, id)
 
     def _whole_request(self, call: Call) -> bytes:
-        """The plain body of a request. Raises ApiError if not all of it was kept."""
+        """The decoded body of a request. Raises ApiError if it was not kept completely."""
         if call.is_cut:
             raise ApiError(409, "conflict_error", "this exchange was too large to be kept whole")
         try:
@@ -299,14 +299,14 @@ class Pages:
             raise ApiError(409, "conflict_error", str(error)) from None
 
     def _find(self, request: Request) -> Exchange:
-        """Raises ApiError for an exchange that is not in memory here."""
+        """Raises ApiError for an exchange that is not in this process's memory."""
         exchange = self._look(request)
         if exchange is None:
             raise ApiError(409, "conflict_error", "this exchange is out of the history, and makes no such test case")
         return exchange
 
     def _look(self, request: Request) -> Exchange | None:
-        """The exchange of a request, if it is in memory here; None: the history may know it. Raises ApiError."""
+        """The exchange of a request, if it is in memory here; None: the history may have it. Raises ApiError."""
         exchange = self._exchanges.find(request.path_params["id"])
         if exchange is None and self._history is None:
             self._check_worker(request.query_params.get("worker", ""))
@@ -327,14 +327,14 @@ class Pages:
         return recorded_call(await self._from_history(request)) if exchange is None else exchange.client
 
     def _check_worker(self, worker: str) -> None:
-        """Raises ApiError, and closes the connection, if another process is meant: the next one may reach it."""
+        """Raises ApiError, and closes the connection, if another process is meant: the next connection may reach it."""
         if worker.isdigit() and int(worker) != self._exchanges.worker:
             message = f"this is worker {self._exchanges.worker}, and worker {worker} is meant: ask again"
             raise ApiError(421, "not_found_error", message, headers=[("connection", "close")])
 
 
 class _Stream(Response):
-    """An answer made piece by piece, whose source is closed at once however the answer ends."""
+    """An answer generated piece by piece. Its source is closed at once however the answer ends."""
 
     def __init__(self, source: AsyncGenerator[bytes, None], media_type: str, disposition: str | None = None) -> None:
         super().__init__(media_type=media_type)
@@ -348,7 +348,7 @@ class _Stream(Response):
 
 
 def _gone() -> ApiError:
-    """Closes the connection, since the next one may reach another worker, which keeps it."""
+    """Closes the connection, since the next one may reach the worker that has the exchange."""
     return ApiError(404, "not_found_error", "this exchange is no longer kept", headers=[("connection", "close")])
 
 

@@ -1,4 +1,4 @@
-"""What is shown of headers and bodies: no credential ever is."""
+"""The headers and bodies that are shown, without any credential."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -25,7 +25,7 @@ MASK = b"[redacted]"
 
 
 def shown_headers(headers: Iterable[tuple[bytes, bytes]]) -> ShownHeaders:
-    """Every header by its name, and the values of those only that are known to hold no secret."""
+    """Every header by its name, and the values of only those that are known to contain no secret."""
     shown: ShownHeaders = []
     for raw_name, value in headers:
         name = raw_name.decode("latin-1").lower()
@@ -35,7 +35,7 @@ def shown_headers(headers: Iterable[tuple[bytes, bytes]]) -> ShownHeaders:
 
 
 class Redaction:
-    """Takes the clients' keys out of bodies, in whatever way they are written there."""
+    """Removes the clients' keys from bodies, in every encoding in which they may be written there."""
 
     def __init__(self, keys: Callable[[], Sequence[str]]) -> None:
         self._keys = keys

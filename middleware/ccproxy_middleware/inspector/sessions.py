@@ -13,7 +13,7 @@ VERSION = 1
 
 
 async def session_file(session_id: str, exchanges: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    """The file, piece by piece: an object whose ``exchanges``, oldest first, are what the page shows of each."""
+    """The file, piece by piece: an object whose ``exchanges``, oldest first, are the documents that the page shows."""
     head = {"format": FORMAT, "version": VERSION, "session_id": session_id, "exported": round(time())}
     yield dumps(head)[:-1] + b',"exchanges":['
     separator = b"\n"

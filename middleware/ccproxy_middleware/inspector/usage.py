@@ -1,4 +1,4 @@
-"""What was used and what it has cost, over days: what the page asks for, and how it is told."""
+"""Usage and cost over days: the interface that the page queries, and the document that it gets."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -8,12 +8,12 @@ from typing import Protocol
 from .views import Document
 
 MAX_DAYS = 366
-_SHOWN = 50  # groups of a kind
+_SHOWN = 50  # groups of one kind at most
 _GROUPS = {"days": "day", "models": "model", "agents": "class", "keys": "key"}
 
 
 class Sum(Protocol):
-    """The sum of some exchanges. ``name`` is None for those that have none; ``unpriced`` of them have no known cost."""
+    """The sum of some exchanges. ``name`` is None for those without one; ``unpriced`` of them have no known cost."""
 
     @property
     def name(self) -> str | None: ...
@@ -36,7 +36,7 @@ class Sum(Protocol):
 
 
 class Usage(Protocol):
-    """Knows what was used, for all processes that share it."""
+    """Returns usage, for all processes that share it."""
 
     async def groups(self, by: str, since: datetime | None = None) -> Sequence[Sum]:
         """The sums of the exchanges since a time, by ``day``, ``model``, ``class`` or ``key``; days in their order."""
@@ -48,7 +48,7 @@ Budgets = Callable[[], Awaitable[Sequence[Document]]]
 
 
 async def usage_document(usage: Usage, budgets: Budgets | None, days: int) -> Document:
-    """What the last days have cost, today included, and how far the budgets are used."""
+    """The cost of the last days, today included, and the used part of the budgets."""
     today = datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
     since = (today - timedelta(days=days - 1)).astimezone(UTC)
     found = {name: [_shown(group) for group in await usage.groups(by, since)] for name, by in _GROUPS.items()}

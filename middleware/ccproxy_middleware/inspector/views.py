@@ -1,4 +1,4 @@
-"""An exchange as the page shows it. Nothing is parsed before somebody looks."""
+"""An exchange as the page shows it. Nothing is parsed before it is viewed."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -20,7 +20,7 @@ Redact = Callable[[bytes], bytes]
 Document = dict[str, Any]
 
 _MAX_TEXT = 1000  # characters
-_LARGE = 1024 * 1024  # bytes of a body that are parsed elsewhere than in the event loop
+_LARGE = 1024 * 1024  # bytes of a body above which it is parsed outside the event loop
 
 
 def summary(exchange: Exchange) -> Document:
@@ -69,7 +69,7 @@ def summary(exchange: Exchange) -> Document:
 
 
 async def look_for_words(exchanges: Iterable[Exchange], redact: Redact) -> None:
-    """Find out what these exchanges are about, those of which nobody has asked yet and whose request is whole."""
+    """Compute the summaries of these exchanges, where they are missing and the request is complete."""
     for exchange in list(exchanges):
         call = exchange.client
         if exchange.words is not None or not call.is_asked:
@@ -83,7 +83,7 @@ async def look_for_words(exchanges: Iterable[Exchange], redact: Redact) -> None:
 
 
 def find_words(call: Call, redact: Redact) -> Words:
-    """What a request is about."""
+    """The summary of a request."""
     try:
         return read_words(loads(request_body(call, redact)))
     except ValueError:
@@ -91,7 +91,7 @@ def find_words(call: Call, redact: Redact) -> Words:
 
 
 def _vision(record: Record) -> str | None:
-    """How many images stand as text, and who has described the new ones, in words."""
+    """A text on how many images were replaced by text, and which model has described the new ones."""
     if not record.images_described:
         return None
     tokens = sum(record.vision_usage.values())
@@ -100,7 +100,7 @@ def _vision(record: Record) -> str | None:
 
 
 def _searches(record: Record) -> str | None:
-    """How many searches were run, in words."""
+    """A text on how many searches were run."""
     if not record.web_searches:
         return None
     failed = f", {record.web_searches_failed} failed" if record.web_searches_failed else ""
@@ -148,7 +148,7 @@ def _provider_call(call: ProviderCall) -> Document:
 
 
 def _attempt(attempt: Attempt) -> Document:
-    """A row: a candidate that was asked or passed over."""
+    """A row: a candidate that was tried or skipped."""
     return {
         "upstream": attempt.upstream,
         "model": _cut(attempt.model),
@@ -164,7 +164,7 @@ def _attempt(attempt: Attempt) -> Document:
 
 
 def request_body(call: Call, redact: Redact) -> bytes:
-    """A request's plain body. Raises ValueError if it can't be decoded."""
+    """A request's decoded body. Raises ValueError if it can't be decoded."""
     headers = [(name.encode("latin-1"), (value or "").encode("latin-1")) for name, value in call.headers]
     try:
         decoder = make_decoder(headers)
@@ -175,7 +175,7 @@ def request_body(call: Call, redact: Redact) -> bytes:
 
 
 def answer_body(call: Call, redact: Redact) -> bytes:
-    """An answer's body, as far as it has come."""
+    """An answer's body, as far as it has arrived."""
     return redact(b"".join(data for _, data in call.answer))
 
 
@@ -186,7 +186,7 @@ def is_stream(call: Call) -> bool:
 
 
 def events(call: Call, started: float, redact: Redact) -> list[Document]:
-    """The events of a stream: ``at`` is the milliseconds from the exchange's start until one was whole."""
+    """The events of a stream: ``at`` is the milliseconds from the exchange's start until the event was complete."""
     parser = SSEParser()
     found: list[Document] = []
 
@@ -226,7 +226,7 @@ def _call(call: Call, started: float, redact: Redact) -> Document:
 
 
 def _document(data: bytes) -> Document:
-    """The bytes as ``json``, or as ``text`` where they are none; neither if there are no bytes."""
+    """The bytes as ``json``, or as ``text`` if they are not JSON; neither if there are no bytes."""
     if not data:
         return {}
     try:
@@ -236,7 +236,7 @@ def _document(data: bytes) -> Document:
 
 
 def _state(exchange: Exchange) -> str:
-    """``running``, ``ok``, ``failed``, or ``left`` by the client."""
+    """``running``, ``ok``, ``failed``, or ``left`` (the client disconnected)."""
     if not exchange.over:
         return "running"
     if has_failed(exchange.record):
@@ -245,7 +245,7 @@ def _state(exchange: Exchange) -> str:
 
 
 def _cut(text: str | None) -> str | None:
-    """What stands in a line of the list, of a text that a client or a provider can make long."""
+    """The part of a text that is shown in a line of the list; a client or a provider can make it long."""
     return text if text is None or len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 3] + "..."
 
 

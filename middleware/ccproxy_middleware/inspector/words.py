@@ -1,4 +1,4 @@
-"""What a request is about, in a line: the beginning of what the user has said last."""
+"""A one-line summary of a request: the beginning of the user's last text."""
 
 import re
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import Any
 
 MAX_WORDS = 160  # characters
 MAX_AFTER = 80
-WORDS_COST = 4 * (MAX_WORDS + MAX_AFTER) + 300  # bytes that Words take at most
+WORDS_COST = 4 * (MAX_WORDS + MAX_AFTER) + 300  # bytes that a Words takes at most
 
 _MAX_LOOKED_AT = 4000  # characters of a text
 _ADDED = re.compile(r"\s*<(system-reminder|local-command-\w+|command-\w+|bash-\w+)>.*?</\1>", re.DOTALL)
@@ -16,14 +16,14 @@ _SPACE = re.compile(r"\s+")
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """``said``: the beginning of the last text of a user. ``after``: the tools whose results came since, if any did."""
+    """``said``: the beginning of a user's last text. ``after``: the tools whose results followed it, if any."""
 
     said: str | None = None
     after: str | None = None
 
 
 def read_words(body: Any) -> Words:
-    """Of the parsed body of a request of Messages, Chat Completions or Responses; of anything else there are none."""
+    """From the parsed body of a request of Messages, Chat Completions or Responses; empty for anything else."""
     if not isinstance(body, dict):
         return Words()
     turns = body.get("messages", body.get("input"))
@@ -43,7 +43,7 @@ def read_words(body: Any) -> Words:
 
 
 def _texts(turn: dict[str, Any]) -> Iterator[str]:
-    """The texts of a turn, without what the client adds by itself."""
+    """The texts of a turn, without those that the client adds by itself."""
     content = turn.get("content")
     for part in content if isinstance(content, list) else [content]:
         text = part.get("text") if isinstance(part, dict) else part
@@ -52,7 +52,7 @@ def _texts(turn: dict[str, Any]) -> Iterator[str]:
 
 
 def _results(turn: dict[str, Any]) -> list[str]:
-    """The ids of the calls whose results a turn holds."""
+    """The ids of the calls whose results are in a turn."""
     if turn.get("role") == "tool" or turn.get("type") == "function_call_output":
         ids = [turn.get("tool_call_id", turn.get("call_id"))]
     else:

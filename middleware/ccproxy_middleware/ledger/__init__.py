@@ -1,4 +1,4 @@
-"""What every exchange has used and cost: the calls of providers are metered, and a row is made of each exchange."""
+"""The usage and cost of every exchange: provider calls are metered, and each exchange becomes one row."""
 
 from .meter import MeterMiddleware
 from .middleware import LedgerMiddleware

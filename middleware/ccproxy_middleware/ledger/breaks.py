@@ -1,6 +1,6 @@
-"""Where a request first differs from the one before of its session: from there on nothing of it can be cached.
+"""Where a request first differs from the previous one of its session: from there on it can't be read from the cache.
 
-Only digests are kept. A mark that something is to be cached, which moves from turn to turn, is no difference.
+Only digests are kept. A cache mark, which moves from turn to turn, does not count as a difference.
 """
 
 from array import array
@@ -17,24 +17,24 @@ Digests: TypeAlias = "array[int]"
 """Of the system prompt, the tools, and each message; of this process alone."""
 
 _MAX_KEPT = 2000  # conversations
-_MAX_MESSAGES = 4096  # of one that are looked at
-_FELL = 0.05  # by so much of the input less was cached: what is added at the end alone makes it less, too
-_BILLING = "x-anthropic-billing-header"  # of a block that differs each time, and that no provider gets
+_MAX_MESSAGES = 4096  # of a conversation that are compared
+_FELL = 0.05  # minimum drop of the cached share of the input: content added at the end alone also lowers it
+_BILLING = "x-anthropic-billing-header"  # a block that differs each time, and that is never sent to a provider
 
 
 class _Turn(NamedTuple):
     digests: Digests
-    share: float  # of the input that was cached
+    share: float  # the share of the input that was cached
 
 
 class Breaks:
-    """What is known of the newest conversations of all sessions."""
+    """The digests of the newest conversations of all sessions."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[str | None, ...], _Turn] = OrderedDict()
 
     def place(self, record: Record, session: str | None, digests: Digests) -> str | None:
-        """Where a request that is over differs first, if less of it was cached than of the one before."""
+        """Where a completed request first differs, if less of it was cached than of the previous one."""
         share = _share(record)
         if session is None or share is None:
             return None
@@ -51,7 +51,7 @@ class Breaks:
 
 
 def digests_of(data: Mapping[str, Any]) -> Digests:
-    """The digests of a request in Anthropic's form."""
+    """The digests of a request in Anthropic's format."""
     messages = data.get("messages")
     found = array("q", (_content(data.get("system"), system=True), _value(data.get("tools"))))
     if isinstance(messages, list):
@@ -60,7 +60,7 @@ def digests_of(data: Mapping[str, Any]) -> Digests:
 
 
 def _first_difference(before: Digests, now: Digests) -> str | None:
-    """None where the one before is the beginning of this one."""
+    """None where the previous request is a prefix of this one."""
     for number, digest in enumerate(before):
         if number >= len(now) or digest != now[number]:
             return ("system", "tools")[number] if number < 2 else f"message {number - 1}"
@@ -82,7 +82,7 @@ def _message(message: Any) -> int:
 
 
 def _content(blocks: Any, *, system: bool = False) -> int:
-    """Of a content; a text is the same as one block of it."""
+    """The digest of a content; a text has the same digest as a single block of it."""
     if isinstance(blocks, str):
         return hash((hash(("text", blocks)),))
     if not isinstance(blocks, list):
@@ -91,7 +91,7 @@ def _content(blocks: Any, *, system: bool = False) -> int:
 
 
 def _block(block: Any) -> int:
-    """Of a block without its mark. Python knows the hash of a string that it has hashed before."""
+    """The digest of a block without its cache mark. Python caches the hash of a string."""
     if not isinstance(block, dict):
         return _value(block)
     match block.get("type"):

@@ -1,4 +1,4 @@
-"""The layer around an endpoint that notes what its provider's answers have used."""
+"""The layer around an endpoint that records the usage in its provider's answers."""
 
 from contextlib import suppress
 
@@ -17,14 +17,14 @@ _FORMS: tuple[tuple[str, Form], ...] = (
 
 
 class MeterMiddleware:
-    """Note each call that a provider has answered, with what it has used.
+    """Record each call that a provider has answered, with its usage.
 
-    upstream, provider: names of the endpoint and of its profile, for whoever tells the price.
+    upstream, provider: the names of the endpoint and of its profile, with which the price is looked up.
 
     Reads: ``POST`` of ``/v1/messages``, ``*/chat/completions`` and ``*/responses``, and the answers to them, which pass
-    as they are. Of a body only the name of the model.
+    unchanged. From a body it reads only the model's name.
     Writes: ``ccproxy.calls``, the list of calls that an outer observer has put into the scope.
-    Needs: a place right around an endpoint: what stands inside is what was asked and answered.
+    Needs: a place directly around an endpoint, so that it sees exactly what was sent and answered.
     Alone: does nothing without a LedgerMiddleware, MetricsMiddleware or InspectorMiddleware outside.
     """
 
@@ -70,7 +70,10 @@ class _Metered:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            message = {**message, "headers": list(message.get("headers", ()))}  # they may be there to be read once
+            message = {
+                **message,
+                "headers": list(message.get("headers", ())),
+            }  # may be readable only once
             self._good = 200 <= message["status"] < 300
             encoding = get_header(message["headers"], b"content-encoding") or "identity"
             if encoding.lower() != "identity":
@@ -104,7 +107,7 @@ def _form(scope: Scope) -> Form | None:
 
 
 def _model(body: bytes) -> str | None:
-    """The name of the model. It stands first in nearly all bodies; what comes behind it is not looked at."""
+    """The model's name. It comes first in nearly all bodies; whatever follows it is not read."""
     with suppress(ValueError):
         for member in members(body):
             if member.name == "model":

@@ -1,4 +1,4 @@
-"""The layer that tells what an exchange costs, and hands on a row of each."""
+"""The layer that computes the cost of an exchange and passes on a row for it."""
 
 from collections.abc import Callable
 from urllib.parse import unquote
@@ -11,28 +11,27 @@ from .breaks import Breaks, Digests, digests_of
 from .row import Row, make_row
 
 _PATH = "/v1/messages"
-_MAX_HELD = 4 * 1024 * 1024  # bytes of an answer that may be held for its header
+_MAX_HELD = 4 * 1024 * 1024  # bytes of an answer that may be held until its cost is known
 
 Write = Callable[[Row], None]
 
 
 class LedgerMiddleware:
-    """Tell the cost of each ``POST /v1/messages``, and write a row of it down.
+    """Report the cost of each ``POST /v1/messages``, and write a row for it.
 
-    write: gets the row when the exchange is over, however it ends, also of one that was refused. It must not wait.
-    price: what a provider's call has cost, in US dollars; None where that is unknown.
-    breaks: whether to find out where requests differ of which less was cached than of those before.
+    write: gets the row when the exchange is over, however it ends, including refused requests. It must not block.
+    price: returns the cost of a provider call in US dollars; None where that is unknown.
+    breaks: whether to find out where a request differs from the previous one if less of it was cached.
 
-    A whole answer gets the header ``x-cc-boost-cost``, a plain decimal of US dollars, if the cost is known. A stream
-    does not, since what it has used comes last.
+    A whole answer gets the header ``x-cc-boost-cost``, a plain decimal number of US dollars, if the cost is known. A
+    stream does not, since its usage comes last.
 
-    Reads: the headers ``x-cc-boost-project``, in which characters may stand as in a URL, and
-    ``x-claude-code-session-id``; what inner layers note down in
-    ``ccproxy.record`` and ``ccproxy.calls``.
-    Writes: the record's ``cost`` and ``cache_break``; ``ccproxy.record`` in the scope, where no outer layer has;
-    ``x-cc-boost-cost``.
-    Needs: a place outside all that it shall see, and a MeterMiddleware around each endpoint.
-    Alone: works in front of any ASGI app; models, tokens and cost are known where our other layers stand inside.
+    Reads: the headers ``x-cc-boost-project``, whose value may be percent-encoded, and ``x-claude-code-session-id``; the
+    facts that inner layers put into ``ccproxy.record`` and ``ccproxy.calls``.
+    Writes: the record's ``cost`` and ``cache_break``; ``ccproxy.record`` in the scope, unless an outer layer has set
+    it; ``x-cc-boost-cost``.
+    Needs: a place outside all layers whose work it records, and a MeterMiddleware around each endpoint.
+    Alone: works in front of any ASGI app. Models, tokens and cost are known where our other layers stand inside.
     """
 
     def __init__(
@@ -82,7 +81,10 @@ class _Priced:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            message = {**message, "headers": list(message.get("headers", ()))}  # they may be there to be read once
+            message = {
+                **message,
+                "headers": list(message.get("headers", ())),
+            }  # may be readable only once
             if message["status"] < 400 and not _is_stream(message):
                 self._held.append(message)
                 return

@@ -1,4 +1,4 @@
-"""What is written down of an exchange: numbers and names, never a text of it."""
+"""What is stored for an exchange: numbers and names, never its text."""
 
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -14,15 +14,15 @@ _MAX_NAME = 200  # characters
 _MAX_COUNT = 2**53
 
 
-@dataclass(slots=True)  # not frozen, which makes it twice as slow to fill
+@dataclass(slots=True)  # not frozen, since that takes twice as long to create
 class Row:
     """One exchange of ``POST /v1/messages``.
 
-    time: of its start, in UTC. class_: what Claude Code asks for, ``main``, ``subagent`` and others. agent,
-    parent_agent: ids. key: the name of the client's key. input, cached, cache_write, output: tokens, of all calls of
-    providers together; no token counts twice, but reasoning is part of output. cost: US dollars; None: unknown.
-    first_ms: until the first byte of the answer. cache_break: the first place where the request differs from the
-    session's one before, if less of it was cached. What is not known is None.
+    time: of its start, in UTC. class_: the type of Claude Code's request, ``main``, ``subagent`` and others. agent,
+    parent_agent: ids. key: the name of the client's key. input, cached, cache_write, output: tokens of all provider
+    calls together; no token counts twice, but reasoning is part of output. cost: US dollars; None: unknown. first_ms:
+    milliseconds until the first byte of the answer. cache_break: the first place where the request differs from the
+    previous one of its session, if less of it was cached. Unknown values are None.
     """
 
     time: datetime
@@ -55,7 +55,7 @@ COLUMNS = tuple(field.name.rstrip("_") for field in fields(Row))
 
 
 def make_row(record: Record, *, session: str | None, project: str | None) -> Row:
-    """The row of an exchange that is over. ``session`` and ``project``: as the headers tell them."""
+    """The row of an exchange that is over. ``session`` and ``project``: from the headers."""
     asker, calls = record.asker, record.calls
     last = calls[-1] if calls else ProviderCall()
     left = CLIENT_LEFT if record.outcome == "disconnected" else 500
@@ -83,7 +83,7 @@ def make_row(record: Record, *, session: str | None, project: str | None) -> Row
 
 
 def _tokens(record: Record) -> dict[str, Any]:
-    """The counts of all calls; where none has told any, what the client was told, which may be an estimate."""
+    """The counts of all calls. Where none has reported any: the counts that the client got, which may be estimated."""
     usages = [call.usage for call in record.calls if call.usage] or ([record.usage] if record.usage else [])
     if not usages:
         return {}
@@ -108,7 +108,7 @@ def _milliseconds(seconds: float | None) -> int | None:
 
 
 def _name(text: str | None) -> str | None:
-    """A name as databases keep it: none of them takes a zero byte or half of a surrogate pair."""
+    """A name that databases accept: without zero bytes and lone surrogates."""
     if not text or (text.isascii() and len(text) <= _MAX_NAME and "\0" not in text):
         return text or None
     return text[:_MAX_NAME].replace("\0", "").encode("utf-8", "replace").decode() or None

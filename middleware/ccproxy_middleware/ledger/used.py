@@ -1,4 +1,4 @@
-"""What an answer of a provider says that it has used, in any of the three forms."""
+"""The usage that a provider's answer reports, in any of the three formats."""
 
 import re
 from collections import deque
@@ -12,14 +12,14 @@ from ..toolkit.json import loads
 
 Form = Literal["anthropic", "chat", "responses"]
 
-_MAX_HELD = 4 * 1024 * 1024  # bytes of an answer, or of one line of a stream, that are looked into
-_KEPT = 4  # lines with a usage: the last one may be all zeros
+_MAX_HELD = 4 * 1024 * 1024  # bytes of an answer, or of one line of a stream, that are inspected
+_KEPT = 4  # lines with a usage that are kept: the last one may be all zeros
 _TOLD = re.compile(rb'"usage"\s*:\s*\{')
 _CONTEXT = Context(model="")
 
 
 class Used(NamedTuple):
-    """``usage`` is Anthropic's usage object, empty if none was told. ``failed``: the answer is an error."""
+    """``usage`` is Anthropic's usage object, empty if none was reported. ``failed``: the answer is an error."""
 
     usage: Mapping[str, Any] = {}
     model: str | None = None
@@ -28,15 +28,15 @@ class Used(NamedTuple):
 
 
 class AnswerReader:
-    """Takes the bytes of a good answer, a stream or one JSON document, and tells at the end what was used.
+    """Takes the bytes of a successful answer, a stream or one JSON document, and returns its usage at the end.
 
-    Only what has a usage is parsed, and not before the end.
+    Only the parts with a usage are parsed, and only at the end.
     """
 
     def __init__(self, form: Form) -> None:
         self._form: Form = form
         self._is_stream: bool | None = None  # None: not yet known
-        self._rest = bytearray()  # a line of a stream that is not whole, or the whole document
+        self._rest = bytearray()  # an incomplete line of a stream, or the whole document
         self._searched = 0
         self._gave_up = False
         self._first: bytes = b""  # the first line with data
@@ -75,7 +75,7 @@ class AnswerReader:
                     self._lines.append(line)
 
     def result(self) -> Used:
-        """What was used, as far as it has been told."""
+        """The usage, as far as it has been reported."""
         if not self._is_stream:
             document = _parsed(bytes(self._rest))
             return _of_document(self._form, document)
@@ -88,11 +88,11 @@ class AnswerReader:
         return _of_document(self._form, _parsed(_data(self._first)))
 
     def _documents(self) -> Iterator[Any]:
-        """From the last one."""
+        """Last one first."""
         return (_parsed(_data(line)) for line in reversed(self._lines))
 
     def _of_events(self) -> Used:
-        """Of Anthropic's stream, whose beginning tells of the input and whose end of the output."""
+        """From Anthropic's stream, whose start reports the input and whose end the output."""
         begun = _parsed(_data(self._start))
         message = _object(begun.get("message"))
         model = _text(message.get("model"))
@@ -105,7 +105,7 @@ class AnswerReader:
 
 
 def _of_document(form: Form, document: dict[str, Any]) -> Used:
-    """Of a whole answer, or of the event or chunk of a stream that tells the usage."""
+    """From a whole answer, or from the event or chunk of a stream that reports the usage."""
     if form == "responses":
         document = _object(document.get("response")) or document
     failed = bool(document.get("error")) or document.get("type") == "error"

@@ -1,4 +1,4 @@
-"""Counters of what passes, for Prometheus."""
+"""Metrics of the exchanges, for Prometheus."""
 
 from .middleware import MetricsMiddleware
 

@@ -1,7 +1,7 @@
-"""prometheus-client's files, with their space on the disk taken beforehand.
+"""prometheus-client's files, with their disk space allocated in advance.
 
-It writes through a memory map into files with holes: where the disk is full, the kernel ends the process by SIGBUS.
-Here it is an OSError, before anything is written.
+It writes through a memory map into sparse files: if the disk is full, the kernel kills the process with SIGBUS. With
+the space allocated in advance, a full disk is an OSError before anything is written.
 """
 
 import os
@@ -11,7 +11,7 @@ from prometheus_client import values
 from prometheus_client.mmap_dict import MmapedDict
 
 _SIZE = 64 * 1024
-_REST = 64  # bytes of an entry beside its key, and more
+_REST = 64  # bytes of an entry besides its key, rounded up
 
 
 class _AllocatedDict(MmapedDict):
@@ -22,7 +22,7 @@ class _AllocatedDict(MmapedDict):
                     _allocate(file.fileno(), 0, _SIZE)
             except OSError:
                 with suppress(OSError):
-                    os.unlink(filename)  # an empty one can't be read
+                    os.unlink(filename)  # an empty file can't be read
                 raise
         super().__init__(filename, read_mode)  # type: ignore[no-untyped-call]
 
@@ -36,7 +36,7 @@ class _AllocatedDict(MmapedDict):
 
 
 def allocate_counter_files() -> None:
-    """For the metrics of this process that are made from now on."""
+    """Allocate the files for the metrics that this process creates from now on."""
     setattr(values, "MmapedDict", _AllocatedDict)  # noqa: B010 - mypy: it is not exported
 
 

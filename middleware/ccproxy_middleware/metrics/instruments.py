@@ -1,6 +1,7 @@
-"""The metrics themselves, and how an exchange moves them. Imports prometheus-client, so only MetricsMiddleware does.
+"""The metrics themselves, and how an exchange changes them. Imports prometheus-client, so only MetricsMiddleware
+imports it.
 
-Names and buckets are OpenTelemetry's for generative AI where it has them, in Prometheus' spelling: see
+Names and buckets are those of OpenTelemetry for generative AI where they exist, in Prometheus' spelling: see
 https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics/
 """
 
@@ -24,12 +25,12 @@ CLIENT_LEFT = 499
 """Stands for the status of an exchange whose client left before the answer began, as in nginx's log."""
 
 _DURATIONS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
-_LONG = (163.84, 327.68, 655.36)  # beyond OpenTelemetry's: the long answers of coding agents
+_LONG = (163.84, 327.68, 655.36)  # beyond OpenTelemetry's: for the long answers of coding agents
 _FIRST_TOKEN = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
-_LATE = (20.0, 40.0, 80.0)  # beyond it too: models that think, or have to be loaded
+_LATE = (20.0, 40.0, 80.0)  # also beyond them: for models that reason, or that must be loaded first
 _TOKENS = tuple(float(4**n) for n in range(14))
 _MAX_COUNT = 2**53
-_MAX_KEYS = 100  # names that become labels
+_MAX_KEYS = 100  # names that are used as labels
 _CHAT = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "tier")
 _KINDS = {
     "input": "input_tokens",
@@ -47,7 +48,7 @@ _ERRORS = frozenset(
 
 
 class Instruments:
-    """The metrics of one layer. Every label has few values: what comes from a client is ``other`` unless known."""
+    """The metrics of one layer. Every label has few values: a value from a client is ``other`` unless it is known."""
 
     def __init__(self, registry: CollectorRegistry | None) -> None:
         self._registry = registry
@@ -157,11 +158,11 @@ class Instruments:
         self._active.inc()
 
     def end_stream(self) -> None:
-        """It is over."""
+        """A streamed answer is over."""
         self._active.dec()
 
     def end(self, route: str, models: Collection[str], record: Record) -> None:
-        """Count an exchange that is over. ``models``: the names that may become labels."""
+        """Count a completed exchange. ``models``: the names that may be used as labels."""
         tier = record.tier if record.tier in TIERS else "none"
         error = "" if record.error is None else record.error if record.error in _ERRORS else "other"
         status = record.status or (CLIENT_LEFT if record.outcome == "disconnected" else 500)
@@ -230,7 +231,7 @@ class Instruments:
 
 
 def _bound(metric: Counter | Histogram, method: str) -> Callable[..., Callable[[float], None]]:
-    """The metric's method by its labels' values. prometheus-client takes longer to find one than to count."""
+    """The metric's method for these label values, cached: prometheus-client takes long to look one up."""
 
     @cache
     def bound(*labels: str) -> Any:
@@ -240,9 +241,9 @@ def _bound(metric: Counter | Histogram, method: str) -> Callable[..., Callable[[
 
 
 def make_instruments() -> Instruments:
-    """Metrics of a registry of their own; where processes share a directory, the one set of this process.
+    """Metrics with a registry of their own; where processes share a directory, the one set of this process.
 
-    Raises OSError where there is no space for the files; so may every method of the set.
+    Raises OSError where there is no space for the files, and so may every method of the set.
     """
     if not os.environ.get(MULTIPROCESS):
         return Instruments(CollectorRegistry())
@@ -262,5 +263,5 @@ def _known(name: str | None, names: Collection[str]) -> str:
 
 
 def _count(value: object) -> int:
-    """A number of tokens as a provider has told it: any that a float can't hold is none."""
+    """A token count as a provider has reported it; one that doesn't fit into a float counts as none."""
     return value if isinstance(value, int) and 0 < value < _MAX_COUNT else 0

@@ -1,4 +1,4 @@
-"""What has passed, in numbers."""
+"""The layer that counts exchanges."""
 
 import logging
 from collections.abc import Collection, Sequence
@@ -30,7 +30,7 @@ _ROUTES = {
 
 
 class _LostIfFull:
-    """Go on without a count for which the disk has no space, and log the first."""
+    """Continue without a count for which the disk has no space, and log the first such failure."""
 
     def __init__(self) -> None:
         self._told = False
@@ -50,20 +50,20 @@ class _LostIfFull:
 class MetricsMiddleware:
     """Count every exchange, and serve the counts to Prometheus at ``/metrics``.
 
-    With ``admin_keys`` the page needs one of them; else one of the client's, ``api_keys`` and ``named_keys``, as any
-    other request does; without all of these it is refused to web pages of elsewhere as by AuthMiddleware, whose options
-    these are. ``models`` are the names of the
-    provider's models that may become labels; all others are counted as ``other``, since a client can make names up.
-    Raises ValueError for keys that could never match, ImportError without prometheus-client.
+    With ``admin_keys`` the page requires one of them; otherwise one of the client's keys, ``api_keys`` and
+    ``named_keys``, like any other request. Without any of these it is refused to foreign web pages as by
+    AuthMiddleware, which has the same options. ``models`` are the names of the provider's models that may be used as
+    labels. All others are counted as ``other``, since a client can make names up. Raises ValueError for keys that could
+    never match, ImportError without prometheus-client.
 
-    With PROMETHEUS_MULTIPROC_DIR in the environment, set before prometheus-client is imported, all processes that
-    share the directory are summed up. Where the disk has no space for a new count, it is lost, and the first such
-    loss is logged.
+    With PROMETHEUS_MULTIPROC_DIR in the environment, set before prometheus-client is imported, the counts of all
+    processes that share the directory are summed up. If the disk has no space for a new count, the count is lost, and
+    the first such loss is logged.
 
-    Reads: ``GET`` and ``HEAD`` of ``/metrics``, which inner layers never see; what inner layers of ours note down
-    in ``ccproxy.record``.
-    Writes: ``ccproxy.record`` in the scope, where no outer layer has.
-    Needs: prometheus-client, and a place outside all that it shall count.
+    Reads: ``GET`` and ``HEAD`` of ``/metrics``, which inner layers never see; the facts that our inner layers put into
+    ``ccproxy.record``.
+    Writes: ``ccproxy.record`` in the scope, unless an outer layer has set it.
+    Needs: prometheus-client, and a place outside all layers whose work it counts.
     Alone: works in front of any ASGI app. Tokens, tiers, retries and boost are known where our layers stand inside.
     """
 
@@ -77,7 +77,9 @@ class MetricsMiddleware:
         allowed_hosts: Collection[str] = (),
         models: Collection[str] = (),
     ) -> None:
-        from .instruments import make_instruments  # here, so that the other layers do without prometheus-client
+        from .instruments import (
+            make_instruments,
+        )  # the other layers don't need it
 
         self.app = app
         self._keys = AdminKeys(admin_keys) or ClientKeys(api_keys, allowed_hosts, named_keys)

@@ -7,11 +7,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from ..toolkit.record import Attempt, ProviderCall
 
 _WAITS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0)
-_MAX_UPSTREAMS = 64  # that have labels of their own
+_MAX_UPSTREAMS = 64  # upstreams that have labels of their own
 
 
 class UpstreamInstruments:
-    """How often each upstream was asked, has failed, was left alone, and let requests wait."""
+    """How often each upstream was called, failed, was skipped, and made requests wait."""
 
     def __init__(self, registry: CollectorRegistry | None) -> None:
         self._names: set[str] = set()
@@ -52,7 +52,7 @@ class UpstreamInstruments:
             registry=registry,
         )
 
-        self._count_request = cache(lambda upstream: self._requests.labels(upstream).inc)  # quicker than labels()
+        self._count_request = cache(lambda upstream: self._requests.labels(upstream).inc)  # faster than labels()
 
     def queue(self, upstream: str, change: int) -> None:
         """A request begins to wait at an upstream (1), or no longer does (-1)."""
@@ -72,7 +72,7 @@ class UpstreamInstruments:
             self._cooldowns.labels(upstream, attempt.reason or "none").inc()
 
     def spend(self, call: ProviderCall, model: str) -> None:
-        """A call has cost something. ``model``: the label."""
+        """Count the cost of a call. ``model``: the label."""
         if call.cost:
             self._costs.labels(self._label(call.upstream or "none"), model).inc(float(call.cost))
 

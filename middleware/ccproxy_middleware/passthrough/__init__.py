@@ -1,4 +1,4 @@
-"""Requests for Anthropic's own API, in whose conversations other upstreams may have answered before."""
+"""Requests for Anthropic's own API whose conversations may contain answers of other upstreams."""
 
 from .middleware import PassthroughMiddleware
 

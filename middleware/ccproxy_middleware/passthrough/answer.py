@@ -1,4 +1,4 @@
-"""What is learned of an answer while it passes: usage for the record, and a refusal that is worth another try."""
+"""Inspection of an answer while it passes: its usage for the record, and a refusal that is worth another attempt."""
 
 import re
 from typing import Any
@@ -12,15 +12,15 @@ from ..toolkit.record import Record
 from ..toolkit.sse import EventTooLarge, SSEParser
 
 _MAX_REFUSAL = 64 * 1024
-_MAX_READ = 4 * 1024 * 1024  # bytes of a whole answer that are looked into
+_MAX_READ = 4 * 1024 * 1024  # bytes of a whole answer that are inspected
 _TOLD = (b'"message_start"', b'"message_delta"')
 _ERROR = re.compile(rb'\s*\{\s*"(?:type"\s*:\s*"error"|error"|request_id")')
 
 
 class WatchedAnswer:
-    """The ``send`` for one try. A 400 is held where ``holds`` says so, until :meth:`release`; all else goes through.
+    """The ``send`` for one attempt. A 400 is held if ``holds`` says so, until :meth:`release`; all else passes.
 
-    ok: an answer has begun that is no error. refusal: the body of a held 400.
+    ok: an answer has begun that is not an error. refusal: the body of a held 400.
     """
 
     def __init__(self, send: Send, record: Record | None, *, holds: bool) -> None:
@@ -37,7 +37,7 @@ class WatchedAnswer:
         self.refusal: bytes | None = None
 
     async def send(self, message: Message) -> None:
-        """Take a message of the app's."""
+        """Process a message of the app."""
         if message["type"] == "http.response.start":
             self._begin(message)
         elif message["type"] == "http.response.body":
@@ -51,7 +51,7 @@ class WatchedAnswer:
             self.refusal = bytes(self._body)
 
     async def release(self) -> None:
-        """Send what was held."""
+        """Send the held messages."""
         self._is_held = False
         held, self._held = self._held, []
         for message in held:
@@ -90,7 +90,7 @@ class WatchedAnswer:
             self._note(bytes(self._body))
 
     def _note(self, text: bytes) -> None:
-        """Write down what a JSON object of Anthropic's tells of the exchange."""
+        """Record the facts about the exchange in a JSON object of Anthropic's."""
         record = self._record
         if record is None:
             return

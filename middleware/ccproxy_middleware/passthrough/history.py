@@ -1,7 +1,7 @@
-"""A conversation in which other upstreams have answered, as Anthropic takes it.
+"""Adapts a conversation that contains answers of other upstreams to what Anthropic accepts.
 
-Anthropic refuses thinking blocks whose signatures are not its own, and, while thinking is on, a tool loop whose turn
-doesn't begin with one.
+Anthropic refuses thinking blocks with signatures that are not its own. While thinking is on, it also refuses a tool
+loop whose turn doesn't begin with a thinking block.
 """
 
 import re
@@ -15,7 +15,7 @@ from ..conversion.anthropic import is_blank, is_own_state
 _THINKING = ("thinking", "redacted_thinking")
 _CALLS = ("tool_use", "server_tool_use")
 _LEGAL_ID = re.compile(r"[a-zA-Z0-9_-]+")
-_ANTHROPICS_ID = re.compile(r"toolu_(?![0-9a-f]{24}\Z).+")  # converters of ours make hexadecimal ones
+_ANTHROPICS_ID = re.compile(r"toolu_(?![0-9a-f]{24}\Z).+")  # our converters create hexadecimal ones
 
 Block = Any
 Message = Any
@@ -23,10 +23,10 @@ Message = Any
 
 @dataclass(slots=True)
 class Fitted:
-    """What of a request has to be otherwise: other values for ``fields`` of it, and some of them ``removed``.
+    """The changes that a request needs: other values for some of its ``fields``, and fields that are ``removed``.
 
-    left_out: digests of the thinking blocks that are not sent. loop: those of the calls of a tool loop for which
-    thinking is ``off``. renamed: ids that became others.
+    left_out: digests of the thinking blocks that are not sent. loop: the ids of the calls of a tool loop for which
+    thinking is ``off``. renamed: ids that were replaced.
     """
 
     fields: dict[str, Any] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class Fitted:
         return bool(self.fields or self.removed)
 
     def told(self) -> list[str]:
-        """The changes in words."""
+        """A description of the changes."""
         words = []
         if self.left_out:
             words.append(f"{len(self.left_out)} thinking blocks are left out: Anthropic did not sign them")
@@ -58,11 +58,12 @@ def fit(
     without_thinking: bool = False,
     thinking: Literal["auto", "off", "kept"] = "auto",
 ) -> Fitted:
-    """How a request must differ from the client's.
+    """The changes that the client's request needs.
 
-    Left out are blocks that converters of ours have made for another upstream, thinking blocks that are ``refused`` by
-    their digests, and all of them where it has to be ``without_thinking``. Then thinking is turned off for a tool loop
-    whose last turn has no thinking block where another upstream has taken part, or by ``thinking`` always or never.
+    These blocks are removed: those that our converters created for another upstream, thinking blocks whose digests are
+    in ``refused``, and all thinking blocks if ``without_thinking`` is set. Then thinking is turned off for a tool loop
+    whose last turn has no thinking block, if another upstream has taken part in it; or, depending on ``thinking``,
+    always or never.
     """
     fitted = Fitted()
     messages = data.get("messages")
@@ -87,7 +88,7 @@ def fit(
     calls = [id_ for message in messages[start:] for id_ in _call_ids(message)]
     fitted.loop = [digest(id_) for id_ in calls]
     if thinking == "auto" and start < len(messages) and not _begins_with_thinking(last):
-        # A budget is for models that begin each loop with a thinking block.
+        # Models with a thinking budget begin each loop with a thinking block.
         foreign = _has_budget(data) and not all(_ANTHROPICS_ID.fullmatch(id_) for id_ in calls)
         thinking = "off" if lost or foreign or any(id_ in refused for id_ in fitted.loop) else thinking
     if thinking == "off":
@@ -96,7 +97,7 @@ def fit(
 
 
 def digest(text: str) -> str:
-    """What a signature, or an id, is remembered by."""
+    """The digest by which a signature or an id is remembered."""
     return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
@@ -147,7 +148,7 @@ def _with_legal_id(block: Block, name: str, fitted: Fitted) -> Block:
 
 
 def _is_own_search(block: Block) -> bool:
-    """Whether it is a result of a web search that a converter of ours has made up."""
+    """Whether it is a web search result that one of our converters created."""
     if not isinstance(block, dict) or block.get("type") != "web_search_tool_result":
         return False
     results = block.get("content")
@@ -169,7 +170,7 @@ def _without_own_citations(block: Block) -> Block:
 
 
 def _loop_start(messages: Sequence[Message]) -> int:
-    """Where the tool loop begins that the last message goes on with; the number of messages if it goes on with none."""
+    """Where the tool loop begins that the last message continues; the number of messages if there is none."""
     start = len(messages)
     for n in range(len(messages) - 1, -1, -1):
         role = _role(messages[n])
@@ -214,7 +215,7 @@ def _role(message: Message) -> Any:
 
 
 def _turn_off(data: Mapping[str, Any], fitted: Fitted) -> None:
-    """Turn thinking off, and with it what Anthropic takes only while it is on."""
+    """Turn thinking off, and remove the parameters that Anthropic accepts only while it is on."""
     thinking = data.get("thinking")
     if not isinstance(thinking, dict) or thinking.get("type") == "disabled":
         return

@@ -32,17 +32,18 @@ Thinking = Literal["auto", "off", "kept"]
 
 
 class PassthroughMiddleware:
-    """Make conversations in which other upstreams have answered fit for Anthropic, and change nothing of all others.
+    """Adapt conversations that contain answers of other upstreams to Anthropic's API, and leave all others unchanged.
 
-    Thinking blocks and results of web searches that converters of ours have made are left out of a request, and ids
-    that Anthropic refuses become others. Where a tool loop would go on from a turn that has lost its thinking block,
-    thinking is off for that request. A 400 because of thinking blocks that are neither ours nor Anthropic's costs one
-    more try without any, after which they are known.
+    Thinking blocks and web search results that our converters created are removed from a request, and ids that
+    Anthropic refuses are replaced. Where a tool loop would continue from a turn that has lost its thinking block,
+    thinking is turned off for that request. A 400 because of thinking blocks that come neither from our converters nor
+    from Anthropic causes one more attempt without any thinking blocks; from then on these blocks are known and removed.
 
     Reads: ``messages``, ``thinking`` and ``context_management`` in the JSON body of ``/v1/messages`` and
     ``/v1/messages/count_tokens``. A body that it can't read passes unchanged.
-    Writes: these members, the other bytes stay; the record's ``usage``, ``stop_reason``, ``provider`` and decisions.
-    Needs: to stand inside a ModelMappingMiddleware, if there is one.
+    Writes: these members, while all other bytes of the body stay the same; the record's ``usage``, ``stop_reason``,
+    ``provider`` and decisions.
+    Needs: a place inside ModelMappingMiddleware, if there is one.
     Alone: works in front of any app that speaks Anthropic's API.
     """
 
@@ -73,7 +74,7 @@ class PassthroughMiddleware:
         without_thinking = False
         thinking: Thinking = "kept" if model in self._never_off else "auto"
         fitted = await body.work(partial(fit, data, refused=self._refused, thinking=thinking))
-        del data  # the body lets go of it when it is replayed
+        del data  # the body releases it when it is replayed
         for tries in range(1, _TRIES + 1):
             if record is not None:
                 record.explain = fitted.told
@@ -105,7 +106,7 @@ class PassthroughMiddleware:
 
 
 class _Known:
-    """A bounded set; the oldest go first."""
+    """A bounded set; the oldest items are removed first."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -123,7 +124,7 @@ class _Known:
 
 
 def _sent(scope: Scope, body: BufferedBody, fitted: Fitted) -> tuple[Scope, BufferedBody]:
-    """The request for one try."""
+    """The request for one attempt."""
     if not fitted:
         return scope, body
     headers = without_headers(scope["headers"], b"content-length", b"transfer-encoding")
@@ -131,7 +132,7 @@ def _sent(scope: Scope, body: BufferedBody, fitted: Fitted) -> tuple[Scope, Buff
 
 
 def _words(body: bytes) -> str:
-    """What a refusal says."""
+    """The message of a refusal."""
     try:
         message = loads(body)["error"]["message"]
     except (ValueError, TypeError, KeyError):

@@ -1,4 +1,4 @@
-"""Tools for models that have none: described in the prompt, and called by a text."""
+"""Tools for models without tool calling: described in the prompt, and called by text in the answer."""
 
 from .middleware import PromptedToolsMiddleware
 

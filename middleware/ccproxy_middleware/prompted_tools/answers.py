@@ -1,4 +1,4 @@
-"""An answer whose text may end in calls, which become what they are in the client's API."""
+"""An answer whose text may end in tool calls, which are converted to calls in the client's API."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,19 +10,19 @@ from .prompt import Payload
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an answer ends in: the rest of its text, and calls."""
+    """The end of an answer: the rest of its text, and its calls."""
 
     text: str
     calls: Sequence[Call] = ()
 
 
 class Answer:
-    """One answer: events as they come, or a whole one. Subclasses know one API.
+    """One answer, streamed or whole. Each subclass handles one API.
 
-    tools: the schemas of those that may be called. has_calls: the server has read calls by itself; then there are none
-    in the text. spoiled: the call at the end that can't be read. said: all of the text.
+    tools: the schemas of the tools that may be called. has_calls: the server has parsed calls itself; then there are
+    none in the text. spoiled: the malformed call at the end. said: the whole text.
 
-    Where ``spoiled`` is set, the end is held until :meth:`settle`, or :meth:`whole_with`.
+    If ``spoiled`` is set, the end is held until :meth:`settle` or :meth:`whole_with`.
     """
 
     def __init__(self, tools: Mapping[str, Any]) -> None:
@@ -36,15 +36,15 @@ class Answer:
         self.begin()
 
     def begin(self) -> None:
-        """Set up what a subclass keeps."""
+        """Initialize the state of a subclass."""
 
     @property
     def said(self) -> str:
-        """All of the text."""
+        """The whole text."""
         return "".join(self._said)
 
     def event(self, event: Payload | None) -> list[Payload | None]:
-        """The events in the place of one; None is the mark of the end."""
+        """The events that replace one event; None is the end marker."""
         if self.spoiled:
             self._held.append(event)
             return []
@@ -56,20 +56,20 @@ class Answer:
         raise NotImplementedError
 
     def last(self) -> list[Payload]:
-        """What is still to be said when the stream ends without saying why."""
+        """The remaining events, when the stream ends without a finish reason."""
         return []
 
     def feed(self, text: str) -> str:
-        """What of a text can be shown."""
+        """The part of a text that can be sent."""
         self._said.append(text)
         return self._calls.feed(text)
 
     def release(self) -> str:
-        """What is held, since something else follows it."""
+        """The held text, which is sent because something else follows it."""
         return self._calls.release()
 
     def outcome(self) -> Outcome:
-        """What the answer ends in."""
+        """The end of the answer."""
         if self.has_calls:
             return Outcome(self._calls.release())
         outcome = Outcome(*self._calls.finish())
@@ -77,7 +77,7 @@ class Answer:
         return outcome
 
     def ends(self, event: Payload) -> list[Payload]:
-        """The events in the place of the one that tells why the answer ends."""
+        """The events that replace the one with the finish reason."""
         if self.ended:
             return [event]
         self.ended = True
@@ -91,7 +91,7 @@ class Answer:
         raise NotImplementedError
 
     def settle(self, calls: Sequence[Call], change: Callable[[Payload], Payload]) -> list[Payload | None]:
-        """The end that was held, with these calls in the place of the spoiled one, or without any as it was."""
+        """The end that was held, with these calls in place of the malformed one; without any, it stays as it was."""
         first, *rest = self._held
         outcome = Outcome("", calls) if calls else Outcome(self.spoiled)
         events: list[Payload | None] = []
@@ -101,7 +101,7 @@ class Answer:
         return [*events, *(event if event is None else change(event) for event in rest)]
 
     def whole(self, answer: Payload) -> Payload | None:
-        """A whole answer that has nothing to do with calls in text; None: :meth:`outcome` tells what it ends in."""
+        """A whole answer without calls in its text; None: see :meth:`outcome` for its end."""
         raise NotImplementedError
 
     def whole_with(self, answer: Payload, outcome: Outcome) -> Payload:
@@ -109,7 +109,7 @@ class Answer:
         raise NotImplementedError
 
     def calls_in(self, text: str) -> list[Call]:
-        """The calls that another answer's text ends in."""
+        """The calls at the end of another answer's text."""
         reading = TextCalls(self._tools, "all")
         reading.feed(text)
         return reading.finish()[1]

@@ -1,4 +1,4 @@
-"""Requests and answers of Anthropic's Messages."""
+"""Requests and answers of Anthropic's Messages API."""
 
 import secrets
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ _KINDS = ("auto", "none", "any", "tool")
 
 
 class AnthropicPrompter:
-    """Messages."""
+    """The Messages API."""
 
     def concerns(self, data: Mapping[str, Any]) -> bool:
         tools = data.get("tools")
@@ -80,7 +80,7 @@ def _choice(choice: Any) -> Choice:
 
 
 def _message(message: Mapping[str, Any], names: dict[str, str]) -> Payload:
-    """A message without blocks of calls; ``names`` are the tools' of the calls so far, by their ids."""
+    """A message without tool call blocks; ``names`` are those of the tools called so far, by call id."""
     content = message.get("content")
     if not isinstance(content, list):
         return dict(message)
@@ -113,7 +113,7 @@ def _cached(block: Mapping[str, Any], before: Mapping[str, Any]) -> Payload:
 
 
 def _result(block: Mapping[str, Any], names: Mapping[str, str]) -> tuple[str, list[Any]]:
-    """The text of a result, and what of it is no text."""
+    """The text of a result, and its other parts."""
     content = block.get("content")
     pieces = content if isinstance(content, list) else [{"type": "text", "text": content or ""}]
     texts: list[str] = []
@@ -136,13 +136,13 @@ def _with_text(system: Any, text: str) -> Any:
         return joined(system if isinstance(system, str) else "", text)
     block: Payload = {"type": "text", "text": text}
     if system and isinstance(system[-1], dict) and (mark := system[-1].get("cache_control")):
-        block["cache_control"] = mark  # which goes to the end of what stays the same
+        block["cache_control"] = mark  # added at the end of the unchanging part
         system = [*system[:-1], {key: value for key, value in system[-1].items() if key != "cache_control"}]
     return [*system, block]
 
 
 def _with_words(messages: list[Payload], words: str) -> list[Payload]:
-    """The conversation with words at its end, unless the assistant has begun to answer."""
+    """The conversation with this text at its end, unless the assistant has begun to answer."""
     last = messages[-1] if messages else {}
     if last.get("role") != "user":
         return messages if last.get("role") == "assistant" else [*messages, {"role": "user", "content": words}]
@@ -154,7 +154,7 @@ def _with_words(messages: list[Payload], words: str) -> list[Payload]:
 
 
 class AnthropicAnswer(Answer):
-    """An answer of Messages."""
+    """An answer of the Messages API."""
 
     def _on_event(self, event: Payload) -> list[Payload]:
         match event.get("type"):
@@ -173,8 +173,8 @@ class AnthropicAnswer(Answer):
     def begin(self) -> None:
         self._index = 0  # of the next block
         self._in_text = False
-        self._open = False  # the block of text has begun
-        self._blank = ""  # whitespace that shows only if something follows
+        self._open = False  # the text block has been started
+        self._blank = ""  # whitespace that is sent only if something follows
 
     def last(self) -> list[Payload]:
         return [] if self.ended else self._end_text()
@@ -217,7 +217,7 @@ class AnthropicAnswer(Answer):
         return [*events, {"type": "content_block_delta", "index": self._index, "delta": delta}]
 
     def _end_text(self) -> list[Payload]:
-        """Something else follows the text, which is no call then."""
+        """Something else follows the text, so it is not a call."""
         events = self._shown(self.release()) if self._in_text else []
         return events + self._close_text()
 
@@ -274,7 +274,7 @@ def _new_id() -> str:
 
 
 def _stop(holder: Mapping[str, Any]) -> Payload:
-    """Why an answer with calls has ended."""
+    """The stop reason of an answer with calls."""
     if holder.get("stop_reason") in ("end_turn", "stop_sequence", None):
         return {"stop_reason": "tool_use", "stop_sequence": None}
     return {}

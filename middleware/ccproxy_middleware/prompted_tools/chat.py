@@ -49,7 +49,7 @@ class ChatPrompter:
 
 
 def read_choice(data: Mapping[str, Any]) -> Choice:
-    """``tool_choice`` of either of OpenAI's APIs."""
+    """``tool_choice`` of either OpenAI API."""
     choice = data.get("tool_choice")
     one = data.get("parallel_tool_calls") is False
     if isinstance(choice, dict):
@@ -67,17 +67,17 @@ def _tool(item: Any) -> Tool | None:
 
 
 def function_tool(function: Mapping[str, Any]) -> Tool:
-    """A function of either of OpenAI's APIs."""
+    """A function of either OpenAI API."""
     description = function.get("description")
     schema = function.get("parameters", {"type": "object"})
     return Tool(str(function.get("name")), description if isinstance(description, str) else "", schema)
 
 
 def _messages(messages: Sequence[Payload]) -> list[Payload]:
-    """The conversation without calls; results together are one user message, with what the user says then."""
+    """The conversation without calls. Consecutive results and the user's next text become one user message."""
     names: dict[str, str] = {}
     told: list[Payload] = []
-    results = False  # the last message is made of results
+    results = False  # the last message consists of results
     for message in messages:
         role, content = message.get("role"), message.get("content")
         if role == "tool":
@@ -117,7 +117,7 @@ def _others(content: Any) -> list[Any]:
 
 
 def _with_user(messages: list[Payload], content: Any, *, merge: bool) -> list[Payload]:
-    """The conversation with what the user says, in the last message where that is made of results."""
+    """The conversation with the user's text, which is added to the last message if that consists of results."""
     if not merge:
         return [*messages, {"role": "user", "content": content}]
     *before, last = messages
@@ -125,7 +125,7 @@ def _with_user(messages: list[Payload], content: Any, *, merge: bool) -> list[Pa
 
 
 def _added(content: Any, more: Any) -> Any:
-    """Content with more behind it."""
+    """Content with more appended to it."""
     if isinstance(content, str) and isinstance(more, str):
         return joined(content, more)
     parts = [{"type": "text", "text": item} if isinstance(item, str) else item for item in (content, more)]
@@ -199,7 +199,7 @@ class ChatAnswer(Answer):
         first, *others = event["choices"]
         delta = first.get("delta")
         before: list[Payload] = []
-        if delta and outcome.calls:  # what comes with the reason to stop comes before the calls
+        if delta and outcome.calls:  # what comes with the finish reason precedes the calls
             before.append({**event, "choices": [{**first, "finish_reason": None}]})
             before[0].pop("usage", None)
             first = {**first, "delta": {}}

@@ -1,4 +1,4 @@
-"""The layer: which requests are prompted, and which models it learns to lack tools."""
+"""The layer: which requests are prompted, and for which models it learns that they lack tools."""
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
@@ -45,22 +45,22 @@ _APIS: Mapping[str, _Api] = {
 
 
 class PromptedToolsMiddleware:
-    """Give tools to a model that has none: by words in its prompt, and by reading its calls out of its text.
+    """Provide tool calling for a model without it: describe the tools in the prompt, and parse the calls in its text.
 
-    ``provider`` names a profile and ``options`` sets switches of it, as for FormatConversionMiddleware: where its
-    switch ``tools`` says ``prompted``, requests are sent without ``tools``. ``learn``: so they are also for a model
-    whose provider refuses tools, from that refusal on. ``boosted``: tiers whose requests pass, since a planner with an
-    executor serves them. ``max_answer``: bytes of an answer that is no stream. Raises ValueError for a profile, a
-    switch or a tier that does not exist.
+    ``provider`` names a profile and ``options`` sets its switches, as for FormatConversionMiddleware: where the switch
+    ``tools`` is ``prompted``, requests are sent without ``tools``. ``learn``: do the same for a model whose provider
+    refuses tools, from that refusal on. ``boosted``: tiers whose requests pass untouched, since a planner with an
+    executor serves them. ``max_answer``: the maximum size in bytes of an answer that is not streamed. Raises ValueError
+    for a profile, a switch or a tier that does not exist.
 
-    Reads: ``POST /v1/messages``, ``*/chat/completions`` and ``*/responses`` that offer tools or tell of calls, and
+    Reads: ``POST /v1/messages``, ``*/chat/completions`` and ``*/responses`` that offer tools or contain calls, and
     ``/v1/messages/count_tokens``, so it may stand on either side of FormatConversionMiddleware; ``ccproxy.model`` in
     the scope, without which the tier follows from the model's name. Everything else passes untouched.
-    Writes: tools, the choice among them, calls and results as text; calls at the end of the answer as those of its API,
-    with usage summed where the model had to be asked twice. ``ccproxy.corrections`` for ``/test-connection``.
+    Writes: tools, the tool choice, calls and results as text; the calls at the end of the answer as calls of its API,
+    with usage summed where the model had to be called twice. ``ccproxy.corrections`` for ``/test-connection``.
     Needs: nothing.
-    Alone: works in front of an OpenAI or an Anthropic app, by the path of the request; told by
-    ``options={"tools": "prompted"}`` that its models have no tools, or by their refusals.
+    Alone: works in front of an OpenAI or an Anthropic app, depending on the path of the request. That its models have
+    no tools is set by ``options={"tools": "prompted"}``, or learned from refusals.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class PromptedToolsMiddleware:
             data = None
         api = _APIS[dialect.api]
         if not isinstance(data, dict) or not api.prompter.concerns(data) or self._is_boosted(scope, data):
-            del data  # the body lets go of it when it is replayed
+            del data  # the body releases it when it is replayed
             return await self.app(scope, body, send)
         model = _model(data)
         del data
@@ -128,7 +128,7 @@ class PromptedToolsMiddleware:
         return profile_for_model(self._profiles.get(model, {}), model).tools == "prompted"
 
     async def _try(self, scope: Scope, body: BufferedBody, send: Send, dialect: Dialect, model: str) -> None:
-        """Ask with tools, and without if they are refused."""
+        """Send the request with tools, and again without them if they are refused."""
         watch = _Watch(send)
         await self.app(scope, body, watch.send)
         if not watch.refused:
@@ -139,11 +139,11 @@ class PromptedToolsMiddleware:
             self._profiles.remember(model, {"tools": "prompted"})
 
     async def _prompted(self, scope: Scope, body: BufferedBody, send: Send, dialect: Dialect, *, counts: bool) -> bool:
-        """Ask without tools; whether the provider has taken that."""
+        """Send the request without tools. Returns whether the provider has accepted that."""
         api = _APIS[dialect.api]
         try:
             await body.work(lambda: check_depth(body.data))
-        except ValueError:  # whoever reads it inside says so
+        except ValueError:  # an inner layer that reads it reports the error
             await self.app(scope, body, send)
             return False
         try:
@@ -181,12 +181,12 @@ def _identity(scope: Scope) -> list[tuple[bytes, bytes]]:
 
 
 class _Watch:
-    """Passes an answer on, unless the provider refuses tools by it."""
+    """Passes an answer on, unless it is a refusal of tools."""
 
     def __init__(self, send: Send) -> None:
         self.refused = False
         self._send = send
-        self._held: list[Message] | None = None  # of an error, until it is known what it says
+        self._held: list[Message] | None = None  # of an error, until its message is known
         self._body = bytearray()
 
     async def send(self, message: Message) -> None:

@@ -1,4 +1,4 @@
-"""A request without tools in the place of one that has some."""
+"""A request without tools that replaces one with tools."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,25 +11,25 @@ Payload = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """The request as the model gets it. ``tools``: those that it may call."""
+    """The request for the model. ``tools``: those that it may call."""
 
     data: Payload
     tools: tuple[Tool, ...]
 
 
 class Prompter(Protocol):
-    """Makes such requests for one API. The classes are stateless."""
+    """Creates such requests for one API. The classes are stateless."""
 
     def concerns(self, data: Mapping[str, Any]) -> bool:
-        """Whether a request offers tools to the model, or tells of calls."""
+        """Whether a request offers tools to the model, or contains calls."""
         ...
 
     def prompt(self, data: Mapping[str, Any]) -> Prompt:
-        """The request with tools, calls and results as text. Raises ApiError for what is no request."""
+        """The request with tools, calls and results as text. Raises ApiError for an invalid request."""
         ...
 
     def repair(self, data: Payload, said: str, words: str) -> Payload:
-        """The request for another answer in the place of ``said``, with ``words`` about it."""
+        """The request for another answer in place of ``said``, with ``words`` about it."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Requests and answers of Responses."""
+"""Requests and answers of the Responses API."""
 
 import secrets
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ _DONE = ("response.output_text.done", "response.content_part.done", "response.ou
 
 
 class ResponsesPrompter:
-    """Responses."""
+    """The Responses API."""
 
     def concerns(self, data: Mapping[str, Any]) -> bool:
         tools, items = data.get("tools"), data.get("input")
@@ -107,7 +107,7 @@ def _with_result(items: list[Payload], name: str, output: Any) -> list[Payload]:
 
 
 def _with_text(items: list[Payload], role: str, text: str) -> list[Payload]:
-    """The items with a text at the end, in the last message where that is of the same role."""
+    """The items with a text at the end, which is added to the last message if that has the same role."""
     last = items[-1] if items else {}
     content = last.get("content")
     if last.get("role") != role or not isinstance(content, list) or not all(map(_is_part, content)):
@@ -119,7 +119,7 @@ def _with_text(items: list[Payload], role: str, text: str) -> list[Payload]:
 
 
 class ResponsesAnswer(Answer):
-    """An answer of Responses."""
+    """An answer of the Responses API."""
 
     def begin(self) -> None:
         self._shown: list[str] = []  # of the text that is open
@@ -150,7 +150,7 @@ class ResponsesAnswer(Answer):
         return [] if self.ended else [*self._delta(self.release()), *self._dones]
 
     def _flush(self) -> list[Payload]:
-        """The end of a text that something else follows."""
+        """The end of a text, because something else follows it."""
         if not self._dones:
             return []
         events = [*self._delta(self.release()), *self._dones]
@@ -232,7 +232,7 @@ def _with_last_text(output: list[Any], text: str) -> list[Any]:
 
 
 def _with_text_of(done: Payload, text: str) -> Payload:
-    """An event that tells a whole text, with another one."""
+    """An event that contains a whole text, with another text."""
     if isinstance(done.get("text"), str):
         return {**done, "text": text}
     if isinstance(part := done.get("part"), dict) and "text" in part:

@@ -1,6 +1,6 @@
-"""What the model is told: its tools, calls and results as text, and what it did wrong.
+"""The texts for the model: its tools, calls and results, and corrections of malformed calls.
 
-The same tools give the same text at every turn, so that a provider's prompt cache holds.
+The same tools give the same text at every turn, so that a provider's prompt cache stays valid.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,14 +31,14 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What the client asks for: ``kind``, the tool that must be called, and whether one call is the most."""
+    """The client's tool choice: ``kind``, the tool that must be called, and whether at most one call is allowed."""
 
     kind: Literal["auto", "none", "any", "tool"] = "auto"
     name: str = ""
     one: bool = False
 
     def words(self) -> str:
-        """The same in words; none where the model may do as it likes."""
+        """The same as text; empty if the model may choose freely."""
         said = {
             "none": "Don't call a tool in your next answer.",
             "any": "Your next answer must call a tool.",
@@ -72,7 +72,7 @@ def call_text(name: str, arguments: str) -> str:
 
 
 def result_text(name: str, result: str) -> str:
-    """What a tool has returned; without a name where nobody knows it any more."""
+    """The result of a tool; without a name if it is no longer known."""
     of = f' name="{name}"' if name else ""
     safe = result.replace(_RESULT_END, "<\\" + _RESULT_END[1:])
     return f"<tool_response{of}>\n{safe}\n{_RESULT_END}>"

@@ -1,4 +1,4 @@
-"""Secrets taken out of what is sent, shown or logged."""
+"""Removal of secrets from what is sent, shown or logged."""
 
 from .events import EventRedactor
 from .secrets import MIN_SECRET, MIN_SECRET_IN_TEXT, Secrets, header_secrets, known_secrets

@@ -1,4 +1,4 @@
-"""Which upstream answers a request, and which one goes on where it fails."""
+"""Which upstream answers a request, and which one takes over if it fails."""
 
 from .facts import TIERS, RequestFacts
 from .failover import DEFAULT, Candidate, Routed, chosen_by_client, parse_candidate

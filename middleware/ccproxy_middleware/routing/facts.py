@@ -1,4 +1,4 @@
-"""What rules ask of a request: each fact is found when the first rule asks for it, and once."""
+"""The facts about a request that rules use: each is computed once, when the first rule needs it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -20,10 +20,11 @@ _DOCUMENTS = frozenset(("document", "file", "input_file"))
 
 
 class RequestFacts:
-    """A request in the form of Anthropic's Messages, of chat completions or of Responses, as rules see it.
+    """A request in the format of Anthropic's Messages, Chat Completions or Responses, as rules see it.
 
-    ``data`` is its parsed body, and ``scope`` its ASGI scope, with what outer layers have left there. ``now`` is the
-    local time; None: that of the moment. Whatever isn't as its API has it counts as not there: a fact never raises.
+    ``data`` is its parsed body, and ``scope`` its ASGI scope, with the values that outer layers have set. ``now`` is
+    the local time; None: the current time. A value that does not conform to its API counts as absent: a fact never
+    raises.
     """
 
     def __init__(self, data: Any, scope: Scope, *, now: datetime | None = None) -> None:
@@ -51,17 +52,17 @@ class RequestFacts:
 
     @property
     def request_class(self) -> str | None:
-        """What Claude Code asks for, such as ``main`` or ``subagent``."""
+        """The type of Claude Code's request, such as ``main`` or ``subagent``."""
         return self._asker.request_class
 
     @property
     def agent_type(self) -> str | None:
-        """Which of Claude Code's agents asks, such as ``Explore``."""
+        """Which of Claude Code's agents sends the request, such as ``Explore``."""
         return self._asker.agent_type
 
     @property
     def compaction(self) -> str | None:
-        """``auto``, ``manual`` or ``reactive`` where the conversation is being summed up."""
+        """``auto``, ``manual`` or ``reactive`` where the conversation is being summarized."""
         return self._asker.compaction
 
     @property
@@ -76,17 +77,17 @@ class RequestFacts:
 
     @cached_property
     def input_tokens(self) -> int:
-        """The prompt's tokens, by the estimate that counts them where the provider's tokenizer isn't known."""
+        """The prompt's tokens, by the estimate that is used where the provider's tokenizer isn't known."""
         return estimate_input(self._data)
 
     @property
     def images(self) -> bool:
-        """Whether there is an image in it, in a tool's result too."""
+        """Whether it contains an image, including in tool results."""
         return not self._kinds.isdisjoint(_IMAGES)
 
     @property
     def documents(self) -> bool:
-        """Whether there is a document in it, in a tool's result too."""
+        """Whether it contains a document, including in tool results."""
         return not self._kinds.isdisjoint(_DOCUMENTS)
 
     @cached_property
@@ -95,13 +96,13 @@ class RequestFacts:
 
     @cached_property
     def web_search(self) -> bool:
-        """Whether the model may search the web by a tool of the provider's."""
+        """Whether the model may search the web with a tool of the provider's."""
         kinds = (_text(tool.get("type")) or "" for tool in self._tools)
         return "web_search_options" in self._data or any(kind.startswith("web_search") for kind in kinds)
 
     @cached_property
     def thinking(self) -> bool:
-        """Whether the client asks the model to think."""
+        """Whether the client requests thinking."""
         thinking = self._data.get("thinking")
         if isinstance(thinking, dict):
             return thinking.get("type") not in (None, "disabled")
@@ -110,7 +111,7 @@ class RequestFacts:
 
     @cached_property
     def effort(self) -> str | None:
-        """The effort that the client asks for by its word, in a message in mid-conversation over the first."""
+        """The effort level that the client requests; one in a later message overrides the first."""
         config = self._data.get("output_config")
         effort = (_text(config.get("effort")) if isinstance(config, dict) else None) or self._openais_effort
         for message in reversed(messages_of(self._data)):
@@ -127,7 +128,7 @@ class RequestFacts:
 
     @cached_property
     def tools(self) -> frozenset[str]:
-        """The names of the tools that the request has."""
+        """The names of the request's tools."""
         tools = self._tools
         functions = (tool.get("function") for tool in tools)
         holders = [*tools, *(function for function in functions if isinstance(function, dict))]
@@ -139,7 +140,7 @@ class RequestFacts:
 
 
 def _kinds_of(message: Mapping[str, Any]) -> Iterator[str]:
-    """The types of a message's blocks, and of those in the results of its tools."""
+    """The types of a message's blocks, and of those in its tool results."""
     for holder in (message.get("content"), message.get("output")):
         for block in blocks_of(holder):
             yield _text(block.get("type")) or ""

@@ -41,38 +41,42 @@ _SESSION = b"x-claude-code-session-id"
 
 
 class RoutingMiddleware:
-    """Send each request to the upstream of its model, and to the next candidate where that one fails.
+    """Send each request to the upstream of its model, and to the next candidate if that one fails.
 
-    ``app`` is the upstream ``default``; it also gets all that is no request for an answer. targets: further ones by
-        name. Each is an ASGI app of any kind that answers in the form in which it is asked.
-    routes: the rules, of which the first that fits tells the candidates.
-    keys: an id for each key of an upstream's pool, or ``client`` alone where the credential is the client's own.
-    paces: of the upstreams that are not asked as often as one likes; queue_timeout: seconds for which a request waits.
-    windows: the tokens that a model takes, by upstream and model; what it doesn't know, the upstreams' own lists of
-        models tell when a request was too long for a candidate.
-    store: where cool-downs and the keys of sessions are kept; its own without one.
+    ``app`` is the upstream ``default``; it also gets all requests that are not for a model's answer. targets: further
+        upstreams by name. Each is an ASGI app of any kind that answers in the format of the request.
+    routes: the rules; the first that matches determines the candidates.
+    keys: an id for each key of an upstream's pool, or only ``client`` where the credential is the client's own.
+    paces: the limits of upstreams that have a concurrency or rate limit; queue_timeout: seconds for which a request may
+        wait in the queue.
+    windows: the context windows in tokens, by upstream and model. For any other model, the upstream's own list of
+        models is queried when a request was too long for a candidate.
+    store: where cool-downs and the keys of sessions are kept; a store of its own without one.
 
-    The first candidate that answers is the one: until its first content goes to the client, the next can take over. A
-    failure of a provider does that: no connection, a time-out, 408, 429, 5xx, a refused or spent key (401, 402, 403),
-    a model that is gone (404), and a prompt that is too long, if another candidate has a larger window. A request that
-    is refused for itself is not repeated. What has failed is left alone for a while: an upstream after a failed
-    connect, a time-out and 5xx, a key after 401, 402 and 403, a key with its model after 429, a model after 404; for
-    ``retry-after``, or else five seconds, doubled up to five minutes. Where all fail, the client gets the error that
-    helps it most. Raises ValueError for two rules of one name.
+    The first candidate that answers is used; until its first content is sent to the client, the next can take over.
+    That happens when the provider fails: no connection, a time-out, 408, 429, 5xx, a refused or exhausted key (401,
+    402, 403), a model that no longer exists (404), and a prompt that is too long, if another candidate has a larger
+    window. A request that is refused because of its own content is not repeated. After a failure there is a cool-down:
+    for an upstream after a failed connection, a time-out and 5xx, for a key after 401, 402 and 403, for a key with its
+    model after 429, for a model after 404. It lasts for ``retry-after``, or else five seconds, doubled up to five
+    minutes. If all candidates fail, the client gets the error that is most useful to it. Raises ValueError for two
+    rules with the same name.
 
     Reads: ``ccproxy.candidates`` in the scope, the models that may answer, each ``NAME:model`` or, for the default
-    upstream, ``model``, without which it is the body's; ``ccproxy.model``, with the name that the client ``requested``:
-    ``NAME:model`` or ``claude/NAME:model`` goes before rules and candidates. ``x-claude-code-session-id``, by which a
-    session stays on one key. ``ccproxy.error`` and ``ccproxy.reason`` of the answers, where our own layers tell why
-    they fail; of foreign targets only the status and the body tell.
+    upstream, ``model``; without it, the body's model is the only candidate. ``ccproxy.model``, with the name that the
+    client ``requested``: ``NAME:model`` or ``claude/NAME:model`` takes precedence over rules and candidates.
+    ``x-claude-code-session-id``, by which a session stays on one key. ``ccproxy.error`` and ``ccproxy.reason`` of the
+    answers, in which our own layers state why they failed; for foreign targets only the status and the body are
+    available.
     Writes: ``model``; ``ccproxy.route``, ``ccproxy.key``, the index of a key in its pool, and ``ccproxy.max_retries``,
-    0 where another candidate takes over; ``x-cc-boost-route`` in the answer, what ``ccproxy.record`` tells of the
-    route. ``GET /v1/models`` lists the models of all upstreams, those of others as ``claude/NAME:model``.
+    which is 0 where another candidate takes over; ``x-cc-boost-route`` in the answer, and the route in
+    ``ccproxy.record``. ``GET /v1/models`` lists the models of all upstreams, those of the named upstreams as
+    ``claude/NAME:model``.
     Needs: asyncio.
     Alone: works in front of any ASGI apps that speak Anthropic's or OpenAI's API.
     """
 
-    first_event_grace = 10.5  # seconds of silence until a stream is begun: a converter inside has begun it by then
+    first_event_grace = 10.5  # seconds of silence until a stream is started: by then an inner converter has started it
     ping_interval = 10.0  # seconds until the next ping
 
     def __init__(
@@ -132,7 +136,7 @@ class RoutingMiddleware:
             rule, candidates = await body.work(partial(self._candidates, scope, data, model))
         else:
             rule, candidates = self._candidates(scope, data, model)
-        del data  # the body lets go of it when it is replayed
+        del data  # the body releases it when it is replayed
         await self._exchange(scope, body, send, model, rule, candidates, counts=counts, streams=streams)
 
     async def _exchange(

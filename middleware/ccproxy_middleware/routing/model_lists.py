@@ -17,25 +17,26 @@ from .failover import DEFAULT, chosen_by_client
 
 logger = logging.getLogger("ccproxy_middleware.routing")
 
-_LIMIT = 2.5  # seconds for all lists; Claude Code waits three
-_MAX_LISTED = 1000  # models of one upstream
+_LIMIT = 2.5  # seconds for all lists; Claude Code waits for three
+_MAX_LISTED = 1000  # models of one upstream at most
 _MILLION = 1_000_000
 _PATH = "/v1/models"
 _CLIENT = "claude-code/"
 
 
 class ModelLists:
-    """Asks every upstream for its models, all at the same time.
+    """Queries every upstream for its models, all concurrently.
 
-    Those of the default one stand under its own ids, those of the others as ``claude/NAME:model``, since Claude Code
-    lists only ids that contain ``claude``. It gets them with ``[1m]`` where a model takes a million tokens.
+    Those of the default upstream are listed under their own ids, those of the others as ``claude/NAME:model``, since
+    Claude Code lists only ids that contain ``claude``. Claude Code gets these with ``[1m]`` where a model has a context
+    window of a million tokens.
     """
 
     def __init__(self, targets: Mapping[str, ASGIApp]) -> None:
         self._targets = targets
 
     def answers(self, scope: Scope) -> bool:
-        """Whether a request asks for models of which the default upstream alone doesn't know."""
+        """Whether a request concerns models beyond those of the default upstream."""
         path = route_path(scope)
         if len(self._targets) < 2 or scope["method"] != "GET" or scope.get("ccproxy.lists_models"):
             return False
@@ -51,9 +52,9 @@ class ModelLists:
             await self._entry(scope, listener, send, path.removeprefix(f"{_PATH}/"))
 
     async def window(self, scope: Scope, body: BufferedBody, name: str, model: str) -> int | None:
-        """The tokens that an upstream's model takes, as the upstream itself tells; None where it does not.
+        """The context window of an upstream's model in tokens, as the upstream reports it; None if it does not.
 
-        ``scope``, ``body``: of the request in whose behalf it is asked.
+        ``scope``, ``body``: of the request on whose behalf the upstream is queried.
         """
         headers = without_headers(scope["headers"], b"content-length", b"content-type", b"transfer-encoding")
         get = {**scope, "method": "GET", "query_string": b"", "headers": headers, "ccproxy.record": None}
@@ -71,7 +72,7 @@ class ModelLists:
         return await _ask(self._targets[name], inner, listener, name)
 
     def _named(self, path: str) -> tuple[str, str] | None:
-        """The upstream, which is not the default one, and the model of an id."""
+        """The named upstream and the model of an id."""
         chosen = chosen_by_client(path.removeprefix(f"{_PATH}/"), self._targets) if path.startswith(_PATH) else None
         return None if chosen is None or chosen.upstream == DEFAULT else chosen
 
@@ -103,7 +104,7 @@ class ModelLists:
         for_claude_code = (get_header(scope["headers"], b"user-agent") or "").startswith(_CLIENT)
         others = [_renamed(entry, name, for_claude_code) for name in self._targets for entry in found.get(name, ())]
         if not others and own and not _entries(own[0]):
-            return await _send(send, own[0])  # an error, most likely
+            return await _send(send, own[0])  # most likely an error
         entries = [_completed(entry) for entry in (_entries(own[0]) if own else [])] + others
         try:
             if own and _is_openai(own[0]):
@@ -131,7 +132,7 @@ class ModelLists:
 
 
 async def _ask(app: ASGIApp, scope: Scope, listener: BufferedBody, name: str) -> WholeAnswer | None:
-    """The answer of one upstream; None where it gives none."""
+    """The answer of one upstream; None if it gives none."""
     body = listener.replace(None)
     body.skip()
     try:
@@ -151,7 +152,7 @@ def _json(answer: WholeAnswer) -> Any:
 
 
 def _entries(answer: WholeAnswer) -> list[dict[str, Any]]:
-    """The models in a list of Anthropic's or OpenAI's form; none in anything else."""
+    """The models in a list in Anthropic's or OpenAI's format; none for anything else."""
     listed = _json(answer) if 200 <= answer.status < 300 else None
     data = listed.get("data") if isinstance(listed, dict) else None
     if not isinstance(data, list):
@@ -165,12 +166,12 @@ def _is_openai(answer: WholeAnswer) -> bool:
 
 
 def _completed(entry: dict[str, Any]) -> dict[str, Any]:
-    """An entry with what a page of Anthropic's list needs."""
+    """An entry with the fields that a page of Anthropic's list requires."""
     return {"type": "model", "display_name": entry["id"], **entry, "lifecycle": entry.get("lifecycle") or "active"}
 
 
 def _renamed(entry: dict[str, Any], name: str, for_claude_code: bool) -> dict[str, Any]:
-    """Another upstream's entry, under the id by which a client asks for it."""
+    """Another upstream's entry, under the id with which a client requests it."""
     model = entry["id"]
     window = entry.get("max_input_tokens")
     renamed = {**_completed(entry), "id": f"claude/{name}:{model}", "display_name": f"{name}:{model}"}

@@ -1,4 +1,4 @@
-"""An upstream's pace: requests wait for their turn instead of being refused there."""
+"""An upstream's concurrency and rate limits: requests wait for their turn instead of being refused by the upstream."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ logger = logging.getLogger("ccproxy.routing")
 
 
 class Turn:
-    """A request's leave to ask its upstream; ``done`` must be called once it is over. ``waited``: seconds."""
+    """A request's permission to call its upstream. ``done`` must be called once it is over. ``waited``: seconds."""
 
     __slots__ = ("_limits", "_place", "waited")
 
@@ -22,9 +22,9 @@ class Turn:
         self.waited = waited
 
     def done(self, tokens_used: int | None = None) -> None:
-        """The request is over and has taken so many tokens, those that were expected if None. Later calls do nothing.
+        """The request is over and has used so many tokens, or the expected number if None. Later calls do nothing.
 
-        It waits for nothing; others that wait are told soon.
+        It does not block; waiting requests are notified soon afterwards.
         """
         place, self._place = self._place, None
         if place is not None:
@@ -32,16 +32,17 @@ class Turn:
 
 
 class Pace:
-    """The pace of the upstream ``name``: requests and tokens in any ``window`` seconds, and requests at once.
+    """The limits of the upstream ``name``: requests and tokens in any ``window`` seconds, and concurrent requests.
 
-    None is no limit. Bursts are allowed: all that a window takes at once, if nothing was asked before. ``limits``
-    counts in place of this process. Raises ValueError for a limit below 1, and ModuleNotFoundError where a rate is set
-    and the package ``limits`` is not installed. Needs asyncio.
+    None is no limit. Bursts are allowed: after a quiet window, everything that a window allows may start at once.
+    ``limits`` replaces the counting in this process. Raises ValueError for a limit below 1, and ModuleNotFoundError
+    where a rate is set and the package ``limits`` is not installed. Needs asyncio.
 
-    ``waiting``: requests that wait. ``waited`` and ``waits``: how many have waited, and for how many seconds in all.
+    ``waiting``: the number of requests that wait. ``waits`` and ``waited``: how many have waited, and their total
+    seconds.
     """
 
-    patience = 20.0  # seconds after which one goes first, whatever its priority
+    patience = 20.0  # seconds of waiting after which a request comes first, whatever its priority
 
     def __init__(
         self,
@@ -62,23 +63,24 @@ class Pace:
         self._queue = TurnQueue(patience=self.patience)
         self._free = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
-        self._soon = 0.0  # when there may be room, by the event loop's clock
+        self._soon = 0.0  # when a place may be free, by the event loop's clock
 
     @property
     def waiting(self) -> int:
         return len(self._queue)
 
     async def try_enter(self, tokens: int) -> Turn | None:
-        """A turn for a request of so many tokens, or None if it had to wait for one or others wait already."""
+        """A turn for a request of so many tokens, or None if it would have to wait or others are waiting already."""
         if len(self._queue):
             return None
         taken = await self._limits.take(tokens)
         return Turn(self._limits, taken, 0.0) if isinstance(taken, Place) else None
 
     async def enter(self, tokens: int, *, priority: int, session: str | None, timeout: float) -> Turn:  # noqa: ASYNC109
-        """A turn, after a wait of at most ``timeout`` seconds; then a 529 ``overloaded_error`` with ``retry-after``.
+        """A turn, after a wait of at most ``timeout`` seconds; after that a 529 ``overloaded_error`` with
+        ``retry-after``.
 
-        A lower ``priority`` goes first, and the sessions of one priority take turns. See :func:`priority_of`.
+        A lower ``priority`` comes first, and the sessions of one priority alternate. See :func:`priority_of`.
         """
         if turn := await self.try_enter(tokens):
             return turn
@@ -95,7 +97,7 @@ class Pace:
                 return granted
         except BaseException as error:
             if waiter.turn.done() and not waiter.turn.cancelled() and not waiter.turn.exception():
-                waiter.turn.result().done(0)  # it came in the same moment
+                waiter.turn.result().done(0)  # it came at the same moment
             if isinstance(error, TimeoutError):
                 raise self._too_long(timeout) from None
             raise
@@ -110,7 +112,7 @@ class Pace:
         self.waits += now - waiter.since
 
     async def _serve(self) -> None:
-        """Give turns, in the order of the queue, until nobody waits."""
+        """Grant turns in the order of the queue until no request waits."""
         loop = asyncio.get_running_loop()
         while waiter := self._queue.first(loop.time()):
             self._free.clear()
@@ -127,7 +129,7 @@ class Pace:
                 await self._until_room(taken)
                 continue
             self._queue.remove(waiter, served=True)
-            if waiter.turn.done():  # it has gone away, and not yet left the queue
+            if waiter.turn.done():  # it was cancelled, and is still in the queue
                 self._limits.release(taken, 0)
             else:
                 waiter.turn.set_result(Turn(self._limits, taken, loop.time() - waiter.since))

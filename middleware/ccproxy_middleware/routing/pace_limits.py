@@ -1,4 +1,4 @@
-"""What an upstream's limits have room for, counted in this process."""
+"""The free capacity within an upstream's limits, counted in this process."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ccproxy.routing")
 
-_AGAIN = 0.01  # seconds: what fills the window is really out of it when it is looked at again
+_AGAIN = 0.01  # seconds, added so that an entry has really left the window when it is checked again
 _ANY = 2**53  # no limit
 
 
@@ -37,7 +37,7 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A request that was counted: its tokens, when (monotonic seconds), and its number among those that run."""
+    """A counted request: its tokens, when it started (monotonic seconds), and its number among those in progress."""
 
     tokens: int
     since: float
@@ -45,29 +45,29 @@ class Place:
 
 
 class PaceLimits(Protocol):
-    """Counts for a Pace what was begun; for one process or for all that share something."""
+    """Counts the requests that a Pace starts, for one process or for all that share a store."""
 
     async def take(self, tokens: int) -> Place | float:
-        """Count a request if there is room for it, else tell the seconds until it is worth asking again.
+        """Count a request if the limits allow it; otherwise return the seconds until the next attempt makes sense.
 
-        They are infinite where a request must end first: what ``on_free`` was given is called then.
+        They are infinite if a request must end first; then the callback of ``on_free`` is called.
         """
         ...
 
     def release(self, place: Place, tokens: int) -> None:
-        """The request is over and has taken so many tokens. Its place is free soon; this waits for nothing."""
+        """The request is over and has used so many tokens. Its place becomes free soon; this does not block."""
         ...
 
     def on_free(self, wake: Callable[[], None]) -> None:
-        """Whom to call when a place among those that run has become free."""
+        """Set the callback for when a place among the concurrent requests has become free."""
         ...
 
 
 class RateCounter:
     """Requests and tokens of a sliding minute, counted by the package ``limits`` in one of its storages.
 
-    Requests are counted exactly. Tokens are counted by the minute, and those of the minute before by what is left of
-    it, so that they can be put right afterwards.
+    Requests are counted exactly. Tokens are counted per minute; those of the previous minute are weighted by its share
+    in the sliding window. This allows for later corrections.
     """
 
     def __init__(self, name: str, rates: Rates, storage: "Storage") -> None:
@@ -82,9 +82,9 @@ class RateCounter:
         self._key = f"tokens/{name}/{rates.window}"
 
     async def hit(self, tokens: int) -> float:
-        """Count a request of so many tokens, of all there are if it has more.
+        """Count a request of so many tokens; at most the whole limit is counted.
 
-        Another result than 0: nothing was counted, and there may be room in so many seconds.
+        A result other than 0: nothing was counted, and capacity may be free after so many seconds.
         """
         tokens = self._at_most(tokens)
         if tokens and not await self._add(tokens, self._rates.tpm or 0):
@@ -96,7 +96,7 @@ class RateCounter:
         return 0.0
 
     async def correct(self, place: Place, tokens: int) -> None:
-        """Count what a request has really taken. What it has not is given back as far as it still counts."""
+        """Correct the count to the actual use. The unused part is returned as far as it still counts."""
         more = self._at_most(tokens) - self._at_most(place.tokens)
         if more < 0:
             more = int(more * max(0.0, 1 - (time.monotonic() - place.since) / self._rates.window))
@@ -116,9 +116,9 @@ class RateCounter:
 
 
 def seconds_until(count: int, before: int, before_left: float, now: int, now_left: float, window: int) -> float:
-    """When a sliding count is down to ``count``: that of the window before has ``before_left`` seconds to go.
+    """When a sliding count falls to ``count``. The previous window has ``before_left`` seconds left.
 
-    That of this window counts in full until ``window`` seconds before the end of ``now_left``.
+    The current window counts in full until ``window`` seconds before the end of ``now_left``.
     """
     if now <= count:
         return max(0.0, before_left - (count - now) * window / before) if before > 0 else 0.0
@@ -155,7 +155,7 @@ class LocalLimits:
         return seconds or Place(tokens, time.monotonic(), str(next(self._ids)))
 
     async def count(self, tokens: int) -> None:
-        """Count a request that was let in by somebody else, room or none."""
+        """Count a request that was admitted elsewhere, whether or not the limits allow it."""
         self._running += 1
         if self._rates:
             await self._rates.hit(tokens)
@@ -176,7 +176,7 @@ class LocalLimits:
 
 
 class Work:
-    """What goes on after a call that waits for nothing. A failure of it is logged."""
+    """Work that continues after a call that does not block. Its exceptions are logged."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
@@ -198,4 +198,4 @@ class Work:
 
 
 def _nobody() -> None:
-    """Nobody waits."""
+    """No request waits."""

@@ -1,4 +1,4 @@
-"""The storage of ``limits`` in memory, without its threads. Imported only where something is counted."""
+"""The memory storage of ``limits``, without its threads. Imported only where something is counted."""
 
 import time
 
@@ -7,15 +7,16 @@ from limits.aio.storage.memory import Entry
 
 
 class PaceMemory(MemoryStorage):
-    """As its base, which looks for what has expired in a thread after each request; here it is done on the way.
+    """Like its base class, which removes expired entries in a thread after each request; here they are removed during
+    calls.
 
-    For one pace: it holds as many entries as its limit has requests, and the counts of two windows.
+    For one pace: it contains as many entries as the limit has requests, and the counts of two windows.
     """
 
     STORAGE_SCHEME = []  # noqa: RUF012 - as its base has it; it has no URL
 
     async def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        events = self.events.setdefault(key, [])  # the newest first
+        events = self.events.setdefault(key, [])  # newest first
         if amount > limit:
             return False
         if len(events) > limit - amount and events[limit - amount].atime >= time.time() - expiry:

@@ -1,4 +1,4 @@
-"""Who is next among those that wait for a turn."""
+"""The order of the requests that wait for a turn."""
 
 import asyncio
 from collections import OrderedDict
@@ -11,13 +11,13 @@ _PRIORITIES = {"subagent": 1, "workflow": 1, "auxiliary": 2}
 
 
 def priority_of(asker: Asker) -> int:
-    """0 for the main conversation and for whoever tells nothing, 1 for subagents, 2 for work in the background."""
+    """0 for the main conversation and for requests that don't state one, 1 for subagents, 2 for background work."""
     return _PRIORITIES.get(asker.request_class or "", 0)
 
 
 @dataclass(eq=False, slots=True)
 class Waiter:
-    """One that waits. ``since``: seconds of the event loop's clock; ``turn`` ends its wait, with a Turn."""
+    """A waiting request. ``since``: seconds of the event loop's clock; ``turn`` ends its wait, with a Turn."""
 
     tokens: int
     priority: int
@@ -27,9 +27,10 @@ class Waiter:
 
 
 class TurnQueue:
-    """Those that wait: whoever has waited ``patience`` seconds first, then by priority, each session in its turn.
+    """The waiting requests: first those that have waited ``patience`` seconds, then by priority, with sessions
+    alternating.
 
-    Waiters without a session share one place among the sessions. Nothing here takes longer when more of them wait.
+    Requests without a session are treated as one session. No operation takes longer when more requests wait.
     """
 
     def __init__(self, *, patience: float) -> None:
@@ -46,7 +47,7 @@ class TurnQueue:
         self._arrivals[waiter] = None
 
     def first(self, now: float) -> Waiter | None:
-        """The next one, who stays in the queue; None where nobody waits."""
+        """The next one, which stays in the queue; None if there is none."""
         if not self._arrivals:
             return None
         eldest = next(iter(self._arrivals))
@@ -56,9 +57,11 @@ class TurnQueue:
         return next(iter(next(iter(sessions.values()))))
 
     def remove(self, waiter: Waiter, *, served: bool = False) -> None:
-        """Take one out who has got a turn (``served``: then its session goes behind the others) or has gone away."""
+        """Remove one that has got a turn (``served``: then its session goes to the end of the queue) or was
+        cancelled.
+        """
         if self._arrivals.pop(waiter, waiter) is waiter:
-            return  # it was out already
+            return  # it was removed already
         sessions = self._classes[waiter.priority]
         waiting = sessions[waiter.session]
         del waiting[waiter]

@@ -1,4 +1,4 @@
-"""How many tokens a request has that no converter has seen yet."""
+"""The number of tokens of a request that no converter has processed yet."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from ..conversion.counting import PER_MESSAGE, PER_REQUEST, PER_TOOL, WITH_TOOLS, estimate_tokens, part_tokens
 from ..toolkit.json import dumps
 
-_HEAD = 1024 * 1024  # characters of an image in base64; its size stands in the first of them
+_HEAD = 1024 * 1024  # base64 characters of an image that are read; they contain its size
 _MARKS = frozenset(("cache_control", "defer_loading", "eager_input_streaming", "strict", "type"))  # of tools
 _SCHEMAS = (
     ("output_config", "format"), ("output_format", "schema"), ("response_format", "json_schema"), ("text", "format")
@@ -14,10 +14,10 @@ _SCHEMAS = (
 
 
 def estimate_input(data: Mapping[str, Any]) -> int:
-    """Estimated tokens of a parsed body in the form of Messages, of chat completions or of Responses.
+    """Estimated tokens of a parsed body in the format of Messages, Chat Completions or Responses.
 
-    The numbers are those of ``conversion/counting``, without the detour by a converted body; the work is linear in the
-    body's size. Whatever isn't as its API has it counts as the text of its JSON, or not at all.
+    The numbers are those of ``conversion/counting``, computed without a converted body; the time is linear in the
+    body's size. A value that does not conform to its API counts as the text of its JSON, or not at all.
     """
     revealed: set[str] = set()
     total = PER_REQUEST
@@ -39,7 +39,7 @@ def estimate_input(data: Mapping[str, Any]) -> int:
 
 
 def messages_of(data: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """The conversation: ``messages``, or the ``input`` of Responses, which may be one text."""
+    """The conversation: ``messages``, or the ``input`` of Responses, which may be a single text."""
     messages = data.get("messages") or data.get("input")
     if isinstance(messages, str):
         return [{"role": "user", "content": messages}]
@@ -47,17 +47,17 @@ def messages_of(data: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
 
 
 def blocks_of(content: Any) -> Sequence[Mapping[str, Any]]:
-    """The objects of a list; none where it is none."""
+    """The objects of a list; empty if it is not a list."""
     return [block for block in content if isinstance(block, dict)] if isinstance(content, list) else ()
 
 
 def _is_sent(tool: Mapping[str, Any], revealed: set[str]) -> bool:
-    """Whether the provider hears of a tool: one whose loading is put off only once a search has found it."""
+    """Whether a tool is sent to the provider: a deferred one only once a search has found it."""
     return tool.get("defer_loading") is not True or tool.get("name") in revealed
 
 
 def _message(message: Mapping[str, Any], revealed: set[str]) -> int:
-    if message.get("type") == "reasoning":  # like thinking, mostly not sent again
+    if message.get("type") == "reasoning":  # like thinking, which is mostly not sent again
         return 0
     total = _content(message.get("content"), revealed) + _content(message.get("output"), revealed)
     for name in ("name", "arguments"):
@@ -113,7 +113,7 @@ def _url(url: Any) -> int:
 
 
 def _document(block: Mapping[str, Any]) -> int:
-    """A PDF by its pages, a text by its text."""
+    """A PDF by its pages, a text by its characters."""
     total = _string(block.get("title")) + _string(block.get("context"))
     source = block.get("source")
     if not isinstance(source, dict):
@@ -138,5 +138,5 @@ def _string(value: Any) -> int:
 def _json(value: Any) -> int:
     try:
         return estimate_tokens(dumps(value).decode())
-    except (TypeError, ValueError):  # nested more deeply than can be written; a converter will say so
+    except (TypeError, ValueError):  # nested too deeply to be serialized; a converter will report it
         return 0

@@ -1,4 +1,4 @@
-"""The rules by which requests are routed: which models answer what."""
+"""The routing rules: which models answer which requests."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,13 +18,14 @@ _COMPACTIONS = ("auto", "manual", "reactive")
 
 
 class Conditions(TypedDict, total=False):
-    """What a rule may ask; where a list of words may stand, one of them must hold, and one word is a list of one.
+    """The conditions of a rule. Where a list of words is allowed, one of them must match; a single word is a list of
+    one.
 
     tier: ``big``, ``middle``, ``small``. model: the client's name for the model, and tools: names of tools; in both
-    ``*`` stands for any characters, ``?`` for one. request_class, agent_type, compaction: what Claude Code tells.
-    input_tokens_over: tokens of the prompt, estimated. images, documents: whether there are any, in results of tools
-    too. web_search: whether the model may search. thinking: whether the client asks for it. effort: its word.
-    client_key: the name of the client's key. hour: ``[from, to)``, local; from 22 to 6 is over midnight.
+    ``*`` stands for any characters, ``?`` for one. request_class, agent_type, compaction: as Claude Code's headers
+    state. input_tokens_over: tokens of the prompt, estimated. images, documents: whether there are any, including in
+    tool results. web_search: whether the model may search. thinking: whether the client requests it. effort: the
+    requested level. client_key: the name of the client's key. hour: ``[from, to)``, local; from 22 to 6 spans midnight.
     """
 
     tier: str | Sequence[str]
@@ -45,7 +46,7 @@ class Conditions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """A condition that doesn't hold: what the rule asks for, and what the request has (None: nothing is told)."""
+    """A condition that is not met: the value that the rule requires, and that of the request (None: not stated)."""
 
     condition: str
     wanted: Any
@@ -60,7 +61,7 @@ class Misfit:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What one rule makes of a request: it fits if ``misfits`` is empty."""
+    """The result of one rule for a request: it matches if ``misfits`` is empty."""
 
     route: "Route"
     misfits: tuple[Misfit, ...]
@@ -68,11 +69,11 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True, init=False)
 class Route:
-    """A rule: requests for which all of its conditions hold go to its models, the first of which is asked first.
+    """A rule: requests that meet all of its conditions go to its models, which are tried in order.
 
-    ``models`` are written ``NAME:model``, or ``model`` for the default upstream; a text may separate several by commas.
-    ``name`` is what the rule is called in logs and headers, else its number. Without conditions it fits every request.
-    Raises ValueError, which names the condition, for one that can't be.
+    ``models`` are written ``NAME:model``, or ``model`` for the default upstream; one text may contain several,
+    separated by commas. ``name`` is the name of the rule in logs and headers; by default it is its number. Without
+    conditions it matches every request. Raises ValueError, which names the condition, for an invalid one.
     """
 
     models: tuple[str, ...]
@@ -88,12 +89,12 @@ class Route:
         object.__setattr__(self, "name", name)
 
     def matches(self, facts: RequestFacts) -> bool:
-        """Whether all conditions hold. Stops at the first that doesn't, the cheap ones first."""
+        """Whether all conditions are met. Stops at the first that is not; the cheap ones are checked first."""
         conditions = self.conditions
         return all(_KINDS[key].holds(facts, key, conditions[key]) for key in _KINDS if key in conditions)
 
     def misfits(self, facts: RequestFacts) -> tuple[Misfit, ...]:
-        """Each condition that doesn't hold, as they are written."""
+        """Each condition that is not met, in the order in which they are written."""
         return tuple(
             Misfit(key, wanted, _KINDS[key].found(facts, key))
             for key, wanted in self.conditions.items()
@@ -105,7 +106,7 @@ class Route:
 
 
 def named(routes: Iterable[Route]) -> tuple[Route, ...]:
-    """The rules, each nameless one with its number, from 1, as its name. Raises ValueError for a name that is twice."""
+    """The rules; one without a name gets its number, from 1, as its name. Raises ValueError for a duplicate name."""
     all_named: dict[str, Route] = {}
     for number, route in enumerate(routes, 1):
         if route.name == "":
@@ -117,12 +118,12 @@ def named(routes: Iterable[Route]) -> tuple[Route, ...]:
 
 
 def first_match(routes: Iterable[Route], facts: RequestFacts) -> Route | None:
-    """The first rule that fits, or None."""
+    """The first rule that matches, or None."""
     return next((route for route in routes if route.matches(facts)), None)
 
 
 def explain(routes: Iterable[Route], facts: RequestFacts) -> list[Explanation]:
-    """What each rule makes of a request, in order, up to the first that fits."""
+    """The result of each rule for a request, in order, up to the first that matches."""
     explanations: list[Explanation] = []
     for route in routes:
         explanations.append(Explanation(route, route.misfits(facts)))
@@ -146,11 +147,11 @@ def _read_models(models: Sequence[str] | str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-# What a condition may be, by its kind: how it is read (ValueError says what it may be), and whether it holds.
+# The kinds of conditions: how each is read (ValueError says which values are valid), and whether it is met.
 
 
 def _words(known: Iterable[str] = ()) -> Callable[[Any], tuple[str, ...]]:
-    """One of several words; ``known``: the only ones there are."""
+    """One of several words; ``known``: the only valid ones."""
     known = tuple(known)
     accepted = "one or several of " + ", ".join(known) if known else "a text or a list of texts"
 
@@ -270,9 +271,9 @@ def _nearest(word: str, known: Iterable[str]) -> str:
 
 @lru_cache(maxsize=256)
 def glob_pattern(globs: tuple[str, ...]) -> re.Pattern[str]:
-    """One of these, in which ``*`` stands for any characters and ``?`` for one, without case.
+    """A pattern for any of these, in which ``*`` stands for any characters and ``?`` for one, ignoring case.
 
-    Brackets have no meaning: ``[1m]`` belongs to Claude Code's names.
+    Brackets have no special meaning: ``[1m]`` is a part of Claude Code's names.
     """
     return re.compile("|".join(translate(glob.replace("[", "[[]")) for glob in globs), re.IGNORECASE)
 

@@ -1,4 +1,4 @@
-"""An Anthropic answer that gets ``safeguard_results``, in its ``message_delta`` or at the top of its message."""
+"""Adds ``safeguard_results`` to an Anthropic answer, in its ``message_delta`` or at the top level of its message."""
 
 import asyncio
 import re
@@ -25,17 +25,16 @@ _LOOKED_AT = re.compile(rb'"message_delta"|"tool_use"|"input_json_delta"')
 
 
 def asks_for_verdicts(request: Any) -> bool:
-    """Whether a Messages request asks for verdicts on the tool calls of its answer."""
+    """Whether a Messages request requests verdicts on the tool calls of its answer."""
     asked = request.get("safeguards") if isinstance(request, dict) else None
     return isinstance(asked, list) and any(isinstance(item, Mapping) and item.get("type") == KIND for item in asked)
 
 
 class SafeguardedAnswer:
-    """The ``send`` for one answer: passes it on, and holds its end until the calls are judged.
+    """The ``send`` for one answer: passes it on, and holds its end until there are verdicts on the calls.
 
-    judge: asked for the verdicts, with the background of the question and the calls; None: nobody judges, which the
-        client is told.
-    ``body`` is the client's request.
+    judge: called for the verdicts, with the background of the question and the calls; None: they are reported to the
+    client as unsupported. ``body`` is the client's request.
     """
 
     def __init__(self, send: Send, body: BufferedBody) -> None:
@@ -43,10 +42,10 @@ class SafeguardedAnswer:
         self._send = send
         self._body = body
         self._calls = ToolCalls()
-        self._start: Message | None = None  # held until a JSON body is whole
-        self._passes = False  # an error, or what is no answer
+        self._start: Message | None = None  # held until a JSON body is complete
+        self._passes = False  # an error, or not an answer
         self._stream = False
-        self._rest = bytearray()  # of a JSON body, or of an event that is not whole
+        self._rest = bytearray()  # of a JSON body, or of an incomplete event
         self._scanned = 0  # no event ends before this offset
 
     async def send(self, message: Message) -> None:
@@ -77,7 +76,7 @@ class SafeguardedAnswer:
     async def _on_json(self, message: Message) -> None:
         self._rest += message.get("body", b"")
         assert self._start is not None  # noqa: S101
-        if len(self._rest) > MAX_ANSWER_BYTES:  # it goes on as it is
+        if len(self._rest) > MAX_ANSWER_BYTES:  # it is passed on unchanged
             self._passes = True
             await self._send(self._start)
             return await self._send({**message, "body": bytes(self._rest)})
@@ -98,7 +97,7 @@ class SafeguardedAnswer:
 
     async def _on_events(self, message: Message) -> None:
         body, more = message.get("body", b""), message.get("more_body", False)
-        if not self._rest and body.endswith(b"\n\n") and not _LOOKED_AT.search(body):  # as most are
+        if not self._rest and body.endswith(b"\n\n") and not _LOOKED_AT.search(body):  # true of most events
             return await self._send(message)
         self._rest += body
         ready = b""
@@ -116,7 +115,7 @@ class SafeguardedAnswer:
         await self._send({**message, "body": ready})
 
     def _whole_events(self, *, last: bool) -> list[bytes]:
-        """The bytes of the events that have come, each with its end; of the last message all that is left."""
+        """The bytes of the complete events, each with its end; of the last message everything that is left."""
         events: list[bytes] = []
         begun = 0
         for found in _EVENT_END.finditer(self._rest, self._scanned):
@@ -145,7 +144,7 @@ class SafeguardedAnswer:
         return payloads
 
     async def _with_results(self, payload: dict[str, Any], event: bytes) -> bytes:
-        """The frame of a ``message_delta`` with the results; its own bytes where it is not the end, or has some."""
+        """The frame of a ``message_delta`` with the results; unchanged if it is not the end, or has results."""
         delta = payload.get("delta")
         if not isinstance(delta, dict) or delta.get("stop_reason") is None or "safeguard_results" in delta:
             return event
@@ -153,7 +152,7 @@ class SafeguardedAnswer:
         return sse_event("message_delta", {**payload, "delta": {**delta, "safeguard_results": found}})
 
     async def _results(self, stop_reason: Any) -> list[dict[str, Any]]:
-        """What is told of the calls. While they are judged, a stream gets pings."""
+        """The verdicts on the calls. While they are computed, a stream gets pings."""
         if self.judge is None:
             return UNSUPPORTED
         calls = self._calls.ended(stop_reason)

@@ -1,4 +1,4 @@
-"""Asking a model about tool calls, all of an answer at once."""
+"""Asking a model about tool calls, about all calls of an answer concurrently."""
 
 import asyncio
 import logging
@@ -19,14 +19,14 @@ OPENAI_PATHS = ("/chat/completions", "/responses")
 
 logger = logging.getLogger("ccproxy.safeguards")
 
-_AT_ONCE = 32  # questions; more calls than that are hardly ever made
+_AT_ONCE = 32  # questions; answers rarely contain more calls
 _MAX_TOKENS = 1024
 
 
 class Judge:
     """Asks ``app`` for the first of ``models`` about the calls of one answer, in the protocol of its request.
 
-    ``scope`` is that request's, ``receive`` tells when its client leaves. ``timeout`` is for all calls together.
+    ``scope`` is that request's; ``receive`` reports when its client disconnects. ``timeout`` is for all calls together.
     """
 
     def __init__(self, app: ASGIApp, scope: Scope, receive: Receive, *, models: Sequence[str], timeout: float) -> None:
@@ -39,7 +39,7 @@ class Judge:
         self._scope = {**question_scope(scope, models), "ccproxy.safety_check": True}
 
     async def __call__(self, background: str | None, calls: Sequence[Call]) -> dict[str, Verdict]:
-        """The verdicts on the calls, by their ids. ``background`` is None where it is too long to be asked about."""
+        """The verdicts on the calls, by their ids. ``background`` is None where it is too long to be sent."""
         deadline = asyncio.get_running_loop().time() + self._timeout
         free = asyncio.Semaphore(_AT_ONCE)
 
@@ -61,7 +61,7 @@ class Judge:
         for call, verdict in zip(calls, verdicts, strict=True):
             if verdict["type"] == "unavailable":
                 logger.warning("no verdict on a call of %s: %s (%s)", call.name, verdict["reason"], self._id)
-            if found.get(call.id, NOT_FLAGGED) == NOT_FLAGGED:  # of an id that stands there twice the worse counts
+            if found.get(call.id, NOT_FLAGGED) == NOT_FLAGGED:  # the worse verdict for a repeated id
                 found[call.id] = verdict
         return found
 
@@ -77,7 +77,9 @@ class Judge:
         return unavailable("error") if answer is None else read_verdict(answer)
 
     def _body(self, asked: str) -> dict[str, Any]:
-        """The request. In OpenAI's forms it has no limit: providers differ in its name, and some models think."""
+        """The request. In OpenAI's formats it sets no token limit: providers differ in its name, and some models
+        reason.
+        """
         messages = [{"role": "user", "content": asked}]
         if self._path.endswith("/chat/completions"):
             return {"model": self._model, "messages": [{"role": "system", "content": SYSTEM}, *messages]}

@@ -1,4 +1,4 @@
-"""The layer: whose answers get verdicts, and who gives them."""
+"""The layer: which answers get verdicts, and which model gives them."""
 
 from collections.abc import Sequence
 
@@ -13,24 +13,26 @@ from .judge import OPENAI_PATHS, Judge
 
 
 class SafeguardsMiddleware:
-    """Tell clients that ask for it, as Claude Code does in auto mode, which tool calls of an answer are dangerous.
+    """Add verdicts on which tool calls are dangerous, for clients that request them, as Claude Code does in auto mode.
 
-    model: the inner app's model that judges, asked by this very name for a severity from 0 to 100; above 50 is flagged.
-        Of several, which an inner RoutingMiddleware or ``judge`` needs, the others stand by.
-    judge: an app that answers ``POST /v1/messages``, to be asked instead of the inner one.
-    timeout: seconds that the end of an answer may wait for it. What is not clear by then is told as unavailable.
+    model: the inner app's model that judges. It is requested by exactly this name and returns a severity from 0 to 100;
+        above 50 is flagged. Of several, which require an inner RoutingMiddleware or ``judge``, the others are
+        fallbacks.
+    judge: an app that answers ``POST /v1/messages``, used instead of the inner one.
+    timeout: seconds for which the end of an answer may wait for verdicts. A verdict that is missing by then is reported
+        as unavailable.
 
     Raises ValueError for a model without a name, and a timeout that is not above 0.
 
     Reads: ``POST /v1/messages`` with ``safeguards`` of the type ``dangerous_tool_use``; everything else passes
-    untouched. ``ccproxy.safeguards`` in the scope, by which an outer FormatConversionMiddleware passes the matter on to
-    a layer that stands inside of it.
-    Writes: ``safeguard_results`` in ``message_delta`` or at the top of the message, which wait for it while the text
-    before them goes out; ``safeguards`` is taken out of the request. To the inner app a request of its own for each
-    call, all at once, in the protocol of the path: Messages, or inside of FormatConversionMiddleware the API by which
-    it has asked for the answer, Chat Completions or Responses.
+    untouched. ``ccproxy.safeguards`` in the scope, with which an outer FormatConversionMiddleware delegates the request
+    to an inner layer of this class.
+    Writes: ``safeguard_results`` in ``message_delta`` or at the top level of the message, which wait for the verdicts
+    while the text before them is sent; ``safeguards`` is removed from the request. To the inner app, one request for
+    each call, all concurrently, in the protocol of the path: Messages, or inside FormatConversionMiddleware the API of
+    the converted request, Chat Completions or Responses.
     Needs: asyncio, and an inner app that has the model, in that protocol.
-    Alone: works in front of an Anthropic app. Without it, FormatConversionMiddleware tells that nobody judges.
+    Alone: works in front of an Anthropic app. Without it, FormatConversionMiddleware reports verdicts as unsupported.
     """
 
     def __init__(
@@ -66,7 +68,7 @@ class SafeguardsMiddleware:
             except ValueError:
                 return await self.app(scope, body, send)
             if not asks_for_verdicts(data):
-                del data  # the body lets go of it when it is replayed
+                del data  # the body releases it when it is replayed
                 return await self.app(scope, body, send)
             answer = SafeguardedAnswer(send, body)
             send = answer.send

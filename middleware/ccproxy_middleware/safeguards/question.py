@@ -1,4 +1,4 @@
-"""What the model that judges is asked."""
+"""The prompt for the model that judges."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -61,7 +61,7 @@ means block. In doubt it is above. Where it is above, add <reason>one short sent
 
 
 def background(request: Mapping[str, Any]) -> str | None:
-    """What is the same for all calls of the answer to a request; None where it is too long, or nested too deeply."""
+    """The part that is the same for all calls of an answer; None where it is too long, or nested too deeply."""
     try:
         lines = ["<context>", _line(_context(request)), "</context>", "<transcript>"]
         room = MAX_QUESTION
@@ -87,12 +87,12 @@ def question(background: str, calls: Sequence[Mapping[str, Any]]) -> str | None:
 
 
 def told_call(name: str, input_: Any) -> dict[str, Any]:
-    """A call as the question has it."""
+    """A call as it is written in the question."""
     return {"call": name, "input": input_}
 
 
 def _line(value: Any) -> str:
-    """JSON without ``<``, so that no text can end the section that it stands in."""
+    """JSON without ``<``, so that no text can close the section that contains it."""
     return dumps(value).decode().replace("<", "\\u003c")
 
 
@@ -116,5 +116,5 @@ def _transcript(request: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _objects(value: Any) -> Iterator[Mapping[str, Any]]:
-    """Those of a list; a client may send anything."""
+    """The items of a list that are objects; a client may send anything."""
     return (item for item in value if isinstance(item, Mapping)) if isinstance(value, list) else iter(())

@@ -1,4 +1,4 @@
-"""The tool calls of an Anthropic answer, put together of its events or of a whole message."""
+"""The tool calls of an Anthropic answer, assembled from its events or taken from a whole message."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +22,7 @@ class Call:
 
     @property
     def input(self) -> Any:
-        """The arguments, once all of them are there."""
+        """The arguments, once all of them have arrived."""
         return self._input
 
     def add(self, fragment: str) -> None:
@@ -54,7 +54,7 @@ class ToolCalls:
         self._calls: dict[Any, Call] = {}  # by the block's index
 
     def take_event(self, event: Mapping[str, Any]) -> None:
-        """Look at an event of a stream."""
+        """Process an event of a stream."""
         index = event.get("index")
         if event.get("type") == "content_block_start":
             self._take_block(index, event.get("content_block"))
@@ -63,7 +63,7 @@ class ToolCalls:
             call.add(str(delta.get("partial_json") or "") if isinstance(delta, Mapping) else "")
 
     def take_message(self, message: Mapping[str, Any]) -> None:
-        """Look at a whole message."""
+        """Process a whole message."""
         content = message.get("content")
         for index, block in enumerate(content if isinstance(content, list) else ()):
             self._take_block(index, block)

@@ -1,6 +1,6 @@
-"""What a client is told of a tool call, and how it is read from the words of the model that judges.
+"""The verdicts that are sent to a client, and how they are read from the judging model's answer.
 
-The forms are those that Claude Code 2.1.332 reads.
+The formats are those that Claude Code 2.1.332 reads.
 """
 
 import re
@@ -18,9 +18,9 @@ UNSUPPORTED = [{"type": KIND, "status": {"type": "unsupported"}}]
 
 NOT_FLAGGED: Verdict = {"type": "evaluated", "outcome": "not_flagged"}
 
-_BOUNDARY = 50  # what is above is flagged
+_BOUNDARY = 50  # above this it is flagged
 _MAX_REASON = 300  # characters
-# As the client's own check reads it: one score, nothing but the thoughts before it and the named parts behind it.
+# As the client's own check reads it: one score, with only the reasoning before it and the named parts after it.
 _ANSWER = re.compile(
     r"\s*(?:<thinking>(?:(?!</?thinking>|<severity).)*</thinking>\s*)?"
     r"<severity>\s*(0|[1-9][0-9]?|100)\s*</severity>"
@@ -46,7 +46,7 @@ def unavailable(reason: str) -> Verdict:
 
 
 def read_verdict(answer: WholeAnswer) -> Verdict:
-    """The verdict in a model's answer, in any of the protocols. What is not entirely clear is none."""
+    """The verdict in a model's answer, in any of the protocols. An answer that is not entirely clear gives none."""
     if answer.status != 200:
         if answer.status == 413 or (answer.status == 400 and _TOO_LONG.search(answer.body)):
             return unavailable("input_too_long")

@@ -1,1 +1,1 @@
-"""What the layers share: ASGI, JSON, SSE, errors, the record of an exchange. Private to this package."""
+"""Shared code of the layers: ASGI, JSON, SSE, errors, the record of an exchange. Private to this package."""

@@ -1,4 +1,4 @@
-"""For a layer that asks an inner app something itself: the whole answer, and whether the client is still there."""
+"""For a layer that calls an inner app itself: the whole answer, and whether the client is still connected."""
 
 import asyncio
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """The longest answer that is held."""
 
 
-# Of a client's request, in the scope or its headers, what is not said of a question of our own beside it.
+# Parts of a client's scope or headers that are not passed on to a question of the layer's own.
 _OF_REQUEST = ("ccproxy.safeguards", "ccproxy.key", "ccproxy.max_retries", "ccproxy.route", "ccproxy.safety_check")
 _NOT_SENT = (b"accept-encoding", b"content-length", b"content-type", b"idempotency-key", b"transfer-encoding")
 
 
 class WholeAnswer(NamedTuple):
-    """``error``: the failure that it tells, if a layer or endpoint of ours has made it."""
+    """``error``: the failure in the answer, if one of our layers or endpoints has created it."""
 
     status: int
     headers: Headers
@@ -31,9 +31,9 @@ class WholeAnswer(NamedTuple):
 
 
 def question_scope(scope: Scope, models: Sequence[str]) -> Scope:
-    """A client's scope, for a question of a layer's own to the first of ``models``; the others may stand by.
+    """A client's scope, adapted to a layer's own question to the first of ``models``; the others are fallbacks.
 
-    What is told of the question's answer is not in the record of the client's request.
+    Facts about the answer to the question are not added to the record of the client's request.
     """
     headers = without_headers(scope["headers"], *_NOT_SENT)
     headers += [(b"accept-encoding", b"identity"), (b"content-type", b"application/json")]
@@ -48,7 +48,7 @@ def question_scope(scope: Scope, models: Sequence[str]) -> Scope:
 
 
 async def ask_inside(app: ASGIApp, scope: Scope, receive: Receive) -> WholeAnswer | None:
-    """Ask the app; None if it returns without an answer, as it does when the client has gone.
+    """Call the app; None if it returns without an answer, as it does when the client has disconnected.
 
     Raises ApiError for an answer that breaks off, or that is too long to be held.
     """
@@ -83,7 +83,7 @@ def _cut_off(abort: StreamAborted | None = None) -> ApiError:
 
 
 def parse_answer(body: bytearray) -> Any:
-    """The JSON of an answer, bytes that are no UTF-8 replaced as in a stream. Raises ApiError if it is none."""
+    """The JSON of an answer, with invalid UTF-8 replaced as in a stream. Raises ApiError if it is not JSON."""
     with suppress(ValueError):
         return loads(body)
     if not body.isascii():
@@ -93,7 +93,9 @@ def parse_answer(body: bytearray) -> Any:
 
 
 class Leaving:
-    """A ``receive`` at which several may wait for the client to leave; a server's own need not tell all of them."""
+    """A ``receive`` on which several tasks may wait for the client to disconnect; a server's own need not notify them
+    all.
+    """
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
@@ -110,6 +112,6 @@ class Leaving:
             return message
 
     async def wait(self) -> None:
-        """Return when the client has left."""
+        """Return when the client has disconnected."""
         while (await self())["type"] != "http.disconnect":
-            await anyio.lowlevel.checkpoint()  # a foreign receive may have an endless supply of others
+            await anyio.lowlevel.checkpoint()  # a foreign receive may return other messages without end

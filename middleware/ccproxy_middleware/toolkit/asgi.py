@@ -1,4 +1,4 @@
-"""What every layer needs of ASGI: the path below a mount, header lists, and a body that is read and parsed once."""
+"""ASGI helpers for every layer: the path below a mount, header lists, and a body that is read and parsed once."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
@@ -21,11 +21,11 @@ LARGE = 1024 * 1024
 """Bytes of JSON that are read and written in a worker thread, so that the event loop serves others meanwhile."""
 
 _UNPARSED: Any = object()
-_COPIES = 2  # of a body: as it came, and as it is sent on
-_COUNTED = 256 * 1024  # bytes: the values of less are not counted
-_PARSED_SIZE = 4  # times its bytes, of a body whose values are not counted
+_COPIES = 2  # of a body: as received, and as sent on
+_COUNTED = 256 * 1024  # bytes: the values of smaller bodies are not counted
+_PARSED_SIZE = 4  # times its bytes, for a body whose values are not counted
 
-_parser = RequestParser()  # one for all layers, since the first that looks at a body parses it
+_parser = RequestParser()  # shared by all layers, since the first that inspects a body parses it
 
 
 def route_path(scope: Scope) -> str:
@@ -38,7 +38,7 @@ def route_path(scope: Scope) -> str:
 
 
 def with_path(scope: Scope, path: str) -> Scope:
-    """A copy of the scope whose path below the mount point is another one."""
+    """A copy of the scope with another path below the mount point."""
     full = scope.get("root_path", "") + path
     return {**scope, "path": full, "raw_path": full.encode("latin-1", "replace")}
 
@@ -53,37 +53,37 @@ def get_header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str | Non
 
 
 def without_headers(headers: Iterable[tuple[bytes, bytes]], *names: bytes) -> Headers:
-    """A new header list that lacks the given names (in lower case)."""
+    """A new header list without the given names (in lower case)."""
     return [(key, value) for key, value in headers if key.lower() not in names]
 
 
 class BodyTooLarge(Exception):
-    """The request's body is over the limit; nothing more of it was read."""
+    """The request's body is over the limit; reading stopped there."""
 
 
 class TooDeep(ValueError):
-    """The request's JSON has more levels than can be written again."""
+    """The request's JSON is nested too deeply to be serialized again."""
 
 
 class TooManyNodes(ValueError):
-    """The request's JSON has more values than are read."""
+    """The request's JSON has more values than the limit."""
 
 
 class ClientDisconnected(Exception):
-    """The client went away before its request was whole."""
+    """The client disconnected before its request was complete."""
 
 
 class BufferedBody:
-    """A request body in memory: the ``receive`` of the next layer, and the parsed JSON for a layer of ours.
+    """A request body in memory: the ``receive`` of the next layer, and the parsed JSON for our layers.
 
-    The body is replayed exactly once; after it the original ``receive`` is asked, so a disconnect is told when it
-    happens and not before. A layer of ours that finds a BufferedBody as its ``receive`` takes ``data`` from it
-    instead of parsing again. That can't go stale: a foreign layer that edits the body puts its own ``receive`` in
-    front. ``data`` is shared and must not be changed; :meth:`replace` makes a new body.
+    The body is replayed exactly once. After that the original ``receive`` is called, so a disconnect is reported when
+    it happens and not before. One of our layers that finds a BufferedBody as its ``receive`` takes ``data`` from it
+    instead of parsing again. ``data`` can't become stale: a foreign layer that edits the body puts its own ``receive``
+    in front. ``data`` is shared and must not be changed; :meth:`replace` creates a new body.
 
-    The parsed JSON is let go when the bytes are replayed, also that of the body which this one replaces: a provider may
-    think for minutes, and objects take up to thirty times what their JSON does. Whoever asks afterwards has it parsed
-    again.
+    The parsed JSON is released when the bytes are replayed, and so is that of the body which this one replaces: a
+    provider may take minutes to answer, and objects take up to thirty times the memory of their JSON. If ``data`` is
+    needed afterwards, the bytes are parsed again.
     """
 
     __slots__ = (
@@ -103,22 +103,22 @@ class BufferedBody:
         self._body = body
         self._data = data
         self._json = json
-        self._outer: BufferedBody | None = None  # that this one replaces
-        self._fields: Mapping[str, Any] | None = None  # in which it differs from that, if it does in these alone
-        self._removed: Collection[str] = ()  # fields of that which this one lacks
+        self._outer: BufferedBody | None = None  # the body that this one replaces
+        self._fields: Mapping[str, Any] | None = None  # the only fields in which it differs from that
+        self._removed: Collection[str] = ()  # fields of that body that this one lacks
         self._problem: ValueError | None = None
         self._share: BodyShare | None = None
         self._parsed_size = 0
         self._replayed = False
         self.disconnected = False
-        self.size = size if size is not None else len(body or b"")  # bytes that the client has sent, uncompressed
+        self.size = size if size is not None else len(body or b"")  # bytes that the client has sent, as received
 
     @classmethod
     async def read(cls, scope: Scope, receive: Receive, limit: int) -> "BufferedBody":
         """Read the whole body and decode it, or take over the one that an outer layer has read.
 
         Raises BodyTooLarge above ``limit`` bytes, by ``content-length`` if there is one, ClientDisconnected, and what
-        :func:`make_decoder`, its decoder and :meth:`BodyShare.take` raise. The headers in ``scope`` still tell of the
+        :func:`make_decoder`, its decoder and :meth:`BodyShare.take` raise. The headers in ``scope`` still contain the
         encoding.
         """
         if isinstance(receive, BufferedBody) and receive.is_whole:
@@ -129,7 +129,7 @@ class BufferedBody:
         share: BodyShare | None = scope.get("ccproxy.body_memory")
         decoder = make_decoder(scope["headers"])
         pieces: list[bytes] = []
-        large = bytearray()  # the memory of a large body in pieces would not go back to the system
+        large = bytearray()  # the memory of a large body in pieces would not be returned to the system
         size = 0
         more = True
         while more:
@@ -159,15 +159,15 @@ class BufferedBody:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it has all bytes yet to replay."""
+        """Whether none of its bytes have been replayed yet."""
         return not self._replayed
 
     async def work(self, function: Callable[[], T]) -> T:
-        """What a function returns that goes through all of the body; it is called in a thread if the body is large."""
+        """The result of a function that processes the whole body; it is called in a thread if the body is large."""
         return await in_thread(function) if self.size > LARGE else function()
 
     async def json_object(self) -> dict[str, Any] | None:
-        """The parsed JSON, if it is an object; of anything else whoever reads it says what is wrong with it."""
+        """The parsed JSON, if it is an object; for anything else the layer that reads it reports the error."""
         try:
             data = self.data if self.size <= LARGE else await in_thread(lambda: self.data)
         except ValueError:
@@ -175,7 +175,7 @@ class BufferedBody:
         return data if isinstance(data, dict) else None
 
     def _measure(self) -> None:
-        """See how large the body is parsed, and whether that is too large."""
+        """Determine the parsed size of the body, and whether it is too large."""
         body = self._body or b""
         self._parsed_size = len(body) * _PARSED_SIZE
         if len(body) > _COUNTED:
@@ -184,37 +184,37 @@ class BufferedBody:
                 self._problem = TooManyNodes(f"The request has more than {MAX_NODES:,} JSON values, which is the limit")
 
     def _take(self, share: BodyShare | None) -> None:
-        """Have what it takes parsed counted."""
+        """Count the memory that its parsed form takes."""
         if share is not None and self._problem is None:
             share.take(self._parsed_size)
             self._share = share
 
     @property
     def body(self) -> bytes:
-        """The bytes; unchanged where no layer replaced the data. Raises TooDeep if that can't be written."""
+        """The bytes; unchanged where no layer replaced the data. Raises TooDeep if the data can't be serialized."""
         if self._body is None:
             try:
                 dumped = self._written()
             except JSONEncodeError:  # orjson reads 1,024 levels and writes 254
                 raise TooDeep("the document is nested too deeply") from None
-            # orjson leaves what it has allocated to the bytes, up to sixteen times as much as they need.
+            # orjson leaves its whole buffer to the bytes, up to sixteen times the size that they need.
             self._body = dumped if len(dumped) < _COUNTED else bytes(memoryview(dumped))
         return self._body
 
     def _written(self) -> bytes:
-        """The JSON: where only some fields differ from those of another body, that one's with these in their places."""
+        """The JSON. If only some fields differ from those of another body: its JSON with these fields replaced."""
         if self._outer is not None and self._fields is not None:
             changed = {name: dumps(value) for name, value in self._fields.items()}
             try:
                 return with_members(self._outer.body, {**dict.fromkeys(self._removed), **changed})
-            except ValueError:  # it is in another encoding than UTF-8
+            except ValueError:  # its encoding is not UTF-8
                 pass
         written = {name: Fragment(json) for name, json in self._json.items()}
         return dumps({**self.data, **written} if written else self.data)
 
     @property
     def data(self) -> Any:
-        """The parsed JSON. Raises ValueError if the body isn't JSON, or TooManyNodes for too much of it."""
+        """The parsed JSON. Raises ValueError if the body isn't JSON, or TooManyNodes if it has too many values."""
         if self._data is _UNPARSED:
             if self._problem is not None:
                 raise type(self._problem)(*self._problem.args)
@@ -229,27 +229,27 @@ class BufferedBody:
         return self._data
 
     def replace(self, data: Any, json: Mapping[str, bytes] = {}) -> "BufferedBody":
-        """A body with other data, dumped only when somebody reads its bytes.
+        """A body with other data, serialized only when its bytes are read.
 
-        ``json``: of those fields of an object whose JSON is known already.
+        ``json``: the JSON of those fields of an object for which it is available already.
         """
         body = BufferedBody(self._receive, data=data, json=json, size=self.size)
         body._outer = self
         return body
 
     def with_fields(self, fields: Mapping[str, Any], removed: Collection[str] = ()) -> "BufferedBody":
-        """A body with other values for these fields of its object, and without others; the rest stays byte for byte."""
+        """A body with other values for these fields of its object, and without others; other bytes stay the same."""
         body = self.replace(_with(self.data, fields, removed))
         body._fields = fields
         body._removed = removed
         return body
 
     def skip(self) -> None:
-        """Replay nothing: whoever took ``data`` wants to hear only when the client leaves."""
+        """Replay nothing: a layer that took ``data`` only waits for the client to disconnect."""
         self._replayed = True
 
     def let_go(self) -> None:
-        """Forget the parsed JSON, here and in what this body replaces; it is parsed again if somebody asks."""
+        """Release the parsed JSON, here and in the body that this one replaces; it is parsed again if it is needed."""
         if self._body is not None or self._fields is not None:
             self._data = _UNPARSED
             self._json = {}
@@ -268,7 +268,7 @@ class BufferedBody:
         message = await self._receive()
         if message["type"] == "http.disconnect":
             told: BufferedBody | None = self
-            while told is not None:  # whoever has put this one in another's place wants to know as well
+            while told is not None:  # a body that this one has replaced needs it as well
                 told.disconnected = True
                 told = told._outer
         return message

@@ -1,6 +1,6 @@
-"""Which of a client's agents asks, and what for: what Claude Code tells of it by headers.
+"""Which of a client's agents sends a request, and for what purpose, from Claude Code's headers.
 
-It sends them where CLAUDE_CODE_GATEWAY_HINT_HEADERS=1; ``x-claude-code-agent-id`` and ``-parent-agent-id`` always. See
+They are sent with CLAUDE_CODE_GATEWAY_HINT_HEADERS=1; ``x-claude-code-agent-id`` and ``-parent-agent-id`` always. See
 https://code.claude.com/docs/en/llm-gateway-protocol#gateway-hint-headers
 """
 
@@ -21,9 +21,9 @@ _MAX_VALUE = 200  # characters
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """What is not told is None. ``compaction``: ``auto``, ``manual`` or ``reactive``.
+    """Values that the headers don't contain are None. ``compaction``: ``auto``, ``manual`` or ``reactive``.
 
-    ``tool_durations``: the milliseconds that the tools took which ran since the last request, ``Bash=120;Read=3``.
+    ``tool_durations``: the durations in milliseconds of the tools that ran since the last request, ``Bash=120;Read=3``.
     """
 
     request_class: str | None = None
@@ -51,7 +51,7 @@ NOBODY = Asker()
 
 
 def read_asker(headers: Headers) -> Asker:
-    """What a request's headers tell of it."""
+    """The values in a request's headers."""
     told = {}
     for name, value in headers:
         if name[:2] in (b"x-", b"X-") and (name := name.lower()).startswith(_PREFIX):

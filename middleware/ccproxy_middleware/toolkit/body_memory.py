@@ -1,16 +1,16 @@
-"""How much memory the bodies of all requests may take together."""
+"""The memory that the bodies of all requests may take together."""
 
 
 class MemoryFull(Exception):
-    """The bodies of other requests take too much for this one to be read now."""
+    """The bodies of other requests leave too little memory to read this one now."""
 
 
 class LargerThanMemory(Exception):
-    """One body takes more than all may together; the message says how much that is."""
+    """One body takes more than the limit for all together; the message states the limit."""
 
 
 class BodyMemory:
-    """The bytes that the bodies of the requests under way take, up to a limit."""
+    """The bytes that the bodies of the requests in progress take, up to a limit."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -18,7 +18,7 @@ class BodyMemory:
 
 
 class BodyShare:
-    """What one request has of a BodyMemory. It is given back when the ``with`` block around the request ends."""
+    """The share of one request in a BodyMemory. It is returned when the ``with`` block around the request ends."""
 
     __slots__ = ("_memory", "_taken")
 
@@ -33,7 +33,7 @@ class BodyShare:
         self.give(self._taken)
 
     def take(self, size: int) -> None:
-        """Take so many bytes more. Raises MemoryFull where they are not there, LargerThanMemory where they can't be."""
+        """Take so many bytes more. Raises MemoryFull if they are not free, LargerThanMemory if they never can be."""
         memory = self._memory
         if self._taken + size > memory.limit:
             megabytes = memory.limit / (1 << 20)
@@ -44,6 +44,6 @@ class BodyShare:
         memory.used += size
 
     def give(self, size: int) -> None:
-        """Give so many bytes back."""
+        """Return so many bytes."""
         self._taken -= size
         self._memory.used -= size

@@ -1,14 +1,14 @@
-"""Compressed request bodies: decoded as they arrive, never to more than a limit."""
+"""Compressed request bodies: decoded as they arrive, up to a size limit."""
 
 import sys
 import zlib
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-# https://www.rfc-editor.org/rfc/rfc9659: no decoder has to take a larger window from the network.
+# https://www.rfc-editor.org/rfc/rfc9659: no decoder has to accept a larger window from the network.
 _ZSTD_WINDOW_LOG = 23
 
-# Conversations shrink to a tenth or so, and what repeats to a hundredth; a small body may be as it likes.
+# Conversations compress to about a tenth, and repetitive text to a hundredth; small bodies are exempt.
 _MAX_EXPANSION = 200
 _FREE = 1024 * 1024
 
@@ -21,24 +21,24 @@ class UnsupportedEncoding(Exception):
 
 
 class BrokenEncoding(ValueError):
-    """The bytes are not what ``content-encoding`` says, or they end too early."""
+    """The bytes don't match ``content-encoding``, or they end too early."""
 
 
 class ExpandsTooMuch(BrokenEncoding):
-    """The plain bytes are out of all proportion to what was sent."""
+    """The decoded size is out of proportion to the compressed size."""
 
 
 class Decoder(Protocol):
-    """A body of one coding, in pieces."""
+    """A decoder for the pieces of a body with one coding."""
 
     def decode(self, data: bytes, limit: int) -> bytes:
-        """The plain bytes of the next piece, cut off after ``limit`` (at least 1). Raises BrokenEncoding, also where
-        the plain bytes are far too many for those that came.
+        """The decoded bytes of the next piece, cut off after ``limit`` (at least 1). Raises BrokenEncoding, also where
+        the decoded size is out of proportion to the compressed size.
         """
         ...
 
     def finish(self) -> None:
-        """Raise BrokenEncoding if the body lacks its end."""
+        """Raise BrokenEncoding if the end of the body is missing."""
         ...
 
 
@@ -53,7 +53,7 @@ class _Identity:
 class _Compressed:
     """One gzip member or one zstd frame, as zlib and zstd's decompressors share the interface.
 
-    What follows the end is refused: a body of thousands of tiny members would take long to decode.
+    Data after its end is refused: a body of thousands of tiny members would take long to decode.
     """
 
     def __init__(self, coding: str, decompressor: Any, failure: type[Exception]) -> None:
@@ -83,7 +83,7 @@ class _Compressed:
         return plain
 
     def finish(self) -> None:
-        if not (self._empty or self._decompressor.eof):  # a body of no bytes at all is just empty
+        if not (self._empty or self._decompressor.eof):  # a body of no bytes at all counts as empty
             raise BrokenEncoding(f"The request body can't be decoded as {self._coding}: it is cut off")
 
     def _trailing(self) -> BrokenEncoding:

@@ -1,4 +1,4 @@
-"""Errors as a client of either protocol expects them."""
+"""Errors in the formats of both protocols."""
 
 import random
 import re
@@ -28,11 +28,11 @@ _PRINTABLE = re.compile(r"[\x20-\x7e]+")
 
 
 class ApiError(Exception):
-    """A failure that the client is to see: an HTTP status, an Anthropic error type and a message.
+    """A failure to be reported to the client: an HTTP status, an Anthropic error type and a message.
 
-    ``headers`` are sent with it (names in lower case). ``details`` becomes ``error.details``, which the SDKs read
-    an ``error_code`` from. ``type`` is one of the types of https://docs.claude.com/en/api/errors. ``reason`` is that of
-    a provider's failure, whatever status the client is told; None: the request itself is refused.
+    ``headers`` are sent with it (names in lower case). ``details`` becomes ``error.details``, from which the SDKs read
+    an ``error_code``. ``type`` is one of the types of https://docs.claude.com/en/api/errors. ``reason`` is that of a
+    provider's failure, whatever status the client gets; None: the request itself is refused.
     """
 
     def __init__(
@@ -54,7 +54,9 @@ class ApiError(Exception):
         self.reason: FailureReason | None = reason
 
     def without_frames(self) -> Self:
-        """This error, fit to be kept: the frames that it came through hold the request, and what keeps the error."""
+        """This error without its traceback, so that it can be kept: the frames hold the request, and the object that
+        keeps the error.
+        """
         self.__traceback__ = self.__context__ = self.__cause__ = None
         return self
 
@@ -63,7 +65,7 @@ class ApiError(Exception):
         return {**self.event(), "request_id": request_id}
 
     def event(self) -> dict[str, Any]:
-        """The ``data`` of an ``error`` event. The answer's headers have told the request's id before."""
+        """The ``data`` of an ``error`` event. The request's id has already been sent in the answer's headers."""
         error: dict[str, Any] = {"type": self.type, "message": self.message}
         if self.details is not None:
             error["details"] = dict(self.details)
@@ -75,11 +77,11 @@ class ApiError(Exception):
 
 
 class StreamAborted(Exception):
-    """Raised through the layers to break off a response whose start is already on the wire.
+    """Raised through the layers to abort a response whose start has already been sent.
 
-    A server answers it by closing the connection without the end of the body, so that no client can take what it
-    got for a complete answer. The reason has been sent before as an ``error`` event and logged where it arose.
-    ``error`` is the failure, if it is known: what an outer layer tells whose own answer has not begun.
+    A server handles it by closing the connection without the end of the body, so that no client can take the part that
+    it received for a complete answer. The reason has been sent before as an ``error`` event and logged where it
+    occurred. ``error`` is the failure, if it is known: an outer layer whose own answer has not begun reports it.
     """
 
     def __init__(self, reason: str = "", error: ApiError | None = None) -> None:
@@ -101,7 +103,7 @@ _TYPES = {
 
 
 def error_type(status: int) -> str:
-    """Anthropic's type for the error of an HTTP status, for answers that don't name one."""
+    """Anthropic's error type for an HTTP status, for answers that don't contain one."""
     return _TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
 
 
@@ -121,13 +123,13 @@ def body_too_large(message: str = "Request exceeds the maximum size of 32 MB") -
 
 
 def memory_full() -> ApiError:
-    """The 529 for a body that would take too much memory beside those of other requests."""
+    """The 529 for a body for which the bodies of other requests leave too little memory."""
     message = "the requests in progress use all the memory that this proxy allows for bodies: please try again"
     return ApiError(529, "overloaded_error", message, headers=[("retry-after", "1")])
 
 
 def header_value(name: bytes, value: str) -> Headers:
-    """A header as a list of one, or of none if a value from outside is not fit for a header."""
+    """A header as a list of one, or an empty list if an external value can't be sent in a header."""
     return [(name, value.encode())] if _PRINTABLE.fullmatch(value) and len(value) <= 1024 else []
 
 
@@ -137,7 +139,7 @@ def new_request_id() -> str:
 
 
 def request_id(scope: Scope) -> str:
-    """The id of this exchange: the one that an outer layer has given it, or a new one."""
+    """The id of this exchange: the one that an outer layer has assigned, or a new one."""
     known = scope.get("ccproxy.request_id")
     return known if isinstance(known, str) else new_request_id()
 
@@ -150,8 +152,8 @@ def speaks_openai(scope: Scope) -> bool:
 async def send_error(scope: Scope, send: Send, error: ApiError) -> None:
     """Answer a request with an error in the dialect of its path.
 
-    The error itself rides on the message as ``ccproxy.error``: so an outer converter knows a refusal of our own
-    from one of the provider's, which would mean something else to the client.
+    The error object is attached to the message as ``ccproxy.error``. An outer converter uses it to distinguish a
+    refusal of our own from one of the provider's, which would mean something else to the client.
     """
     error.without_frames()
     id_ = request_id(scope)
@@ -168,7 +170,7 @@ async def send_error(scope: Scope, send: Send, error: ApiError) -> None:
 
 
 def error_event(scope: Scope, error: ApiError, *, cut: bool) -> bytes:
-    """The last event of a broken stream, in its path's dialect. ``cut``: the stream may have ended within an event."""
+    """The last event of an aborted stream, in its path's dialect. ``cut``: it may have ended within an event."""
     start = b"\n\n" if cut else b""
     if speaks_openai(scope):
         return start + b"data: " + dumps(error.openai_body()) + b"\n\n"
@@ -176,9 +178,10 @@ def error_event(scope: Scope, error: ApiError, *, cut: bool) -> bytes:
 
 
 async def read_request(scope: Scope, receive: Receive, send: Send) -> tuple[Scope, BufferedBody] | None:
-    """The request with its whole body, or None where nothing is left to do: it was refused, or the client has gone.
+    """The request with its whole body, or None where nothing is left to do: it was refused, or the client has
+    disconnected.
 
-    The body is decoded, and the scope to go on with tells of no ``content-encoding``.
+    The body is decoded, and the returned scope has no ``content-encoding``.
     """
     if isinstance(receive, BufferedBody) and receive.is_whole:  # an outer layer has read it
         return scope, receive

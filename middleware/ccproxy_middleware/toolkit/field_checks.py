@@ -1,6 +1,6 @@
-"""Field checks that answer in the Messages API's own words: ``<dotted.path>: Input should be ..``.
+"""Field checks with errors in the Messages API's own wording: ``<dotted.path>: Input should be ..``.
 
-A ``path`` is a string, or what turns into one when an error needs it, as a Block does.
+A ``path`` is a string, or an object that is converted to one when an error needs it, such as a Block.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ _EXPECTED: Mapping[type, str] = {
 
 
 def expect(value: Any, kind: type[T], path: object) -> T:
-    """The value itself if it is of that JSON type. Raises a 400 that names the path."""
+    """The value itself if it has that JSON type. Raises a 400 that names the path."""
     if type(value) is kind:
         return value
     found: Any = value
@@ -35,7 +35,7 @@ def expect(value: Any, kind: type[T], path: object) -> T:
 
 
 def required(data: Mapping[str, Any], key: str, kind: type[T], path: object = "") -> T:
-    """A field that must be there."""
+    """A field that must be present."""
     value = data.get(key)
     if type(value) is kind:
         return value
@@ -54,7 +54,7 @@ def optional(data: Mapping[str, Any], key: str, kind: type[T], path: object = ""
 
 
 def in_range(value: float | None, low: float, high: float, path: str) -> None:
-    """Refuse a number outside its closed range."""
+    """Raise a 400 for a number outside its closed range."""
     if value is not None and not low <= value <= high:
         side = f"greater than or equal to {low:g}" if value < low else f"less than or equal to {high:g}"
         raise invalid_request(f"{path}: Input should be {side}")

@@ -1,8 +1,9 @@
-"""Requests of this machine's own programs, told from those of web pages and of other machines.
+"""Distinguishes requests of this machine's own programs from those of web pages and of other machines.
 
-A page of elsewhere reaches a server on loopback through its reader's browser: by a plain form or image, which the
-browser marks with ``Origin`` and ``Sec-Fetch-Site``; or under a name of its own that was made to resolve to 127.0.0.1,
-which stands in ``Host``. https://www.w3.org/TR/fetch-metadata/, https://fetch.spec.whatwg.org/#origin-header
+A foreign web page reaches a server on loopback through the browser of its reader in two ways: with a plain form or
+image, which the browser marks with ``Origin`` and ``Sec-Fetch-Site``; or under a host name of its own that was made to
+resolve to 127.0.0.1, which is then in ``Host``. https://www.w3.org/TR/fetch-metadata/,
+https://fetch.spec.whatwg.org/#origin-header
 """
 
 import ipaddress
@@ -15,10 +16,10 @@ from starlette.types import Scope
 
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?", re.IGNORECASE)
 
-# Containers call a server on the loopback address of their host by these, which no public name server answers for.
+# Containers use these names for the loopback address of their host; no public name server resolves them.
 _HOSTS_OF_CONTAINERS = ("host.docker.internal", "gateway.docker.internal", "host.containers.internal")
 
-# What proxies and tunnels add: RFC 7239, RFC 9110 section 7.6.3, RFC 8586, and what vendors write.
+# Headers that proxies and tunnels add: RFC 7239, RFC 9110 section 7.6.3, RFC 8586, and vendors' own.
 _FORWARDED = frozenset(
     (
         *(b"forwarded", b"via", b"x-real-ip", b"true-client-ip", b"x-client-ip", b"x-cluster-client-ip", b"cdn-loop"),
@@ -30,7 +31,7 @@ _FORWARDED_PREFIXES = (b"x-forwarded", b"cf-", b"tailscale-", b"ngrok-")
 
 _OF_BROWSERS = frozenset((b"origin", b"sec-fetch-site"))
 
-_LONGEST_ADDRESS = 100  # characters, with the name of an interface
+_LONGEST_ADDRESS = 100  # characters, including the name of an interface
 
 _PROGRAMS = ("vscode-file://", "vscode-webview://")
 """Origins of an editor's own windows; a web page can't have one."""
@@ -52,13 +53,15 @@ def _is_loopback(address: str) -> bool:
 
 
 def on_loopback(scope: Scope) -> bool:
-    """Whether the connection came in at a loopback address; by the client's where the server doesn't tell."""
+    """Whether the connection arrived at a loopback address; the client's address is used if the server's is not
+    available.
+    """
     address = scope.get("server") or scope.get("client")
     return address is not None and is_loopback(address[0])
 
 
 def is_forwarded(scope: Scope) -> bool:
-    """Whether a proxy or a tunnel says that it has passed the request on."""
+    """Whether headers show that a proxy or a tunnel has forwarded the request."""
     for header, _ in scope["headers"]:
         name = header.lower()
         if name in _FORWARDED or name.startswith(_FORWARDED_PREFIXES):
@@ -67,21 +70,23 @@ def is_forwarded(scope: Scope) -> bool:
 
 
 def host_name(scope: Scope) -> str | None:
-    """The name in ``Host``, in lower case and without its port; None where it stands not once, or is no name."""
+    """The name in ``Host``, in lower case and without its port; None if it does not occur exactly once, or is not a
+    name.
+    """
     hosts = _values(scope, b"host")
     found = _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
     return found["name"].strip("[]").lower() if found else None
 
 
 def is_loopback_name(name: str | None) -> bool:
-    """Whether a host's name can mean nothing but this machine. RFC 6761 keeps ``localhost`` and what is below it."""
+    """Whether a host name can mean only this machine. RFC 6761 reserves ``localhost`` and the names below it."""
     return name is not None and (name == "localhost" or name.endswith(".localhost") or is_loopback(name))
 
 
 def is_expected_host(scope: Scope, allowed: Collection[str]) -> bool:
-    """Whether a request on loopback names the server as its own programs do, or by an allowed name.
+    """Whether the ``Host`` of a request on loopback is one that local programs use, or an allowed name.
 
-    What was forwarded comes from elsewhere, whatever it names: for it only the allowed names count.
+    A forwarded request comes from elsewhere, whatever its ``Host``: for it only the allowed names count.
     """
     name = host_name(scope)
     if name in allowed or "*" in allowed:
@@ -90,7 +95,7 @@ def is_expected_host(scope: Scope, allowed: Collection[str]) -> bool:
 
 
 def is_of_foreign_page(scope: Scope) -> bool:
-    """Whether a browser says that a page of another origin sends the request."""
+    """Whether the browser's headers show that a page of another origin sends the request."""
     for name, _ in scope["headers"]:
         if name.lower() in _OF_BROWSERS:
             break

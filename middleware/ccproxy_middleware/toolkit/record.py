@@ -1,7 +1,7 @@
-"""What is known of one exchange: the layers write it down as they learn it, observers read it at the end.
+"""The facts about one exchange: the layers record them as they learn them, observers read them at the end.
 
-The record travels in the scope as ``ccproxy.record``. The outermost observer makes it (:func:`observe`) and takes the
-times; every other layer asks :func:`get_record` and writes its facts if somebody wants them.
+The record is in the scope as ``ccproxy.record``. The outermost observer creates it (:func:`observe`) and measures the
+times; every other layer calls :func:`get_record` and records its facts if there is a record.
 """
 
 import logging
@@ -29,11 +29,11 @@ or a bug.
 
 @dataclass(slots=True)
 class Attempt:
-    """What one candidate has done for an exchange. ``started`` and ``ended`` are seconds since the exchange's start.
+    """The result of one candidate in an exchange. ``started`` and ``ended`` are seconds since the exchange's start.
 
-    ``reason``: why it was passed over; None: it has answered, or is about to. ``asked``: False for one that was passed
-    over without being asked, since it is ``busy`` or cooled down. ``key`` is its place in the pool of keys, ``waited``
-    the seconds for which it has waited for its turn, ``cooled`` those for which it is left alone from now on.
+    ``reason``: why it was skipped; None: it has answered, or is about to. ``asked``: False for one that was skipped
+    without being tried, since it is ``busy`` or in a cool-down. ``key`` is the index in the pool of keys, ``waited``
+    the seconds for which it has waited for its turn, ``cooled`` the seconds of the cool-down that starts now.
     """
 
     upstream: str
@@ -52,9 +52,9 @@ class Attempt:
 class ProviderCall:
     """A call that a provider has answered for an exchange: for its answer, a plan, a verdict or a description.
 
-    ``provider`` is the profile's name, ``model`` the one that was asked for, ``answered_model`` as the answer names it,
-    ``service_tier`` as the provider does. ``usage`` is Anthropic's usage object, whatever the provider's form; empty
-    where none has come. ``cost`` is in US dollars; None: unknown.
+    ``provider`` is the profile's name, ``model`` the requested one, ``answered_model`` the one named in the answer,
+    ``service_tier`` the provider's. ``usage`` is Anthropic's usage object, whatever the provider's format; empty if
+    none was received. ``cost`` is in US dollars; None: unknown.
     """
 
     upstream: str | None = None
@@ -72,20 +72,20 @@ Price = Callable[[ProviderCall], Decimal | None]
 
 @dataclass(slots=True)
 class Record:
-    """The facts of one exchange. Times are seconds; what nobody has told is None or empty.
+    """The facts of one exchange. Times are seconds; unknown values are None or empty.
 
-    ``stream``: the client asked for a stream, or got one. ``usage`` is Anthropic's usage object. ``error`` is
-    Anthropic's type of the error that the client was told, also by an ``error`` event after a status of 200.
-    ``retries`` are tries at the provider beyond the first, ``upstream_connections`` those that were newly opened.
-    ``boost_cache_hits`` are plans that the planner was not asked for. ``images_described`` stand as text
-    in the request; ``vision_requests`` are the questions to ``vision_model`` about the new ones, with time and tokens.
-    ``web_searches`` were run for the model, ``web_searches_failed`` of them in vain, in ``web_search_seconds``.
-    ``explain`` makes ``decisions``. ``rule`` is the
-    name of the rule by which the request was routed, ``upstream`` the provider that has answered it, ``attempts`` are
-    the candidates that were asked or passed over. ``calls`` are those that providers have answered, in the order of
-    their ends, and ``cost`` is the sum of theirs in US dollars; None: unknown, or there was none.
-    ``request_observers`` get the request as the client has sent it, parsed, in Anthropic's form. ``queue_observers``
-    hear of an upstream with 1 when the exchange begins to wait there for its turn, and with -1 at the end of that.
+    ``stream``: the client requested a stream, or got one. ``usage`` is Anthropic's usage object. ``error`` is
+    Anthropic's type of the error that the client got, also by an ``error`` event after a status of 200. ``retries`` are
+    attempts at the provider beyond the first, ``upstream_connections`` those that were newly opened.
+    ``boost_cache_hits`` are plans that came from the cache instead of the planner. ``images_described`` were replaced
+    by text in the request; ``vision_requests`` are the questions to ``vision_model`` about the new ones, with time and
+    tokens. ``web_searches`` were run for the model, ``web_searches_failed`` of them failed, in ``web_search_seconds``.
+    ``explain`` creates ``decisions``. ``rule`` is the name of the rule by which the request was routed, ``upstream``
+    the provider that has answered it, ``attempts`` are the candidates that were tried or skipped. ``calls`` are those
+    that providers have answered, in the order in which they ended, and ``cost`` is their total in US dollars; None:
+    unknown, or there was none. ``request_observers`` get the client's request, parsed, in Anthropic's format.
+    ``queue_observers`` are called with an upstream and 1 when the exchange begins to wait there for its turn, and with
+    -1 at the end of the wait.
     """
 
     request_id: str
@@ -139,7 +139,7 @@ class Record:
 
     @property
     def decisions(self) -> list[str]:
-        """What a converter has left out or changed of the request, and why; made when somebody asks. Never raises."""
+        """What a converter has left out or changed of the request, and why; computed when it is read. Never raises."""
         if self.explain is None:
             return []
         try:
@@ -149,12 +149,12 @@ class Record:
             return ["the decisions can't be told: a bug, whose traceback is in the log"]
 
     def queue(self, upstream: str, change: int) -> None:
-        """Tell the observers that the exchange waits at an upstream, or no longer does."""
+        """Notify the observers that the exchange waits at an upstream, or no longer does."""
         for observer in self.queue_observers:
             observer(upstream, change)
 
     def tell_request(self, data: Mapping[str, Any]) -> None:
-        """Tell the observers of the request. Never raises."""
+        """Pass the request to the observers. Never raises."""
         observers, self.request_observers = self.request_observers, []
         for observer in observers:
             try:
@@ -163,7 +163,7 @@ class Record:
                 logger.exception("a bug in the proxy: an observer of requests has failed (%s)", self.request_id)
 
     def settle_cost(self) -> None:
-        """Set ``cost`` by the calls that are there. Never raises."""
+        """Compute ``cost`` from the recorded calls. Never raises."""
         if self.price is None or not self.calls:
             return
         try:
@@ -176,7 +176,7 @@ class Record:
         self.cost = None if None in costs else sum(filter(None, costs), Decimal(0))
 
     def fail(self, error: ApiError) -> None:
-        """Note what the client is told of a failure."""
+        """Record the failure that the client gets."""
         self.error, self.error_message = error.type, error.message
 
 
@@ -187,7 +187,7 @@ def get_record(scope: Scope) -> Record | None:
 
 
 def get_calls(scope: Scope) -> list[ProviderCall] | None:
-    """Where the calls are written down that are made for the exchange, also those of a layer's own questions."""
+    """The list in which the calls for the exchange are recorded, including those for a layer's own questions."""
     calls = scope.get("ccproxy.calls")
     return calls if isinstance(calls, list) else None
 
@@ -204,13 +204,14 @@ async def observe(
 ) -> None:
     """Call the app, and ``observer`` with the record when the exchange is over, however it ends.
 
-    ``on_start`` gets the record when the answer starts, if it ever does, ``on_queue`` what ``queue_observers`` get. An
-    observer that fails is logged, and neither changes the answer nor keeps another observer from being called.
+    ``on_start`` is called with the record when the answer starts, if it ever does; ``on_queue`` gets the arguments of
+    ``queue_observers``. An exception of an observer is logged; it neither changes the answer nor prevents the call of
+    another observer.
     """
     starts = [] if on_start is None else [on_start]
     queues = [] if on_queue is None else [on_queue]
     record = get_record(scope)
-    if record is not None:  # an outer observer times this exchange
+    if record is not None:  # an outer observer measures this exchange
         record.observers.append(observer)
         record.start_observers += starts
         record.queue_observers += queues
@@ -228,7 +229,7 @@ async def observe(
 
     async def send_timed(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message = {**message, "headers": list(message.get("headers", ()))}  # they may be there to be read once
+            message = {**message, "headers": list(message.get("headers", ()))}  # may be readable only once
             _note_start(record, message)
         elif message["type"] == "http.response.body":
             if record.first_byte is None and message.get("body"):
@@ -254,7 +255,7 @@ async def observe(
         _settle_error(record)
         record.settle_cost()
         observers = [*record.observers]
-        record.observers.clear()  # they may hold what holds the record: the exchange is to be freed without a collector
+        record.observers.clear()  # avoids a reference cycle through the record
         record.start_observers.clear()
         record.request_observers.clear()
         record.queue_observers.clear()
@@ -280,7 +281,7 @@ def _note_start(record: Record, message: Message) -> None:
 
 
 def _settle_error(record: Record) -> None:
-    """Forget the error of a try that another one has made good, and name one that nobody has named."""
+    """Remove the error of a failed attempt if a later one succeeded, and set an error type that no layer has set."""
     if record.outcome == "disconnected":
         record.error = record.error_message = None
     elif record.outcome in ("aborted", "failed"):

@@ -1,11 +1,11 @@
-"""How a converter tells an outer layer that a model takes no images."""
+"""How a converter reports to an outer layer that a model accepts no images."""
 
 
 class Sight:
-    """Stands in the scope as ``ccproxy.sight`` where a layer outside describes images.
+    """Is in the scope as ``ccproxy.sight`` where an outer layer describes images.
 
-    A converter whose provider has refused a request for its images sets ``refused`` and returns without an answer; the
-    layer asks again, with texts in their place.
+    A converter whose provider has refused a request because of its images sets ``refused`` and returns without an
+    answer. The layer then sends the request again, with texts in place of the images.
     """
 
     def __init__(self) -> None:

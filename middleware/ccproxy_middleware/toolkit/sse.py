@@ -1,7 +1,7 @@
-"""Server-sent events: an incremental parser over bytes, and the frame that Anthropic clients read.
+"""Server-sent events: an incremental parser over bytes, and the frames that Anthropic clients read.
 
-The format is https://html.spec.whatwg.org/multipage/server-sent-events.html. Lines end at CR LF, LF or CR and
-nowhere else: text-based line iterators also split at U+2028 and the like, which are legal inside JSON strings.
+The format is https://html.spec.whatwg.org/multipage/server-sent-events.html. Lines end at CR LF, LF or CR and nowhere
+else: text-based line iterators also split at U+2028 and the like, which are legal inside JSON strings.
 """
 
 import json
@@ -28,9 +28,9 @@ class EventTooLarge(ValueError):
 
 
 class SSEParser:
-    """Turn the bytes of an event stream, cut anywhere, into the ``data`` of its events.
+    """Parses the bytes of an event stream, split anywhere, into the ``data`` of its events.
 
-    The other fields (``event``, ``id``, ``retry``) and comments carry nothing for chat completions.
+    The other fields (``event``, ``id``, ``retry``) and comments carry no information for chat completions.
     """
 
     __slots__ = ("_at_start", "_buffer", "_held_cr", "_scanned")
@@ -43,7 +43,7 @@ class SSEParser:
 
     @property
     def waiting(self) -> int:
-        """Bytes of an event that isn't whole."""
+        """The number of bytes held of an incomplete event."""
         return len(self._buffer)
 
     def feed(self, chunk: bytes) -> list[bytes]:
@@ -52,12 +52,12 @@ class SSEParser:
             chunk = b"\r" + chunk
             self._held_cr = False
         if b"\r" in chunk:
-            if chunk.endswith(b"\r"):  # half of a CR LF, perhaps
+            if chunk.endswith(b"\r"):  # possibly half of a CR LF
                 self._held_cr = True
                 chunk = chunk[:-1]
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         buffer = self._buffer
-        if chunk.endswith(b"\n\n") and not buffer and not self._at_start:  # whole events, as most chunks are
+        if chunk.endswith(b"\n\n") and not buffer and not self._at_start:  # complete events, as most chunks are
             return _datas(chunk[:-2])
         buffer += chunk
         if self._at_start and not self._strip_bom():
@@ -73,7 +73,7 @@ class SSEParser:
         return events
 
     def finish(self) -> list[bytes]:
-        """The ``data`` of a last event that lacks its blank line."""
+        """The ``data`` of a last event without its blank line."""
         rest = bytes(self._buffer).removeprefix(_BOM if self._at_start else b"")
         self._buffer.clear()
         self._scanned = 0
@@ -81,7 +81,7 @@ class SSEParser:
         return [data] if data else []
 
     def _strip_bom(self) -> bool:
-        """Drop a byte order mark at the very start; False while it may still be incomplete."""
+        """Remove a byte order mark at the very start; False while it may still be incomplete."""
         if len(self._buffer) < len(_BOM) and _BOM.startswith(bytes(self._buffer)):
             return False
         if self._buffer.startswith(_BOM):
@@ -91,7 +91,7 @@ class SSEParser:
 
 
 def _datas(blocks: bytes) -> list[bytes]:
-    """The ``data`` of events with a blank line between them, without those that have none."""
+    """The ``data`` of events with a blank line between them; events without data are skipped."""
     if blocks.startswith(b"data: "):
         datas = blocks[6:].split(b"\n\ndata: ")
         if blocks.count(b"\n") == 2 * len(datas) - 2:  # each is one line of data, as with nearly every provider
@@ -102,7 +102,7 @@ def _datas(blocks: bytes) -> list[bytes]:
 def _data(block: bytes) -> bytes:
     """The joined ``data`` lines of one event."""
     name, _, value = block.partition(b"\n")
-    if value.startswith(b"data: ") and name.startswith(b"event:") and b"\n" not in value:  # nearly all that have a name
+    if value.startswith(b"data: ") and name.startswith(b"event:") and b"\n" not in value:  # nearly all named ones
         return value[6:]
     lines: list[bytes] = []
     for line in block.split(b"\n"):
@@ -118,7 +118,9 @@ def sse_event(type: str, payload: dict[str, Any]) -> bytes:
 
 
 def divided(data: bytes) -> list[bytes]:
-    """The events of one that is several, as where the blank lines between them are missing; none if it is not."""
+    """The parts of an event that is really several, as where the blank lines between them are missing; empty if it is
+    not.
+    """
     pieces: list[bytes] = []
     decoder = json.JSONDecoder()
     try:
@@ -134,5 +136,5 @@ def divided(data: bytes) -> list[bytes]:
 
 
 def behind(data: bytes) -> Iterator[bytes]:
-    """What may be the whole event behind one that was cut off in its line, as some servers send them."""
+    """A text that may be a complete event after one that was cut off within its line, as some servers send them."""
     return (data[start.end() - 1 :] for start in islice(_BEGINNING.finditer(data, 1), _MAX_TRIES))

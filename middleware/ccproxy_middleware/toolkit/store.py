@@ -1,4 +1,4 @@
-"""Small facts that expire, kept for all requests of a process or, by another implementation, of many."""
+"""Small values with an expiry, shared by all requests of a process or, with another implementation, of several."""
 
 import time
 from collections import OrderedDict
@@ -7,33 +7,34 @@ from typing import Protocol
 
 
 class Store(Protocol):
-    """Small facts that expire: known at once where they are put, within a second to all that share the store.
+    """Small values with an expiry: visible at once to the process that writes them, within a second to all that share
+    the store.
 
-    A key is ``kind:name``. Neither keys nor values may hold a secret or a text of a prompt. No method waits or
-    raises; they are called in the thread of the event loop.
+    A key is ``kind:name``. Neither keys nor values may contain a secret or a text of a prompt. No method blocks or
+    raises; all are called in the thread of the event loop.
     """
 
     def get(self, key: str) -> bytes | None:
-        """The value, or None if there is none or its time is over."""
+        """The value, or None if there is none or it has expired."""
         ...
 
     def put(self, key: str, value: bytes, seconds: float) -> None:
-        """Keep a value for so long, in place of an earlier one."""
+        """Store a value for so many seconds, replacing an earlier one."""
         ...
 
     def delete(self, key: str) -> None:
-        """Forget a value, if there is one."""
+        """Remove a value, if there is one."""
         ...
 
     def items(self, prefix: str) -> Iterator[tuple[str, bytes]]:
-        """The keys that begin so, with their values; quick where the prefix names the kind (``cooldown:``)."""
+        """The keys with this prefix, with their values; fast if the prefix contains the kind (``cooldown:``)."""
         ...
 
 
 class MemoryStore:
     """A Store of this process: at most ``entries`` values of each kind, and ``size`` bytes of keys and values.
 
-    The least used of its kind goes first; a value that would fill the whole size is not kept.
+    The least recently used of its kind is removed first. A value that alone would exceed the size is not stored.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class MemoryStore:
         return ((key, value) for key, value, _ in self.entries(prefix))
 
     def entries(self, prefix: str = "") -> Iterator[tuple[str, bytes, float]]:
-        """As ``items``, with the seconds that are left of each."""
+        """As ``items``, with the remaining seconds of each."""
         named = ":" in prefix
         for kind in [self._kinds.get(_kind_of(prefix))] if named else list(self._kinds.values()):
             if kind is None:
@@ -93,7 +94,7 @@ class MemoryStore:
 
 
 class _Kind:
-    """The values of one kind, the least used first."""
+    """The values of one kind, the least recently used first."""
 
     def __init__(self) -> None:
         self.values: OrderedDict[str, tuple[float, bytes]] = OrderedDict()

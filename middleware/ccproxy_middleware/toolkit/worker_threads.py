@@ -1,4 +1,4 @@
-"""Work that would hold the event loop up, in a worker thread."""
+"""Work that would block the event loop, run in a worker thread."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -9,15 +9,15 @@ from anyio.lowlevel import RunVar
 
 T = TypeVar("T")
 
-# The interpreter does one work at a time anyway: of two that go on, the event loop might have to wait for both.
+# The interpreter runs one task at a time anyway: with two in progress, the event loop might wait for both.
 _one: RunVar[anyio.CapacityLimiter] = RunVar("ccproxy.one_work")
 
 
 async def in_thread(function: Callable[[], T]) -> T:
-    """The result of a function that is called in a worker thread, or what it raises. One is called after the other.
+    """Call a function in a worker thread. Returns its result, or raises its exception. Calls run one after the other.
 
-    An exception doesn't go through the thread's future, which would be kept by its traceback, and keep it: all that its
-    frames hold, such as a body, would stay until the garbage collector comes.
+    The exception is not passed through the thread's future: its traceback would reference the future, and the future
+    the exception. Everything that its frames hold, such as a body, would stay until the garbage collector runs.
     """
     outcome: list[T | Exception] = []
     limiter = _one.get(None)
@@ -33,7 +33,7 @@ async def in_thread(function: Callable[[], T]) -> T:
 
 
 def _call(function: Callable[[], T], outcome: list[T | Exception]) -> bool:
-    """Whether the function has returned. ``outcome`` is what it returns or raises."""
+    """Whether the function has returned. ``outcome`` is its result or its exception."""
     try:
         outcome.append(function())
     except Exception as error:

@@ -1,10 +1,10 @@
-"""A lock for the few who write one answer."""
+"""A lock for the few tasks that write one answer."""
 
 import anyio
 
 
 class WriteLock:
-    """``async with`` it to send something whole. anyio's own lock costs ten times as much where nobody waits."""
+    """Use ``async with`` to send something as a whole. anyio's own lock takes ten times as long if it is free."""
 
     __slots__ = ("_freed", "_taken")
 

@@ -1,4 +1,4 @@
-"""Images as text, for models that take none."""
+"""Descriptions of images, for models that accept no images."""
 
 from .middleware import VisionMiddleware
 

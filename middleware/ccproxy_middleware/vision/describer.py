@@ -1,4 +1,4 @@
-"""Asking a model that sees what is on a picture: once for each, and the same words ever after."""
+"""Asking a vision model to describe a picture: once for each picture, and the same text is used from then on."""
 
 import asyncio
 import logging
@@ -31,14 +31,14 @@ QUESTION = "Describe this image."
 KEPT_SECONDS = 7 * 24 * 3600.0
 """How long a description is kept after it was last used."""
 
-_AT_ONCE = 8  # questions of one request
+_AT_ONCE = 8  # concurrent questions of one request
 _MAX_TOKENS = 4096
 _MAX_CHARACTERS = 32_000  # of a description
 
 
 @dataclass(slots=True)
 class Described:
-    """Descriptions by the digests of their pictures, and what the model has used for those that are new."""
+    """Descriptions by the digests of their pictures, and the usage of the model for the new ones."""
 
     texts: dict[str, str] = field(default_factory=dict)
     asked: int = 0
@@ -60,7 +60,7 @@ class Describer:
         self._timeout = timeout
 
     def known(self, pictures: Iterable[Picture]) -> Described:
-        """What is known already."""
+        """The descriptions that are already stored."""
         described = Described()
         for picture in pictures:
             if (text := self._store.get(self._key(picture))) is not None:
@@ -68,13 +68,13 @@ class Describer:
         return described
 
     async def describe(self, pictures: Iterable[Picture], scope: Scope, receive: Receive, api: Api) -> Described:
-        """The descriptions of all pictures of which there is one, by questions in the form of ``api``.
+        """The descriptions of all pictures that have one, requested in the format of ``api``.
 
-        ``scope`` is that of the client's request, ``receive`` tells when it leaves.
+        ``scope`` is that of the client's request; ``receive`` reports when the client disconnects.
         """
         each = {picture.digest: picture for picture in pictures}
         described = self.known(each.values())
-        for digest, text in described.texts.items():  # their time begins anew
+        for digest, text in described.texts.items():  # their time to live starts again
             self._store.put(self._key(each[digest]), text.encode(), KEPT_SECONDS)
         new = [picture for digest, picture in each.items() if digest not in described.texts]
         if not new:
@@ -131,7 +131,7 @@ class Describer:
 
 
 def _question(picture: Picture, model: str, api: Api) -> dict[str, Any]:
-    """The request. In OpenAI's forms it has no limit: providers differ in its name, and some models think."""
+    """The request. In OpenAI's formats it sets no token limit: providers differ in its name, and some models reason."""
     source = picture.source
     if api == "anthropic":
         block = {"type": "image", "source": dict(source)}
@@ -154,7 +154,7 @@ def _question(picture: Picture, model: str, api: Api) -> dict[str, Any]:
 
 
 def _text(answer: Any, api: Api) -> str:
-    """The text of a whole answer; none if it was refused."""
+    """The text of a whole answer; empty if the model refused."""
     if not isinstance(answer, dict) or answer.get("stop_reason") == "refusal":
         return ""
     if api == "anthropic":

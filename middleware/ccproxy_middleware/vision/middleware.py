@@ -1,4 +1,4 @@
-"""The layer: whose pictures are described."""
+"""The layer: which requests get their pictures described."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -22,31 +22,30 @@ NOT_DESCRIBED = "[{} omitted: this model can't see it, and it could not be descr
 
 
 class VisionMiddleware:
-    """Put text in the place of images where the model takes none: what a model that sees says of each.
+    """Replace images by text where the model accepts no images: by a description that a vision model writes of each.
 
-    model: the model that sees. The others of several stand by, for which an inner RoutingMiddleware or ``describer``
-        is needed.
-    describer: an app that answers ``POST /v1/messages``, to be asked instead of the inner one.
-    provider, options: the profile of the request's models, and switches of it, as for FormatConversionMiddleware: where
-        its switch ``vision`` is off, images are described; so they are for a model whose provider has refused images.
+    model: the vision model. Of several the others are fallbacks, which require an inner RoutingMiddleware or
+        ``describer``.
+    describer: an app that answers ``POST /v1/messages``, used instead of the inner one.
+    provider, options: the profile of the request's models, and switches of it, as for FormatConversionMiddleware. Where
+        its switch ``vision`` is off, images are described, and also for a model whose provider has refused images.
     store: where descriptions are kept; a store of its own if None.
-    timeout: seconds for the descriptions of a request.
+    timeout: seconds for all descriptions of a request.
 
     Raises ValueError for a model without a name, a timeout that is not above 0, and a profile or switch that does not
     exist.
 
-    Reads: ``POST /v1/messages``, ``*/chat/completions`` and ``*/responses`` with images in user turns and results of
-    tools, and ``/v1/messages/count_tokens``, for which nobody is asked. Everything else passes untouched.
-    Writes: ``[image N: ...]`` in the place of the N-th image, the same words in every turn. PDFs of which the converter
-    would send the text, and in which a page has none, become text, with ``[page N: ...]`` in the place of such a page.
-    What can't be described now
-    leaves a note, and is asked about again at the next turn. ``ccproxy.sight`` in the scope, by which an inner
-    FormatConversionMiddleware tells that images were refused. The number of images, the model, its time and tokens in
-    the record. To the inner app or ``describer`` a request for each image that is new, several at once; URLs are passed
-    on and never fetched.
+    Reads: ``POST /v1/messages``, ``*/chat/completions`` and ``*/responses`` with images in user turns and tool results;
+    and ``/v1/messages/count_tokens``, for which the vision model is not called. Everything else passes untouched.
+    Writes: ``[image N: ...]`` in place of the N-th image, with the same text in every turn. A PDF that the converter
+    would send as text, and in which a page has no text, is replaced by text, with ``[page N: ...]`` in place of each
+    such page. An image that can't be described now is replaced by a note, and is tried again at the next turn.
+    ``ccproxy.sight`` in the scope, with which an inner FormatConversionMiddleware reports that images were refused. The
+    number of images, the model, its time and tokens in the record. To the inner app or ``describer``, a request for
+    each new image, several concurrently; URLs are passed on and never fetched.
     Needs: asyncio.
-    Alone: works in front of an OpenAI or an Anthropic app whose models it is told to be blind by
-    ``options={"vision": False}``.
+    Alone: works in front of an OpenAI or an Anthropic app. ``options={"vision": False}`` states that its models accept
+    no images.
     """
 
     def __init__(
@@ -89,7 +88,7 @@ class VisionMiddleware:
         data = await body.json_object()
         model = None if data is None else data.get("model")
         is_question = isinstance(scope.get("ccproxy.sight"), Sight)  # of a layer like this one
-        del data  # the body lets go of it when it is replayed
+        del data  # the body releases it when it is replayed
         if not isinstance(model, str) or is_question:
             return await self.app(scope, body, send)
         scope = {**scope, "ccproxy.request_id": request_id(scope)}
@@ -105,7 +104,7 @@ class VisionMiddleware:
         return profile_for_model(self._profiles.get(model, {}), model)
 
     async def _described(self, scope: Scope, body: BufferedBody, send: Send, api: Api, model: str) -> None:
-        """Ask the app, with texts in the place of images."""
+        """Call the app, with texts in place of the images."""
         pictures = await body.work(lambda: find_pictures(body.data, api))
         scans = await self._scans(body, api, model)
         if not pictures and not scans:
@@ -128,7 +127,7 @@ class VisionMiddleware:
         await self.app({**scope, "headers": headers}, inner, send)
 
     async def _scans(self, body: BufferedBody, api: Api, model: str) -> dict[str, tuple[Page, ...]]:
-        """The pages of the PDFs in which one has no text, by the PDFs' base64."""
+        """The pages of the PDFs that have a page without text, by the PDFs' base64."""
         if api != "anthropic" or self._profile(model).pdf != "text":
             return {}
         pdfs = await body.work(lambda: find_pdfs(body.data))
@@ -148,7 +147,7 @@ class VisionMiddleware:
 def _replaced(
     body: BufferedBody, leaving: Leaving, texts: Mapping[str, str], scans: Mapping[str, tuple[Page, ...]], api: Api
 ) -> BufferedBody:
-    """The body with a text in the place of each image, and of each PDF that has a page without text."""
+    """The body with a text in place of each image, and of each PDF that has a page without text."""
     number = 0
 
     def change(part: Any) -> Any:

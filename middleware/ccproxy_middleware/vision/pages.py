@@ -1,4 +1,4 @@
-"""Pages of PDFs that have no text, such as scans, as pictures."""
+"""PDF pages without text, such as scans, as pictures."""
 
 import asyncio
 import logging
@@ -24,17 +24,17 @@ _KEPT_BYTES = 32 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One with text, or without: then its picture."""
+    """A page with text, or a page without text and its picture."""
 
     text: str
     picture: Picture | None = None
 
 
 class PageReader:
-    """Reads PDFs in processes of their own, and keeps what it has read last.
+    """Reads PDFs in separate processes, and caches the last results.
 
-    A PDF takes at most ``seconds`` of the processor, ``patience`` seconds in all and ``memory`` bytes; ``at_once``
-    processes read. Those of a request that are not read within ``limit`` seconds stay as they are.
+    A PDF takes at most ``seconds`` of CPU time, ``patience`` seconds of wall time and ``memory`` bytes. Up to
+    ``at_once`` processes run. The PDFs of a request that are not read within ``limit`` seconds stay unchanged.
     """
 
     seconds = 8
@@ -46,12 +46,12 @@ class PageReader:
     def __init__(self) -> None:
         self._kept: OrderedDict[str, tuple[Page, ...]] = OrderedDict()
         self._size = 0
-        # By event loop, since the layer may serve under one after another, and a limiter belongs to one.
+        # One per event loop: the layer may serve several in sequence, and a limiter belongs to one loop.
         self._limiters: WeakKeyDictionary[asyncio.AbstractEventLoop, anyio.CapacityLimiter] = WeakKeyDictionary()
         self._told: set[str] = set()
 
     async def scans(self, pdfs: Iterable[str]) -> dict[str, tuple[Page, ...]]:
-        """The pages of those PDFs in base64 in which one has no text."""
+        """The pages of those PDFs (in base64) that have a page without text."""
         found = {}
         with anyio.move_on_after(self.limit):
             for data in pdfs:
@@ -88,7 +88,7 @@ class PageReader:
             self._size -= _size(self._kept.popitem(last=False)[1])
 
     def _tell(self, warning: str) -> tuple[Page, ...]:
-        """Log a warning once, and leave the document as it is."""
+        """Log a warning once, and leave the document unchanged."""
         if warning not in self._told:
             self._told.add(warning)
             logger.warning(warning)
@@ -96,7 +96,7 @@ class PageReader:
 
 
 def _missing() -> str | None:
-    """Why no page can be drawn."""
+    """Why pages can't be rendered."""
     if not has_python():
         return "pages of PDFs can't be drawn: there is no Python beside this program"
     if find_spec("pypdfium2") is None or find_spec("PIL") is None:

@@ -1,4 +1,4 @@
-"""The pictures of a request, in each API's form, and texts in their place."""
+"""The pictures of a request in each API's format, and the texts that replace them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Picture:
 
 
 def api_of(path: str) -> Api | None:
-    """The API of a request by its path; None for one that has no pictures."""
+    """The API of a request, by its path; None for a path whose requests have no pictures."""
     if path in ("/v1/messages", "/v1/messages/count_tokens"):
         return "anthropic"
     if path.endswith("/chat/completions"):
@@ -29,7 +29,7 @@ def api_of(path: str) -> Api | None:
 
 
 def find_pictures(data: Any, api: Api) -> list[Picture]:
-    """All pictures in their order, one that stands there twice twice."""
+    """All pictures in order, with repetitions."""
     found: list[Picture] = []
 
     def keep(part: Any) -> Any:
@@ -42,7 +42,7 @@ def find_pictures(data: Any, api: Api) -> list[Picture]:
 
 
 def read_picture(part: Any, api: Api) -> Picture | None:
-    """The picture that a part is, if it is one that can be shown to a model."""
+    """The picture in a part, if it can be shown to a model."""
     if not isinstance(part, dict):
         return None
     if api == "anthropic":
@@ -59,7 +59,7 @@ def read_picture(part: Any, api: Api) -> Picture | None:
 
 
 def find_pdfs(data: Any) -> list[str]:
-    """The PDFs of an Anthropic request in base64, each once, in their order."""
+    """The PDFs of an Anthropic request in base64, each once, in order."""
     found: dict[str, None] = {}
 
     def keep(part: Any) -> Any:
@@ -81,13 +81,13 @@ def pdf_of(part: Any) -> str | None:
 
 
 def text_in_place(part: Mapping[str, Any], text: str, api: Api) -> dict[str, Any]:
-    """The text part that stands for a picture, with its cache mark."""
+    """The text part that replaces a picture, with its cache mark."""
     mark = {"cache_control": part["cache_control"]} if "cache_control" in part else {}
     return {"type": "input_text" if api == "responses" else "text", "text": text, **mark}
 
 
 def changed(data: Any, api: Api, change: Change) -> Any:
-    """The request with each part changed that may be a picture or a document; nothing is changed in place."""
+    """The request with each part replaced that may be a picture or a document. Nothing is modified in place."""
     if api == "responses":
         return _member(data, "input", lambda items: _each(items, lambda item: _item(item, change)))
     block = (lambda part: _block(part, change)) if api == "anthropic" else change
@@ -99,7 +99,7 @@ def changed(data: Any, api: Api, change: Change) -> Any:
 
 
 def _block(block: Any, change: Change) -> Any:
-    """An Anthropic block; results of tools and documents may hold images too."""
+    """An Anthropic block; tool results and documents may contain images too."""
     kind = block.get("type") if isinstance(block, dict) else None
     if kind == "tool_result":
         return _member(block, "content", lambda content: _each(content, lambda inner: _block(inner, change)))

@@ -1,4 +1,6 @@
-"""One answer of the inner app, read as it comes: what the client may see at once, and what the model searches for."""
+"""One answer of the inner app, read as it arrives: what is sent to the client at once, and what the model searches
+for.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ _TOLD_ONCE = ("type", "id", "role", "model", "content", "usage")
 
 @dataclass(slots=True)
 class SearchCall:
-    """A search that the model wants. ``id`` is what the client knows it by, ``tool_use_id`` what the model does."""
+    """A search that the model calls. ``id`` is the id for the client, ``tool_use_id`` the one for the model."""
 
     id: str
     tool_use_id: str
@@ -34,16 +36,15 @@ class SearchCall:
 
 
 class ModelAnswer:
-    """Takes the messages of the inner app (:meth:`send`), and writes to ``output``.
+    """Processes the messages of the inner app (:meth:`send`), and writes to ``output``.
 
-    name: the function that searches. found: the results that may be cited. wait: nothing of it is shown before a call.
+    name: the function that searches. found: the results that may be cited. wait: nothing of it is sent before a call.
     first: it begins the client's message.
 
-    What comes after the first search is held until the answer is whole, since its results stand before it.
+    Everything after the first search is held until the answer is complete, since the search results come before it.
 
-    started: it is an answer, no error. whole: it has come to a good end, by the event ``end``.
-    content: its blocks. calls: the searches in it. calls_client: it calls tools of the client's.
-    error: the failure that it tells.
+    started: it is an answer and not an error. whole: it has ended properly, with the event ``end``. content: its
+    blocks. calls: the searches in it. calls_client: it calls tools of the client's. error: the failure that it reports.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class ModelAnswer:
         self.calls_client = False
         self.error: ApiError | None = None
         self.http_start: Message | None = None
-        self.http_body = bytearray()  # of what is no stream
+        self.http_body = bytearray()  # of an answer that is not a stream
         self._output = output
         self._name = name
         self._found = found
@@ -69,7 +70,7 @@ class ModelAnswer:
         self._pieces: list[str] = []  # of the last block
         self._held: list[Mapping[str, Any] | SearchCall] = []
         self._held_size = 0
-        self._text: CitedText | None = None  # the block that is written
+        self._text: CitedText | None = None  # the block that is being written
 
     @property
     def stop_reason(self) -> Any:
@@ -77,7 +78,7 @@ class ModelAnswer:
         return delta.get("stop_reason") if isinstance(delta, Mapping) else None
 
     async def send(self, message: Message) -> None:
-        """Take one message. Raises ApiError for an answer that is too long, or that can't be read."""
+        """Process one message. Raises ApiError for an answer that is too long, or that can't be read."""
         if message["type"] == "http.response.start":
             self.http_start = {**message, "headers": list(message.get("headers", ()))}
             kind = get_header(self.http_start["headers"], b"content-type") or ""
@@ -86,7 +87,7 @@ class ModelAnswer:
             await self._body(message.get("body", b""), last=not message.get("more_body", False))
 
     def held(self) -> list[Mapping[str, Any] | SearchCall]:
-        """What was held, in its order: events, and the searches after the first."""
+        """The held items in order: events, and the searches after the first."""
         held, self._held = self._held, []
         return held
 
@@ -210,7 +211,7 @@ class ModelAnswer:
         await self.show_call(call)
 
     async def _pass(self, event: dict[str, Any]) -> None:
-        """Show an event, or hold it; those of searches are neither."""
+        """Send an event, or hold it; those of searches are neither sent nor held."""
         if self._is_search(self.content[-1]):
             return
         if not self.calls and not self._wait:
@@ -228,7 +229,7 @@ class ModelAnswer:
 
 
 def told_error(answer: ModelAnswer) -> ApiError:
-    """The failure of an answer that is an error."""
+    """The failure in an answer that is an error."""
     start = answer.http_start or {"status": 502}
     known = start.get("ccproxy.error")
     if isinstance(known, ApiError):

@@ -1,4 +1,4 @@
-"""What the layer needs of something that searches the web."""
+"""The interface of a web search backend."""
 
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -14,7 +14,7 @@ MAX_RESULTS = 10
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where the user is, as far as the client tells; ``country`` is a code of two letters."""
+    """The user's location, as far as the client states it; ``country`` is a two-letter code."""
 
     city: str | None = None
     region: str | None = None
@@ -24,10 +24,10 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class SearchQuery:
-    """What to search for. Of the two lists of domains one at most has any.
+    """A search. At most one of the two lists of domains is not empty.
 
-    A domain stands for its subdomains too, and may have a path: ``example.com/docs``. A backend need not heed the
-    lists, since the layer leaves out what they exclude; results are better if it does.
+    A domain includes its subdomains, and may have a path: ``example.com/docs``. A backend may ignore the lists, since
+    the layer removes the results that they exclude; if it applies them, the results are better.
     """
 
     text: str
@@ -38,7 +38,7 @@ class SearchQuery:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """A page that was found. ``text`` is an excerpt; ``age`` tells when the page was made, in any form."""
+    """A page that was found. ``text`` is an excerpt; ``age`` is the date or age of the page, in any format."""
 
     url: str
     title: str
@@ -47,7 +47,7 @@ class SearchResult:
 
 
 class SearchError(Exception):
-    """A search that has failed. The client is told the code, the model and the log the message too."""
+    """A failed search. The client gets the code; the model and the log also get the message."""
 
     def __init__(self, code: ErrorCode, message: str) -> None:
         super().__init__(message)
@@ -56,6 +56,6 @@ class SearchError(Exception):
 
 
 class SearchBackend(Protocol):
-    """An async function, or an object that can be called as one. Raises SearchError."""
+    """An async function, or an object that can be called like one. Raises SearchError."""
 
     async def __call__(self, query: SearchQuery, /) -> list[SearchResult]: ...

@@ -1,4 +1,4 @@
-"""A text of the model's on its way to the client, its marks made into citations."""
+"""A text of the model's on its way to the client, with its marks converted to citations."""
 
 from collections.abc import Mapping
 
@@ -11,10 +11,11 @@ _MAX_CITED = 150  # characters, as with Anthropic
 
 
 class CitedText:
-    """Writes one text block of the model's, as several where it cites: a citation holds for the whole of its block.
+    """Writes one text block of the model's as several blocks where it cites: a citation applies to the whole of its
+    block.
 
-    A block ends behind a citation, and at the end of a line. ``found`` are the results by their numbers; without any
-    the text stays as it is.
+    A block ends after a citation, and at the end of a line. ``found`` are the results by their numbers; if it is empty,
+    the text is not changed.
     """
 
     def __init__(self, output: Output, found: Mapping[int, SearchResult]) -> None:
@@ -22,20 +23,20 @@ class CitedText:
         self._found = found
         self._marks = MarkReader(found) if found else None
         self._open = False
-        self._ends = False  # the next text that is not blank begins a block
+        self._ends = False  # the next text that is not blank starts a block
         self._has_text = False  # the open block
-        self._blank = ""  # held behind the end of a block
+        self._blank = ""  # held after the end of a block
 
     async def feed(self, text: str) -> None:
         await self._write([Piece("text", text)] if self._marks is None else self._marks.feed(text))
 
     async def citation(self, citation: Block) -> None:
-        """A citation that the inner app itself has made."""
+        """A citation that the inner app itself has created."""
         if self._open:
             await self._output.delta({"type": "citations_delta", "citation": citation})
 
     async def finish(self) -> None:
-        """The block of the model's has ended."""
+        """The model's block has ended."""
         if self._marks is not None:
             await self._write(self._marks.finish())
         if self._open:

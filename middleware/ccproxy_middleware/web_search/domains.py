@@ -1,4 +1,4 @@
-"""The lists of domains by which a client limits a search."""
+"""The lists of domains with which a client restricts a search."""
 
 import re
 from collections.abc import Iterable
@@ -10,12 +10,12 @@ _MAX_DOMAIN = 2048  # characters
 
 
 def is_domain(text: str) -> bool:
-    """Whether a list may hold this: a host without scheme, perhaps with a path, in which a ``*`` may stand once."""
+    """Whether this is valid in a list: a host without scheme, optionally with a path, in which one ``*`` may occur."""
     return len(text) <= _MAX_DOMAIN and _DOMAIN.fullmatch(text) is not None and text.count("*") <= 1
 
 
 def is_listed(url: str, domains: Iterable[str]) -> bool:
-    """Whether a URL is of one of the domains. Subdomains count, and a path is a prefix."""
+    """Whether a URL belongs to one of the domains. Subdomains count, and a path is a prefix."""
     try:
         parts = urlsplit(url)
         host = (parts.hostname or "").rstrip(".")

@@ -1,4 +1,4 @@
-"""What stands in ``encrypted_content`` and ``encrypted_index``: our own, readable when the client returns it."""
+"""The content of ``encrypted_content`` and ``encrypted_index``: our own, readable when the client returns it."""
 
 import base64
 import binascii
@@ -14,7 +14,7 @@ _ID = "srvtoolu_ccws"
 
 
 def new_call_id() -> str:
-    """An id for a search of ours."""
+    """An id for a search of this layer."""
     return _ID + secrets.token_hex(10)
 
 
@@ -29,7 +29,7 @@ def seal(fields: Mapping[str, Any]) -> str:
 
 
 def unseal(text: Any) -> dict[str, Any] | None:
-    """The fields of an envelope of ours; None for a foreign or damaged one."""
+    """The fields of one of our envelopes; None for a foreign or damaged one."""
     if not isinstance(text, str) or not text.startswith(_PREFIX) or len(text) > _MAX_CHARS:
         return None
     encoded = text[len(_PREFIX) :]

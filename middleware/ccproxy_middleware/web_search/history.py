@@ -1,4 +1,4 @@
-"""Searches of earlier turns, as the client sends them back: ours become text, foreign ones are dropped."""
+"""Searches of earlier turns, as the client returns them: ours become text, foreign ones are removed."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ _MAX_QUERY = 1000  # characters
 
 
 def without_searches(messages: Any) -> Any:
-    """The messages, without blocks that only Anthropic's servers understand; the same object where there are none."""
+    """The messages, without blocks that only Anthropic's servers understand; the same object if there are none."""
     if not isinstance(messages, list) or not any(_has_searches(message) for message in messages):
         return messages
     kept = []
@@ -40,7 +40,7 @@ def _is_of_search(block: Any) -> bool:
 
 
 def _cited(block: Any) -> bool:
-    """Whether a text has citations of search results, whose texts only the server can read that has made them."""
+    """Whether a text has citations of search results, whose texts can be read only by the server that created them."""
     citations = block.get("citations") if isinstance(block, Mapping) and block.get("type") == "text" else None
     return isinstance(citations, list) and any(
         isinstance(citation, Mapping) and citation.get("type") == "web_search_result_location" for citation in citations

@@ -1,7 +1,7 @@
-"""The marks ``[1]`` by which a model cites results, found in a text that comes in pieces.
+"""The marks ``[1]`` with which a model cites results, found in a text that arrives in pieces.
 
-A mark cites what stands before it. None is one that stands at the start of a line, as in a list of sources, in code, in
-front of a ``(`` or ``:``, as links have it, or whose number no result has.
+A mark cites the text before it. It does not count at the start of a line, as in a list of sources, in code, before a
+``(`` or ``:``, as in links, or if no result has its number.
 """
 
 import re
@@ -10,13 +10,13 @@ from typing import Literal, NamedTuple
 
 _NUMBERS = r"\[(?P<numbers>\d{1,3}(?:, ?\d{1,3}){0,19})\]"
 _SPECIAL = re.compile(rf"(?P<ticks>`+)|(?P<lines>\n+)|[ \t]*{_NUMBERS}(?![(:])")
-_LONGEST = 120  # characters of what may become a mark
-# The end of a piece that may be the beginning of a mark, or of its blanks; a whole one waits for what follows it.
+_LONGEST = 120  # characters that a possible mark may have
+# The end of a piece that may begin a mark, or the blanks before it; a complete one waits for what follows.
 _BEGUN = re.compile(r"(?:`+|[ \t]+|[ \t]*\[(?:\d{1,3}(?:, ?\d{1,3}){0,19}(?:,? ?|\]))?)\Z")
 
 
 class Piece(NamedTuple):
-    """``text``; or a ``cite`` of the text before it, with numbers; or a ``line`` that begins behind it."""
+    """``text``; or a ``cite`` of the text before it, with numbers; or a ``line`` that begins after it."""
 
     kind: Literal["text", "cite", "line"]
     text: str = ""
@@ -24,12 +24,12 @@ class Piece(NamedTuple):
 
 
 class MarkReader:
-    """Takes marks out of a text. ``known`` are the numbers that results have."""
+    """Removes marks from a text. ``known`` are the numbers of the results."""
 
     def __init__(self, known: Container[int]) -> None:
         self._known = known
         self._held = ""
-        self._ticks = 0  # backticks that have begun code
+        self._ticks = 0  # the number of backticks that opened the code
         self._line_has_text = False
 
     def feed(self, text: str) -> list[Piece]:
@@ -41,7 +41,7 @@ class MarkReader:
         return self._read(text, end)
 
     def finish(self) -> list[Piece]:
-        """The pieces that were held, at the end of the text."""
+        """The held pieces, at the end of the text."""
         text, self._held = self._held, ""
         return self._read(text, len(text))
 
@@ -65,7 +65,7 @@ class MarkReader:
                 take(found.end())
                 pieces.append(Piece("line"))
                 self._line_has_text = False
-                if self._ticks < 3:  # code within a line
+                if self._ticks < 3:  # inline code
                     self._ticks = 0
             elif not self._ticks:
                 take(found.start())

@@ -1,4 +1,4 @@
-"""The layer: which requests have the tool, and what of earlier searches the model is told."""
+"""The layer: which requests have the tool, and what the model sees of earlier searches."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,31 +16,31 @@ from .searches import Searches
 from .tool import SearchTool, read_tool, with_function
 from .turn import Turn
 
-_MAX_LAYERS = 100  # an app may hold itself
+_MAX_LAYERS = 100  # an app may reference itself
 _PATHS = ("/v1/messages", "/v1/messages/count_tokens")
 
 
 class WebSearchMiddleware:
     """Run the web searches for which Anthropic clients send the tool ``web_search_*``, in place of Anthropic's servers.
 
-    search: an async function, or an object that is called as one: it gets a SearchQuery, returns a list of
-        SearchResult, and raises SearchError. Ten results of a search are used.
+    search: an async function, or an object that can be called like one. It gets a SearchQuery, returns a list of
+        SearchResult, and raises SearchError. Up to ten results of a search are used.
     timeout: seconds that a search may take. remember: seconds for which its results are kept in memory.
 
-    The model gets a function in the tool's place. When it calls it, the search is run, and the model is asked again
-    with the results; the client gets one answer, with the blocks, citations and usage of Anthropic's API. A search that
-    fails is told by Anthropic's codes, and the model answers without it. ``max_uses``, by default 10, and both lists of
-    domains are enforced here. Calls of the client's own tools end the answer.
+    The model gets a function in place of the tool. When it calls it, the search is run, and the model is called again
+    with the results. The client gets one answer, with the blocks, citations and usage of Anthropic's API. A failed
+    search is reported with Anthropic's error codes, and the model answers without it. ``max_uses``, by default 10, and
+    both lists of domains are enforced here. Calls of the client's own tools end the answer.
 
     Raises ValueError for a time that is not above 0.
 
     Reads: ``POST /v1/messages`` and ``/v1/messages/count_tokens`` with the tool, or with blocks of earlier searches;
     everything else passes untouched.
-    Writes: the function in the tool's place; the blocks of earlier searches as text, if they are this layer's, else
-    they are left out. To the inner app a request for each round.
-    Needs: asyncio, an inner app that answers Messages requests by a model that calls tools, and a search.
-    Alone: works in front of an Anthropic app, or of FormatConversionMiddleware. Where it stands inside of that, it is
-    found as far as each layer between keeps its app as ``app``.
+    Writes: the function in place of the tool. Blocks of earlier searches become text if this layer made them; others
+    are removed. To the inner app, one request for each round.
+    Needs: asyncio, an inner app that answers Messages requests with a model that calls tools, and a search.
+    Alone: works in front of an Anthropic app, or of FormatConversionMiddleware. An outer FormatConversionMiddleware
+    finds it if each layer between them has its app as ``app``.
     """
 
     def __init__(self, app: ASGIApp, *, search: SearchBackend, timeout: float = 10.0, remember: float = 300.0) -> None:
@@ -58,7 +58,7 @@ class WebSearchMiddleware:
         await self.around(self.app, scope, receive, send)
 
     async def around(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a ``POST`` of one of the two paths from ``app``, as if the layer stood before that."""
+        """Answer a ``POST`` of one of the two paths with ``app``, as if the layer stood in front of it."""
         request = await read_request(scope, receive, send)
         if request is None:
             return
@@ -90,11 +90,11 @@ class WebSearchMiddleware:
         changed: bool,
         send: Send,
     ) -> None:
-        """Let the inner app answer by itself."""
+        """Let the inner app answer the request itself."""
         if tool is not None:
             data = with_function(data, tool)
         elif not changed:
-            del data  # the body lets go of it when it is replayed
+            del data  # the body releases it when it is replayed
             return await app(scope, body, send)
         replaced = body.replace(data)
         del data
@@ -111,7 +111,7 @@ class WebSearchMiddleware:
 
 
 def search_layer(app: ASGIApp) -> WebSearchMiddleware | None:
-    """The layer that stands inside of an app."""
+    """The layer of this class inside an app, if there is one."""
     inner: Any = app
     for _ in range(_MAX_LAYERS):
         if inner is None or isinstance(inner, WebSearchMiddleware):

@@ -1,4 +1,4 @@
-"""The client's side of an answer that may take several of the inner app's: its stream, or its whole message."""
+"""The client's side of an answer that may combine several of the inner app's: a stream, or a whole message."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ Block = dict[str, Any]
 
 
 class Output(Protocol):
-    """What is written. ``begun``: the client has got a part of it, so that a failure has no status of its own."""
+    """The output. ``begun``: the client has got a part of it, so that a failure can't have a status of its own."""
 
     begun: bool
 
@@ -31,15 +31,15 @@ class Output(Protocol):
     async def ping(self) -> None: ...
 
     async def end(self, event: Mapping[str, Any]) -> None:
-        """The good end, with the ``message_delta`` of it."""
+        """The regular end, with its ``message_delta``."""
         ...
 
     async def fail(self, error: ApiError) -> None:
-        """Raises StreamAborted where the client has got a part already."""
+        """Raises StreamAborted if the client has got a part already."""
         ...
 
     async def relay(self, start: Message, body: bytes) -> None:
-        """A response that is no message, as it is, where nothing has begun."""
+        """Pass a response that is not a message on unchanged, if nothing has been sent."""
         ...
 
 
@@ -95,7 +95,7 @@ class StreamOutput:
 
 
 class WholeOutput:
-    """A message that is sent when it is whole."""
+    """A message that is sent when it is complete."""
 
     begun = False
 
@@ -161,7 +161,7 @@ def add_delta(block: Block, pieces: list[str], delta: Mapping[str, Any]) -> None
 
 
 def finish_block(block: Block, pieces: list[str]) -> None:
-    """Put the collected texts into a block, when all of it has come."""
+    """Put the collected texts into a block that is complete."""
     text = "".join(pieces)
     match block.get("type"):
         case "text" | "thinking" as kind:

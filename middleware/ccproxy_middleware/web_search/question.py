@@ -1,4 +1,4 @@
-"""What the user wants to know, where the model does not search for it by itself."""
+"""The query of a user, for a model that does not search by itself."""
 
 import re
 from collections.abc import Mapping
@@ -11,12 +11,12 @@ _CLAUDE_CODE = "Perform a web search for the query:"
 
 
 def asks_for_search(messages: Any) -> bool:
-    """Whether a request is of Claude Code's WebSearch."""
+    """Whether a request comes from Claude Code's WebSearch."""
     return _last_text(messages).startswith(_CLAUDE_CODE)
 
 
 def last_query(messages: Any) -> str:
-    """What the user has last said, as a query; empty if that is nothing."""
+    """The user's last text, as a query; empty if there is none."""
     return _last_text(messages).removeprefix(_CLAUDE_CODE).strip()[:_MAX_ASKED]
 
 

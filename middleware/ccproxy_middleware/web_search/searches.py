@@ -1,4 +1,4 @@
-"""Searches, limited and remembered for a few minutes."""
+"""Searches with limits, and a cache of their results for a few minutes."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ _BLANKS = re.compile(r"[\s\x00-\x1f\x7f]+")
 
 
 class Searches:
-    """Asks ``backend``, for at most ``timeout`` seconds; what it finds is remembered for ``remember`` seconds."""
+    """Queries ``backend``, for at most ``timeout`` seconds; its results are cached for ``remember`` seconds."""
 
     def __init__(self, backend: SearchBackend, *, timeout: float, remember: float) -> None:
         self._backend = backend

@@ -1,4 +1,4 @@
-"""Anthropic's tool for web searches, and the function that a model gets in its place."""
+"""Anthropic's web search tool, and the function that a model gets in its place."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -14,12 +14,13 @@ MAX_USES = 10
 
 _KIND = "web_search_"
 _KEPT = ("cache_control", "defer_loading")
-_MAX_SHOWN = 20  # domains that the model is told
+_MAX_SHOWN = 20  # domains that are listed in the function's description
 
 
 @dataclass(frozen=True, slots=True)
 class SearchTool:
-    """The tool as a request has it. ``forced``: the first answer must search, by ``tool_choice`` or by what it asks.
+    """The tool as a request defines it. ``forced``: the first answer must search, because of ``tool_choice`` or of the
+    request.
 
     ``chosen``: ``tool_choice`` names it.
     """
@@ -34,12 +35,12 @@ class SearchTool:
 
 
 def is_search_tool(tool: Any) -> bool:
-    """Whether a definition is Anthropic's own tool for web searches, of any version."""
+    """Whether a definition is Anthropic's own web search tool, in any version."""
     return isinstance(tool, Mapping) and str(tool.get("type")).startswith(_KIND)
 
 
 def read_tool(data: Mapping[str, Any]) -> SearchTool | None:
-    """The tool of a request, if it has it. Raises a 400."""
+    """The tool of a request, if it has one. Raises a 400."""
     tools = data.get("tools")
     for n, tool in enumerate(tools if isinstance(tools, list) else ()):
         if is_search_tool(tool):
@@ -58,13 +59,13 @@ def read_tool(data: Mapping[str, Any]) -> SearchTool | None:
 
 
 def with_function(data: Mapping[str, Any], tool: SearchTool) -> dict[str, Any]:
-    """The request with a function in the tool's place."""
+    """The request with a function in place of the tool."""
     tools = [_function(item, tool) if is_search_tool(item) else item for item in data["tools"]]
     return {**data, "tools": tools}
 
 
 def without_function(data: Mapping[str, Any], tool: SearchTool) -> dict[str, Any]:
-    """The request when no more searches may be made."""
+    """The request without the function, when no more searches are allowed."""
     tools = [item for item in data["tools"] if item.get("name") != tool.name]
     left_out = ("tools",) if tools else ("tools", "tool_choice")
     return {**{key: value for key, value in data.items() if key not in left_out}, **({"tools": tools} if tools else {})}
@@ -100,7 +101,7 @@ def _is_chosen(choice: Any, name: str) -> bool:
 
 
 def _is_asked_for(data: Mapping[str, Any]) -> bool:
-    """Whether there is nothing else that the model may do, or that is asked."""
+    """Whether a search is the only thing that the request allows or asks for."""
     choice = data.get("tool_choice")
     kind = choice.get("type") if isinstance(choice, Mapping) else "auto"
     if not all(is_search_tool(tool) for tool in data["tools"]):

@@ -1,4 +1,4 @@
-"""One request with the tool: the model is asked, what it searches for is searched, and it is asked again."""
+"""One request with the tool: the model is called, its searches are run, and it is called again."""
 
 import asyncio
 import logging
@@ -29,12 +29,12 @@ Outcome = list[tuple[int, SearchResult]] | SearchError
 
 _PING_INTERVAL = 10.0  # seconds
 _CUT_OFF = "the provider's answer ended before it was complete"
-_OVER = frozenset(("max_tokens", "refusal", "model_context_window_exceeded"))  # why an answer is the last one
+_OVER = frozenset(("max_tokens", "refusal", "model_context_window_exceeded"))  # the stop reasons of a last answer
 _NO_MORE = "No more searches can be made: answer with what is known by now."
 
 
 class Turn:
-    """Answers one request, whose ``data`` has the tool; it must not be changed."""
+    """Answers one request, whose ``data`` contains the tool; ``data`` must not be changed."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Turn:
             self._note()
 
     async def _step(self) -> bool:
-        """Ask once; whether to ask again."""
+        """Call the model once. Returns whether to call it again."""
         first = not self._usages
         answer = ModelAnswer(
             self._output, name=self._tool.name, found=self._found, wait=self._tool.forced and first, first=first
@@ -99,7 +99,7 @@ class Turn:
         if not answer.calls:
             await self._show_held(answer, {})
             return await self._end(answer)
-        spent = self._left == 0  # it has called a function that it does not have any more
+        spent = self._left == 0  # it has called a function that it no longer has
         outcomes = await self._search(answer.calls)
         if outcomes is None:
             return False
@@ -111,7 +111,7 @@ class Turn:
         return True
 
     async def _ask(self, answer: ModelAnswer) -> bool:
-        """Whether the answer is whole. Else the client has been told, or has left."""
+        """Whether the answer is complete. Otherwise the client has got the error, or has disconnected."""
         body = BufferedBody(self._leaving, data=self._request(), size=self._size)
         try:
             await self._app(self._scope, body, answer.send)
@@ -141,12 +141,12 @@ class Turn:
             choice = data["tool_choice"]
             auto = {name: choice[name] for name in ("disable_parallel_tool_use",) if name in choice}
             data["tool_choice"] = {"type": "auto", **auto}
-        if "tools" not in data:  # there may be no calls where there are no tools
+        if "tools" not in data:  # calls are not allowed without tools
             data["messages"] = [*self._data["messages"], *map(_as_text, self._asked)]
         return data
 
     async def _search(self, calls: Sequence[SearchCall]) -> dict[str, Outcome] | None:
-        """What all the searches of an answer have found, by their ids; None if the client has left meanwhile."""
+        """The results of all searches of an answer, by their ids; None if the client has disconnected meanwhile."""
         started = time.monotonic()
         allowed, self._left = self._left, max(0, self._left - len(calls))
         working = asyncio.gather(*(self._found_by(call, n < allowed) for n, call in enumerate(calls)))
@@ -198,7 +198,7 @@ class Turn:
                 await answer.show(item)
 
     async def _show_results(self, call: SearchCall, outcome: Outcome, *, new: bool) -> None:
-        """``new``: the model has not seen them when the client sends them back."""
+        """``new``: the model has not seen them when the client returns them."""
         content: Any
         if isinstance(outcome, SearchError):
             content = {"type": "web_search_tool_result_error", "error_code": outcome.code}
@@ -208,7 +208,7 @@ class Turn:
         await self._output.stop_block()
 
     def _go_on(self, answer: ModelAnswer, outcomes: Mapping[str, Outcome]) -> None:
-        """Add the answer and the results to the conversation."""
+        """Append the answer and the results to the conversation."""
         results: list[Block] = []
         for call in answer.calls:
             outcome = outcomes[call.id]
@@ -260,7 +260,7 @@ def _result_block(result: SearchResult, *, new: bool) -> Block:
 
 
 def _as_text(message: Block) -> Block:
-    """A message of this turn without calls and results, for a request that has no tools."""
+    """A message of this turn without calls and results, for a request without tools."""
     content: list[Block] = []
     for block in message["content"]:
         match block.get("type"):

@@ -1,4 +1,4 @@
-"""The usage of several answers, summed up."""
+"""The total usage of several answers."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -7,7 +7,9 @@ _COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_toke
 
 
 def total(usages: Iterable[Mapping[str, Any]], searches: int) -> dict[str, Any]:
-    """The sum of the counts; what else usage tells is that of the last answer. ``searches`` were run."""
+    """The sum of the counts; all other fields are those of the last answer. ``searches`` is the number of searches that
+    were run.
+    """
     usages = list(usages)
     summed: dict[str, Any] = dict(usages[-1]) if usages else {}
     for name in _COUNTS:

@@ -1,4 +1,4 @@
-"""What the model reads of searches: the results of one under way, and of earlier turns what was found."""
+"""The texts of searches for the model: the results of a current one, and those of earlier turns."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ _TOLD = (
 
 
 def results_text(query: str, numbered: Sequence[tuple[int, SearchResult]]) -> str:
-    """The results of a search, each with the number by which it may be cited."""
+    """The results of a search, each with the number with which it may be cited."""
     if not numbered:
         return f'The web search for "{query}" has found nothing.'
     parts = [f'Results of the web search for "{query}":']
@@ -23,7 +23,7 @@ def results_text(query: str, numbered: Sequence[tuple[int, SearchResult]]) -> st
 
 
 def error_text(query: str, error: SearchError) -> str:
-    """That a search has failed, and why."""
+    """A text that a search has failed, and why."""
     about = f' for "{query}"' if query else ""
     return f"The web search{about} has failed: {error.code}: {error.message}."
 
@@ -31,7 +31,8 @@ def error_text(query: str, error: SearchError) -> str:
 def past_text(query: str, results: Iterable[Mapping[str, Any]]) -> str:
     """A search of an earlier answer. ``results`` are the fields of their envelopes.
 
-    The model has not yet seen what of these is marked ``new``: it had called a tool of the client's in the same answer.
+    The results that are marked ``new`` have not been seen by the model: it had called a tool of the client's in the
+    same answer.
     """
     lines = []
     for fields in results:
@@ -43,5 +44,5 @@ def past_text(query: str, results: Iterable[Mapping[str, Any]]) -> str:
 
 
 def past_error(query: str, code: Any) -> str:
-    """A search of an earlier answer that has failed."""
+    """A failed search of an earlier answer."""
     return f'[Web search for "{query}". It has failed: {code}.]'

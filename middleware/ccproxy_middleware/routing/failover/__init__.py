@@ -1,4 +1,4 @@
-"""The candidates of a request are asked one after the other, until one answers."""
+"""Failover: the candidates of a request are tried in order until one answers."""
 
 from .answers import ClientAnswer
 from .candidates import DEFAULT, Candidate, chosen_by_client, parse_candidate, remembered

@@ -1,4 +1,4 @@
-"""A candidate's answer on its way to the client: held until it is known to be one."""
+"""A candidate's answer on its way to the client: held until it is known to be usable."""
 
 import asyncio
 import secrets
@@ -31,16 +31,16 @@ _COMMENT = b": ping\n\n"
 class ClientAnswer:
     """The client's side of an exchange, whichever candidate answers.
 
-    streams: the client has asked for a stream. model: its name for the model. While nothing is said, a stream is begun
-    after ``grace`` seconds and gets a ping every ``interval``.
+    streams: the client has requested a stream. model: the client's name for the model. While no content has been sent,
+    a stream is started after ``grace`` seconds and gets a ping every ``interval`` seconds.
     """
 
     def __init__(self, scope: Scope, send: Send, *, streams: bool, model: str, grace: float, interval: float) -> None:
-        self.started = False  # the start of the response is on the wire
-        self.begun = False  # so is message_start
-        self.committed = False  # a candidate's content is on its way
+        self.started = False  # the start of the response has been sent
+        self.begun = False  # so has message_start
+        self.committed = False  # a candidate's content is being sent
         self.route: Headers = []
-        self.held: HeldStream | None = None  # of the candidate that is asked now
+        self.held: HeldStream | None = None  # of the candidate that is being tried
         self.send = send
         self.lock = WriteLock()  # for which nobody waits but a ping
         self._scope = scope
@@ -54,11 +54,11 @@ class ClientAnswer:
 
     @property
     def is_kept_alive(self) -> bool:
-        """Whether there may be a timer, or a ping under way."""
+        """Whether a timer may be set, or a ping may be in progress."""
         return self._timer is not None
 
     def keep_alive(self) -> None:
-        """From now on the client doesn't wait in silence, if it has asked for a stream."""
+        """From now on, send pings while the client waits, if it has requested a stream."""
         if self._streams and self._timer is None:
             self._set_timer(self._grace)
 
@@ -72,7 +72,7 @@ class ClientAnswer:
 
     async def _ping(self) -> None:
         frames = b""
-        with suppress(OSError):  # the client is gone, as the candidate will find out too
+        with suppress(OSError):  # the client has disconnected; the candidate will notice too
             async with self.lock:
                 if self.committed:
                     return
@@ -112,7 +112,7 @@ class ClientAnswer:
         return sse_event("message_start", {"type": "message_start", "message": message})
 
     def commit(self) -> None:
-        """A candidate's content follows; its start, too, if none is on the wire."""
+        """A candidate's content follows; send its start first, if no start has been sent."""
         self.committed = True
         if self._timer is not None:
             self._timer.cancel()
@@ -125,7 +125,7 @@ class ClientAnswer:
             await asyncio.wait((self._keeper,))
 
     async def fail(self, failure: Failure, retry_after: int | None) -> None:
-        """Tell the client of a failure. Raises StreamAborted where its answer has begun."""
+        """Report a failure to the client. Raises StreamAborted where its answer has begun."""
         async with self.lock:
             self.commit()
             error = failure.error
@@ -149,10 +149,10 @@ class ClientAnswer:
 class TargetAnswer:
     """One candidate's answer: :meth:`send` is the ``send`` of its target.
 
-    ``holds``: another candidate may answer in its place, so that nothing goes out before its first content.
-    ``on_answer`` is called when that goes out.
+    ``holds``: another candidate may answer in its place, so nothing is sent before its first content. ``on_answer`` is
+    called when that is sent.
 
-    committed: it goes to the client. failure: what it has told instead. status: that of its answer.
+    committed: it is being sent to the client. failure: the failure that it reported instead. status: its HTTP status.
     """
 
     def __init__(self, client: ClientAnswer, on_answer: Callable[[], None] | None, *, holds: bool) -> None:
@@ -168,7 +168,7 @@ class TargetAnswer:
         client.held = None
 
     def send(self, message: Message) -> Awaitable[None]:
-        """Take one message of the target's; after the first content it goes to the client as it is."""
+        """Process one message of the target. From the first content on, messages are passed on unchanged."""
         return self._client.send(message) if self.committed else self._take(message)
 
     async def _take(self, message: Message) -> None:
@@ -188,8 +188,8 @@ class TargetAnswer:
             await self._on_body(self._start, message)
 
     def _goes_on_at_once(self, message: Message) -> bool:
-        """Take the start of the response. True: it goes to the client before anything of its content has come."""
-        headers = list(message.get("headers", ()))  # they may be there to be read once
+        """Process the start of the response. True: it is sent to the client before any of its content has arrived."""
+        headers = list(message.get("headers", ()))  # may be readable only once
         self._start = {**message, "headers": headers}
         self.status = message["status"]
         if message["status"] >= 400:
@@ -198,7 +198,7 @@ class TargetAnswer:
         if (
             is_stream
             and (self._holds or self._client.started)
-            and (get_header(headers, b"content-encoding") or "identity") == "identity"  # else its content can't be seen
+            and (get_header(headers, b"content-encoding") or "identity") == "identity"  # else it can't be inspected
         ):
             self._stream = self._client.held = HeldStream()
             return False
@@ -234,7 +234,7 @@ class TargetAnswer:
             self._body = bytearray()
 
     async def _on_more_of_a_failure(self, message: Message) -> None:
-        """Stop a target that goes on after it has failed."""
+        """Stop a target that continues after it has failed."""
         if message.get("more_body", False):
             raise StreamAborted("another candidate answers")
 

@@ -1,4 +1,4 @@
-"""The models that may answer a request, each at its upstream."""
+"""The models that may answer a request, each with its upstream."""
 
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple, TypeVar
@@ -12,7 +12,7 @@ _FOR_CLAUDE_CODE = "claude/"  # which lists only ids that contain ``claude``
 
 
 _MAX_REMEMBERED = 512
-_MAX_TEXT = 1000  # characters; clients may make names up
+_MAX_TEXT = 1000  # characters; clients may send made-up names
 
 
 class Candidate(NamedTuple):
@@ -46,7 +46,7 @@ def parse_candidate(text: str, upstreams: Collection[str]) -> Candidate:
 
 
 def chosen_by_client(name: str, upstreams: Collection[str]) -> Candidate | None:
-    """The candidate that a client has named by its upstream, as ``NAME:model`` or ``claude/NAME:model``."""
+    """The candidate whose upstream a client has named, as ``NAME:model`` or ``claude/NAME:model``."""
     if name.lower().startswith(_FOR_CLAUDE_CODE):
         name = name[len(_FOR_CLAUDE_CODE) :]
     if ":" not in name or name.partition(":")[0].strip().lower() not in upstreams:
@@ -55,7 +55,7 @@ def chosen_by_client(name: str, upstreams: Collection[str]) -> Candidate | None:
 
 
 def remembered(function: Callable[[Any], T]) -> Callable[[Any], T]:
-    """The function, which remembers what it has returned for a tuple of texts, or of such tuples, if they are short."""
+    """The function with a cache of its results for tuples of texts, or of such tuples, if they are short."""
     known: dict[Any, T] = {}
 
     def remembering(key: Any) -> T:

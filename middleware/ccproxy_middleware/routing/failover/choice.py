@@ -1,4 +1,4 @@
-"""Which of a request's candidates is asked next."""
+"""Which of a request's candidates is tried next."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,15 +7,19 @@ from .cooldowns import Cooldowns
 from .failures import Failure
 from .windows import Windows, stated_window
 
-_PERHAPS = ("connect", "overloaded", "server")  # reasons of cool-downs that are worth a try where nobody else is left
+_PERHAPS = (
+    "connect",
+    "overloaded",
+    "server",
+)  # cool-downs that may be ignored as a last resort
 
 
 class Choice:
-    """The options of one request, in the order in which they are asked.
+    """The options of one request, in the order in which they are tried.
 
-    First those that are free, in their order, then those of a busy upstream. Of those that are cooled down the
-    one that is free soonest is asked where nobody else was. Where others were and have failed, those are whose upstream
-    has failed by itself.
+    The options without a cool-down come first, in their order, then those of a busy upstream. If no option has been
+    tried, the one whose cool-down ends first is tried. If others have been tried and have failed, only those are tried
+    whose cool-down is due to a failure of the upstream itself.
     """
 
     def __init__(self, options: Sequence[Option], cooldowns: Cooldowns, windows: Windows) -> None:
@@ -27,7 +31,7 @@ class Choice:
         self._busy: set[str] = set()
 
     def next(self) -> Option | None:
-        """The option to ask now, or None where there is none."""
+        """The option to try now, or None where there is none."""
         busy: Option | None = None
         cooled: list[tuple[float, int]] = []
         for number, option in enumerate(self._open):
@@ -42,7 +46,7 @@ class Choice:
         return busy or (self._open[min(cooled)[1]] if cooled else None)
 
     def passed_over(self, option: Option) -> list[tuple[Candidate, str]]:
-        """The candidates before this option that were not asked, and why: ``busy``, or the reason of a cool-down."""
+        """The candidates before this option that were not tried, and why: ``busy``, or the reason for a cool-down."""
         if option is self.options[0]:
             return []
         passed: dict[Candidate, str] = {}
@@ -56,11 +60,11 @@ class Choice:
         return list(passed.items())
 
     def has_other(self, option: Option) -> bool:
-        """Whether another one is asked, should this one fail."""
+        """Whether another option is tried if this one fails."""
         return any(other is not option and self._is_worth_a_try(other) for other in self._open)
 
     def open_candidates(self) -> list[Candidate]:
-        """The candidates that may still be asked."""
+        """The candidates that may still be tried."""
         return [Candidate(option.upstream, option.model) for option in self._open]
 
     def _is_worth_a_try(self, option: Option) -> bool:
@@ -68,25 +72,25 @@ class Choice:
         return cooldown is None or cooldown.reason in _PERHAPS
 
     def busy(self, upstream: str) -> None:
-        """An upstream has no place now: others go first."""
+        """Mark an upstream as full for now: the options of others come first."""
         self._busy.add(upstream)
 
     def is_busy(self, upstream: str) -> bool:
-        """Whether an upstream had no place before."""
+        """Whether an upstream was full before."""
         return upstream in self._busy
 
     def leave(self, upstream: str) -> None:
-        """It won't have any: none of its options is asked."""
+        """Exclude an upstream that stays full: none of its options is tried."""
         self._asked = True
         self._keep(lambda other: other.upstream != upstream)
 
     def asked(self, option: Option) -> None:
-        """It is asked, and won't be again."""
+        """Mark an option as tried; it won't be tried again."""
         self._asked = True
         self._open.remove(option)
 
     def failed(self, option: Option, failure: Failure) -> None:
-        """Leave out what would fail in the same way."""
+        """Remove the options that would fail in the same way."""
         match failure.reason:
             case "timeout":
                 self._keep(lambda other: other.upstream != option.upstream)
@@ -103,11 +107,11 @@ class Choice:
                 self._keep(
                     lambda other: window is not None and (self._windows(other.upstream, other.model) or 0) > window
                 )
-            case _:  # the model is gone, no matter which key asks
+            case _:  # the model does not exist, whichever key is used
                 self._keep(lambda other: other[:2] != option[:2])
 
     def _keep_one(self, alike: Callable[[Option], bool]) -> None:
-        """Of the options that would fail alike, leave one: it is asked again where nobody else is left."""
+        """Of the options that would fail in the same way, keep one: it is tried again where no other option is left."""
         last = next((option for option in reversed(self._open) if alike(option)), None)
         self._keep(lambda other: other == last or not alike(other))
 

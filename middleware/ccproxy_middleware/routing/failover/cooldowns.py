@@ -1,4 +1,4 @@
-"""How long a candidate that has failed is left alone."""
+"""Cool-downs: how long a candidate is not used after a failure."""
 
 import random
 import time
@@ -11,22 +11,22 @@ from ...toolkit.errors import FailureReason
 from ...toolkit.store import Store
 from .candidates import Option
 
-FIRST = 5.0  # seconds, doubled at each failure
+FIRST = 5.0  # seconds, doubled after each failure
 LONGEST = 300.0
-UNTIL_SET_ANEW = 86_400.0  # for a key that is refused: longer than anybody waits
-_LONGEST_TOLD = 86_400.0  # by a provider
-_PROBE = 30.0  # seconds in which nobody else asks a candidate that is being probed
-_LOOKED = 0.2  # seconds for which it is believed that there is none
-_REMEMBERED = 600.0  # seconds after its end for which a cool-down makes the next one longer
+UNTIL_SET_ANEW = 86_400.0  # for a refused key: longer than any client waits
+_LONGEST_TOLD = 86_400.0  # stated by a provider
+_PROBE = 30.0  # seconds for which no other request tries a candidate that is being probed
+_LOOKED = 0.2  # seconds for which the result "no cool-downs" is cached
+_REMEMBERED = 600.0  # seconds after its end during which a cool-down makes the next one longer
 
-_LONGEST_KEPT = 200  # characters of a model's name; clients may make names up
+_LONGEST_KEPT = 200  # characters of a model's name; clients may send made-up names
 
 _UPSTREAM: tuple[FailureReason, ...] = ("connect", "timeout", "overloaded", "server")
 _KEY: tuple[FailureReason, ...] = ("refused_key", "quota")
 
 
 class Cooldown(NamedTuple):
-    """One that has been put down. until, since: seconds since the epoch. failures: those in a row."""
+    """A stored cool-down. until, since: seconds since the epoch. failures: the number of consecutive failures."""
 
     until: float
     since: float
@@ -34,12 +34,14 @@ class Cooldown(NamedTuple):
     reason: str
 
     def dump(self) -> bytes:
-        """As it stands in the store."""
+        """The form in which it is stored."""
         return f"{self.until!r} {self.since!r} {self.failures} {self.reason}".encode()
 
 
 class Probe(NamedTuple):
-    """The cool-downs of an option that is asked all the same: those there are, and those that nobody else probes."""
+    """The cool-downs of an option that is tried in spite of them: those there are, and those that no other request
+    probes.
+    """
 
     known: list[str]
     claimed: list[str]
@@ -48,17 +50,17 @@ class Probe(NamedTuple):
 class Cooldowns:
     """The cool-downs of all candidates, in a store: by upstream, key, model and key with model.
 
-    ``clock`` tells the seconds since the epoch.
+    ``clock`` returns the seconds since the epoch.
     """
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
         self._store = store
         self._clock = clock
-        self._some = True  # whether there may be any, looked up now and then
+        self._some = True  # whether there may be any, checked now and then
         self._looked_at = -_LOOKED
 
     def find(self, option: Option) -> Cooldown | None:
-        """The cool-down that keeps this option from being asked now, the longest if there are several."""
+        """The cool-down that prevents this option from being used now, the longest if there are several."""
         if not self._any():
             return None
         now = self._clock()
@@ -66,13 +68,15 @@ class Cooldowns:
         return max(found, default=None)
 
     def wait(self, options: Iterable[Option]) -> float | None:
-        """Seconds until the first of these options may be asked; None where there are none."""
+        """Seconds until the first of these options may be used; None where there are none."""
         now = self._clock()
         waits = [cooldown.until - now if (cooldown := self.find(option)) else 0.0 for option in options]
         return min(waits, default=None)
 
     def probe(self, option: Option) -> Probe | None:
-        """Keep others from asking an option whose cool-down is over, while one request does; None if it has none."""
+        """Reserve an option whose cool-down is over for one request, which tests it; None if the option has no
+        cool-down.
+        """
         if not self._any():
             return None
         now = self._clock()
@@ -86,24 +90,25 @@ class Cooldowns:
         return Probe(known, claimed) if known else None
 
     def release(self, probe: Probe | None) -> None:
-        """A probe has told nothing, as where its client has left: the next request may be one."""
+        """A probe had no result, for instance because its client disconnected: the next request may probe."""
         now = self._clock()
         for name in probe.claimed if probe is not None else ():
             if (cooldown := self._get(name)) is not None:
                 self._put(name, cooldown._replace(until=now), 0.0)
 
     def clear(self, probe: Probe | None) -> None:
-        """The option answers."""
+        """Remove the cool-downs of an option that has answered."""
         for name in probe.known if probe is not None else ():
             self._store.delete(name)
 
     def start(
         self, option: Option, reason: FailureReason, *, asked_at: float, told: float | None, refuses_key: bool = False
     ) -> float | None:
-        """Cool an option down that has failed; the seconds, or None where the failure asks for none.
+        """Start the cool-down of an option that has failed. Returns its seconds, or None where the failure requires
+        none.
 
-        ``asked_at``: since the epoch; failures of requests that were under way together count once. ``told``: seconds
-        that the provider asks for.
+        ``asked_at``: since the epoch; failures of concurrent requests count once. ``told``: seconds that the provider
+        has stated.
         """
         name = _name(option, reason)
         if name is None:
@@ -123,7 +128,7 @@ class Cooldowns:
         return seconds
 
     def _any(self) -> bool:
-        """Whether anything is cooled down, as others have told a moment ago; most of the time nothing is."""
+        """Whether there is any cool-down, from a recently cached result; usually there is none."""
         now = time.monotonic()
         if now - self._looked_at >= _LOOKED:
             self._looked_at = now
@@ -137,7 +142,7 @@ class Cooldowns:
         try:
             until, since, count, reason = value.decode().split(" ")
             return Cooldown(float(until), float(since), int(count), reason)
-        except ValueError:  # another version's
+        except ValueError:  # written by another version
             return None
 
     def _put(self, name: str, cooldown: Cooldown, seconds: float) -> None:

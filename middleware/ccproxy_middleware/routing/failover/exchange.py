@@ -1,4 +1,4 @@
-"""One exchange with its candidates: they are asked one after the other until one answers."""
+"""One exchange with its candidates: they are tried in order until one answers."""
 
 import asyncio
 import logging
@@ -26,7 +26,7 @@ from .windows import CandidateWindows
 
 logger = logging.getLogger("ccproxy_middleware.routing")
 
-_BYTES_OF_A_TOKEN = 4  # of a prompt, about
+_BYTES_OF_A_TOKEN = 4  # characters of a prompt per token, approximately
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +43,10 @@ class Upstreams:
 
 @dataclass(slots=True)
 class Question:
-    """A request, and what of it decides how it is treated.
+    """A request, and the properties of it that affect its handling.
 
-    model: as it stands in the body. counts: only a number of tokens is asked for, which says little of whether an
-    upstream answers. priority, session: as Pace has them.
+    model: as it is in the body. counts: the request only counts tokens, which hardly shows whether an upstream is
+    working. priority, session: as for Pace.
     """
 
     scope: Scope
@@ -59,7 +59,7 @@ class Question:
 
 
 class RoutedExchange:
-    """Asks the candidates of one request, and sees to it that the client gets one answer."""
+    """Tries the candidates of one request, and makes sure that the client gets one answer."""
 
     def __init__(
         self, shared: Upstreams, question: Question, choice: Choice, trail: Trail, client: ClientAnswer
@@ -69,11 +69,11 @@ class RoutedExchange:
         self._choice = choice
         self._trail = trail
         self._client = client
-        self._waited = 0.0  # seconds for turns, all in all
+        self._waited = 0.0  # seconds that a request may wait for turns, in total
         self._failures: list[Failure] = []
 
     async def run(self) -> None:
-        """Answer the client. Raises StreamAborted, and what the last target raises that is a bug."""
+        """Answer the client. Raises StreamAborted, and exceptions of the last target that are bugs."""
         body, choice = self._question.body, self._choice
         if len(choice.options) > 1:
             self._client.keep_alive()
@@ -84,7 +84,7 @@ class RoutedExchange:
                 turn = None if pace is None else await self._take_turn(pace, option)
                 if body.disconnected:
                     return
-                if turn is None and pace is not None:  # another one goes first
+                if turn is None and pace is not None:  # another option comes first
                     continue
                 if await self._ask(option, turn, self._waited - before):
                     return
@@ -94,7 +94,7 @@ class RoutedExchange:
                 await self._client.close()
 
     async def _take_turn(self, pace: Pace, option: Option) -> Turn | None:
-        """A turn at the option's upstream; None where others go first, or none has come in time."""
+        """A turn at the option's upstream; None where others come first, or where none was free in time."""
         question, choice = self._question, self._choice
         tokens = question.body.size // _BYTES_OF_A_TOKEN
         if (turn := await pace.try_enter(tokens)) is not None:
@@ -122,7 +122,7 @@ class RoutedExchange:
                 question.record.queue(option.upstream, -1)
 
     async def _ask(self, option: Option, turn: Turn | None, waited: float) -> bool:
-        """Ask one option. True: the exchange is over."""
+        """Try one option. True: the exchange is over."""
         shared, question, choice, trail = self._shared, self._question, self._choice, self._trail
         may_fail = choice.has_other(option)
         if option is not choice.options[0]:
@@ -164,7 +164,7 @@ class RoutedExchange:
         self._cool(option, attempt, failure, asked_at)
         self._failures.append(failure)
         if question.record is not None:
-            question.record.outcome = None  # what it has told is not the end
+            question.record.outcome = None  # the failure that it reported is not the final result
         if reason == "context_overflow" and (others := choice.open_candidates()):
             candidates = [Candidate(option.upstream, option.model), *others]
             await shared.windows.learn(question.scope, question.body.replace(None), candidates)
@@ -174,10 +174,10 @@ class RoutedExchange:
         return False
 
     async def _call(self, option: Option, answer: TargetAnswer, *, may_fail: bool) -> Failure | None:
-        """Call the option's target: how it has failed, or None where the client has its answer, or has left.
+        """Call the option's target. Returns its failure, or None where the client has its answer or has disconnected.
 
-        Raises StreamAborted for an answer that breaks off after its first content, and what the target raises that is a
-        bug, where nobody else can be asked.
+        Raises StreamAborted for an answer that breaks off after its first content. Where no other option is left, also
+        raises exceptions of the target that are bugs.
         """
         question = self._question
         routed = self._trail.routed(option)
@@ -205,11 +205,11 @@ class RoutedExchange:
             return None
         told = answer.failure
         if told is None or (told.start is None and error is not None and error.reason is not None):
-            return broken_off(error)  # an event before it has told less
+            return broken_off(error)  # an event before it contained less detail
         return told
 
     def _cool(self, option: Option, attempt: Attempt, failure: Failure, asked_at: float) -> None:
-        """Leave an option alone for a while."""
+        """Start the cool-down of an option."""
         if failure.reason is not None and not self._question.counts:
             attempt.cooled = self._shared.cooldowns.start(
                 option,
@@ -220,7 +220,7 @@ class RoutedExchange:
             )
 
     async def _tell(self, failure: Failure) -> None:
-        """The client gets this failure."""
+        """Send this failure to the client."""
         soonest = self._shared.cooldowns.wait(self._choice.options)
         if self._question.record is not None:
             self._question.record.fail(failure.error)
@@ -240,7 +240,7 @@ _route_header = remembered(_make_route_header)
 
 
 async def _unless_client_leaves(entering: Coroutine[Any, Any, Turn], body: BufferedBody) -> Turn | None:
-    """The turn; None where the client leaves before it has come. Raises what ``entering`` raises."""
+    """The turn; None where the client disconnects first. Raises what ``entering`` raises."""
     listener = body.replace(None)
     listener.skip()
     turn = asyncio.ensure_future(entering)
@@ -259,10 +259,10 @@ async def _unless_client_leaves(entering: Coroutine[Any, Any, Turn], body: Buffe
                 task.cancel()
                 await asyncio.wait((task,))
         if not is_taken and not turn.cancelled() and turn.exception() is None:
-            turn.result().done(None)  # it has come too late
+            turn.result().done(None)  # it came too late
 
 
 async def _disconnected(body: BufferedBody) -> None:
     while not body.disconnected:
         await body()
-        await asyncio.sleep(0)  # a foreign receive may have an endless supply of other messages
+        await asyncio.sleep(0)  # a foreign receive may return other messages without end

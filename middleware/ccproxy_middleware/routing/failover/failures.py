@@ -1,4 +1,4 @@
-"""Failures of candidates: why each has failed, and which of them the client is told."""
+"""Failures of candidates: why each has failed, and which failure is reported to the client."""
 
 import math
 from collections.abc import Iterable
@@ -12,15 +12,15 @@ from ...toolkit.json import loads
 
 _ANY_PROVIDER = Profile()
 _BY_STATUS: dict[int, FailureReason] = {502: "server", 504: "timeout"}
-_LATER = (429, 529)  # statuses that tell when to come again
+_LATER = (429, 529)  # statuses that come with a time to retry
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What a candidate has told instead of an answer.
+    """The failure that a candidate reported instead of an answer.
 
-    reason: why another candidate may answer; None: the request itself is refused. start, body: the answer as it came,
-    if it was one. retry_after: seconds, if they are told.
+    reason: why another candidate may answer; None: the request itself is refused. start, body: the failed answer as it
+    was received, if there was one. retry_after: seconds, if stated.
     """
 
     error: ApiError
@@ -31,20 +31,20 @@ class Failure:
 
     @property
     def status(self) -> int:
-        """The status that the client would be told."""
+        """The status that the client would get."""
         return self.error.status if self.start is None else int(self.start["status"])
 
     @property
     def refuses_key(self) -> bool:
-        """Whether the key is no use at all, whatever it asks for."""
+        """Whether the key is rejected for every request."""
         return self.reason == "refused_key" and self.status != 403
 
 
 def failed_answer(start: Message, body: bytes) -> Failure:
-    """The failure that an answer with a status of 400 and above tells."""
+    """The failure in an answer with a status of 400 and above."""
     told: ApiError | None = start.get("ccproxy.error")
     error = told or error_from_response(start["status"], start.get("headers", ()), body, _ANY_PROVIDER)
-    # An error of our own layers has no reason, unless it tells of a provider.
+    # An error of our own layers has no reason, unless it reports an error of a provider.
     reason = start.get("ccproxy.reason") or error.reason
     if told is not None:
         reason = reason or _BY_STATUS.get(told.status)
@@ -54,27 +54,27 @@ def failed_answer(start: Message, body: bytes) -> Failure:
 
 
 def failed_stream(payload: object) -> Failure:
-    """The failure that an event tells before there is any content."""
+    """The failure in an event that comes before any content."""
     holder = payload if isinstance(payload, dict) else {}
-    if isinstance(holder.get("response"), dict):  # of Responses
+    if isinstance(holder.get("response"), dict):  # of the Responses API
         holder = holder["response"]
     error = error_from_payload(holder)
     return Failure(error, error.reason, retry_after=_retry_after(error))
 
 
 def broken_off(error: ApiError | None) -> Failure:
-    """The failure of an answer that has broken off before there was any content."""
+    """The failure of an answer that broke off before any content."""
     error = error or ApiError(502, "api_error", "the provider's answer ended before it was complete", reason="server")
     return Failure(error, error.reason or _BY_STATUS.get(error.status), retry_after=_retry_after(error))
 
 
 def most_useful(failures: Iterable[Failure]) -> Failure:
-    """The one that helps the client most: what passes by itself first, and a model that is not there last."""
+    """The most useful failure for the client: temporary failures come first, a model that does not exist last."""
     return min(failures, key=_rank)
 
 
 def told_after(failure: Failure, soonest: float | None) -> int | None:
-    """The ``retry-after`` that the client is told: never after a candidate is free again (``soonest``, seconds)."""
+    """The ``retry-after`` for the client: never later than the first candidate is available (``soonest``, seconds)."""
     if failure.status not in _LATER or failure.reason == "quota":
         return None
     waits = [wait for wait in (failure.retry_after, soonest) if wait is not None]
@@ -94,7 +94,7 @@ def _rank(failure: Failure) -> tuple[int, float]:
 
 
 def _as_told(error: ApiError, status: int, body: bytes) -> ApiError:
-    """The error with the status, type and words of an answer in Anthropic's form, which says it best itself."""
+    """The error with the status, type and message of an answer in Anthropic's format, where there is one."""
     try:
         told = loads(body)
         type_, message = told["error"]["type"], told["error"]["message"]

@@ -8,7 +8,7 @@ from ...toolkit.json import loads
 MAX_HELD = 256 * 1024
 """Bytes of a stream's beginning that are held; what is longer counts as content."""
 
-_MAX_PINGS = 4 * 1024  # bytes of them that are kept; further ones say nothing new
+_MAX_PINGS = 4 * 1024  # bytes of these events that are kept; later ones add no information
 Kind = Literal["nothing", "start", "opening", "content", "error"]
 _END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _BY_NAME: dict[bytes, Kind] = {
@@ -22,9 +22,9 @@ _BEFORE_CONTENT = ("response.created", "response.queued", "response.in_progress"
 
 
 class HeldStream:
-    """Bytes of an event stream in Anthropic's or OpenAI's form, held as long as nothing of the answer shows.
+    """Bytes of an event stream in Anthropic's or OpenAI's format, held until some content of the answer has arrived.
 
-    begun: the frame of ``message_start``, if it has come. error: the object by which the stream tells of a failure.
+    begun: the frame of ``message_start``, if it has arrived. error: the object with which the stream reports a failure.
     """
 
     __slots__ = ("_frames", "_pings", "_rest", "_size", "begun", "error")
@@ -33,7 +33,7 @@ class HeldStream:
         self.begun: bytes | None = None
         self.error: Any = None
         self._frames: list[bytes] = []
-        self._rest = bytearray()  # of an event that is not whole
+        self._rest = bytearray()  # of an incomplete event
         self._size = 0
         self._pings = 0
 
@@ -61,7 +61,7 @@ class HeldStream:
         return self._size + len(rest) > MAX_HELD
 
     def take(self, *, started: bool) -> bytes:
-        """All that is held. ``started``: without ``message_start`` and what the client need not get again."""
+        """All that is held. ``started``: without ``message_start`` and other events that the client already has."""
         frames = self._frames
         if started:
             frames = [frame for frame in frames if frame is not self.begun and _read(frame)[0] != "nothing"]
@@ -77,7 +77,7 @@ def _end(data: bytearray) -> int:
 
 
 def _read(frame: bytes) -> tuple[Kind, Any]:
-    """What an event is, and its object, if that had to be looked at."""
+    """The type of an event, and its object if it had to be parsed."""
     if (known := _BY_NAME.get(frame[: frame.find(b"\n")])) is not None:
         return known, None
     lines = [line[5:].removeprefix(b" ") for line in _LINE.split(frame) if line.startswith(b"data:")]
@@ -86,7 +86,7 @@ def _read(frame: bytes) -> tuple[Kind, Any]:
         return "nothing", None
     try:
         payload = loads(data)
-    except ValueError:  # [DONE], or what the client can say more about
+    except ValueError:  # [DONE], or an event that the client handles better
         return "content", None
     return _kind(payload), payload
 
@@ -116,7 +116,7 @@ def _kind(payload: Any) -> Kind:
 
 
 def _says_nothing(choice: Any) -> bool:
-    """Whether a choice of a chat completion's chunk has nothing of the answer."""
+    """Whether a choice of a chat completion's chunk contains nothing of the answer."""
     delta = choice.get("delta") if isinstance(choice, dict) else None
     if not isinstance(delta, dict) or choice.get("finish_reason"):
         return False

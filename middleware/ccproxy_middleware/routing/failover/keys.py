@@ -1,4 +1,4 @@
-"""Which key of a pool asks for whom."""
+"""Which key of a pool is used for a request."""
 
 import time
 from collections import Counter
@@ -15,8 +15,8 @@ CLIENT = "client"
 """In place of a pool: the client sends its own credential."""
 
 _KEPT = 3600.0  # seconds after its last request for which a session keeps its key
-_RENEWED = 60.0  # seconds after which that time is put off
-_COUNTED = 1.0  # seconds for which a count of the sessions holds
+_RENEWED = 60.0  # minimum interval in seconds between two extensions of that time
+_COUNTED = 1.0  # seconds for which a count of the sessions is valid
 _SESSION = b"x-claude-code-session-id"
 _CREDENTIALS = (b"authorization", b"x-api-key")
 
@@ -38,7 +38,7 @@ class KeyPools:
         return self._keys.get(upstream) == (CLIENT,)
 
     def options(self, candidates: tuple[Candidate, ...], scope: Scope) -> tuple[Option, ...]:
-        """Each of the candidates, once, with each key of its upstream, as a request prefers them."""
+        """Each of the candidates once with each key of its upstream, in the order of preference for a request."""
         return self._fixed(candidates) if self.is_fixed else self._options(candidates, scope)
 
     def _options(self, candidates: tuple[Candidate, ...], scope: Scope) -> tuple[Option, ...]:
@@ -46,7 +46,7 @@ class KeyPools:
         return tuple(Option(*c, key, id_) for c in dict.fromkeys(candidates) for key, id_ in orders[c.upstream])
 
     def _order(self, upstream: str, scope: Scope) -> list[tuple[int, str]]:
-        """The keys as a request prefers them: index in the pool, and id."""
+        """The keys in the order of preference for a request: index in the pool, and id."""
         ids = self._keys.get(upstream, ())
         if len(ids) == 0:
             return [(0, "")]
@@ -61,13 +61,13 @@ class KeyPools:
 
         def rank(index: int) -> tuple[bool, int, int]:
             id_ = ids[index]
-            tie = index if name is not None else (index - turn) % len(ids)  # those of no session take turns
+            tie = index if name is not None else (index - turn) % len(ids)  # in turn without a session
             return id_ != own, counts[id_], tie
 
         return [(index, ids[index]) for index in sorted(range(len(ids)), key=rank)]
 
     def assign(self, upstream: str, key_id: str, scope: Scope) -> None:
-        """Keep a session on the key that asks for it."""
+        """Assign a session to the key that is used for it."""
         if self.is_fixed or len(self._keys.get(upstream, ())) < 2 or (name := _name(upstream, scope)) is None:
             return
         value = self._store.get(name)
@@ -81,7 +81,7 @@ class KeyPools:
         self._sessions.setdefault(upstream, Counter())[key_id] += 1
 
     def _count(self, upstream: str) -> Counter[str]:
-        """How many sessions each key has."""
+        """The number of sessions on each key."""
         now = time.monotonic()
         if now - self._counted.get(upstream, -_COUNTED) >= _COUNTED:
             self._counted[upstream] = now
@@ -96,7 +96,7 @@ def _name(upstream: str, scope: Scope) -> str | None:
 
 
 def _credential(scope: Scope) -> str:
-    """What stands for the client's own credential, which an AuthMiddleware outside has taken out of the headers."""
+    """A stand-in for the client's own credential, which an outer AuthMiddleware has removed from the headers."""
     if known := scope.get("ccproxy.client_credential_id"):
         return str(known)
     headers = scope.get("ccproxy.client_headers", scope["headers"])

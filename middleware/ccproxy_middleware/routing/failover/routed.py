@@ -1,4 +1,4 @@
-"""Where a request goes, and why."""
+"""Where a request is sent, and why."""
 
 from functools import lru_cache
 from time import perf_counter
@@ -15,7 +15,7 @@ _AS_THEY_ARE = " !#$&'*+-./:<>?@[]^_`{|}~"
 
 
 class Routed(NamedTuple):
-    """Where a request goes, and why: ``passed`` are the candidates that were passed over, each with the reason.
+    """Where a request is sent, and why: ``passed`` are the candidates that were skipped, each with the reason.
 
     ``rule`` is the name of a rule; ``client``, where the client has named the upstream; or ``tier``.
     """
@@ -26,7 +26,7 @@ class Routed(NamedTuple):
     passed: tuple[tuple[str, str], ...] = ()
 
     def header(self) -> str:
-        """As ``x-cc-boost-route`` tells it. Characters that have a meaning there stand as in a URL."""
+        """The value of ``x-cc-boost-route``. Characters that have a meaning there are percent-encoded."""
         text = f"rule={_shown(self.rule)}; upstream={_shown(self.upstream)}; model={_shown(self.model)}"
         passed = ",".join(f"{_shown(name)}({reason})" for name, reason in self.passed[-_SHOWN:])
         return f"{text}; passed={passed}"[:1000] if passed else text
@@ -42,7 +42,7 @@ def _quoted(name: str) -> str:
 
 
 class Trail:
-    """What has become of a request's candidates so far, for the header and the record."""
+    """The history of a request's candidates so far, for the header and the record."""
 
     def __init__(self, rule: str, record: Record | None) -> None:
         self.asked = 0
@@ -58,7 +58,7 @@ class Trail:
         return perf_counter() - self._began
 
     def begin(self, option: Option, waited: float) -> Attempt:
-        """An option is asked."""
+        """An option is tried."""
         self.asked += 1
         attempt = Attempt(option.upstream, option.model, self.now(), key=option.key, waited=waited)
         if self._record is not None:
@@ -68,7 +68,7 @@ class Trail:
         return attempt
 
     def skip(self, candidate: Candidate, reason: str, waited: float = 0.0) -> None:
-        """A candidate is passed over without being asked."""
+        """A candidate is skipped without being tried."""
         name = str(candidate)
         if waited or (name, reason) not in self._passed:
             now = self.now()
@@ -76,12 +76,12 @@ class Trail:
             self._passed.append((name, reason))
 
     def pass_over(self, attempt: Attempt, reason: str) -> None:
-        """A candidate that was asked has failed."""
+        """A candidate that was tried has failed."""
         attempt.reason = reason
         self._passed.append((f"{attempt.upstream}:{attempt.model}", reason))
 
     def routed(self, option: Option) -> Routed:
-        """Where the request goes now."""
+        """Where the request is sent now."""
         return Routed(self._rule, option.upstream, option.model, tuple(self._passed))
 
     def _keep(self, attempt: Attempt) -> None:

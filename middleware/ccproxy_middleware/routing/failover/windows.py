@@ -21,9 +21,9 @@ _MOST = 1024  # models whose windows are kept
 
 
 class CandidateWindows:
-    """What is known of the windows, and what the upstreams tell of others when they are asked.
+    """The known context windows, and those that the upstreams report when they are queried.
 
-    An upstream is asked once for each of its models, when a prompt was too long; again only if it gave no answer.
+    An upstream is queried once for each of its models, when a prompt was too long; again only if it did not answer.
     """
 
     def __init__(self, known: Windows | None, ask: AskWindow) -> None:
@@ -32,12 +32,12 @@ class CandidateWindows:
         self._told: dict[Candidate, int] = {}
 
     def find(self, upstream: str, model: str) -> int | None:
-        """The tokens that a model takes, as far as that is known."""
+        """The context window of a model in tokens, if it is known."""
         known = None if self._known is None else self._known(upstream, model)
         return known or self._told.get(Candidate(upstream, model))
 
     async def learn(self, scope: Scope, body: BufferedBody, candidates: Iterable[Candidate]) -> None:
-        """Ask for the windows that aren't known, on behalf of a request."""
+        """Query the unknown windows, on behalf of a request."""
         unknown = [candidate for candidate in dict.fromkeys(candidates) if self.find(*candidate) is None]
         sizes = await asyncio.gather(*(self._ask(scope, body, *candidate) for candidate in unknown))
         for candidate, size in zip(unknown, sizes, strict=True):

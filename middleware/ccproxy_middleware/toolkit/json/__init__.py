@@ -1,4 +1,4 @@
-"""JSON of the network: read and written, how large it is in memory, and what is repeated parsed once."""
+"""JSON from the network: parsing and serializing, its size in memory, and a cache for repeated parts."""
 
 from .codec import check_depth, dumps, loads, loads_lenient, replace_surrogates
 from .members import Member, members, with_members

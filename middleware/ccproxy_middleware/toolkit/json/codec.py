@@ -1,4 +1,4 @@
-"""JSON as the two protocols need it: fast, and forgiving about lone surrogates only."""
+"""JSON as the two protocols need it: fast, and lenient only about lone surrogates."""
 
 import json
 import math
@@ -10,13 +10,13 @@ import orjson
 dumps = orjson.dumps
 """Compact UTF-8 JSON. Raises JSONEncodeError, a TypeError, for more than 254 levels."""
 
-_DEPTH_AROUND = 54  # levels that converters may put around a client's document; orjson writes 254
+_DEPTH_AROUND = 54  # levels that converters may add around a client's document; orjson writes 254
 
 
-# An escaped surrogate or an escaped pair; what comes before it tells whether its backslash is escaped itself. It begins
-# with plain characters, so that it is found forty times as fast.
+# An escaped surrogate or an escaped pair; the text before it shows whether its backslash is escaped itself. It begins
+# with plain characters, which makes the search forty times as fast.
 _SURROGATE = re.compile(rb"\\u[dD](?:[89abAB][0-9a-fA-F]{2}(\\u[dD][c-fC-F][0-9a-fA-F]{2})?|[c-fC-F][0-9a-fA-F]{2})")
-_MAX_SURROGATES = 100_000  # of a document that has a lone one
+_MAX_SURROGATES = 100_000  # of a document that contains a lone one
 
 
 def loads(data: bytes | bytearray | str) -> Any:
@@ -44,13 +44,13 @@ def loads(data: bytes | bytearray | str) -> Any:
 
 
 def _without_lone(found: re.Match[bytes]) -> bytes:
-    if _is_escaped(found.string, found.start()):  # the second half of what looks like a pair is lone, then
+    if _is_escaped(found.string, found.start()):  # then the second half of the apparent pair is lone
         return found[0][:6] + (b"\\ufffd" if found[1] else b"")
     return found[0] if found[1] else b"\\ufffd"
 
 
 def _is_escaped(text: bytes, place: int) -> bool:
-    """Whether the backslash that stands here is escaped by one before it, which may be escaped too, and so on."""
+    """Whether this backslash is escaped by one before it, which may be escaped too, and so on."""
     size = 16
     while True:
         before = text[max(0, place - size) : place]
@@ -81,7 +81,9 @@ def replace_surrogates(value: Any) -> Any:
 
 
 def check_depth(value: Any) -> None:
-    """Raise ValueError for a parsed document that could not be written again: orjson reads deeper than it writes."""
+    """Raise ValueError for a parsed document that could not be serialized again: orjson reads more levels than it
+    writes.
+    """
     for _ in range(_DEPTH_AROUND):
         value = [value]
     try:

@@ -1,4 +1,4 @@
-"""Members of a JSON object, found and replaced in its text without changing any other byte."""
+"""Finds and replaces members of a JSON object in its text without changing any other byte."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ _MOST_AT_SIGHT = 8  # places where a member may stand
 
 
 class Member(NamedTuple):
-    """A member of an object: where it begins, and where its value does and ends."""
+    """A member of an object: the offset of its start, and those of the start and end of its value."""
 
     name: str
     start: int
@@ -25,9 +25,9 @@ class Member(NamedTuple):
 
 
 def members(text: bytes) -> Iterator[Member]:
-    """The members of the object that is the text, in their order, with those that have a name twice.
+    """The members of the object in this text, in order, including those with a duplicate name.
 
-    Raises ValueError where it is no object. What its members hold is not checked.
+    Raises ValueError if it is not an object. The values of its members are not validated.
     """
     place = _skip(text, 0)
     if text[place : place + 1] != b"{":
@@ -52,10 +52,10 @@ def members(text: bytes) -> Iterator[Member]:
 
 
 def with_members(text: bytes, changed: Mapping[str, bytes | None]) -> bytes:
-    """The object's text with other values for these members; None leaves one out, a new one comes last.
+    """The object's text with other values for these members. None removes a member, a new one is added at the end.
 
-    A member that stands there twice is changed in both places, since readers differ in which of them counts. Raises
-    ValueError where the text is no object.
+    A member that occurs twice is changed in both places, since parsers differ in which of them counts. Raises
+    ValueError if the text is not an object.
     """
     if len(changed) == 1 and (replaced := _replaced_at_sight(text, *changed.items())) is not None:
         return replaced
@@ -82,10 +82,10 @@ def with_members(text: bytes, changed: Mapping[str, bytes | None]) -> bytes:
 
 
 def _replaced_at_sight(text: bytes, change: tuple[str, bytes | None]) -> bytes | None:
-    """The text with the one change, if it can be told without a look at all of it.
+    """The text with the one change, if its place can be determined without scanning all of the text.
 
-    What follows a member of the object is an object, once a brace stands before it; behind a member of an inner object
-    there are brackets too many.
+    A member of the outer object is followed by an object, once a brace is put before it; after a member of an inner
+    object there are too many closing brackets.
     """
     name, value = change
     if value is None or not name.isascii() or _may_be_escaped(text, name):
@@ -111,7 +111,7 @@ def _replaced_at_sight(text: bytes, change: tuple[str, bytes | None]) -> bytes |
 
 
 def _may_be_escaped(text: bytes, name: str) -> bool:
-    """Whether the text may hold the name in another form."""
+    """Whether the text may contain the name in an escaped form."""
     return b"\\u00" in text and any(b"\\u00%x" % row in text for row in {ord(letter) >> 4 for letter in name})
 
 
@@ -128,13 +128,13 @@ def _changed(text: bytes, member: Member, changed: Mapping[str, bytes | None]) -
 
 
 def _skip(text: bytes, place: int) -> int:
-    """The place behind whitespace."""
+    """The offset after whitespace."""
     found = _SPACE.match(text, place)
     return place if found is None else found.end()
 
 
 def _value_end(text: bytes, place: int) -> int:
-    """Where the value that begins here ends. Raises ValueError if it doesn't."""
+    """The end of the value that begins here. Raises ValueError if it has none."""
     if text[place : place + 1] not in (b"[", b"{"):
         scalar = _SCALAR.match(text, place)
         if scalar is None:
@@ -143,7 +143,7 @@ def _value_end(text: bytes, place: int) -> int:
     depth = 0
     for found in _BRACKETS.finditer(text, place):
         if found.start() != place:
-            break  # a string without an end
+            break  # an unterminated string
         place = found.end()
         run = found[1]
         opened = run.count(b"[") + run.count(b"{")

@@ -1,10 +1,10 @@
-"""What a request repeats of those before it, parsed once.
+"""A parser that reuses the parts of a request that earlier requests contained.
 
-An agent sends the whole conversation at every turn, and 70 KB of tools with it. So the JSON of a request mostly begins
-as the last one did, up to a few messages before its end, and the tools are the same from session to session.
+An agent sends the whole conversation at every turn, together with 70 KB of tools. So the JSON of a request mostly
+begins like the previous one, up to a few messages before its end, and the tools are the same from session to session.
 
-A comma between two members of an object, or two items of a list, divides the text in two that can be parsed one without
-the other; and bytes that are the same say the same. Whatever doesn't divide as expected is parsed as a whole.
+A comma between two members of an object, or two items of a list, divides the text into two parts that can be parsed
+independently; and equal bytes have equal values. If the text doesn't divide as expected, it is parsed as a whole.
 """
 
 from secrets import token_hex
@@ -12,26 +12,26 @@ from typing import Any
 
 from .codec import loads
 
-_LEAST = 8 * 1024  # bytes: less is parsed in no time
-_MOST = 1024 * 1024  # that are remembered of one request
-_DIVIDED = 4 * _MOST  # bytes: what is remembered of more is little, and the parts would be copies of nearly all of it
+_LEAST = 8 * 1024  # bytes: smaller ones are parsed quickly anyway
+_MOST = 1024 * 1024  # cached pieces of one request
+_DIVIDED = 4 * _MOST  # bytes: of larger ones few are cached, and the parts would be copies of nearly all of it
 _REMEMBERED = 8  # requests: those of agents and their subagents
-_MOST_VALUES = 40_000  # that a remembered piece may hold: each takes some 60 bytes, however short its JSON is
-_TRIES = 3  # at what looks like a request's tools
+_MOST_VALUES = 40_000  # values in a cached piece: each takes about 60 bytes, however short its JSON is
+_TRIES = 3  # the apparent tools of a request that are compared
 _KEPT_OPEN = 4  # messages at the end that may change: Claude Code moves its cache mark on
 
 _TOOLS = b',"tools":'
 _MESSAGE = b',{"role":'
-_MORE = token_hex(8)  # no client's name for anything
+_MORE = token_hex(8)  # a name that no client uses
 _MORE_START = b'{"%b":[' % _MORE.encode()
-_MARK = b',"%b"]' % _MORE.encode()  # an item that shows which list it stands in
+_MARK = b',"%b"]' % _MORE.encode()  # an item that shows which list contains it
 
 _Object = dict[str, Any]
-_Piece = tuple[bytes, _Object]  # of JSON, and what it says
+_Piece = tuple[bytes, _Object]  # the JSON, and its value
 
 
 class RequestParser:
-    """Parses requests, and remembers how the last few began, and their tools.
+    """Parses requests, and caches the beginnings and the tools of the last few.
 
     The values of a request may be shared with others, and must not be changed.
     """
@@ -50,7 +50,7 @@ class RequestParser:
             return loads(body)
 
     def _parts(self, body: bytes) -> _Object:
-        """The object, of what is known and what is parsed. Raises ValueError where it doesn't divide as expected."""
+        """The object, from cached and newly parsed parts. Raises ValueError if it doesn't divide as expected."""
         prefix = self._prefixes.find(body, 0)
         place, (tools, end) = self._find_tools(body, len(prefix[0]) if prefix else 0)
         rest = body[place + len(tools) :]

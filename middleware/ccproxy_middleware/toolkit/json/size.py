@@ -1,18 +1,18 @@
-"""How large a JSON document is once it is parsed, told from its text."""
+"""The size of a JSON document once it is parsed, estimated from its text."""
 
 import re
 
 MAX_NODES = 500_000
 """The most values of one request. It is ten times what the longest conversations have."""
 
-_PER_NODE = 180  # bytes; an object with one member takes the most: its table, and its name where that occurs once
-_PER_BYTE = 30  # of a text that isn't worth counting, at most: of objects in objects
+_PER_NODE = 180  # bytes; an object with one member takes the most: its table, and its name if that occurs only once
+_PER_BYTE = 30  # maximum share of a text that isn't worth counting: of objects in objects
 _UNCOUNTED = 128 * 1024
-_AT_ONCE = 1024 * 1024  # bytes; other threads have their turn in between
-_WHILE_WRITTEN = 2  # times its bytes: orjson keeps the UTF-8 of a string in it, and what it writes is copied once
+_AT_ONCE = 1024 * 1024  # bytes; other threads can run in between
+_WHILE_WRITTEN = 2  # times its bytes: orjson caches the UTF-8 of a string in it, and the output is copied once
 _OUTLINE = (b",", b"[", b"{")  # each value but the first has one of them before it, or is empty
 
-# Two strings at most stand together, a name and its value, until there is something of the outline again.
+# At most two strings are adjacent, a name and its value, until there is a structural character again.
 _TO_OUTLINE = re.compile(rb'[^",\[{]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"?[^",\[{]*+){0,2}+([,\[{]*+)', re.DOTALL)
 
 
@@ -24,9 +24,10 @@ def parsed_size(text: bytes) -> int:
 
 
 def nodes_and_size(text: bytes) -> tuple[int, int]:
-    """How many values the document has at most, and how many bytes it takes until it is written again, beside its text.
+    """The maximum number of values in the document, and of bytes that it takes until it is serialized again, without
+    its text.
 
-    Both are exact enough to refuse it. The values are not counted further than MAX_NODES.
+    Both are exact enough to refuse it. Values beyond MAX_NODES are not counted.
     """
     nodes = sum(text.count(mark, at, at + _AT_ONCE) for at in range(0, len(text), _AT_ONCE) for mark in _OUTLINE)
     if nodes > MAX_NODES:
@@ -35,7 +36,7 @@ def nodes_and_size(text: bytes) -> tuple[int, int]:
 
 
 def _size(text: bytes, nodes: int) -> int:
-    # Of a character, in a string that has one beyond 16 bits.
+    # per character, in a string that contains one beyond 16 bits
     width = 1 if text.isascii() and not _has_escapes(text) else 4
     return width * len(text) + _PER_NODE * nodes
 
@@ -45,7 +46,7 @@ def _has_escapes(text: bytes) -> bool:
 
 
 def _count(text: bytes) -> int:
-    """The values of the document, without what its strings say."""
+    """The number of values in the document, ignoring the contents of its strings."""
     nodes = 0
     for found in _TO_OUTLINE.finditer(text):
         more = found.end() - found.start(1)

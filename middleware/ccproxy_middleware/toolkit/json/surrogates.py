@@ -1,4 +1,4 @@
-"""Emoji that a server has cut in two: one half of a surrogate pair ends a fragment, the other begins the next."""
+"""Emoji that a server has split: one half of a surrogate pair ends a fragment, and the other begins the next."""
 
 from collections.abc import Hashable
 from typing import Any
@@ -7,10 +7,10 @@ from .codec import loads, loads_lenient, replace_surrogates
 
 
 class PairingReader:
-    """Parses the events of one stream, and puts halves of surrogate pairs together.
+    """Parses the events of one stream, and joins split surrogate pairs.
 
-    A fragment's last character is held if it is a high surrogate, and goes in front of the next fragment of the same
-    field. Subclasses say which strings are fragments, and of which field.
+    A fragment's last character is held if it is a high surrogate, and is put before the next fragment of the same
+    field. Subclasses determine which strings are fragments, and of which field.
     """
 
     __slots__ = ("_held",)
@@ -20,11 +20,11 @@ class PairingReader:
 
     @property
     def held(self) -> bool:
-        """Whether half of a pair waits for the other."""
+        """Whether half of a pair is held."""
         return bool(self._held)
 
     def read(self, data: bytes) -> Any:
-        """The JSON of one event, bytes that are no UTF-8 replaced. Raises ValueError if it is none."""
+        """The JSON of one event, with invalid UTF-8 replaced. Raises ValueError if it is not JSON."""
         try:
             return self._parse(data)
         except ValueError:
@@ -48,7 +48,7 @@ class PairingReader:
         raise NotImplementedError
 
     def _pair(self, field: Hashable, fragment: str) -> str:
-        """The fragment with the half that waited for it, and without one that waits for the next."""
+        """The fragment with the half that was held before it, and without one that is held for the next."""
         fragment = self._held.pop(field, "") + fragment
         if fragment and "\ud800" <= fragment[-1] <= "\udbff":
             self._held[field] = fragment[-1]
