@@ -23,8 +23,10 @@ if TYPE_CHECKING:  # uvicorn and pydantic take a while to import, and --help and
 KEEP_ALIVE_SECONDS = 75
 """How long an idle connection stays: longer than at clients and load balancers, so that they close first."""
 
-_M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
+_M_TRIM_THRESHOLD = -1  # of glibc's malloc.h
+_M_MMAP_THRESHOLD = -3
 _RETURNED_AT_ONCE = 1024 * 1024  # bytes
+_KEPT = 8 * 1024 * 1024  # bytes at the heap's end, or every request of some 100 KB would take them from the system anew
 
 EXIT_CANT_START = 1
 EXIT_CONFIGURATION = 2
@@ -120,7 +122,9 @@ def tune_memory() -> None:
     gc.freeze()
     gc.set_threshold(10_000)
     with suppress(AttributeError, OSError, TypeError):  # there is no glibc
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _RETURNED_AT_ONCE)
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, _RETURNED_AT_ONCE)
+        mallopt(_M_TRIM_THRESHOLD, _KEPT)
 
 
 def listen(host: str, port: int) -> socket.socket:
