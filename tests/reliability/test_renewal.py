@@ -167,7 +167,7 @@ def test_address_stays_as_it_is(tmp_path: Path) -> None:
         write(tmp_path, SMALL_MODEL="new", HOST="127.0.0.1", PORT=other)
         hang_up(proxy)
         wait_until(lambda: small_model(proxy) == "new", proxy)
-        wait_until(lambda: f"it still listens at http://localhost:{port}" in output.read_text(), proxy)
+        wait_until(lambda: f"until then it listens on http://localhost:{port}" in output.read_text(), proxy)
         assert proxy.terminate() == 0
     finally:
         process.kill()
