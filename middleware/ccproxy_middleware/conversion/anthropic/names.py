@@ -38,7 +38,7 @@ def upstream_tool_name(name: str, profile: Profile) -> str:
 def upstream_tool_id(id_: str, name: str, profile: Profile) -> str:
     """A call's id as the provider accepts it: 40 characters at OpenAI (64 in Responses), nine alphanumerics at Mistral.
 
-    Kimi gets its own format back, ``functions.NAME:0``, which is not a valid id for clients. ``name`` is the tool's name.
+    Kimi gets its own format back, ``functions.NAME:0``, which is not a valid id for clients. ``name`` is the tool's.
     """
     if profile.tool_id == "any":
         return id_
