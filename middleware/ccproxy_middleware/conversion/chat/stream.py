@@ -40,7 +40,7 @@ class StreamConverter(EventStream):
         self._text_calls = text_calls(context)
         self._keeps_details = context.profile.reasoning_roundtrip == "reasoning_details"
         self._source = ""  # the source of the reasoning; it is never read from two fields
-        self._lost = False  # an event that began like an SSE event could not be read
+        self._lost = False  # an event that looked like JSON could not be read
         self._refusal: list[str] = []  # its beginning
         self._refusal_size = 0
         self._usage: Mapping[str, Any] | None = None
