@@ -22,7 +22,7 @@ _MILLION = 1_000_000  # and where it isn't
 
 
 def needs_own_ids(window: int | None) -> bool:
-    """Whether a context window is known that differs from those the client assumes for Anthropic's models."""
+    """Whether a known context window is below a million, and not what the client assumes for Anthropic's models."""
     return window is not None and window != _ASSUMED and window < _MILLION
 
 

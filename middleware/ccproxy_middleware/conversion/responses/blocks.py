@@ -35,7 +35,7 @@ _MAX_HELD = 32 * 1024 * 1024  # waiting characters
 class ItemBlocks:
     """Writes the blocks of an answer's items.
 
-    matched: the stop sequence that has ended the answer; nothing behind it is written.
+    matched: the stop sequence that ended the answer; nothing after it is written.
     """
 
     def __init__(self, context: Context, writer: EventWriter) -> None:
