@@ -1,4 +1,4 @@
-"""The upstream APIs: where each is asked, and what converts for it."""
+"""The upstream APIs: the path of each, and its converters."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from .responses import (
 class UpstreamApi:
     """One API.
 
-    count: the tokens of a body, by the profile's tokenizer.
+    count: counts the tokens of a body with the profile's tokenizer.
     """
 
     path: str
@@ -52,7 +52,7 @@ def convert_request(
     refused: Callable[[str], bool] = lambda digest: False,
     api: Api | None = None,
 ) -> ConvertedRequest:
-    """Convert a parsed ``POST /v1/messages`` body for the API that the profile takes for its model, or for ``api``.
+    """Convert a parsed ``POST /v1/messages`` body for the API that the profile selects for its model, or for ``api``.
 
     The other parameters are those of the converters.
     """

@@ -1,4 +1,4 @@
-"""A converted request: the body for upstream, and what the answer's converters must know of the request."""
+"""A converted request: the body for upstream, and what the converters of the answer need to know about the request."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,23 +14,23 @@ Api = Literal["chat", "responses"]
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One request's memory.
+    """What is known about one request.
 
-    model: the client's own name for the model, echoed in the answer.
-    upstream_model: the name that upstream was asked for.
+    model: the client's own name for the model, repeated in the answer.
+    upstream_model: the name that the provider was asked for.
     thinking: whether reasoning becomes thinking blocks: ``show``; ``omit`` (block with a signature, no text, as
-        ``display: omitted`` asks); ``off``.
-    tool_names: upstream's name of a tool -> the client's, for names that had to be shortened.
+        ``display: omitted`` requests); ``off``.
+    tool_names: the provider's name of a tool -> the client's, for names that had to be shortened.
     tools: the client's names of the tools that were offered.
-    tool_schemas: by the client's name, the schemas of tools whose arguments may be written otherwise than they ask for.
-    text_tools: by the client's name, and upstream's, the schemas of the tools that may be called in the text; None: all
-        that are offered.
-    used_tool_ids: every tool id of the request's history; a repeat would make Claude Code drop turns.
-    stop_sequences: all that the client asked for.
-    local_stops: those of them that upstream doesn't know: the converter finds them in the text.
+    tool_schemas: by the client's name, the schemas of tools whose arguments may arrive with values of the wrong type.
+    text_tools: by the client's name, and by the provider's, the schemas of the tools that may be called in the text;
+        None: all that are offered.
+    used_tool_ids: every tool id in the request's history; a repeated id would make Claude Code drop turns.
+    stop_sequences: all that the client requested.
+    local_stops: those of them that are not sent to the provider: the converter finds them in the text.
     max_tokens: the output tokens that the provider is asked for.
-    hosted_search: what the user asks, where the provider may search the web for it; None: it may not.
-    estimate_input: the input's tokens until upstream reports the real figure; called only where they are needed.
+    hosted_search: the user's question, if the provider may search the web for it; None: it may not.
+    estimate_input: estimates the input tokens until the provider reports the real number; called only when needed.
     """
 
     model: str
@@ -50,9 +50,9 @@ class Context:
 
 
 class UpstreamBody:
-    """A body for upstream: its objects, or its bytes where it is rarely looked at any more.
+    """A body for upstream: its objects, or only its bytes once it is rarely needed.
 
-    ``estimate`` tells how many tokens such a body has.
+    ``estimate`` returns the number of tokens of such a body.
     """
 
     __slots__ = ("_data", "_estimate", "_tokens", "_written")
@@ -65,7 +65,7 @@ class UpstreamBody:
 
     @property
     def data(self) -> dict[str, Any]:
-        """The objects; parsed anew each time, once only the bytes are kept."""
+        """The objects; parsed again at each access once only the bytes are kept."""
         if self._data is not None:
             return self._data
         parsed: dict[str, Any] = loads(self._written)
@@ -78,20 +78,20 @@ class UpstreamBody:
         return self._tokens
 
     def keep_bytes(self, written: bytes) -> None:
-        """Forget the objects."""
+        """Drop the objects and keep the bytes."""
         self._data, self._written = None, written
 
 
 @dataclass(frozen=True, slots=True)
 class ConvertedRequest:
-    """The body for upstream, and what the answer's converters need to know of the request.
+    """The body for upstream, and what the converters of the answer need to know about the request.
 
-    stream, asks_stream: whether the client asked for a stream, and whether upstream is asked for one.
-    upstream_model: the name that upstream is asked for.
-    clamped_from: the ``max_tokens`` that the client asked for, where the profile allows less.
-    json: of those fields of the body whose JSON is known already.
+    stream, asks_stream: whether the client requested a stream, and whether a stream is requested from the provider.
+    upstream_model: the name that the provider is asked for.
+    clamped_from: the ``max_tokens`` that the client requested, if the profile allows fewer.
+    json: the JSON of those fields of the body that are already serialized.
     api: the API that the body is for.
-    left_out: what of the conversation's provider state was left out, by the reason, with its number.
+    left_out: the conversation's provider state that was left out: the number of items by reason.
     """
 
     upstream: UpstreamBody
@@ -110,7 +110,7 @@ class ConvertedRequest:
         return self.upstream.data
 
     def keep_bytes(self, written: bytes) -> None:
-        """Keep the body as it was written instead of its objects, which take many times as much."""
-        if self.stream or len(written) > LARGE:  # told at its start, or parsed again where the event loop would wait
+        """Keep the body as serialized bytes instead of its objects, which take many times as much memory."""
+        if self.stream or len(written) > LARGE:  # needed at the stream's start, or too slow to parse again
             self.upstream.tokens()
         self.upstream.keep_bytes(written)

@@ -1,7 +1,7 @@
-"""What the conversion of a request has left out or changed, and why, for the operator's log.
+"""What the conversion of a request left out or changed, and why, for the operator's log.
 
-Read off the two bodies afterwards, so that a request whose log nobody reads pays nothing for it. Told are numbers,
-switches, and the names of fields and tools; never what was said in the conversation.
+The lines are derived from the two bodies afterwards, so that a request whose log is not read costs nothing. They
+contain numbers, switches, and the names of fields and tools; never the content of the conversation.
 """
 
 from collections import Counter
@@ -31,10 +31,10 @@ def explain(
     patch: Mapping[str, Any] = {},
     limit_settings: Mapping[str, str] = {},
 ) -> list[str]:
-    """A line for each decision. ``data`` is the body that ``request`` was made of.
+    """A line for each decision. ``data`` is the body that ``request`` was made from.
 
-    ``patch`` are the switches that were set for a second try, because the provider has refused the first.
-    ``limit_settings``: what ``max_output`` and ``min_output`` are called where they are set.
+    ``patch`` are the switches that were set for a retry because the provider refused the first request.
+    ``limit_settings``: the names of the settings for ``max_output`` and ``min_output``.
     """
     corrected = [f"{name} is {value!r}: the provider has refused it otherwise" for name, value in patch.items()]
     return [
@@ -118,7 +118,7 @@ def _tools(data: Mapping[str, Any], request: ConvertedRequest) -> Iterator[str]:
     upstream_names = {name: upstream for upstream, name in context.tool_names.items()}
     for tool in data.get("tools") or ():
         given = tool.get("name")
-        name = given if isinstance(given, str) else ""  # of a tool that is left out nobody has looked at it
+        name = given if isinstance(given, str) else ""  # tools that are left out are not validated
         function = sent.get(upstream_names.get(name, ""))
         if function is None:
             if context.hosted_search is not None and is_search_tool(tool):
@@ -206,7 +206,7 @@ def _messages(data: Mapping[str, Any], request: ConvertedRequest) -> Iterator[st
 
 
 def _user_is_added(body: Mapping[str, Any]) -> bool:
-    """Whether a user message stands in front that the client has not sent."""
+    """Whether the first message is a user message that the client did not send."""
     firsts = (body.get("messages") or body["input"])[:2]
     contents = (first.get("content") for first in firsts if first.get("role") == "user")
     return any(content in (FIRST_USER, _FIRST_INPUT) for content in contents)
@@ -222,14 +222,14 @@ def _calls(body: Mapping[str, Any]) -> int:
 
 
 def _results(body: Mapping[str, Any]) -> list[Any]:
-    """What the tools have returned, as the body for upstream has it."""
+    """The results of tools, as the body for upstream contains them."""
     if "input" in body:
         return [item["output"] for item in body["input"] if item.get("type") == "function_call_output"]
     return [message["content"] for message in body["messages"] if message["role"] == "tool"]
 
 
 def _images(body: Mapping[str, Any]) -> int:
-    """How many images it has, those of tool results too."""
+    """The number of images, including those of tool results."""
     lists = [
         content
         for item in body.get("messages") or body.get("input") or ()
@@ -241,7 +241,7 @@ def _images(body: Mapping[str, Any]) -> int:
 
 
 def _image_limits(profile: Profile) -> str:
-    """The switches that keep single images away."""
+    """The switches that exclude some images."""
     limits = {
         "images_max": profile.images_max,
         "image_formats": " and ".join(profile.image_formats) or None,
@@ -252,7 +252,7 @@ def _image_limits(profile: Profile) -> str:
 
 
 def _blocks(contents: list[Any]) -> Iterator[dict[str, Any]]:
-    """All blocks of these contents, those in tool results included. What a client has put there instead is none."""
+    """All blocks of these contents, including those in tool results. Invalid items from a client are skipped."""
     waiting = contents
     while waiting:
         blocks = [block for content in waiting if isinstance(content, list) for block in content]

@@ -1,7 +1,7 @@
-"""One exchange with the inner app: its OpenAI answer, JSON or a stream, goes to the client as Anthropic's.
+"""One exchange with the inner app: its OpenAI answer, JSON or a stream, is sent to the client as Anthropic's.
 
-Nothing is sent before the answer is known to be good, so that a failure still gets a real status. A stream that
-fails later ends in an ``error`` event and a broken body, never cleanly: Claude Code takes a clean end for success.
+Nothing is sent before the answer is known to be good, so that a failure still gets a real status. A stream that fails
+later ends with an ``error`` event and an incomplete body, never cleanly: Claude Code treats a clean end as success.
 """
 
 import contextlib
@@ -33,10 +33,10 @@ _CUT_OFF = "the provider's answer ended before it was complete"
 class Exchange:
     """Receives the messages of the inner app's answer and sends those of the client's.
 
-    :meth:`send` is the inner app's ``send``. :meth:`close` is called when the inner app has returned or raised.
-    A refusal that ``correction`` can avoid is kept from the client: :meth:`restart` makes ready for the answer to a
-    corrected request, :meth:`close` tells it all the same. ``max_answer``: bytes of an answer that is no stream, which
-    is held until it is whole.
+    :meth:`send` is the inner app's ``send``. :meth:`close` is called when the inner app has returned or raised. A
+    refusal that ``correction`` can avoid is not sent to the client: :meth:`restart` prepares for the answer to a
+    corrected request; without it :meth:`close` sends the refusal after all. ``max_answer``: the maximum size in bytes
+    of an answer that is not a stream, which is buffered until it is complete.
     """
 
     def __init__(
@@ -57,24 +57,24 @@ class Exchange:
         self._headers: Headers = []  # the inner app's
         self._max_answer = max_answer
         self._body = bytearray()  # of an answer that is not a stream
-        self._own_error: ApiError | None = None  # an inner layer's of ours
+        self._own_error: ApiError | None = None  # from one of our inner layers
         self._refusal: ApiError | None = None
-        self.cause: ApiError | None = None  # why the inner app's answer broke off, as far as it tells
-        self.correction: Correction | None = None  # the profile switches that the refusal asks for
-        self._first: ApiError | None = None  # the refusal because of which the other API was asked
-        self._otherwise: Correction | None = None  # what to try where that doesn't answer
-        self.answered = False  # upstream has given an answer, and no error, so far as it has come
-        self.notes: list[str] = []  # what of the answer was left out
-        self.done = False  # the client has the whole answer, or an aborted one
-        self.aborted: ApiError | None = None  # because of which the client's answer was broken off
+        self.cause: ApiError | None = None  # why the inner app's answer broke off, as far as is known
+        self.correction: Correction | None = None  # the profile switches that the refusal calls for
+        self._first: ApiError | None = None  # the refusal because of which the other API is used
+        self._otherwise: Correction | None = None  # what to try if that fails
+        self.answered = False  # whether the provider has answered, so far without an error
+        self.notes: list[str] = []  # what was left out of the answer
+        self.done = False  # whether the client has the complete answer, or an aborted one
+        self.aborted: ApiError | None = None  # why the client's answer was aborted
 
     @property
     def begun(self) -> bool:
-        """Whether the client has got something of its answer."""
+        """Whether the client has received any of its answer."""
         return self.done
 
     async def send(self, message: Message) -> None:
-        """Take one message of the inner app's answer."""
+        """Process one message of the inner app's answer."""
         if self.done or self.correction is not None:
             return
         if message["type"] == "http.response.start":
@@ -92,7 +92,7 @@ class Exchange:
             await self._answer_whole()
 
     async def _hold(self, data: bytes) -> None:
-        """Add to what is held of an answer until it is whole. Raises StreamAborted above the limit."""
+        """Buffer an answer until it is complete. Raises StreamAborted above the limit."""
         if len(self._body) + len(data) > self._max_answer:
             self._body = bytearray()
             words = f"the provider's answer is over the limit of {self._max_answer} bytes (MAX_ANSWER)"
@@ -113,7 +113,7 @@ class Exchange:
             await self._send_message(message)
 
     def _second_try(self, error: ApiError) -> Correction | None:
-        """What the failure asks for, which stands in the complete body in ``_body``, if it is a refusal."""
+        """The retry that the failure calls for, if the complete body in ``_body`` is a refusal."""
         if self._own_error is not None:
             return None
         if not 200 <= self._status < 300:
@@ -121,13 +121,13 @@ class Exchange:
         return self._second_try_after(error, _error_in(self._body) if self.request.api == "responses" else None)
 
     def _second_try_after(self, error: ApiError, failed: Any = None) -> Correction | None:
-        """The same where the refusal stands in place of an answer, or in a stream. ``failed`` is its error object."""
+        """The same if the refusal replaces an answer, or is in a stream. ``failed`` is its error object."""
         if failed is not None:
             return second_try_after(failed, self.request)
         return second_try_after({"message": error.message}, self.request) if error.type in _OF_REFUSALS else None
 
     async def _refused(self, error: ApiError, correction: Correction | None) -> None:
-        """Keep a refusal from the client if something else can be tried."""
+        """Hold a refusal back from the client if a retry is possible."""
         self.correction = correction or self._otherwise
         if correction is None:
             self._otherwise = None
@@ -150,7 +150,7 @@ class Exchange:
         self._refusal = self.correction = None
 
     def _message(self) -> dict[str, Any]:
-        """The Anthropic message of the body. Raises ApiError if it is none."""
+        """The Anthropic message for the body. Raises ApiError if it is not a valid answer."""
         profile = self._context.profile
         if self._own_error is not None:
             raise self._own_error
@@ -175,7 +175,7 @@ class Exchange:
         return message
 
     def _collected(self) -> dict[str, Any]:
-        """The message of a stream, for a client that has asked for none."""
+        """The message collected from a stream, for a client that did not request one."""
         converter = APIS[self.request.api].stream(self._context, self._id)
         frames = converter.feed(bytes(self._body)) + converter.finish()
         if converter.error is not None:
@@ -190,7 +190,7 @@ class Exchange:
         await self._send_whole(200, headers + self._own_headers(), body)
 
     async def fail(self, error: ApiError) -> None:
-        """Tell the client of a failure. Raises StreamAborted if its answer has begun."""
+        """Send a failure to the client. Raises StreamAborted if its answer has begun."""
         body = dumps(error.body(self._id))
         self._note_error(error)
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
@@ -199,7 +199,7 @@ class Exchange:
         await self._send_whole(error.status, headers + self._own_headers(), body, error.reason)
 
     async def close(self) -> None:
-        """The inner app is through: whatever is missing now will never come."""
+        """The inner app has returned: whatever is still missing will not arrive."""
         if not self.done:
             await self.fail(self._first or self._refusal or self.cause or ApiError(502, "api_error", _CUT_OFF))
 

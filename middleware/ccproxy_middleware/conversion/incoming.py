@@ -1,4 +1,4 @@
-"""What is looked at of a request before it is converted."""
+"""What is checked about a request before it is converted."""
 
 import re
 from typing import Any
@@ -11,13 +11,13 @@ from ..toolkit.errors import invalid_request, nested_too_deeply
 _SESSION_ID = re.compile(r"session(?:_id)?[_\":\s]+([0-9a-fA-F-]{36})")
 _SESSION_ID_MAX = 100
 
-# A request is converted in a thread where that takes over 50 ms.
+# A request is converted in a thread if that takes over 50 ms.
 _SMALL = 128 * 1024  # bytes: smaller ones never do
 _MANY_BLOCKS = 4000
 
 
 def session_id(scope: Scope, data: Any) -> str | None:
-    """Claude Code's session: its header, or what older versions write into ``metadata.user_id``."""
+    """Claude Code's session: from its header, or from ``metadata.user_id``, where older versions put it."""
     if known := get_header(scope["headers"], b"x-claude-code-session-id"):
         return known[:_SESSION_ID_MAX]
     metadata = data.get("metadata")
@@ -27,7 +27,7 @@ def session_id(scope: Scope, data: Any) -> str | None:
 
 
 def takes_long(body: BufferedBody) -> bool:
-    """Whether converting a request would stop the event loop for a while, and with it all other streams."""
+    """Whether converting a request would block the event loop for a while, and with it all other streams."""
     if body.size < _SMALL:
         return False
     if body.size > LARGE:
@@ -44,7 +44,7 @@ def takes_long(body: BufferedBody) -> bool:
 
 
 async def check_json(body: BufferedBody) -> None:
-    """Raise ApiError for a body that isn't JSON, or too much of it."""
+    """Raise ApiError for a body that is not JSON, or has too many values."""
     try:
         if body.size > LARGE:
             await body.work(lambda: body.data)
@@ -57,7 +57,7 @@ async def check_json(body: BufferedBody) -> None:
 
 
 def check_depth(body: BufferedBody) -> None:
-    """Raise ApiError for a body that can't be written."""
+    """Raise ApiError for a body that can't be serialized."""
     try:
         _ = body.body
     except TooDeep:

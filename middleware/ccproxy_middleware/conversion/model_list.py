@@ -38,7 +38,7 @@ class ModelList:
     async def answer(self, scope: Scope, receive: Receive, id_: str | None) -> Any:
         """A page of the list, or the entry of one id."""
         aliases = scope.get("ccproxy.models")
-        if id_ is None and scope.get("ccproxy.lists_upstream"):  # a RoutingMiddleware makes one list of several
+        if id_ is None and scope.get("ccproxy.lists_upstream"):  # a RoutingMiddleware merges several into one list
             listed = self._profile.list_models == "upstream"
             return models_page(await self._upstream_models(scope, receive) if listed else [], scope["query_string"])
         if aliases:
@@ -71,14 +71,14 @@ class ModelList:
         try:
             with anyio.fail_after(_MODELS_LIMIT):
                 models = await self._listed(scope, receive)
-        except (ApiError, StreamAborted, TimeoutError):  # it has no list, and takes any name
+        except (ApiError, StreamAborted, TimeoutError):  # it has no list, and accepts any name
             return model_info(id_, id_, self._profile)
         if (known := find_model(models, id_)) is None:
             raise ApiError(404, "not_found_error", f"model: {id_}")
         return known
 
     async def _upstream_models(self, scope: Scope, receive: Receive) -> list[ModelInfo]:
-        """The provider's own models; none where it fails, since the aliases are there all the same."""
+        """The provider's own models; none if the request fails, since the aliases are still available."""
         try:
             with anyio.fail_after(_MODELS_LIMIT):
                 return await self._listed(scope, receive)

@@ -1,4 +1,4 @@
-"""Answers to the client for which no answer of the inner app is converted."""
+"""Answers that are sent to the client without converting an answer of the inner app."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from .context import ConvertedRequest
 
 
 async def send_prewarmed(scope: Scope, request: ConvertedRequest, send: Send) -> None:
-    """``max_tokens: 0`` warms Anthropic's prompt cache; here there is nothing to do."""
+    """Answer ``max_tokens: 0``, which warms Anthropic's prompt cache; here there is nothing to do."""
     message = empty_message(request.context, stop_reason="max_tokens")
     if not request.stream:
         return await send_json(scope, send, message)
@@ -21,7 +21,7 @@ async def send_prewarmed(scope: Scope, request: ConvertedRequest, send: Send) ->
 
 
 async def send_json(scope: Scope, send: Send, answer: dict[str, Any]) -> None:
-    """An answer with this object."""
+    """Send an answer with this object."""
     body = dumps(answer)
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await _send(scope, send, headers, body)

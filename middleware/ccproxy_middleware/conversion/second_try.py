@@ -1,6 +1,6 @@
-"""A refused request is asked once more, in another way, where the refusal says in which.
+"""Retry a refused request in another way, if the refusal says which.
 
-That may be with other switches, without the provider's own reasoning, or by the other API.
+The retry may use other switches, leave out the provider's own reasoning, or use the other API.
 """
 
 import re
@@ -44,12 +44,12 @@ def second_try(status: int, body: bytes, request: ConvertedRequest) -> Correctio
 
 
 def second_try_after(error: Any, request: ConvertedRequest) -> Correction | None:
-    """The same for the error of a response that has failed, or of an ``error`` event."""
+    """The same for the error of a failed response, or of an ``error`` event."""
     return second_try(400, dumps({"error": error}), request)
 
 
 def fixed_api(status: int, body: bytes, request: ConvertedRequest) -> str:
-    """What an error has to say where the other API is meant, and the one that was asked is set by hand."""
+    """The text that an error needs if the other API is required, but the user has set the API explicitly."""
     if 200 <= status < 300 or _may_switch(request.context.profile):
         return ""
     other = _other_api(status, body, request)
@@ -61,7 +61,7 @@ def _may_switch(profile: Profile) -> bool:
 
 
 def _other_api(status: int, body: bytes, request: ConvertedRequest) -> Api | None:
-    """The API that a refusal asks for."""
+    """The API that a refusal calls for."""
     words = refusal_words(body)
     if request.api == "chat":
         return "responses" if 400 <= status < 500 and _ASK_RESPONSES.search(words) else None

@@ -1,4 +1,4 @@
-"""An exchange whose client asked for a stream."""
+"""An exchange whose client requested a stream."""
 
 import asyncio
 import contextlib
@@ -26,11 +26,11 @@ logger = logging.getLogger("ccproxy.conversion")
 
 
 class StreamExchange(Exchange):
-    """An exchange whose client asked for a stream, to be entered while the inner app is at work.
+    """An exchange whose client requested a stream; a context manager to be entered while the inner app runs.
 
-    ``grace`` is how many seconds of silence may pass before the stream is begun without a first event,
-    ``interval`` after how many without output a ping follows, and ``usage_wait`` how many the usage may take that
-    follows the finish reason. ``idle_limit``: how long upstream may send comments and blanks and nothing else.
+    ``grace``: seconds of silence before the stream is started without a first event. ``interval``: seconds without
+    output before a ping is sent. ``usage_wait``: seconds to wait for the usage that may follow the finish reason.
+    ``idle_limit``: how long the provider may send only comments and blank lines.
     """
 
     def __init__(
@@ -52,15 +52,15 @@ class StreamExchange(Exchange):
         self._interval = interval
         self._usage_wait = usage_wait
         self._idle_limit = idle_limit
-        self._moved_at = monotonic()  # when upstream has last said something of its answer
+        self._moved_at = monotonic()  # when the provider last sent any of its answer
         self._choices = 0
-        self._ended_at: float | None = None  # when upstream has told its finish reason
-        self._lock = WriteLock()  # a ping must not come in between two halves of an answer
+        self._ended_at: float | None = None  # when the provider sent its finish reason
+        self._lock = WriteLock()  # a ping must not be sent between two halves of an answer
         self._committed = False
-        self._whole: bool | None = None  # whether upstream answers with one JSON body, once that is known
+        self._whole: bool | None = None  # whether the provider answers with one JSON body, once that is known
         self._last_output = monotonic()
         self._timer: asyncio.TimerHandle | None = None
-        self._keeper: asyncio.Task[None] | None = None  # what the timer has set to work
+        self._keeper: asyncio.Task[None] | None = None  # the task started by the timer
 
     @property
     def begun(self) -> bool:
@@ -82,7 +82,7 @@ class StreamExchange(Exchange):
                 raise failure
 
     def _set_timer(self) -> None:
-        """Look again when something is due. Output puts that off, which the timer finds out itself."""
+        """Set the timer for the next deadline. Output postpones the deadline, which the timer checks itself."""
         wait = self._next_action() - monotonic()
         self._timer = asyncio.get_running_loop().call_later(max(0.0, wait), self._on_timer)
 
@@ -93,17 +93,19 @@ class StreamExchange(Exchange):
             self._keeper = asyncio.create_task(self._keep_alive())
 
     async def _keep_alive(self) -> None:
-        """Start the stream when the grace is over, send a ping where upstream is silent, end it when all is said."""
+        """Start the stream after the grace period, send a ping while the provider is silent, end it when it is
+        complete.
+        """
         try:
             async with self._lock:
                 if self.done:
                     return
-                if self._next_action() > monotonic():  # upstream was faster than this task
+                if self._next_action() > monotonic():  # the provider was faster than this task
                     return self._set_timer()
                 if self._ended_at is not None:
                     return await self._convert(b"", more=False)
                 await self._emit(self._converter.ping() if self._converter.started else self._converter.start())
-        except OSError:  # the client is gone, as the inner app will find out too
+        except OSError:  # the client has disconnected, as the inner app will notice too
             return
         self._set_timer()
 
@@ -117,7 +119,7 @@ class StreamExchange(Exchange):
             if self.correction is not None:  # what follows a refusal in a stream
                 return
             if self._whole is None:
-                data = data.lstrip()  # blanks that keep the connection alive while nothing is said yet
+                data = data.lstrip()  # blank lines that keep the connection alive before the answer begins
                 self._whole = self._is_whole(data)
                 if self._whole is None and more:
                     return await self._check_idle()
@@ -133,10 +135,12 @@ class StreamExchange(Exchange):
         self._whole = None
         self._converter = APIS[request.api].stream(request.context, self._id)
         if self._committed:
-            self._converter.start()  # the client has these events already
+            self._converter.start()  # the client already has these events
 
     def _is_whole(self, start: bytes) -> bool | None:
-        """Whether the answer is one JSON body, as every error is. Told by the body: content types lie."""
+        """Whether the answer is one JSON body, as every error is. The body decides, since content types are
+        unreliable.
+        """
         if not 200 <= self._status < 300:
             return True
         return start.startswith((b"{", b"[")) if start else None
@@ -169,7 +173,7 @@ class StreamExchange(Exchange):
             self._set_timer()
 
     async def _on_failure(self, error: ApiError, frames: list[bytes], *, more: bool) -> None:
-        """Upstream has told of a failure in its stream, or caused one."""
+        """The provider has reported a failure in its stream, or caused one."""
         converter = self._converter
         correction = None if converter.has_content else self._second_try_after(error, converter.failed)
         if correction is None and (converter.has_content or self._otherwise is None):
@@ -179,7 +183,7 @@ class StreamExchange(Exchange):
             raise StreamAborted(error.message)  # so that the inner app stops
 
     async def _check_idle(self) -> None:
-        """Break off a stream that says nothing of its answer, however lively its connection is."""
+        """Abort a stream without progress in its answer, however active its connection is."""
         now = monotonic()
         if self._converter.events_read != self._choices:  # such as thoughts that the client doesn't see
             self._choices = self._converter.events_read

@@ -1,4 +1,4 @@
-"""One request with prompted tools: the inner app's answer goes to the client, with its calls as calls."""
+"""One request with prompted tools: passes the inner app's answer to the client, with its calls as real tool calls."""
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
@@ -31,11 +31,11 @@ class Events:
 
     def __init__(self) -> None:
         self.is_stream: bool | None = None  # None: not yet known
-        self.body = bytearray()  # of an answer that is no stream
+        self.body = bytearray()  # of an answer that is not a stream
         self._parser = SSEParser()
 
     def feed(self, data: bytes, *, last: bool) -> list[Payload | None]:
-        """The events that have come; None is the mark of the end. Raises EventTooLarge."""
+        """The events that have arrived; None marks the end. Raises EventTooLarge."""
         if not self.is_stream:
             self.body += data
             start = self.body[:64].lstrip()
@@ -71,9 +71,9 @@ def _event(data: bytes) -> Payload | None:
 
 
 class PromptedExchange:
-    """Asks the inner app and passes its answer on. ``send`` is the client's.
+    """Sends the request to the inner app and passes its answer on. ``send`` is the client's.
 
-    answered: the provider has taken the request.
+    answered: the provider has accepted the request.
     """
 
     def __init__(
@@ -104,18 +104,18 @@ class PromptedExchange:
         self._record = get_record(scope)
         self._start: Message = {}
         self._begun = False  # the client has the start of the answer
-        self._passes = False  # it gets the answer as it is
+        self._passes = False  # it gets the answer unchanged
         self._events = Events()
         self._stream = prompt.data.get("stream") is True
 
     async def run(self) -> None:
-        """Ask, and answer the client."""
+        """Send the request, and answer the client."""
         await self._app(self._scope, self._body.replace(self._prompt.data), self.send)
         if self._record is not None and self._prompt.tools:
             self._record.explain = partial(_explained, self._record.explain, len(self._prompt.tools))
 
     async def send(self, message: Message) -> None:
-        """Take one message of the inner app's."""
+        """Process one message of the inner app."""
         if message["type"] == "http.response.start":
             self._start = message
             self.answered = 200 <= message["status"] < 300
@@ -142,13 +142,13 @@ class PromptedExchange:
             await self._write(told, last=last)
         elif last:
             await self._whole()
-        elif len(self._events.body) > self._max_answer:  # too long to be held
+        elif len(self._events.body) > self._max_answer:  # too long to be held back
             self._passes = True
             await self._send(self._start)
             await self._send_body(bytes(self._events.body), more=True)
 
     async def _end(self) -> list[Payload | None]:
-        """What is left to be said when the inner app has said all."""
+        """Send what is left after the inner app's last message."""
         if not self._answer.spoiled:
             return list(self._answer.last())
         calls, usage = await self._repair()
@@ -195,7 +195,7 @@ class PromptedExchange:
         await self._send_body(body, more=False)
 
     async def _repair(self) -> tuple[list[Call], Usage]:
-        """The calls of another answer, and what it has cost; no calls where that can't be read either."""
+        """The calls of a second answer, and its usage; no calls if that answer can't be read either."""
         question = self._prompter.repair(self._prompt.data, self._answer.said, REPAIR)
         second = _Second(self._dialect, self._forward_ping, self._max_answer)
         with suppress(StreamAborted):  # it has no end, then
@@ -214,7 +214,7 @@ class PromptedExchange:
 
 
 class _Second:
-    """Collects the text of an answer that the client does not see."""
+    """Collects the text of an answer that is not sent to the client."""
 
     def __init__(self, dialect: Dialect, ping: Ping, limit: int) -> None:
         self.usage: Usage = {}
@@ -258,7 +258,7 @@ class _Second:
 
 
 def _note_end(record: Record | None, usage: Any, stop_reason: Any) -> None:
-    """Tell the record how the answer has ended, which an inner layer has seen otherwise."""
+    """Record how the answer ended; an inner layer saw a different end."""
     if record is not None and isinstance(usage, dict):
         record.usage, record.stop_reason = usage, stop_reason
 

@@ -1,4 +1,6 @@
-"""Secrets in an event stream, also where several events share one: a model that repeats a key writes it in pieces."""
+"""Remove secrets from an event stream, even if a secret spans several events: a model that repeats a key streams it in
+pieces.
+"""
 
 import re
 from collections.abc import Iterator
@@ -18,12 +20,12 @@ _LARGE = 64 * 1024  # bytes of an event
 _START = 4  # characters of a secret; an event that ends with fewer of them isn't held back
 _MAX_HELD = 256  # events
 _MAX_HELD_BYTES = 1024 * 1024
-_MAX_PATHS = 256  # places of strings, which a provider may make up
-_LESSONS = 4  # without a use of one: an event with a random field is like no other
+_MAX_PATHS = 256  # positions of strings, which a provider may invent
+_LESSONS = 4  # without a match: an event with a random field is like no other
 _MAX_LESSON = 64 * 1024  # bytes of an event
 _PROBE = "probe"
 
-# What says the same in every event, and nothing of a model's.
+# The fields that are the same in every event, and contain nothing from a model.
 _LABELS = frozenset(
     (
         *("id", "object", "model", "type", "role", "finish_reason", "native_finish_reason", "system_fingerprint"),
@@ -37,7 +39,7 @@ _Place = tuple[int, int]
 
 
 class _Event:
-    """One event, and the places in its strings that are to be covered."""
+    """One event, and the ranges in its strings that have to be masked."""
 
     __slots__ = ("_block", "_covered", "_document", "_span", "number", "size")
 
@@ -62,7 +64,7 @@ class _Event:
         start, end = self._span
         try:
             data = orjson.dumps(self._document)
-        except orjson.JSONEncodeError:  # it has more levels than can be written
+        except orjson.JSONEncodeError:  # it is nested too deeply to be serialized
             data = b"{}"
         return self._block[:start] + data + self._block[end:]
 
@@ -72,32 +74,34 @@ _Piece = tuple[_Event | None, _Path, int, int]
 
 
 class _Text:
-    """The end of what the strings at one place of the events make together, as far as it may begin a secret."""
+    """The end of the text that the strings at one position of the events form together, as far as it may begin a
+    secret.
+    """
 
     __slots__ = ("pieces", "recent")
 
     def __init__(self) -> None:
         self.recent = ""
-        self.pieces: list[_Piece] = []  # of which it is made
+        self.pieces: list[_Piece] = []  # the pieces that it consists of
 
     def close(self, text: str) -> None:
-        """Nothing of the text need be held back; its last characters are too few to tell."""
+        """Hold back no more of the text; its last characters are too few to decide."""
         self.recent = text[1 - _START :]
         self.pieces = [(None, (), 0, len(self.recent))]
 
 
 class EventRedactor:
-    """Takes secrets out of an event stream as it comes in.
+    """Removes secrets from an event stream as it arrives.
 
-    Whole events go out as they came, but for those with a secret or a piece of one. An event is held back while its
-    text ends with four or more characters of a secret, until others show whether it goes on.
+    Complete events are passed on unchanged, except for those with a secret or a piece of one. An event is held back
+    while its text ends with four or more characters of a secret, until later events show whether it continues.
     """
 
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
-        self._rest = bytearray()  # an event that isn't whole
+        self._rest = bytearray()  # an incomplete event
         self._scanned = 0
-        self._is_suspect = False  # the part of it that has been looked at
+        self._is_suspect = False  # the part of it that has been searched
         self._held: list[_Event] = []
         self._number = 0
         self._texts: dict[_Path, _Text] = {}
@@ -110,8 +114,8 @@ class EventRedactor:
         last = "".join(sorted({re.escape(part[-1]) for part in beginnings}))
         self._ends_alike = re.compile(f'"(?<=[{last}]")(?!\\s*:)'.encode("latin-1"))
         self._begun: set[_Path] = set()  # the texts that may end with a secret's first characters
-        self._open: dict[_Path, _Text] = {}  # those that an event is held back for
-        self._before = self._after = b""  # what stands around the text of an event that brings nothing else
+        self._open: dict[_Path, _Text] = {}  # those for which an event is held back
+        self._before = self._after = b""  # what surrounds the text of an event that contains nothing else
         self._between = b""
         self._place: _Path = ()
         self._lessons = _LESSONS
@@ -141,7 +145,7 @@ class EventRedactor:
             else:
                 out.append(whole)
                 scanned = 0
-        # A large event is looked at as it comes: all of it at its end would hold the event loop up.
+        # A large event is searched as it arrives: searching all of it at its end would block the event loop.
         if rest and not self._is_suspect:
             self._is_suspect = self._suspects(rest, scanned)
         self._scanned = len(rest)
@@ -150,13 +154,13 @@ class EventRedactor:
         return b"".join(out)
 
     def takes_long(self, chunk: bytes) -> bool:
-        """Whether :meth:`feed` would hold the event loop up: this chunk may be the end of a large event."""
+        """Whether :meth:`feed` would block the event loop: this chunk may be the end of a large event."""
         size = len(self._rest) + len(chunk)
         return size > _LARGE and (b"\n" in chunk or b"\r" in chunk or size > MAX_EVENT_BYTES)
 
     @property
     def holds_much(self) -> bool:
-        """The same of :meth:`finish`."""
+        """Whether :meth:`finish` would block it."""
         return len(self._rest) > _LARGE
 
     def finish(self) -> bytes:
@@ -167,7 +171,9 @@ class EventRedactor:
         return self._let_go(len(self._held)) + rest
 
     def _suspects(self, data: bytes | bytearray, at: int) -> bool:
-        """Whether from there on a string has, or ends as, a secret's start; in most data that is seen at once."""
+        """Whether a string from this position on has, or ends with, the start of a secret; for most data the check is
+        immediate.
+        """
         for literal in self._literals:
             if data.find(literal, at) >= 0:
                 return True
@@ -180,7 +186,9 @@ class EventRedactor:
         return False
 
     def _is_harmless(self, chunk: bytes) -> bool:
-        """Whether a chunk is events like an earlier one but for their text, and that has nothing of a secret."""
+        """Whether a chunk is events that differ from an earlier one only in their text, which contains nothing of a
+        secret.
+        """
         before, after = self._before, self._after
         if not (before and chunk.startswith(before) and chunk.endswith(after)):
             return False
@@ -200,7 +208,7 @@ class EventRedactor:
         return True
 
     def _take(self, block: bytes) -> None:
-        """Hold an event, with the secrets covered that it holds or ends."""
+        """Hold an event back, and mask the secrets that it contains or completes."""
         block = self._secrets.redact(block)
         span = _data_span(block)
         try:
@@ -249,7 +257,7 @@ class EventRedactor:
                 self._begun.discard(key)
 
     def _release(self) -> bytes:
-        """The held events that no open end needs."""
+        """The held events that no unfinished secret needs."""
         count = len(self._held)
         if self._open and count <= _MAX_HELD and sum(event.size for event in self._held) <= _MAX_HELD_BYTES:
             needed = [event.number for text in self._open.values() for event, *_ in text.pieces if event is not None]
@@ -262,7 +270,7 @@ class EventRedactor:
         return b"".join(event.written() for event in gone)
 
     def _learn(self, block: bytes, path: _Path, key: _Path, text: str) -> None:
-        """Remember what stands around the only text of an event."""
+        """Remember what surrounds the only text of an event."""
         self._lessons -= 1
         self._before = b""
         before, found, after = block.partition(orjson.dumps(text))
@@ -280,7 +288,7 @@ class EventRedactor:
 
 
 def _ends(data: bytearray, at: int) -> list[int]:
-    """Where events end from there on."""
+    """Where events end, from this position on."""
     if data.find(b"\r", at) >= 0:
         return [found.end() for found in _END.finditer(data, at)]
     ends = []
@@ -292,7 +300,7 @@ def _ends(data: bytearray, at: int) -> list[int]:
 
 
 def _data_span(block: bytes) -> tuple[int, int]:
-    """Where the data of an event stands; nowhere, if it has several lines of it."""
+    """The position of an event's data; none, if it has several data lines."""
     if block.startswith(b"data: ") and block.endswith(b"\n\n") and block.count(b"\n") == 2:
         return 6, len(block) - 2
     datas = list(_DATA.finditer(block))
@@ -314,7 +322,7 @@ def _cover(pieces: list[_Piece], places: list[_Place]) -> None:
 
 
 def _masked(text: str, places: list[_Place]) -> str:
-    """The text with asterisks in these places, which stand in their order."""
+    """The text with asterisks in these ranges, which are in order."""
     parts: list[str] = []
     at = 0
     for start, end in places:
@@ -324,7 +332,7 @@ def _masked(text: str, places: list[_Place]) -> str:
 
 
 def _without(pieces: list[_Piece], drop: int) -> list[_Piece]:
-    """The pieces without so many characters of their beginning."""
+    """The pieces without this many characters at their beginning."""
     kept = []
     for event, path, offset, length in pieces:
         gone = min(drop, length)
@@ -335,7 +343,9 @@ def _without(pieces: list[_Piece], drop: int) -> list[_Piece]:
 
 
 def _strings(document: Any) -> Iterator[tuple[_Path, _Path, str]]:
-    """The strings of a document but for labels: each with its place, and its name, which goes by ``index`` in lists."""
+    """The strings of a document except labels, each with its position and its name, in which list items are
+    identified by their ``index``.
+    """
     left: list[tuple[_Path, _Path, Any]] = [((), (), document)]
     while left:
         path, key, value = left.pop()

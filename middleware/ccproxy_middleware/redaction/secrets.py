@@ -1,7 +1,7 @@
-"""Known secrets are found in what a provider says, in whatever way it has written them, and covered.
+"""Find known secrets in what a provider sends, in whatever way they are escaped, and mask them.
 
-A provider that repeats what it was sent may escape it: JSON's ``\\/`` of PHP and ``\\u0026`` of Go, a URL's ``%2F``,
-HTML's ``&amp;``, each of these within a string of JSON once more, or base64.
+A provider that repeats what it was sent may escape it: JSON's ``\\/`` from PHP and ``\\u0026`` from Go, a URL's
+``%2F``, HTML's ``&amp;``, each of these inside a JSON string once more, or base64.
 """
 
 import base64
@@ -19,12 +19,12 @@ MIN_SECRET = 4
 MIN_SECRET_IN_TEXT = 16
 """Bytes; a model may well write "ollama"; it doesn't write a real key."""
 
-_PLAIN = re.compile(r"[A-Za-z0-9]+")  # what nobody escapes who doesn't escape everything
+_PLAIN = re.compile(r"[A-Za-z0-9]+")  # what nobody escapes without escaping everything
 _NAMED = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "(?:apos|#39)"}
-_SLASHES = r"\\{1,8}"  # a limit, since a run of them would be read anew from each of its bytes
+_SLASHES = r"\\{1,8}"  # limited, since a run of them would be read again from each of its bytes
 _AMPERSAND = rf"(?:&|{_SLASHES}u0026|%26)"
 
-# A character that is written by an escape, and an escape that the data's end has cut.
+# A character that is written as an escape, and an escape that the end of the data cuts off.
 _SIGN = _AMPERSAND.encode()
 _ESCAPED = re.compile(
     _SIGN
@@ -40,16 +40,16 @@ _ESCAPED_LETTER = re.compile(  # of a letter or digit, or the beginning of one
     rb"%(?:25){0,3}(?:[3-7][0-9a-fA-F]|26)|\\u00(?:[3-7][0-9a-fA-F]|26)|&(?:amp;){0,2}#"
 )
 _LONGEST_ESCAPE = 32  # bytes of a character's escape
-_PIECE = 8 * 1024  # bytes: the interpreter stands still while a pattern is looked for in them, for some milliseconds
-_BREAK = frozenset(b" \t\r\n{}[],")  # no escape holds one of them
+_PIECE = 8 * 1024  # bytes: the interpreter is blocked while a pattern is searched for in them, for some milliseconds
+_BREAK = frozenset(b" \t\r\n{}[],")  # no escape contains one of them
 
 
 class Secrets:
-    """Some secrets in all their forms. It has none, and is false, where they are too short.
+    """Some secrets in all their forms. It has none, and is false, if they are too short.
 
-    shortest: secrets of fewer bytes are left alone.
-    forms: the texts that a secret makes where escapes of JSON are undone; of 16 bytes or more also in base64, by
-        itself or in the midst of something else.
+    shortest: secrets of fewer bytes are ignored.
+    forms: the texts that a secret produces once JSON escapes are undone; a secret of 16 bytes or more also in base64,
+        by itself or inside other data.
     """
 
     def __init__(self, secrets: Iterable[bytes], *, shortest: int = MIN_SECRET) -> None:
@@ -69,14 +69,14 @@ class Secrets:
         )
         self._alphabet = bytes(self._letters - _BREAK | (frozenset(b"".join(self._cores)) & _BREAK))
         longest = max(map(len, self._cores), default=0)
-        self._reach = 12 * longest  # bytes that one of them can take, as escapes are usually written
+        self._reach = 12 * longest  # bytes that one of them can take, with the usual escapes
         self._longest = _LONGEST_ESCAPE * longest
 
     def __bool__(self) -> bool:
         return bool(self._cores)
 
     def may_hold(self, data: bytes) -> bool:
-        """Whether data may hold a secret. It costs next to nothing where it is not so."""
+        """Whether data may contain a secret. It costs almost nothing if it does not."""
         for hint in self._hints:
             if hint in data:
                 return True
@@ -86,7 +86,7 @@ class Secrets:
         return False
 
     def redact(self, data: bytes, mask: bytes = b"") -> bytes:
-        """The same with each secret replaced: by as many asterisks, so that a ``content-length`` stays true."""
+        """The same data with each secret replaced by as many asterisks, so that a ``content-length`` stays correct."""
         if not self._cores or not self.may_hold(data):
             return data
         out: list[bytes] = []
@@ -97,11 +97,11 @@ class Secrets:
         return b"".join((*out, data[at:])) if out else data
 
     def places(self, text: str) -> list[tuple[int, int]]:
-        """Where secrets stand in a text, the escapes of JSON being undone: the start and the end of each."""
+        """The secrets' positions in a text whose JSON escapes are undone: the start and the end of each."""
         return list(self._found(self._text_pattern, text)) if self.may_hold(text.encode(errors="replace")) else []
 
     def _found(self, pattern: re.Pattern[AnyStr], data: AnyStr) -> Iterator[tuple[int, int]]:
-        """The places of all that a pattern finds. Other threads have their turn after each piece of the data."""
+        """The positions of all matches of a pattern. Other threads may run after each piece of the data."""
         at = 0
         while at < len(data):
             end = at + _PIECE
@@ -138,7 +138,7 @@ def known_secrets(secrets: tuple[bytes, ...], shortest: int = MIN_SECRET) -> Sec
 
 
 def header_secrets(headers: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
-    """The secrets in headers that carry some by their name: every part of a cookie or of a Digest is one."""
+    """The secrets in headers whose names indicate one: every part of a cookie or of a Digest is a secret."""
     found: list[bytes] = []
     for name, value in headers:
         if _CREDENTIAL.search(name):
@@ -164,7 +164,7 @@ def _parts(value: bytes) -> list[bytes]:
 _CREDENTIAL = re.compile(rb"(?i)key|token|secret|auth|passw|credential|cookie|signature|session")
 _FIELD = re.compile(rb"(?:(?P<name>[^=;,\s\"]{1,100})=)?(?:\"(?P<quoted>[^\"]*)\"|(?P<plain>[^;,\s\"]+))")
 _PUBLIC = frozenset((b"realm", b"uri", b"algorithm", b"qop", b"username", b"path", b"domain", b"expires", b"max-age"))
-_MIN_PART = 8  # bytes; a word such as "auth" in one of several parts would be taken out of every message
+_MIN_PART = 8  # bytes; a word such as "auth" among several parts would be removed from every message
 
 _FROM_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _TO_URL_SAFE = str.maketrans("+/", "-_")
@@ -175,18 +175,20 @@ def _url_safe(text: str) -> str:
 
 
 def _base64_cores(text: str) -> list[str]:
-    """What stands for the text in base64 wherever it begins among the three bytes of a group."""
+    """The base64 characters that represent the text, for each position in a group of three bytes at which it may
+    begin.
+    """
     data = text.encode("latin-1")
     cores = []
     for before in range(3):
         written = base64.b64encode(b"\0" * before + data).decode().rstrip("=")
-        whole = (before + len(data)) // 3 * 4  # of the last group a part depends on what follows
+        whole = (before + len(data)) // 3 * 4  # part of the last group depends on what follows
         cores.append(written[-(-before * 8 // 6) : whole] if before else written[:whole])
     return cores
 
 
 def _written(text: str) -> list[str]:
-    """The text as it may stand in a string of JSON whose own escapes are undone."""
+    """The text as it may appear in a JSON string whose own escapes are undone."""
     urls = [quote(text, safe=""), "".join(f"%{ord(char):02x}" for char in text)]
     pages = [html.escape(text), "".join(f"&#{ord(char)};" for char in text)]
     inner = [re.sub(r'([/"\\])', r"\\\1", text), "".join(f"\\u{ord(char):04x}" for char in text)]
@@ -194,7 +196,7 @@ def _written(text: str) -> list[str]:
 
 
 def _hint(text: str) -> str:
-    """The longest part of a secret that stands there as it is in every form but one that escapes everything."""
+    """The longest part of a secret that appears unchanged in every form except one that escapes everything."""
     return max(_PLAIN.findall(text), key=len, default="")
 
 
@@ -218,12 +220,12 @@ def _letter(char: str, is_base64: bool) -> str:
     if char in _NAMED:
         ways.append(f"{_AMPERSAND}(?:amp;){{0,2}}{_NAMED[char]};")
     if char == "&":
-        ways.reverse()  # the entity, where it is one
+        ways.reverse()  # the entity, if it is one
     return f"(?:{'|'.join(ways)})"
 
 
 def _unescape(data: bytes) -> tuple[bytes, list[int]]:
-    """The characters that some bytes stand for, and where each begins."""
+    """The characters that some bytes represent, and where each begins."""
     letters = bytearray()
     starts: list[int] = []
     at = 0

@@ -1,4 +1,4 @@
-"""The client's side, whichever API is asked upstream: turns, content blocks, events, tool calls, models."""
+"""The client's side, whatever the upstream API: turns, content blocks, events, tool calls, models."""
 
 from .arguments import (
     arguments_text,

@@ -1,7 +1,7 @@
-"""The arguments of tool calls: read from what a model has written, and put right where a value is written otherwise.
+"""The arguments of tool calls: parse what a model wrote, and repair values of the wrong type.
 
-Models write the JSON of an array as a string where the schema asks for the array, or put numbers and booleans in
-quotes. Clients refuse such a call, again and again. Only what the schema leaves no doubt about is changed.
+Models write the JSON of an array as a string where the schema requires an array, or put numbers and booleans in quotes.
+Clients reject such a call, again and again. Only values for which the schema leaves no doubt are changed.
 """
 
 import html
@@ -20,11 +20,11 @@ _MOST_LEVELS = 20
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,15})(?:\.\d{1,15})?")
 _CONTAINERS: Mapping[str, type] = {"array": list, "object": dict}
 _DECODED = frozenset({"integer", "number", "boolean", *_CONTAINERS})
-_MOST_REFERENCES = 8  # one behind the other
+_MOST_REFERENCES = 8  # nested
 
 
 def may_need_repair(schema: Any) -> bool:
-    """Whether a schema asks for anything but strings somewhere, so that values may be written as strings instead."""
+    """Whether a schema requires a type other than string anywhere, so that values may be written as strings instead."""
     return _asks_for_more(schema, schema, 0)
 
 
@@ -47,7 +47,7 @@ def _kind(schema: Any, root: Any) -> tuple[str | None, Mapping[str, Any], bool]:
     schema = _referred(schema, root)
     kinds = schema.get("type")
     branches = schema.get("anyOf") or schema.get("oneOf")
-    if kinds is None and isinstance(branches, list):  # as pydantic writes what may be null
+    if kinds is None and isinstance(branches, list):  # the way pydantic writes a nullable value
         resolved = [_referred(branch, root) if isinstance(branch, dict) else {} for branch in branches]
         kept = [branch for branch in resolved if branch.get("type") != "null"]
         if len(kept) != 1:
@@ -61,7 +61,7 @@ def _kind(schema: Any, root: Any) -> tuple[str | None, Mapping[str, Any], bool]:
 
 
 def _referred(schema: dict[str, Any], root: Any) -> dict[str, Any]:
-    """What a schema refers to, as far as that stands in the same document; else itself."""
+    """The target of a schema's reference, if it is in the same document; else the schema itself."""
     for _ in range(_MOST_REFERENCES):
         reference = schema.get("$ref")
         if not isinstance(reference, str) or not reference.startswith("#/"):
@@ -76,20 +76,22 @@ def _referred(schema: dict[str, Any], root: Any) -> dict[str, Any]:
 
 
 def repaired(input_: dict[str, Any], schema: Any, profile: Profile) -> dict[str, Any]:
-    """The input of a call with the values that its schema asks for; the same object if nothing was to be done."""
+    """The input of a call with the values that its schema requires; the same object if nothing had to be repaired."""
     if profile.repair_arguments:
         input_ = fitted(input_, schema)
     return _unescaped(input_) if profile.unescape_arguments else input_
 
 
 def fitted(input_: dict[str, Any], schema: Any) -> dict[str, Any]:
-    """An input in which what was written as text has the type that the schema asks for; the same where all has it."""
+    """An input in which values written as text have the type that the schema requires; the same object if all already
+    do.
+    """
     changed: dict[str, Any] = _fitted(input_, schema, schema, 0)
     return changed
 
 
 def wants_text(schema: Any, name: str) -> bool:
-    """Whether a schema asks for a string as this property, and nothing else."""
+    """Whether a schema allows only a string for this property."""
     properties = schema.get("properties") if isinstance(schema, dict) else None
     wanted = properties.get(name) if isinstance(properties, dict) else None
     return isinstance(wanted, dict) and _referred(wanted, schema).get("type") == "string"
@@ -111,7 +113,7 @@ def _fitted(value: Any, schema: Any, root: Any, levels: int) -> Any:
 
 
 def _decoded(text: str, kind: str, schema: Mapping[str, Any]) -> Any:
-    """What a string stands for, if it is of the kind; else the string."""
+    """The value that a string encodes, if it is of this kind; else the string."""
     value: Any = text
     if kind == "boolean":
         value = {"true": True, "false": False}.get(text.strip().lower(), text)
@@ -126,7 +128,7 @@ def _decoded(text: str, kind: str, schema: Mapping[str, Any]) -> Any:
 
 
 def _unescaped(value: Any) -> Any:
-    """Grok's API writes ``&&`` and quotes in arguments as HTML entities."""
+    """Grok's API encodes ``&&`` and quotes in arguments as HTML entities."""
     if isinstance(value, str):
         return html.unescape(value) if "&" in value else value
     if isinstance(value, dict):
@@ -137,9 +139,10 @@ def _unescaped(value: Any) -> Any:
 def parse_arguments(arguments: Any, *, cut_off: bool) -> dict[str, Any]:
     """The ``input`` of a tool_use block.
 
-    Models err here: a JSON string that holds the object is decoded once more, and what is no object becomes
-    ``{"_raw_arguments": text}``, which the client's schema check turns into an error that the model can see.
-    ``cut_off`` says that the answer hit a limit: then what there is of the object counts, without its last value.
+    Models make mistakes here. A JSON string that contains the object is decoded once more. Anything that is not an
+    object becomes ``{"_raw_arguments": text}``, which the client's schema check turns into an error that the model can
+    see. ``cut_off`` means that the answer hit a limit: then the part of the object that arrived is used, without its
+    last value.
     """
     if arguments is None:
         return {}
@@ -172,7 +175,7 @@ def is_whole(arguments: Any) -> bool:
 
 
 def arguments_text(arguments: Any) -> str:
-    """A fragment of arguments as text: strings as they are, null as nothing, whole values serialised."""
+    """A fragment of arguments as text: strings unchanged, null as the empty string, whole values serialized."""
     if isinstance(arguments, str):
         return arguments
     if arguments is None:
@@ -184,7 +187,7 @@ def arguments_text(arguments: Any) -> str:
 
 
 def _parse_partial(text: str) -> Any:
-    """What there is of a value that was cut off; None where jiter, which the SDKs use for it, is not installed."""
+    """The part of a truncated value that arrived; None if jiter, which the SDKs use for this, is not installed."""
     try:
         import jiter
     except ImportError:

@@ -1,8 +1,8 @@
 """The content blocks of a streamed answer: which one is open, and what has to wait for its turn.
 
-Upstream mixes reasoning, text and several tool calls as it likes; an Anthropic stream has one block at a time.
-Thinking and text can be closed whenever something else comes. A tool call's block can't be closed before its
-arguments are whole, so meanwhile text waits, and further calls wait in the order in which they appeared.
+The provider may interleave reasoning, text and several tool calls, but an Anthropic stream has one open block at a
+time. Thinking and text can be closed whenever something else arrives. The block of a tool call can't be closed before
+its arguments are complete. Until then text waits, and so do further calls, in the order in which they appeared.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from .signatures import MAX_SIGNATURE_CHARS, add_details, details_size, encode_s
 from .streamed_call import StreamedCall
 
 _MAX_THOUGHTS = 256 * 1024  # characters
-_MAX_HELD = 32 * 1024 * 1024  # bytes of text that waits for its turn
+_MAX_HELD = 32 * 1024 * 1024  # bytes of waiting text
 
 MAX_BLANK = 64 * 1024
 """Bytes of whitespace that is held back: what may touch a tag, or be all that there is of a text."""
@@ -29,10 +29,10 @@ PER_PIECE = 60
 
 
 class BlockStream:
-    """Write one answer's blocks. ``text``, ``thinking`` and ``tool_call`` take fragments in upstream's order.
+    """Write the blocks of one answer. ``text``, ``thinking`` and ``tool_call`` take fragments in the provider's order.
 
-    ``calls`` are the answer's tool calls in the order in which they appeared; whoever reads upstream's stream adds to
-    them.
+    ``calls`` are the answer's tool calls in the order in which they appeared; the reader of the provider's stream
+    appends to them.
     """
 
     def __init__(self, context: Context, writer: EventWriter, calls: Sequence[StreamedCall]) -> None:
@@ -40,17 +40,17 @@ class BlockStream:
         self._writer = writer
         self._calls = calls
         self._ids = ToolIds(context)
-        self._opened = 0  # so many of the calls had their turn
+        self._opened = 0  # the number of calls whose block was opened
         self._call: StreamedCall | None = None  # the call whose block is open
-        self._blank: list[str] = []  # whitespace that shows only if visible text follows
+        self._blank: list[str] = []  # whitespace that is written only if visible text follows
         self._blank_size = 0  # bytes
-        self._waiting: list[tuple[bool, str]] = []  # (is thinking, text) that came during an unfinished call
-        self._held = 0  # bytes of it
+        self._waiting: list[tuple[bool, str]] = []  # (is thinking, text) received during an unfinished call
+        self._held = 0  # bytes in it
         self._output = OutputEstimate()
-        self._thoughts: list[str] = []  # as long as they are all there is, since they may be the answer
+        self._thoughts: list[str] = []  # kept while there is nothing else, since they may be the answer
         self._thoughts_size = 0
         self._only_thoughts = True
-        # Provider state that is still to ride in a signature
+        # Provider state that still has to go into a signature
         self._source = ""
         self._details: list[dict[str, Any]] = []
         self._details_size = 0
@@ -67,11 +67,11 @@ class BlockStream:
 
     @property
     def empty(self) -> bool:
-        """Whether the model has said nothing so far."""
+        """Whether the model has produced nothing so far."""
         return self._output.empty and not self._calls
 
     def estimate_tokens(self) -> int:
-        """An estimate of the tokens of all that the model has written."""
+        """An estimate of the tokens of everything that the model has written."""
         calls = [call.name + call.arguments for call in self._calls]
         return self._output.tokens("".join(calls))
 
@@ -82,11 +82,11 @@ class BlockStream:
         self._output.add(text)
         if self._writer.open == "text":
             self._writer.text(text)
-        elif self._waiting or self._call is None or not text.isspace():  # whitespace behind a call goes
+        elif self._waiting or self._call is None or not text.isspace():  # whitespace after a call is dropped
             self._wait_or_write(thinking=False, text=text)
 
     def thinking(self, text: str, source: str) -> None:
-        """Reasoning, and the field that it came from."""
+        """Write reasoning from the given field."""
         self._output.add(text)
         if self._only_thoughts:
             self._thoughts_size += len(text)
@@ -97,7 +97,7 @@ class BlockStream:
             self._wait_or_write(thinking=True, text=text)
 
     def details(self, details: list[dict[str, Any]]) -> None:
-        """Reasoning details that have to come back with the conversation, as far as a signature can hold them."""
+        """Keep reasoning details that must be returned with the conversation, as far as they fit into a signature."""
         self._details_size += sum(map(details_size, details))
         if self._details_size <= MAX_SIGNATURE_CHARS:
             add_details(self._details, details)
@@ -105,17 +105,17 @@ class BlockStream:
             self._details.clear()
 
     def tool_call(self, call: StreamedCall) -> None:
-        """One of the calls is new, or has come further."""
+        """Process a call that is new or has received more of its arguments."""
         if call is self._call:
             self._write_arguments(call)
-        if call.client_id:  # a signature that comes after the block has begun
+        if call.client_id:  # a signature that arrives after the block was opened
             self._signatures.update(self._signature_of(call))
         self._open_calls(last=False)
 
     def finish(self, *, ends_well: bool) -> None:
         """Close what is open and write what waits: calls first, then text.
 
-        ``ends_well``: the model has ended the answer by itself; then thoughts that are all there is are the answer.
+        ``ends_well``: the model ended the answer itself. If there are only thoughts, they are then the answer.
         """
         if ends_well and (thoughts := self.lone_thoughts):
             self._drop_blank()
@@ -132,7 +132,7 @@ class BlockStream:
 
     @property
     def lone_thoughts(self) -> str:
-        """The thoughts, as long as they are all that there is."""
+        """The thoughts, as long as there is nothing else."""
         return "".join(self._thoughts) if self._only_thoughts and not self._calls else ""
 
     def _hold(self, text: str) -> None:
@@ -141,7 +141,7 @@ class BlockStream:
             raise ApiError(502, "api_error", f"upstream sent over {_MAX_HELD} bytes of text that has to wait")
 
     def _open_calls(self, *, last: bool) -> None:
-        """Open the calls whose turn it is; with ``last`` those too that are not known completely."""
+        """Open the calls whose turn it is; with ``last`` also those that are incomplete."""
         while self._opened < len(self._calls):
             call = self._calls[self._opened]
             unfinished = self._call is not None and not self._call.whole
@@ -163,7 +163,7 @@ class BlockStream:
 
     def _write_arguments(self, call: StreamedCall) -> None:
         if call.quoted or client_tool_name(call.name, self._context) in self._context.tool_schemas:
-            return  # it waits until it is whole and can be decoded, or compared with the schema
+            return  # waits until it is complete and can be decoded, or compared with the schema
         if fragment := call.take():
             self._writer.input_json(fragment)
 
@@ -208,7 +208,7 @@ class BlockStream:
         self._blank_size = 0
 
     def _close(self) -> None:
-        """Close the open block: thinking with its signature, a call with what is left of its arguments."""
+        """Close the open block: thinking with its signature, a call with the rest of its arguments."""
         if self._writer.open == "thinking":
             self._writer.signature(self._take_signature())
         elif self._call is not None:
@@ -224,15 +224,16 @@ class BlockStream:
         if call.custom or not (call.quoted or name in self._context.tool_schemas):
             return rest
         input_ = parse_arguments(rest, cut_off=False)
-        if "_raw_arguments" in input_:  # cut off, or no object
+        if "_raw_arguments" in input_:  # truncated, or not an object
             return rest
         fitted = repaired(input_, schema, self._context.profile)
         return rest if fitted is input_ and not call.quoted else dumps(fitted).decode()
 
     def _write_state(self, *, for_call: bool) -> None:
-        """A thinking block without text, if provider state is left over that the client has to send back.
+        """Write a thinking block without text, if there is provider state left that the client has to send back.
 
-        A client that didn't ask for thinking gets one only with a tool call, which would be refused without it.
+        A client that didn't request thinking gets such a block only with a tool call, which the provider would refuse
+        without it.
         """
         asked = self._context.thinking != "off"
         if self._signatures or (self._details and (asked or for_call)):
@@ -252,7 +253,7 @@ class BlockStream:
         return encode_signature(envelope)
 
     def _signature_of(self, call: StreamedCall) -> dict[str, str]:
-        """Gemini's signature of a call by the client's id, once."""
+        """Gemini's signature of the call with this client id; returned once."""
         wanted = self._context.profile.reasoning_roundtrip == "gemini"
         if not wanted or call.signature is None or call.signature_sent:
             return {}

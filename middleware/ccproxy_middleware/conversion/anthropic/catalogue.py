@@ -1,7 +1,7 @@
-"""The models that a client may ask for, in Anthropic's shape.
+"""The models that a client may request, in Anthropic's format.
 
-Claude Code lists only ids that begin with ``claude`` or ``anthropic``, so the tiers stand under such aliases with
-the provider's real name as their display name.
+Claude Code lists only ids that begin with ``claude`` or ``anthropic``. The tiers are therefore listed under such
+aliases, with the provider's real model name as their display name.
 """
 
 import re
@@ -35,18 +35,18 @@ _LIMITS: tuple[tuple[str, int, int | None], ...] = (
     (r"codestral", 256_000, None),
 )
 
-# Where a provider's list tells a model's context window, and its longest answer: vLLM; OpenRouter, Together and
-# Fireworks; Groq; Mistral; llama.cpp, which serves less than the model was trained for where it is told to.
+# The fields in which a provider's list gives a model's context window and its longest answer: vLLM; OpenRouter,
+# Together and Fireworks; Groq; Mistral; llama.cpp, which may be configured to serve less than the model supports.
 _WINDOW_FIELDS = ("max_model_len", "context_length", "context_window", "max_context_length")
 _META_FIELDS = ("n_ctx", "n_ctx_train")
 _OUTPUT_FIELD = "max_completion_tokens"
 
 
 def model_info(id_: str, model: str, profile: Profile, told: Mapping[str, Any] = {}) -> ModelInfo:
-    """One entry: the id that clients send, and what is known of the model behind it.
+    """One entry: the id that clients send, and what is known about the model behind it.
 
-    ``told`` is the provider's own entry. The profile's ``context`` for the model goes over that, and its ``max_output``
-    caps ``max_tokens``.
+    ``told`` is the provider's own entry. The profile's ``context`` for the model takes precedence over it, and the
+    profile's ``max_output`` caps ``max_tokens``.
     """
     window, output = _limits(model, told)
     switches = profile_for_model(profile, model)
@@ -68,14 +68,14 @@ def model_info(id_: str, model: str, profile: Profile, told: Mapping[str, Any] =
 
 
 def with_told_limits(alias: ModelInfo, told: ModelInfo | None) -> ModelInfo:
-    """An alias with what the provider tells of the model behind it, over what is known of its name."""
+    """An alias with the limits that the provider reports for the model behind it, which replace those known by name."""
     if told is None:
         return alias
     return {**alias, **{name: told[name] or alias[name] for name in ("max_input_tokens", "max_tokens")}}
 
 
 def models_from_openai(payload: Any, profile: Profile) -> list[ModelInfo]:
-    """The entries of an OpenAI ``GET /models`` answer, newest first. Raises a 502 if it is none."""
+    """The entries of an OpenAI ``GET /models`` answer, newest first. Raises a 502 if it is not such an answer."""
     data = payload.get("data") if isinstance(payload, Mapping) else None
     if not isinstance(data, list):
         raise ApiError(502, "api_error", "the provider's list of models is not one")
@@ -85,7 +85,7 @@ def models_from_openai(payload: Any, profile: Profile) -> list[ModelInfo]:
 
 
 def models_page(models: Sequence[ModelInfo], query: bytes) -> dict[str, Any]:
-    """One page of the list by ``limit`` (1 to 1000, default 20), ``before_id`` and ``after_id``."""
+    """One page of the list, selected by ``limit`` (1 to 1000, default 20), ``before_id`` and ``after_id``."""
     params = {name: values[-1] for name, values in parse_qs(query.decode("latin-1"), keep_blank_values=True).items()}
     limit = _limit(params.get("limit", "20"))
     before, after = params.get("before_id"), params.get("after_id")
@@ -110,7 +110,7 @@ def models_page(models: Sequence[ModelInfo], query: bytes) -> dict[str, Any]:
 
 
 def find_model(models: Sequence[ModelInfo], id_: str) -> ModelInfo | None:
-    """The entry of one id, or of the tier that a name of Claude's belongs to, or of the model behind an alias."""
+    """The entry for an id, for the tier that a Claude model name belongs to, or for the model behind an alias."""
     for model in models:
         if model["id"] == id_:
             return model
@@ -122,7 +122,7 @@ def find_model(models: Sequence[ModelInfo], id_: str) -> ModelInfo | None:
 
 
 def _limits(model: str, told: Mapping[str, Any]) -> tuple[int | None, int | None]:
-    """Context window and longest answer: what the provider says, else what is known of the model."""
+    """Context window and longest answer: what the provider reports, else what is known about the model."""
     known: tuple[int | None, int | None] = (None, None)
     for pattern, *limits in _LIMITS:
         if re.match(pattern, model.rpartition("/")[2]):

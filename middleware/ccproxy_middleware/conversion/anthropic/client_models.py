@@ -1,6 +1,6 @@
-"""The ids under which Claude Code knows the models of a proxy, so that it gets their context size right.
+"""The ids under which Claude Code sees the models of a proxy, chosen so that it assumes the right context size.
 
-It knows Anthropic's models by their ids. Ids that it doesn't know have the size of its variable
+Claude Code recognizes Anthropic's models by their ids. For other ids it uses the size in its variable
 CLAUDE_CODE_MAX_CONTEXT_TOKENS.
 """
 
@@ -22,23 +22,24 @@ _MILLION = 1_000_000  # and where it isn't
 
 
 def needs_own_ids(window: int | None) -> bool:
-    """Whether a window is known, and none that the client believes of Anthropic's models."""
+    """Whether a known context window is below a million, and not what the client assumes for Anthropic's models."""
     return window is not None and window != _ASSUMED and window < _MILLION
 
 
 def client_id(family: str, model: str, window: int | None) -> str:
     """The id of a tier, ``opus``, ``sonnet``, ``haiku`` or ``fable``, with this model behind it.
 
-    ``window``: the smallest of the models that a conversation may run on, since the client has one variable for all.
+    ``window``: the smallest context window of the models that a conversation may use, since the client has one variable
+    for all.
     """
     return f"claude-{family}/{model}" if needs_own_ids(window) else NEWEST[family]
 
 
 def for_claude_code(aliases: Iterable[Mapping[str, Any]], others: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The list of models as Claude Code's discovery takes it, which keeps only ids with ``claude`` or ``anthropic``.
+    """The list of models for Claude Code's discovery, which keeps only ids with ``claude`` or ``anthropic``.
 
-    ``aliases``: the tiers ``claude-opus`` and so on; they get the ids under which ``cc-boost claude`` has told of them,
-    so that no model is shown twice. ``others``: the provider's own models, of which those of the tiers are left out.
+    ``aliases``: the tiers ``claude-opus`` and so on. They get the ids that ``cc-boost claude`` passed to the client, so
+    that no model is listed twice. ``others``: the provider's own models; those behind the tiers are left out.
     """
     aliases = list(aliases)
     sizes = [entry["max_input_tokens"] for entry in aliases if entry["id"] in ("claude-opus", "claude-sonnet")]

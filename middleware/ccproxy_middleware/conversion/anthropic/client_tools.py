@@ -1,4 +1,4 @@
-"""The tools that Anthropic defines and the client runs: their published schemas, as plain functions.
+"""The tools that Anthropic defines and the client runs: their published schemas, as ordinary functions.
 
 See https://docs.claude.com/en/docs/agents-and-tools/tool-use/overview for each.
 """
@@ -32,7 +32,7 @@ _COMPUTER_ACTIONS = [
 
 
 def client_tool(tool: dict[str, Any]) -> tuple[str, Schema] | None:
-    """Description and parameters of a tool that is known by its ``type`` alone; None if it isn't one of them."""
+    """Description and parameters of a tool that is defined by its ``type`` alone; None for any other tool."""
     kind = str(tool.get("type"))
     if kind.startswith("bash_"):
         return _BASH

@@ -1,4 +1,4 @@
-"""Upstream's event stream as the client's: what is the same for all upstream APIs."""
+"""Convert the provider's event stream to the client's: the part that all upstream APIs share."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -12,20 +12,21 @@ from .message import new_message, start_usage
 
 logger = logging.getLogger("ccproxy.conversion")
 
-_MAX_MALFORMED = 3  # so many events in a row
-_LARGE = 256 * 1024  # bytes of an event
+_MAX_MALFORMED = 3  # events in a row
+_LARGE = 256 * 1024  # bytes per event
 
 
 class EventStream:
-    """Upstream's bytes in, the client's SSE frames out, without I/O. Subclasses read the events of one API.
+    """Takes the provider's bytes and returns the client's SSE frames, without I/O. Subclasses read the events of one
+    API.
 
-    started: message_start was handed out.
-    finished: message_stop or an ``error`` event was handed out; what comes later is ignored.
-    error: the failure that upstream reported or caused. One that comes before the start is only noted here: the
-        client can still get a real HTTP status.
-    failed: the error object by which upstream has told of a failure, before it has begun its answer.
-    notes: what of the answer was left out.
-    events_read: how many pieces of the answer have come, whether or not they show.
+    started: message_start was returned.
+    finished: message_stop or an ``error`` event was returned; anything later is ignored.
+    error: the failure that the provider reported or caused. Before the start it is only stored here: the client can
+        still get a real HTTP status.
+    failed: the error object with which the provider reported a failure before it began its answer.
+    notes: what was left out of the answer.
+    events_read: how many pieces of the answer have arrived, whether or not they are visible.
     """
 
     def __init__(self, context: Context, request_id: str) -> None:
@@ -42,32 +43,34 @@ class EventStream:
         self._parser = SSEParser()
         self._writer = EventWriter()
         self._malformed = 0
-        self._skipped = False  # there was something that is no event
+        self._skipped = False  # there was something that is not an event
 
     @property
     def has_content(self) -> bool:
-        """Whether the client has got anything of the answer itself."""
+        """Whether the client has received any of the answer itself."""
         return self._writer.blocks > 0
 
     @property
     def ending(self) -> bool:
-        """Whether upstream has told why it stops: only the usage and its goodbye are still to come."""
+        """Whether the provider has sent its finish reason, so that only the usage and the end marker are still to
+        come.
+        """
         return False
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Frames for the next bytes from upstream, cut anywhere."""
+        """Frames for the next bytes from the provider, which may be split anywhere."""
         return self._read(data)
 
     def takes_long(self, data: bytes) -> bool:
-        """Whether :meth:`feed` would hold the event loop up: these bytes may be the end of a large event."""
+        """Whether :meth:`feed` would block the event loop: these bytes may be the end of a large event."""
         return len(data) + self._parser.waiting > _LARGE and (b"\n" in data or b"\r" in data)
 
     def finish(self) -> list[bytes]:
-        """The last frames, when upstream's body has ended cleanly."""
+        """The last frames, after the provider's body has ended cleanly."""
         return self._read(None)
 
     def start(self) -> list[bytes]:
-        """message_start and a ping, if upstream's silence has lasted too long to wait for its first event."""
+        """message_start and a ping, if the provider has been silent for too long to wait for its first event."""
         if not self.started and not self.finished and self.error is None:
             self._start({})
         return self._writer.take()
@@ -76,9 +79,9 @@ class EventStream:
         return [PING] if self.started and not self.finished else []
 
     def fail(self, error: ApiError) -> list[bytes]:
-        """The ``error`` event for a failure of the transport; none before the start or after a good end.
+        """The ``error`` event for a failure of the transport; none before the start or after a successful end.
 
-        The first failure counts: after it, its event is handed out again.
+        Only the first failure counts: later calls return its event again.
         """
         if self.finished and self.error is None:
             return []
@@ -93,7 +96,7 @@ class EventStream:
         return error.event()
 
     def _read(self, data: bytes | None) -> list[bytes]:
-        """Convert the next bytes, or with None the rest."""
+        """Convert the next bytes; None means that there are no more."""
         if self.finished or self.error is not None:
             return []
         try:
@@ -115,15 +118,15 @@ class EventStream:
                 break
 
     def _on_event(self, data: bytes) -> None:
-        """Take the data of one event. Raises ApiError for a failure that upstream reports or causes."""
+        """Process the data of one event. Raises ApiError for a failure that the provider reports or causes."""
         raise NotImplementedError
 
     def _on_end(self) -> None:
-        """Upstream's body has ended, and the answer has no end yet."""
+        """The provider's body has ended, and the answer is not complete yet."""
         raise NotImplementedError
 
     def _on_malformed(self, expected: str) -> None:
-        """An event is none of those that are ``expected``."""
+        """Handle an event that is none of the ``expected`` ones."""
         if self._malformed == 0:
             logger.warning("skipped a malformed event of the provider's stream (%s)", self._request_id)
         self._malformed += 1
@@ -136,7 +139,7 @@ class EventStream:
         self._writer.message_start(new_message(self._context.model, {**start_usage(self._context), **tier}))
 
     def _end(self, outcome: dict[str, Any], usage: dict[str, Any]) -> None:
-        """The good end."""
+        """End the stream successfully."""
         self._writer.message_end(outcome, usage)
         self.stop_reason, self.final_usage = outcome["stop_reason"], usage
         self.finished = True

@@ -1,6 +1,6 @@
 """The events of an Anthropic stream, in the only order that clients accept.
 
-``message_start``, then blocks one after the other with indices from 0, then ``message_delta`` and ``message_stop``.
+``message_start``, then one block after another with indices from 0, then ``message_delta`` and ``message_stop``.
 """
 
 from typing import Any, Literal
@@ -16,10 +16,10 @@ PING = sse_event("ping", {"type": "ping"})
 
 
 class EventWriter:
-    """Write events as SSE frames; one block is open at a time.
+    """Write events as SSE frames; at most one block is open at a time.
 
     open: the type of the open block, or None.
-    blocks: how many blocks were opened so far.
+    blocks: how many blocks have been opened so far.
     """
 
     __slots__ = ("_frames", "_text_delta", "blocks", "open")
@@ -30,7 +30,7 @@ class EventWriter:
         self._frames: list[bytes] = []
 
     def take(self) -> list[bytes]:
-        """The frames since the last time."""
+        """The frames written since the last call."""
         frames, self._frames = self._frames, []
         return frames
 
@@ -61,7 +61,7 @@ class EventWriter:
         self._delta({"type": "input_json_delta", "partial_json": fragment})
 
     def search(self, call: dict[str, Any], result: dict[str, Any]) -> None:
-        """The two blocks of a web search that is over."""
+        """Write the two blocks of a completed web search."""
         for block in (call, result):
             shown = {**block, "input": {}} if block is call else block
             event = {"type": "content_block_start", "index": self.blocks, "content_block": shown}

@@ -1,4 +1,4 @@
-"""Whether JSON that comes in fragments is whole, found out in one pass over all of them."""
+"""Detect in a single pass whether JSON that arrives in fragments is complete."""
 
 import re
 
@@ -12,7 +12,7 @@ _LONGEST_SCALAR = 400  # characters of a number, true, false or null
 class JsonProgress:
     """Follows one JSON value through its fragments. Each character is looked at once.
 
-    whole: one value is complete, and nothing but whitespace stands behind it.
+    whole: one value is complete, and only whitespace follows it.
     """
 
     __slots__ = ("_closed", "_depth", "_escaped", "_in_string", "_is_container", "_parts", "whole")
@@ -20,14 +20,14 @@ class JsonProgress:
     def __init__(self) -> None:
         self.whole = False
         self._parts: list[str] = []
-        self._is_container: bool | None = None  # an object, a list or a string, whose end shows
+        self._is_container: bool | None = None  # an object, a list or a string, whose end is marked
         self._depth = 0
         self._in_string = False
         self._escaped = False
         self._closed = False
 
     def feed(self, fragment: str) -> None:
-        """Take the next fragment."""
+        """Process the next fragment."""
         if self._is_container is None:
             self._parts.append(fragment)
             fragment = fragment.lstrip()

@@ -1,4 +1,4 @@
-"""Messages as the client gets them: without content, refused, as the events of a stream, or made of these."""
+"""Messages in the client's format: empty, refused, as the events of a stream, or collected from these."""
 
 import secrets
 from typing import Any
@@ -36,18 +36,18 @@ def start_usage(context: Context) -> dict[str, Any]:
 
 
 def empty_message(context: Context, *, stop_reason: StopReason = "end_turn") -> dict[str, Any]:
-    """A Message without content, answered without asking upstream."""
+    """An empty Message, returned without a request to the provider."""
     return {**new_message(context.model, start_usage(context)), "stop_reason": stop_reason}
 
 
 def refusal_message(explanation: str, context: Context) -> dict[str, Any]:
-    """The Message by which Claude tells that a prompt was refused."""
+    """The Message with which Claude reports that a prompt was refused."""
     details = {"type": "refusal", "category": None, "explanation": explanation}
     return {**empty_message(context, stop_reason="refusal"), "stop_details": details}
 
 
 def message_events(message: dict[str, Any]) -> list[bytes]:
-    """A complete Message as the frames of a stream, for an upstream that answers a stream request with JSON.
+    """A complete Message as the frames of a stream, for a provider that answers a streaming request with JSON.
 
     The first frame is ``message_start``.
     """
@@ -83,7 +83,7 @@ def message_events(message: dict[str, Any]) -> list[bytes]:
 
 
 def collect_message(frames: list[bytes]) -> dict[str, Any]:
-    """The Message that the frames of a whole stream tell."""
+    """The Message that the frames of a whole stream make up."""
     message: dict[str, Any] = {}
     texts: list[list[str]] = []  # of each block, in pieces
     for frame in frames:

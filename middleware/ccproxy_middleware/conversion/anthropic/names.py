@@ -1,4 +1,4 @@
-"""Tool names and ids within upstream's limits, as pure functions: both ends of a conversation agree without state."""
+"""Tool names and ids within the provider's limits. The functions are pure: both directions agree without any state."""
 
 import re
 import secrets
@@ -19,10 +19,10 @@ _KIMI_CLIENT_ID = re.compile(r"functions_(\d{1,6})_[0-9a-f]{16}")
 
 
 def upstream_tool_name(name: str, profile: Profile) -> str:
-    """A tool's name as upstream takes it; too long or illegal ones keep their head and end in a hash.
+    """A tool's name as the provider accepts it; the end of a name that is too long or invalid is replaced by a hash.
 
-    OpenAI allows 64 characters out of ``A-Za-z0-9_-``; Claude Code's MCP names pass that in practice. Some also
-    want a letter first.
+    OpenAI allows 64 characters out of ``A-Za-z0-9_-``; Claude Code's MCP names exceed that in practice. Some providers
+    also require a letter first.
     """
     if len(name) <= profile.tool_name_max and _LEGAL_NAME.fullmatch(name):
         return name
@@ -36,9 +36,9 @@ def upstream_tool_name(name: str, profile: Profile) -> str:
 
 
 def upstream_tool_id(id_: str, name: str, profile: Profile) -> str:
-    """A call's id as upstream takes it: 40 characters at OpenAI (64 in Responses), nine alphanumerics at Mistral.
+    """A call's id as the provider accepts it: 40 characters at OpenAI (64 in Responses), nine alphanumerics at Mistral.
 
-    Kimi gets its own form back, which clients can't have: ``functions.NAME:0``. ``name`` is the tool's.
+    Kimi gets its own format back, ``functions.NAME:0``, which is not a valid id for clients. ``name`` is the tool's.
     """
     if profile.tool_id == "any":
         return id_
@@ -53,13 +53,13 @@ def upstream_tool_id(id_: str, name: str, profile: Profile) -> str:
 
 
 def client_tool_id(upstream_id: str) -> str:
-    """An id for the client where upstream's own has characters that Anthropic's have not, or is there already."""
+    """An id for the client if the provider's contains characters that Anthropic's ids can't, or is already used."""
     found = _KIMI_ID.fullmatch(upstream_id)
     return f"functions_{found[1]}_{secrets.token_hex(8)}" if found else "toolu_" + secrets.token_hex(12)
 
 
 class ToolIds:
-    """The ids of one answer's calls. Claude Code drops turns in which an id of the conversation is repeated."""
+    """The ids of one answer's calls. Claude Code drops turns that repeat an id of the conversation."""
 
     __slots__ = ("_history", "_taken")
 
@@ -68,7 +68,7 @@ class ToolIds:
         self._taken: set[str] = set()
 
     def claim(self, upstream_id: Any) -> str:
-        """Upstream's own id if it is legal and new in the conversation, else one of ours."""
+        """The provider's id if it is valid and new in the conversation, else a generated one."""
         id_ = upstream_id if isinstance(upstream_id, str) else ""
         if not _LEGAL_CALL_ID.fullmatch(id_) or id_ in self._taken or id_ in self._history:
             id_ = client_tool_id(id_)
@@ -77,7 +77,7 @@ class ToolIds:
 
 
 def client_tool_name(name: str, context: Context) -> str:
-    """The client's name of a tool: a shortened one restored, one in the wrong case (``bash``) put right."""
+    """The client's name of a tool: restores a shortened name and corrects the case of a name such as ``bash``."""
     if name in context.tool_names:
         return context.tool_names[name]
     if name not in context.tools:

@@ -1,4 +1,4 @@
-"""The parameters of a Messages request: what every upstream API needs of them, checked."""
+"""Validate the parameters of a Messages request that every upstream API needs."""
 
 from collections.abc import Mapping
 from hashlib import sha256
@@ -12,13 +12,13 @@ from .turns import BILLING_HEADER, is_blank, read_blocks, without_billing_header
 
 _NO_PREFILL = "This model does not support assistant message prefill. The conversation must end with a user message."
 _USER_ID_MAX = 128
-_MODEL_MAX = 1000  # characters of a model's name
-_STOPS_MAX = 8191  # sequences, as at Anthropic's API
-_STOPS_LENGTH_MAX = 32 * 1024  # characters of those that are looked for here
+_MODEL_MAX = 1000  # characters of a model name
+_STOPS_MAX = 8191  # sequences, the limit of Anthropic's API
+_STOPS_LENGTH_MAX = 32 * 1024  # characters of the sequences that the proxy looks for itself
 
 
 def read_model(data: Any) -> str:
-    """The model's name of a parsed body. Raises a 400 where the body is no object or has none."""
+    """The model name in a parsed body. Raises a 400 if the body is not an object or has no model."""
     if not isinstance(data, dict):
         raise invalid_request("The request body is not valid JSON: it must be an object")
     name = required(data, "model", str)
@@ -39,13 +39,13 @@ def refuse_unsupported(data: Mapping[str, Any]) -> None:
             message = f"{name}: not supported by this endpoint"
             if name == "compaction":
                 raise invalid_request(message)
-            # By this code the SDK's tool runner knows to go on without a thread.
+            # This code makes the SDK's tool runner continue without a thread.
             details = {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
             raise ApiError(400, "invalid_request_error", message, details=details)
 
 
 def read_max_tokens(data: Mapping[str, Any], profile: Profile) -> tuple[int, int | None]:
-    """The output tokens to ask for; and those that the client asked for, where the profile allows less."""
+    """The output tokens to request, and the number that the client requested if the profile allows fewer."""
     asked = required(data, "max_tokens", int)
     in_range(asked, 0, float("inf"), "max_tokens")
     limit = asked if profile.max_output is None else min(asked, profile.max_output)
@@ -55,8 +55,8 @@ def read_max_tokens(data: Mapping[str, Any], profile: Profile) -> tuple[int, int
 def system_blocks(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The top-level ``system`` as text blocks.
 
-    Claude Code puts a billing header into it that changes from session to session; it would defeat every prefix cache
-    behind the proxy.
+    Claude Code adds a billing header that changes from session to session. It would defeat every prefix cache behind
+    the proxy, so it is removed.
     """
     system = data.get("system")
     if system is None:
@@ -69,7 +69,7 @@ def system_blocks(data: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def without_billing(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Text blocks without the lines that only Anthropic's billing is interested in."""
+    """Text blocks without the lines that matter only for Anthropic's billing."""
     kept: list[dict[str, Any]] = []
     for block in blocks:
         text: str = block["text"]
@@ -94,24 +94,24 @@ def read_format(data: Mapping[str, Any], config: Mapping[str, Any], profile: Pro
         raise invalid_request(f"{path}.type: Input should be 'json_schema', not '{kind}'")
     schema = required(wanted, "schema", dict, path)
     if profile.structured_output == "refuse":
-        # In Anthropic's words, by which Claude Code goes on without it.
+        # Anthropic's wording, which makes Claude Code continue without it.
         raise invalid_request(f"{path}: Extra inputs are not permitted (structured_output is refuse)")
     return schema
 
 
 def schema_rule(schema: Mapping[str, Any]) -> str:
-    """What a model is told that can't be made to follow a schema."""
+    """The instruction for a model that can't be forced to follow a schema."""
     rule = "Answer with one JSON object and nothing else. It must be valid against this JSON Schema:\n"
     return rule + dumps(schema).decode()
 
 
 def no_prefill() -> ApiError:
-    """The refusal of a conversation that ends with the assistant."""
+    """The refusal of a conversation that ends with an assistant message."""
     return invalid_request(_NO_PREFILL)
 
 
 class Stops(NamedTuple):
-    """Stop sequences: all, those that upstream is told of, and the rest, which is looked for here."""
+    """Stop sequences: all, those that are sent to the provider, and the rest, which the proxy looks for."""
 
     all: tuple[str, ...]
     upstream: tuple[str, ...]
@@ -119,7 +119,7 @@ class Stops(NamedTuple):
 
 
 def read_stops(data: Mapping[str, Any], limit: int | None) -> Stops:
-    """``stop_sequences``, of which upstream takes ``limit``; None: any number."""
+    """``stop_sequences``, of which the provider accepts ``limit``; None: any number."""
     stops = optional(data, "stop_sequences", list) or []
     if len(stops) > _STOPS_MAX:
         raise invalid_request(f"stop_sequences: List should have at most {_STOPS_MAX} items, not {len(stops)}")
@@ -136,7 +136,7 @@ def read_stops(data: Mapping[str, Any], limit: int | None) -> Stops:
 
 
 def set_sampling(body: dict[str, Any], data: Mapping[str, Any], profile: Profile) -> None:
-    """``temperature`` and ``top_p``."""
+    """Set ``temperature`` and ``top_p``."""
     for name in ("temperature", "top_p"):
         value = optional(data, name, float)
         in_range(value, 0, 1, name)
@@ -145,14 +145,14 @@ def set_sampling(body: dict[str, Any], data: Mapping[str, Any], profile: Profile
 
 
 def read_top_k(data: Mapping[str, Any]) -> int | None:
-    """``top_k``, checked."""
+    """``top_k``, validated."""
     top_k = optional(data, "top_k", int)
     in_range(top_k, 0, float("inf"), "top_k")
     return top_k
 
 
 def set_identity(body: dict[str, Any], data: Mapping[str, Any], profile: Profile) -> None:
-    """Who asks, for the provider's abuse checks and its cache's routing, and the service tier."""
+    """Set the user id, which the provider's abuse checks and cache routing use, and the service tier."""
     metadata = optional(data, "metadata", dict) or {}
     user_id = optional(metadata, "user_id", str, "metadata")
     if user_id and (profile.user_field != "none" or profile.prompt_cache_key):
@@ -167,7 +167,7 @@ def set_identity(body: dict[str, Any], data: Mapping[str, Any], profile: Profile
 
 
 def add_extra(body: dict[str, Any], json: dict[str, bytes], profile: Profile) -> None:
-    """Merge the profile's ``extra_body`` into the body; ``json`` forgets what is not the same any more."""
+    """Merge the profile's ``extra_body`` into the body; fields that change are removed from ``json``."""
     for key, value in profile.extra_body.items():
         old = body.get(key)
         body[key] = {**old, **value} if isinstance(old, dict) and isinstance(value, Mapping) else value
@@ -175,7 +175,7 @@ def add_extra(body: dict[str, Any], json: dict[str, bytes], profile: Profile) ->
 
 
 def thinking_emission(thinking: Any, profile: Profile) -> Literal["show", "omit", "off"]:
-    """What the client gets to see of the model's reasoning."""
+    """How the model's reasoning is shown to the client."""
     if profile.emit_thinking != "auto":
         return "show" if profile.emit_thinking == "on" else "off"
     if not isinstance(thinking, dict) or thinking.get("type") not in ("enabled", "adaptive", "between_tools"):

@@ -1,8 +1,8 @@
-"""The signature of a thinking block, in which a provider's state rides through the client's history.
+"""The signature of a thinking block, which carries a provider's state through the client's history.
 
-Some providers refuse a conversation that comes back without what they sent beside the text: thought signatures of
-tool calls (Gemini), reasoning details (OpenRouter). Claude clients return thinking blocks unchanged, so the state
-travels in a thinking block's ``signature``, and the proxy remembers nothing.
+Some providers refuse a returned conversation without the extra data that they sent beside the text: thought signatures
+of tool calls (Gemini), reasoning details (OpenRouter). Claude clients return thinking blocks unchanged. The state is
+therefore stored in a thinking block's ``signature``, and the proxy itself stays stateless.
 """
 
 import base64
@@ -21,15 +21,15 @@ _DETAIL_FIELDS = {"reasoning.text": "text", "reasoning.summary": "summary"}  # e
 def encode_signature(envelope: Mapping[str, Any]) -> str:
     """The signature of a thinking block: ``p1.`` and the envelope as unpadded base64url JSON.
 
-    The envelope's keys, all optional: ``p`` the profile's name, ``f`` the field that the text came from, ``calls``
-    a thought signature by tool id, ``details`` the provider's list of reasoning details. If the result would be over
-    MAX_SIGNATURE_CHARS, the bulk (``details``, then ``calls``) is left out.
+    The envelope's keys, all optional: ``p`` the profile's name, ``f`` the field that the text came from, ``calls`` a
+    thought signature by tool id, ``details`` the provider's list of reasoning details. If the result would exceed
+    MAX_SIGNATURE_CHARS, ``details`` is left out first, then ``calls``.
     """
     kept = dict(envelope)
     for bulk in ("details", "calls"):
         try:
             text = _pack(kept)
-        except TypeError:  # nested too deeply to be written
+        except TypeError:  # nested too deeply to be serialized
             text = ""
         if 0 < len(text) <= MAX_SIGNATURE_CHARS:
             return text
@@ -38,14 +38,14 @@ def encode_signature(envelope: Mapping[str, Any]) -> str:
 
 
 def is_own_state(text: Any) -> bool:
-    """Whether a signature, or what stands in its place, is one of ours; Anthropic's have no full stop."""
+    """Whether a signature, or the value in its place, was made by the proxy; Anthropic's contain no full stop."""
     return isinstance(text, str) and text.startswith(_PREFIX)
 
 
 def decode_signature(text: str) -> dict[str, Any] | None:
-    """The envelope in a signature of ours; None for a foreign, damaged or oversized one.
+    """The envelope in a signature made by the proxy; None for a foreign, damaged or oversized one.
 
-    Where they are present, ``calls`` is a dict of strings and ``details`` a list of objects, whoever wrote them.
+    If present, ``calls`` is always a dict of strings and ``details`` a list of objects, whoever wrote them.
     """
     if not text.startswith(_PREFIX) or len(text) > MAX_SIGNATURE_CHARS:
         return None
@@ -65,7 +65,7 @@ def decode_signature(text: str) -> dict[str, Any] | None:
 
 
 def add_details(details: list[dict[str, Any]], more: list[dict[str, Any]]) -> None:
-    """Append a delta's reasoning details; a fragment of the last detail's text continues it."""
+    """Append a delta's reasoning details; a fragment of the last detail's text is joined to it."""
     for detail in more:
         last = details[-1] if details else {}
         name = _DETAIL_FIELDS.get(str(detail.get("type")))
@@ -79,7 +79,7 @@ def add_details(details: list[dict[str, Any]], more: list[dict[str, Any]]) -> No
 
 
 def details_size(detail: Mapping[str, Any]) -> int:
-    """About how many characters a detail takes in a signature."""
+    """The approximate number of characters that a detail takes in a signature."""
     return sum(len(value) if isinstance(value, str) else 8 for value in detail.values())
 
 

@@ -1,4 +1,4 @@
-"""Why an answer ended, and stop sequences that the proxy has to find itself."""
+"""Why an answer ended, and the stop sequences that the proxy has to find itself."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -16,10 +16,10 @@ def stop_outcome(
 ) -> dict[str, Any]:
     """The ``stop_reason``, ``stop_sequence`` and ``stop_details`` of a message.
 
-    ``reason`` is what upstream tells of a limit or a refusal; ``matched`` the stop sequence that was found, by
-    upstream or here; ``refusal`` the text of a refusal. Several providers finish as usual after tool calls, so the
-    content decides, not the word. Calls that are whole have to be run, also where upstream says that it met a stop
-    sequence behind them.
+    ``reason`` is the limit or refusal that the provider reported. ``matched`` is the stop sequence that the provider or
+    the proxy found. ``refusal`` is the text of a refusal. Several providers report a normal finish after tool calls, so
+    the content decides, not the finish reason. Complete calls must be run even if the provider reports a stop sequence
+    after them.
     """
     if has_whole_calls:
         matched = None
@@ -34,7 +34,7 @@ def stop_outcome(
 
 
 def held_suffix(text: str, targets: Sequence[str]) -> int:
-    """The length of the longest end of ``text`` that is the beginning, but not the whole, of a non-empty target."""
+    """The length of the longest suffix of ``text`` that is a proper, non-empty prefix of a target."""
     longest = 0
     for target in targets:
         start = text.find(target[0], max(0, len(text) - len(target) + 1))
@@ -46,19 +46,20 @@ def held_suffix(text: str, targets: Sequence[str]) -> int:
 
 
 class StopMatcher:
-    """Find stop sequences in a text that comes in fragments, cut anywhere.
+    """Find stop sequences in a text that arrives in fragments, split anywhere.
 
-    The sequence that is complete first wins, as it does where a model is stopped; of those that end together the
-    longest. It is an Aho-Corasick automaton: the work is the same for each character, however many sequences there are.
+    The sequence that is completed first wins, as it does when a model is stopped; of those that end together the
+    longest wins. The implementation is an Aho-Corasick automaton: the work per character does not depend on the number
+    of sequences.
     """
 
     __slots__ = ("_depths", "_ends", "_fallbacks", "_held", "_next", "_state", "matched")
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._next: list[dict[str, int]] = [{}]  # by state
-        self._depths = [0]  # characters of the longest end of the text that a sequence begins with
-        self._ends = [0]  # the length of the sequence that is complete, if one is
-        self._fallbacks = [0]  # the state for the next shorter end of the text
+        self._depths = [0]  # length of the longest suffix of the text that is a prefix of a sequence
+        self._ends = [0]  # length of the completed sequence, if any
+        self._fallbacks = [0]  # the state for the next shorter suffix of the text
         self._state = 0
         self._held = ""
         self.matched: str | None = None
@@ -79,7 +80,7 @@ class StopMatcher:
         self._ends[state] = len(stop)
 
     def _link(self) -> None:
-        """Find the fallbacks, shorter states first."""
+        """Compute the fallback links, shorter states first."""
         queue = list(self._next[0].values())
         for state in queue:
             for char, following in self._next[state].items():
@@ -93,8 +94,8 @@ class StopMatcher:
         return self._next[state].get(char, 0)
 
     def feed(self, fragment: str) -> str:
-        """The text that is now sure to come before any stop sequence; ``matched`` is set where one was found."""
-        if not self._next[0]:  # there is nothing to look for
+        """The text that certainly precedes any stop sequence; ``matched`` is set if one was found."""
+        if not self._next[0]:  # nothing to look for
             return fragment
         text = self._held + fragment
         for end, char in enumerate(fragment, len(self._held) + 1):
@@ -108,7 +109,7 @@ class StopMatcher:
         return text[:sure]
 
     def finish(self) -> str:
-        """What was held back, when the text ends or is interrupted."""
+        """The text that was held back, when the text ends or is interrupted."""
         held, self._held = self._held, ""
         self._state = 0
         return held

@@ -1,4 +1,4 @@
-"""One tool call that comes in fragments: how far it has come, and what of it is with the client."""
+"""One tool call that arrives in fragments: what has arrived, and what has been sent to the client."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ _LONGEST = max(map(len, NOTHING))
 
 
 class StreamedCall:
-    """One call as far as it has come."""
+    """One call as far as it has arrived."""
 
     __slots__ = (
         "_again", "_fragments", "_progress", "_read", "blank", "client_id", "custom", "id", "index", "name",
@@ -22,20 +22,20 @@ class StreamedCall:
     )  # fmt: skip
 
     def __init__(self, *, custom: bool = False) -> None:
-        self.id = ""  # upstream's, if it sends one
-        self.index: int | None = None  # the one that it was announced with
-        self.client_id = ""  # as soon as the block is open
+        self.id = ""  # the provider's id, if it sends one
+        self.index: int | None = None  # the id under which it was announced
+        self.client_id = ""  # set when the block is opened
         self.name = ""
         self.name_settled = False
         self.custom = custom
         self.signature: str | None = None
         self.signature_sent = False
-        self.sent = 0  # so many fragments of the arguments are with the client
-        self.blank = True  # no arguments yet, or whitespace alone
-        self.quoted = False  # the arguments are the JSON of a string, in which there may be that of an object
+        self.sent = 0  # number of argument fragments already sent to the client
+        self.blank = True  # no arguments yet, or only whitespace
+        self.quoted = False  # the arguments are a JSON string, which may contain an encoded object
         self._fragments: list[str] = []
         self._progress = JsonProgress()
-        self._read = 0  # so many fragments the progress has seen
+        self._read = 0  # number of fragments already processed by the progress check
         self._again: Repetition | None = None
 
     @property
@@ -44,7 +44,9 @@ class StreamedCall:
 
     @property
     def whole(self) -> bool:
-        """Whether the arguments are complete. Free text (a custom tool's input) shows no end and always counts."""
+        """Whether the arguments are complete. Free text (a custom tool's input) has no end marker and always counts as
+        complete.
+        """
         while self._read < len(self._fragments):
             self._progress.feed(self._fragments[self._read])
             self._read += 1
@@ -52,17 +54,17 @@ class StreamedCall:
 
     @property
     def takes_more(self) -> bool:
-        """Whether a further fragment of arguments may continue it: it is not whole, or only a placeholder."""
+        """Whether a further fragment of arguments may belong to it: it is incomplete, or only a placeholder."""
         return self.custom or not self.whole or self._is_placeholder
 
     @property
     def repetition(self) -> "Repetition | None":
-        """What came behind the whole arguments and is no end of them."""
+        """What followed the complete arguments without being part of them."""
         return self._again
 
     @property
     def _is_placeholder(self) -> bool:
-        """Whether all there is says nothing: ``{}``, behind which some servers send the real arguments, or NOTHING."""
+        """Whether there is only a placeholder: ``{}``, after which some servers send the real arguments, or NOTHING."""
         if self.sent or len(self._fragments) > _LONGEST:
             return False
         return self._fragments == ["{}"] or _begins_nothing("".join(self._fragments).strip())
@@ -75,7 +77,7 @@ class StreamedCall:
             self.name_settled = bool(self._fragments)
 
     def add_arguments(self, fragment: str) -> None:
-        """Take in the next fragment. What comes behind whole arguments is kept apart in ``repetition``."""
+        """Process the next fragment. What follows complete arguments is kept separately in ``repetition``."""
         if not fragment:
             return
         if self._is_placeholder and not _begins_nothing((self.arguments + fragment).strip()):
@@ -88,7 +90,7 @@ class StreamedCall:
             self._again = self._again or Repetition()
             self._again.add(fragment)
             if self._again.equals(self.arguments):
-                self._again = None  # the same once more
+                self._again = None  # the same arguments repeated
             return
         if self.blank or not self._fragments:
             self.quoted = fragment.lstrip().startswith('"')
@@ -97,12 +99,12 @@ class StreamedCall:
         self.name_settled = bool(self.name)
 
     def take_repetition(self) -> "Repetition":
-        """What came behind the whole arguments, for another call."""
+        """Remove and return what followed the complete arguments, so that another call can use it."""
         again, self._again = self._again, None
         return again or Repetition()
 
     def take(self) -> str:
-        """The arguments that came since the last time; a lone ``{}`` waits, for it may be a placeholder."""
+        """The arguments received since the last call; a lone ``{}`` is held back, as it may be a placeholder."""
         if self.custom or self._is_placeholder:
             return ""
         new = "".join(self._fragments[self.sent :])
@@ -110,7 +112,7 @@ class StreamedCall:
         return new
 
     def take_last(self) -> str:
-        """What is still to be sent when the call ends: at least an empty object."""
+        """What still has to be sent when the call ends: at least an empty object."""
         if self.custom:
             return dumps({"input": self.arguments}).decode()
         rest = "".join(self._fragments[self.sent :])
@@ -124,7 +126,7 @@ def _begins_nothing(text: str) -> bool:
 
 
 class Repetition:
-    """Arguments behind those of a whole call: the same once more, or those of another call."""
+    """Arguments that follow those of a complete call: a repetition, or the arguments of another call."""
 
     __slots__ = ("_fragments", "_progress")
 
@@ -138,7 +140,7 @@ class Repetition:
 
     @property
     def could_be_whole(self) -> bool:
-        """Whether it is, or begins like, an object of its own."""
+        """Whether it is, or begins like, a separate object."""
         return "".join(self._fragments[:1]).lstrip().startswith("{")
 
     @property
@@ -154,5 +156,5 @@ class Repetition:
 
 
 def nameless() -> ApiError:
-    """The error for a call that says no tool."""
+    """The error for a call that names no tool."""
     return ApiError(502, "api_error", "upstream sent a tool call without a name")

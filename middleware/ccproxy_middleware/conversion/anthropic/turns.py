@@ -1,8 +1,9 @@
-"""The client's ``messages`` as turns: strings become blocks, blanks go, neighbours of one role are one turn.
+"""The client's ``messages`` as turns: strings become blocks, blank text is dropped, adjacent messages of one role are
+merged.
 
-Claude Code puts ``role: system`` messages into the conversation. They keep their place, since moving them to the top
-would rewrite the prompt's head at every turn and cost the provider's prefix cache; but never between a tool call and
-its results.
+Claude Code inserts ``role: system`` messages into the conversation. They keep their position: moving them to the top
+would change the beginning of the prompt at every turn and invalidate the provider's prefix cache. They are never placed
+between a tool call and its results.
 """
 
 import re
@@ -16,7 +17,7 @@ from ..providers import Profile
 
 Role = Literal["user", "assistant", "system"]
 
-# Blocks that Anthropic's own servers made. The assistant's text tells their outcome; the rest is unreadable here.
+# Blocks that Anthropic's own servers created. The assistant's text states their outcome; the rest is unreadable here.
 SERVER_BLOCKS = frozenset({
     "advisor_tool_result", "bash_code_execution_tool_result", "code_execution_tool_result", "document", "fallback",
     "mcp_tool_listing", "mcp_tool_result", "mcp_tool_use", "server_tool_use",
@@ -24,7 +25,7 @@ SERVER_BLOCKS = frozenset({
     "web_search_tool_result",
 })  # fmt: skip
 
-_SILENT = SERVER_BLOCKS | {"thinking", "redacted_thinking"}  # a turn of nothing else is dropped
+_SILENT = SERVER_BLOCKS | {"thinking", "redacted_thinking"}  # a turn with nothing else is dropped
 
 
 BILLING_HEADER = "x-anthropic-billing-header"
@@ -32,10 +33,11 @@ _BILLING_LINE = re.compile(rf"^{BILLING_HEADER}:[^\n]*(?:\n|\Z)", re.MULTILINE)
 
 
 class Block:
-    """A content block, which turns into its place in the request for an error: ``messages.3.content.0``.
+    """A content block. Converted to a string it gives its position in the request for an error:
+    ``messages.3.content.0``.
 
-    ``where`` is what it stands in, the number of a message for its content, and ``index`` its number there; None: it is
-    all of that.
+    ``where`` is its container, such as the number of a message for its content, and ``index`` its position there. If
+    ``index`` is None, it is the whole container.
     """
 
     __slots__ = ("_index", "_where", "data", "type")
@@ -59,7 +61,7 @@ class Turn:
 
 @dataclass(slots=True)
 class History:
-    """What ``messages`` says.
+    """The contents of ``messages``.
 
     system: text blocks that belong to the system prompt: leading system messages and hoisted ones.
     tool_changes: ``tool_addition`` and ``tool_removal`` blocks in their order.
@@ -73,7 +75,7 @@ class History:
 
 
 def read_history(messages: Sequence[Any], profile: Profile) -> History:
-    """Read and order the conversation. Raises a 400 for what is not one."""
+    """Read and order the conversation. Raises a 400 if it is invalid."""
     if not messages:
         raise invalid_request("messages: at least one message is required")
     history = History()
@@ -106,7 +108,7 @@ def read_history(messages: Sequence[Any], profile: Profile) -> History:
 def read_blocks(content: Any, where: object) -> list[Block]:
     """A message's content as blocks, without the blank text that clients replay and providers refuse.
 
-    ``where`` is the place of the content, as a Block takes it.
+    ``where`` is the position of the content, in the form that Block takes.
     """
     if isinstance(content, str):
         return [] if is_blank(content) else [Block({"type": "text", "text": content}, where)]
@@ -126,12 +128,12 @@ def read_blocks(content: Any, where: object) -> list[Block]:
 
 
 def without_billing_header(text: str) -> str:
-    """A system prompt's text without the lines that tell Anthropic how to bill, wherever they stand."""
+    """A system prompt's text without Anthropic's billing lines, wherever they are."""
     return _BILLING_LINE.sub("", text)
 
 
 def is_blank(text: str) -> bool:
-    """Whether a text holds nothing but whitespace."""
+    """Whether a text contains only whitespace."""
     return not text or text.isspace()
 
 
@@ -164,7 +166,7 @@ def _read_assistant(history: History, blocks: list[Block]) -> None:
 
 
 def _after_compaction(history: History, blocks: list[Block]) -> list[Block]:
-    """What of an assistant's blocks still counts: a summary stands for everything before it."""
+    """The assistant's blocks that still count: a summary replaces everything before it."""
     kept: list[Block] = []
     for block in blocks:
         if block.type != "compaction":
@@ -174,7 +176,7 @@ def _after_compaction(history: History, blocks: list[Block]) -> list[Block]:
         if summary is None:
             if block.data.get("encrypted_content"):
                 raise invalid_request(f"{block}: an encrypted compaction is not supported by this endpoint")
-            continue  # a compaction that failed stands for nothing
+            continue  # a failed compaction replaces nothing
         text = f"Summary of the conversation so far:\n{summary}"
         changes = optional(block.data, "tool_changes", list, block) or []
         history.turns = [Turn("user", [Block({"type": "text", "text": text}, block)])]
@@ -184,7 +186,7 @@ def _after_compaction(history: History, blocks: list[Block]) -> list[Block]:
 
 
 def _place_system(history: History, profile: Profile) -> None:
-    """Move leading system messages to the system prompt and give the later ones the form the profile wants."""
+    """Move leading system messages to the system prompt and convert the later ones as the profile requires."""
     turns = history.turns
     leading = next((n for n, turn in enumerate(turns) if turn.role != "system"), len(turns))
     for turn in turns[:leading]:
@@ -216,7 +218,7 @@ def _place_system(history: History, profile: Profile) -> None:
 
 
 def _last_results(turns: list[Turn]) -> list[int]:
-    """For each turn, the last one with tool results that comes before the assistant speaks again; -1 if none does."""
+    """For each turn, the last turn with tool results before the assistant speaks again; -1 if there is none."""
     last: list[int] = []
     found = -1
     for n in range(len(turns) - 1, -1, -1):

@@ -1,18 +1,20 @@
-"""Which of a chunk's choices are the answer.
+"""Select the choices of a chunk that make up the answer.
 
-One answer is asked for, so one choice is expected, with index 0. Servers also number the only choice otherwise, count
-its index up from chunk to chunk, or divide one answer over several choices without distinct indexes.
+One answer is requested, so one choice is expected, with index 0. Some servers give the only choice another index,
+increment its index from chunk to chunk, or split one answer over several choices without distinct indexes.
 """
 
 from typing import Any
 
 Choice = dict[str, Any]
 
-_LONGEST = 10  # digits of an index in quotes
+_LONGEST = 10  # digits of a quoted index
 
 
 def chosen(choices: Any) -> list[Choice]:
-    """The choices of a whole answer that make up the message: those with index 0 or none, else with the lowest."""
+    """The choices of a whole answer that make up the message: those with index 0 or none, else those with the
+    lowest.
+    """
     objects = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
     if not objects:
         return []
@@ -21,7 +23,7 @@ def chosen(choices: Any) -> list[Choice]:
 
 
 class ChoicePicker:
-    """The same for the chunks of a stream, one after the other."""
+    """The same for the chunks of a stream, one after another."""
 
     __slots__ = ("_answer", "_counts_up", "_held", "_last")
 
@@ -29,10 +31,10 @@ class ChoicePicker:
         self._answer: int | None = None  # the index of the answer
         self._last: int | None = None
         self._counts_up = False
-        self._held: list[Choice] = []  # of the next index: another choice, or the next piece of the answer
+        self._held: list[Choice] = []  # choices with the next index: another choice, or the next piece of the answer
 
     def pick(self, choices: list[Any]) -> list[Choice]:
-        """The choices of the next chunk that belong to the answer, with those that waited for it."""
+        """The choices of the next chunk that belong to the answer, and those held back for it."""
         found = chosen(choices)
         if not found:
             return []
@@ -48,14 +50,14 @@ class ChoicePicker:
             self._last = index
             if self._counts_up:
                 return found
-            if self._held:  # it has been counted up twice
+            if self._held:  # it was incremented twice
                 self._counts_up = True
                 return self.finish() + found
             self._held = found
         return []
 
     def finish(self) -> list[Choice]:
-        """What still waits, where the answer has not ended without it."""
+        """What is still held back, if the answer has not ended without it."""
         held, self._held = self._held, []
         return held
 

@@ -1,4 +1,4 @@
-"""The JSON of chat completion chunks, with emoji put together that a server has cut in two."""
+"""The JSON of chat completion chunks; emoji that a server has split in two are rejoined."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ _DELTA = ("choices", 0, "delta")
 
 
 class ChunkReader(PairingReader):
-    """Parse the chunks of one stream. A half that finds no partner becomes U+FFFD."""
+    """Parse the chunks of one stream. An unpaired half becomes U+FFFD."""
 
     __slots__ = ()
 
     def finish(self) -> dict[str, str]:
-        """A last delta, with the halves of its fields that found no partner."""
+        """A last delta with the halves that remained unpaired."""
         lone = {str(path[3]): "\ufffd" for path in self._held if path[:3] == _DELTA and len(path) == 4}
         self._held.clear()
         return lone
@@ -34,6 +34,6 @@ class ChunkReader(PairingReader):
 
 
 def _place(item: Any, position: int) -> int:
-    """Where a list's item belongs: choices and tool calls have an ``index`` of their own."""
+    """Where a list item belongs: choices and tool calls have an ``index`` of their own."""
     index = item.get("index") if isinstance(item, dict) else None
     return index if isinstance(index, int) else position

@@ -1,7 +1,7 @@
 """User content: blocks become the parts of a chat message, tool results become text with attachments.
 
-Chat completions has no images in tool messages, so an attachment is named in the result, ``[image 1]``, and follows
-in the user message under the same name. Nothing is fetched: image URLs go on as they are.
+Chat completions does not allow images in tool messages. An attachment is therefore named in the result, ``[image 1]``,
+and follows in the user message under the same name. Nothing is downloaded: image URLs are passed on unchanged.
 """
 
 from typing import Any
@@ -23,7 +23,7 @@ _MAX_TYPE = 40  # characters of a media type in a note
 
 
 class Attachments:
-    """The images and documents of one turn's tool results, numbered over the turn."""
+    """The images and documents of one turn's tool results, numbered across the turn."""
 
     __slots__ = ("_count", "parts")
 
@@ -32,7 +32,7 @@ class Attachments:
         self._count = {"image": 0, "document": 0}
 
     def add(self, kind: str, part: Part) -> str:
-        """Keep a part and return the label that stands for it in the result."""
+        """Add a part and return the label that represents it in the result."""
         self._count[kind] += 1
         label = f"[{kind} {self._count[kind]}]"
         self.parts += [text_part(label), part]
@@ -44,7 +44,7 @@ def text_part(text: str) -> Part:
 
 
 def is_plain(part: Part) -> bool:
-    """Whether a part is text and carries nothing else, such as a cache mark."""
+    """Whether a part is only text and has no other fields, such as a cache mark."""
     return len(part) == 2 and part["type"] == "text"
 
 
@@ -68,9 +68,9 @@ def user_parts(block: Block, profile: Profile) -> list[Part]:
 
 
 def result_text(block: Block, profile: Profile, attachments: Attachments) -> str:
-    """A tool result as the text of its tool message; what is no text goes to the attachments."""
+    """A tool result as the text of its tool message; anything that is not text goes to the attachments."""
     content = block.data.get("content")
-    if isinstance(content, str):  # nearly all of them
+    if isinstance(content, str):  # almost all results
         text = NO_OUTPUT if is_blank(content) else content
     else:
         text = _joined([] if content is None else read_blocks(content, f"{block}.content"), profile, attachments)
@@ -78,7 +78,7 @@ def result_text(block: Block, profile: Profile, attachments: Attachments) -> str
 
 
 def marked_error(text: str) -> str:
-    """The text of a failed result, which says that it is one."""
+    """The text of a failed result, marked as an error."""
     return text if text[:5].lower().startswith("error") else f"Error: {text}"
 
 
@@ -100,10 +100,10 @@ def _joined(blocks: list[Block], profile: Profile, attachments: Attachments) -> 
 
 
 def as_content(parts: list[Part], profile: Profile) -> str | list[Part]:
-    """Parts as a message's ``content``: a string where all are text, or where the provider takes no more.
+    """Parts as a message's ``content``: a string if all are text, or if the provider accepts nothing else.
 
-    Many servers' templates know strings alone. Where cache marks pass they stay parts: a mark moves on from turn to
-    turn, and what was sent must stay the same.
+    Many servers' templates accept only strings. If cache marks are passed on, the content stays a list of parts: a mark
+    moves from turn to turn, and what was already sent must not change.
     """
     if not profile.content_parts:
         return "\n\n".join(part.get("text", NO_VISION) for part in parts)
@@ -114,7 +114,7 @@ def as_content(parts: list[Part], profile: Profile) -> str | list[Part]:
 
 
 def keep_newest_images(messages: list[dict[str, Any]], profile: Profile) -> None:
-    """Replace all images but the newest ``images_max`` by notes; the messages' own lists are not changed."""
+    """Replace all images but the newest ``images_max`` by notes; the messages' own lists are not modified."""
     left = profile.images_max or 0
     note = _OMITTED.format(f"more than {left} images")
     for message in reversed(messages):
@@ -133,7 +133,7 @@ def keep_newest_images(messages: list[dict[str, Any]], profile: Profile) -> None
 
 
 def mark_cached(part: Part, data: dict[str, Any], profile: Profile) -> Part:
-    """The part with the block's cache mark, where the profile passes marks on; only text can carry one."""
+    """The part with the block's cache mark, if the profile passes marks on; only text can carry one."""
     mark = data.get("cache_control")
     if mark is None or profile.cache_control == "drop" or part["type"] != "text":
         return part
@@ -202,7 +202,7 @@ def _document(block: Block, profile: Profile) -> list[Part]:
         return _wrapped(block, parts)
     if kind == "base64":
         return _pdf(block, source, profile)
-    if kind == "url" and profile.api == "responses" and profile.pdf == "file":  # chat completions has none by URL
+    if kind == "url" and profile.api == "responses" and profile.pdf == "file":  # not in chat completions
         return [{"type": "file", "file": {"file_url": required(source, "url", str, f"{block}.source")}}]
     raise unsupported(block, f"a document with a source of type '{kind}'")
 
@@ -225,7 +225,7 @@ def _pdf(block: Block, source: dict[str, Any], profile: Profile) -> list[Part]:
 
 
 def _wrapped(block: Block, parts: list[Part]) -> list[Part]:
-    """Parts between ``<document>`` tags that stand in the first and the last text."""
+    """Parts enclosed in ``<document>`` tags, which are in the first and the last text."""
     title = optional(block.data, "title", str, block)
     context = optional(block.data, "context", str, block)
     head = "<document>" if not title else f'<document title="{_attribute(title)}">'

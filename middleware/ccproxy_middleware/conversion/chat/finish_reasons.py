@@ -1,4 +1,4 @@
-"""What the finish reasons of chat completions say, in the words of all the providers that have their own."""
+"""The meaning of the finish reasons of chat completions, including the providers' own values."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ _FAILURES = ("error", "network_error", "abort", "malformed", "function_call_filt
 
 
 def check_finish_reason(finish_reason: str | None) -> None:
-    """Raise ApiError if the finish reason says that the answer failed: 529 or 502."""
+    """Raise ApiError if the finish reason means that the answer failed: 529 or 502."""
     reason = (finish_reason or "").lower()
     if reason == "insufficient_system_resource":
         raise ApiError(529, "overloaded_error", "upstream ran out of resources")
@@ -31,13 +31,13 @@ def cut_off(finish_reason: str | None) -> bool:
 
 
 def ends_well(finish_reason: str | None) -> bool:
-    """Whether the model has ended its answer by itself."""
+    """Whether the model ended its answer itself."""
     word = (finish_reason or "stop").lower()
     return word not in _LIMITS and not word.startswith(_REFUSALS)
 
 
 def upstream_stop(choice: Mapping[str, Any], context: Context) -> str | None:
-    """The stop sequence that upstream says it met (vLLM, SGLang); a number there is the id of an end token."""
+    """The stop sequence that the provider reports (vLLM, SGLang); a number there is the id of an end token."""
     for word in (choice.get("stop_reason"), choice.get("matched_stop")):
         if isinstance(word, str) and word in context.stop_sequences:
             return word
@@ -45,6 +45,6 @@ def upstream_stop(choice: Mapping[str, Any], context: Context) -> str | None:
 
 
 def stop_reason(finish_reason: str | None) -> StopReason | None:
-    """The limit or the refusal that a finish reason tells of; None: the model has ended its answer by itself."""
+    """The limit or the refusal that a finish reason reports; None: the model ended its answer itself."""
     word = (finish_reason or "").lower()
     return _LIMITS.get(word) or ("refusal" if word.startswith(_REFUSALS) else None)

@@ -1,4 +1,4 @@
-"""Turns become chat messages: every tool call is answered right behind the message that holds it."""
+"""Convert turns to chat messages: every tool call is answered directly after the message that contains it."""
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
@@ -33,16 +33,16 @@ GEMINI_SKIP = "skip_thought_signature_validator"
 def convert_turns(
     turns: Sequence[Turn], profile: Profile, offered: Container[str] = ()
 ) -> tuple[list[Message], frozenset[str]]:
-    """The conversation without its system prompt and with every call answered; the client's ids of all its calls.
+    """The conversation without its system prompt and with every call answered, and the client's ids of all calls.
 
-    ``offered`` are the client's names of the tools that may be called. Raises a 400, also where an id repeats.
+    ``offered`` are the client's names of the tools that may be called. Raises a 400, also for a repeated id.
     """
     messages: list[Message] = []
     told: set[str] = set()
     if profile.unoffered_calls == "text":
         turns = with_calls_as_text(turns, offered, told)
     ids = set(told)
-    open_calls: dict[str, Block] = {}  # the last assistant message's calls that have no result yet
+    open_calls: dict[str, Block] = {}  # the calls of the last assistant message that have no result yet
     loop = loop_start(turns) if profile.reasoning_turns == "loop" else 0
     for n, turn in enumerate(turns):
         if turn.role == "user":
@@ -72,9 +72,10 @@ def convert_turns(
 
 
 def with_calls_as_text(turns: Sequence[Turn], offered: Container[Any], ids: set[str]) -> list[Turn]:
-    """The turns with text in the place of each call of a tool that is not offered; ``ids`` takes the ids of these.
+    """The turns with text in place of each call of a tool that is not offered; the ids of these calls are added to
+    ``ids``.
 
-    Their results become text by themselves, having no call.
+    Their results then become text too, as they have no call.
     """
     told: list[Turn] = []
     for turn in turns:
@@ -85,7 +86,7 @@ def with_calls_as_text(turns: Sequence[Turn], offered: Container[Any], ids: set[
                     claim_id(required(block.data, "id", str, block), ids)
                     name = required(block.data, "name", str, block)
                     text = f"[called the tool {name} with {arguments_json(block.data.get('input'))}]"
-                    if blocks and blocks[-1].type == "text":  # neighbouring texts are one
+                    if blocks and blocks[-1].type == "text":  # adjacent texts are joined
                         text = f"\n\n{text}"
                     block = Block(text_part(text), block)
                 blocks.append(block)
@@ -95,14 +96,14 @@ def with_calls_as_text(turns: Sequence[Turn], offered: Container[Any], ids: set[
 
 
 def claim_id(id_: str, ids: set[str]) -> None:
-    """Note the id of a call. Raises a 400 if another one has it."""
+    """Register the id of a call. Raises a 400 if another call has it."""
     if id_ in ids:
         raise invalid_request("messages: `tool_use` ids must be unique")
     ids.add(id_)
 
 
 def join_texts(parts: list[Part]) -> str | list[Part]:
-    """Text parts as one string, or as they are where one carries a cache mark."""
+    """Text parts as one string, or unchanged if one carries a cache mark."""
     if not all(map(is_plain, parts)):
         return parts
     return "\n\n".join([part["text"] for part in parts])
@@ -117,10 +118,12 @@ def user_turn(
     result: Callable[[Block, str, Block], dict[str, Any]],
     earlier: Callable[[Block], list[Part]],
 ) -> tuple[list[dict[str, Any]], list[Part]]:
-    """The results of a user turn in the form of an API, and the parts of what the user says. Closes the calls.
+    """The results of a user turn in the format of an API, and the parts of the user's message. Marks the calls as
+    answered.
 
-    ``told`` are the ids of calls that have become text. ``result`` makes a result of its block, the client's id of the
-    call and the call's block; ``earlier`` makes parts of one whose call is not there any more. Raises a 400.
+    ``told`` are the ids of calls that were converted to text. ``result`` creates a result from its block, the client's
+    id of the call and the call's block. ``earlier`` creates the parts for a result whose call is no longer there.
+    Raises a 400.
     """
     results: list[dict[str, Any]] = []
     own: list[Part] = []
@@ -143,7 +146,7 @@ def user_turn(
 def _user(
     turn: Turn, open_calls: dict[str, Block], told: Container[str], profile: Profile
 ) -> tuple[list[Message], list[Part]]:
-    """The tool messages of a user turn, and the parts of the user message behind them."""
+    """The tool messages of a user turn, and the parts of the user message that follows them."""
     attachments = Attachments()
     results, own = user_turn(
         turn,
@@ -170,7 +173,7 @@ def _tool_message(block: Block, id_: str, call: Block, profile: Profile, attachm
 
 
 def call_id(id_: str, call: Block, profile: Profile) -> str:
-    """The id of a call, as upstream takes it, by the client's id and block."""
+    """The id of a call as the provider accepts it, from the client's id and block."""
     return upstream_tool_id(id_, call.data["name"], profile)
 
 
@@ -186,7 +189,7 @@ def _missing_results(open_calls: dict[str, Block], profile: Profile) -> list[Mes
 
 
 def _without_call(block: Block, id_: str) -> ApiError:
-    """The refusal of a result whose call is not in the turn before."""
+    """The refusal of a result whose call is not in the previous turn."""
     return invalid_request(
         f"{block}: unexpected `tool_use_id` found in `tool_result` blocks: {id_}. Each `tool_result` "
         "block must have a corresponding `tool_use` block in the previous message."
@@ -194,7 +197,7 @@ def _without_call(block: Block, id_: str) -> ApiError:
 
 
 def without_results(open_calls: Mapping[str, Block]) -> ApiError:
-    """The refusal of calls that have no result in the next turn."""
+    """The refusal of calls without a result in the next turn."""
     index = str(next(iter(open_calls.values()))).split(".")[1]
     return invalid_request(
         f"messages.{index}: `tool_use` ids were found without `tool_result` blocks immediately after: "
@@ -204,7 +207,7 @@ def without_results(open_calls: Mapping[str, Block]) -> ApiError:
 
 
 def loop_start(turns: Sequence[Turn]) -> int:
-    """Where the tool loop begins that is still going on: behind the last message of the user's own."""
+    """Where the current tool loop begins: after the last message written by the user."""
     for n in range(len(turns) - 1, -1, -1):
         if turns[n].role == "user" and not any(block.type == "tool_result" for block in turns[n].blocks):
             return n
@@ -214,19 +217,19 @@ def loop_start(turns: Sequence[Turn]) -> int:
 def _assistant(
     turn: Turn, open_calls: dict[str, Block], ids: set[str], profile: Profile, *, with_reasoning: bool
 ) -> Message:
-    """The message of an assistant turn, whose calls are noted."""
+    """The message of an assistant turn, whose calls are registered."""
     texts: list[Part] = []
     calls: list[dict[str, Any]] = []
     thoughts: list[str] = []
     envelopes: list[Mapping[str, Any]] = []
-    fragments: list[str] = []  # of the last text, if the block before was one
+    fragments: list[str] = []  # of the last text, if the previous block was one
     for block in turn.blocks:
         is_text = False
         match block.type:
             case "text":
                 is_text = True
                 part = mark_cached(text_part(block.data["text"]), block.data, profile)
-                if fragments and is_plain(texts[-1]):  # cut by citations
+                if fragments and is_plain(texts[-1]):  # split by citations
                     texts[-1] = part
                 else:
                     if fragments:
@@ -286,7 +289,7 @@ def _tool_call(block: Block, id_: str, profile: Profile) -> dict[str, Any]:
 def arguments_json(input_: Any) -> str:
     """Compact JSON of a call's input, always of an object.
 
-    Claude Code replays input that it could not use as it came: an array, or a string with JSON inside.
+    Claude Code replays input that it could not use unchanged: an array, or a string that contains JSON.
     """
     if isinstance(input_, dict):
         return dumps(input_).decode()
@@ -302,7 +305,7 @@ def arguments_json(input_: Any) -> str:
 
 
 def _envelope(signature: Any, profile: Profile) -> list[Mapping[str, Any]]:
-    """What the provider's own state rides in; another provider's is no use to it."""
+    """The envelope with the provider's own state; that of another provider is ignored."""
     envelope = decode_signature(signature) if isinstance(signature, str) else None
     return [] if envelope is None or envelope.get("p") != profile.name else [envelope]
 
@@ -315,7 +318,7 @@ def _add_provider_state(
     envelopes: list[Mapping[str, Any]],
     profile: Profile,
 ) -> None:
-    """Give back what the provider wants to see again of its own reasoning."""
+    """Return the reasoning state that the provider requires."""
     match profile.reasoning_roundtrip:
         case "reasoning_content" | "reasoning" as name:
             on_calls = name == "reasoning_content" and profile.reasoning_turns == "all"  # DeepSeek, even empty

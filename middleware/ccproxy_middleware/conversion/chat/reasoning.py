@@ -1,4 +1,4 @@
-"""Reasoning in upstream's answers: the fields and forms in which it comes."""
+"""Reasoning in the provider's answers: the fields and formats in which it arrives."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -13,15 +13,15 @@ _TEXTS = (
     "refusal",
     "transcript",
     "value",
-)  # where an item has its text, unless by its type
+)  # fields with the text of an item, unless its type names the field
 _FIELDS = ("reasoning_content", "reasoning", "reasoning_text")
 
 
 def reasoning_text(message: Mapping[str, Any], source: str | None = None) -> tuple[str, str]:
-    """The field that holds a message's (or delta's) reasoning, and the text: ``("", "")`` if there is none.
+    """The field that contains a message's (or delta's) reasoning, and the text: ``("", "")`` if there is none.
 
-    Servers often send the same text in two fields, so only the first that holds any is read; with ``source``, only
-    that one.
+    Servers often send the same text in two fields, so only the first non-empty one is read; with ``source``, only that
+    one.
     """
     for name in _FIELDS:
         if source in (None, name):
@@ -47,7 +47,7 @@ def reasoning_details(message: Mapping[str, Any]) -> list[dict[str, Any]]:
 def chunks_text(chunks: Any, kind: Literal["text", "thinking"]) -> str:
     """The text of list content: of Mistral's ``{"type":"thinking","thinking":[..]}``, or of all other items.
 
-    An item of a type that nobody knows is shown for its text, so that nothing of the answer is lost.
+    The text of an item of unknown type is included, so that nothing of the answer is lost.
     """
     parts: list[str] = []
     for chunk in chunks if isinstance(chunks, list) else [chunks]:
@@ -57,7 +57,7 @@ def chunks_text(chunks: Any, kind: Literal["text", "thinking"]) -> str:
             continue
         for name in _TEXTS if type_.endswith(("url", "image", "file", "audio")) else (type_, *_TEXTS):
             value = chunk.get(name)
-            if isinstance(value, dict):  # of OpenAI's Assistants
+            if isinstance(value, dict):  # OpenAI's Assistants
                 value = value.get("value")
             text = chunks_text(value, "text") if isinstance(value, list) else value
             if isinstance(text, str) and text:
@@ -67,7 +67,7 @@ def chunks_text(chunks: Any, kind: Literal["text", "thinking"]) -> str:
 
 
 def thought_signature(call: Mapping[str, Any]) -> str | None:
-    """Gemini's signature on a tool call, which has to come back with it."""
+    """Gemini's signature of a tool call, which has to be returned with the call."""
     extra = call.get("extra_content")
     if not isinstance(extra, dict):
         return None

@@ -1,4 +1,4 @@
-"""An Anthropic Messages request becomes a Chat Completions request."""
+"""Convert an Anthropic Messages request to a Chat Completions request."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -44,10 +44,10 @@ def convert_request(
 ) -> ConvertedRequest:
     """Convert a parsed ``POST /v1/messages`` body.
 
-    ``model`` is the name that the answer shall carry, where an outer layer has replaced the client's own.
-    ``counting`` takes a ``count_tokens`` body, which has no ``max_tokens`` and may end with the assistant.
-    ``tool_converter`` remembers tools from one request to the next.
-    Raises ApiError (400) for what can't be converted; fields that are only hints are dropped.
+    ``model`` is the name that the answer carries if an outer layer has replaced the client's own. ``counting`` accepts
+    a ``count_tokens`` body, which has no ``max_tokens`` and may end with an assistant message. ``tool_converter``
+    caches tools from one request to the next. Raises ApiError (400) for what can't be converted; fields that are only
+    hints are dropped.
     """
     name = read_model(data)
     profile = profile_for_model(provider, name, "chat")
@@ -124,7 +124,7 @@ def convert_request(
 
 
 def _offer_alone(name: str, body: dict[str, Any], json: dict[str, bytes]) -> None:
-    """Offer the tool that must be called and no other, where the provider takes no name beside ``required``."""
+    """Offer only the tool that must be called, if the provider accepts no name beside ``required``."""
     body["tools"] = [tool for tool in body["tools"] if tool["function"]["name"] == name]
     del json["tools"]
 
@@ -137,7 +137,7 @@ def _with_system(system: list[dict[str, Any]], chat: list[Message], profile: Pro
         return [{"role": profile.system_role, "content": content}, *chat]
     if not chat or chat[0]["role"] != "user":
         return [{"role": "user", "content": content}, *chat]
-    first = chat[0]["content"]  # templates without a system role often want turns to alternate
+    first = chat[0]["content"]  # templates without a system role often require alternating turns
     if isinstance(content, str) and isinstance(first, str):
         return [{"role": "user", "content": f"{content}\n\n{first}"}, *chat[1:]]
     head = [text_part(content)] if isinstance(content, str) else content
@@ -148,7 +148,9 @@ def _with_system(system: list[dict[str, Any]], chat: list[Message], profile: Pro
 def _set_response_format(
     body: dict[str, Any], data: Mapping[str, Any], config: Mapping[str, Any], profile: Profile
 ) -> list[Part]:
-    """``output_config.format`` as ``response_format``; what the system prompt must say for it is returned."""
+    """Convert ``output_config.format`` to ``response_format``; returns the text that the system prompt must add
+    for it.
+    """
     schema = read_format(data, config, profile)
     if schema is None:
         return []

@@ -31,14 +31,14 @@ from .usage import convert_usage, find_usage, service_tier
 Block = dict[str, Any]
 
 _INSIDE = ("data", "result", "response", "output", "completion")
-_ENVELOPES = 3  # one inside the other
+_ENVELOPES = 3  # nested
 
 
 def convert_response(data: Any, context: Context) -> dict[str, Any]:
-    """One chat completion -> one Anthropic Message.
+    """Convert one chat completion to one Anthropic Message.
 
-    Raises ApiError for a body that is none: what an error object in it stands for, else a 502 (no choice, wrong
-    types, a finish reason that says the answer failed).
+    Raises ApiError for a body that is not a completion: the error that an error object in it represents, else a 502 (no
+    choice, wrong types, a finish reason that means the answer failed).
     """
     data = unwrapped(data)
     choice = _choice(data, context)
@@ -57,7 +57,7 @@ def convert_response(data: Any, context: Context) -> dict[str, Any]:
     calls = _calls(message) if matcher.matched is None else []
     shown = text + (refusal or "")
     if thinking and not (shown.strip() or calls) and ends_well(finish_reason) and matcher.matched is None:
-        text = thinking  # all there is, so it is the answer
+        text = thinking  # there is nothing else, so it is the answer
     splitter = text_calls(context)
     if not calls and splitter is not None and matcher.matched is None:
         text = splitter.feed(text)
@@ -100,9 +100,9 @@ def convert_response(data: Any, context: Context) -> dict[str, Any]:
 
 
 def unwrapped(data: Any) -> Any:
-    """A completion, or an error, out of the envelope that some hosts put around it.
+    """A completion, or an error, without the envelope that some hosts put around it.
 
-    Such as ``{"data": {...}, "success": true}``; DashScope's own form has the usage beside ``output``.
+    For example ``{"data": {...}, "success": true}``; DashScope's own format has the usage beside ``output``.
     """
     for _ in range(_ENVELOPES):
         if isinstance(data, list) and len(data) == 1 and isinstance(data[0], dict) and "choices" in data[0]:
@@ -117,14 +117,14 @@ def unwrapped(data: Any) -> Any:
 
 
 def upstream_error(data: Any, context: Context) -> ApiError | None:
-    """The error that a provider reports where an answer, or a part of one, should be."""
+    """The error that a provider reports in place of an answer or of a part of one."""
     if not is_failure(data):
         return None
     return error_from_payload(data, profile=context.profile, max_tokens=context.max_tokens)
 
 
 def _choice(data: Any, context: Context) -> dict[str, Any]:
-    """The choice that is the answer, made of several where they have no distinct indexes."""
+    """The choice that is the answer, merged from several if they have no distinct indexes."""
     choices = data.get("choices") if isinstance(data, dict) else None
     if (not choices or "base_resp" in data) and (failure := upstream_error(data, context)) is not None:
         raise failure
@@ -132,7 +132,7 @@ def _choice(data: Any, context: Context) -> dict[str, Any]:
     if not found:
         raise _not_a_completion("it has no choices")
     if any(choice.get("finish_reason") == "tool_calls" for choice in found) and not any(map(_has_calls, found)):
-        found = [choice for choice in choices or () if isinstance(choice, dict)]  # divided over all of them
+        found = [choice for choice in choices or () if isinstance(choice, dict)]  # the answer is split over all of them
     for choice in found:
         error = choice.get("error") or (data.get("error") if choice.get("finish_reason") == "error" else None)
         if error:
@@ -146,7 +146,9 @@ def _has_calls(choice: dict[str, Any]) -> bool:
 
 
 def _joined(choices: list[dict[str, Any]]) -> dict[str, Any]:
-    """One choice for several: texts one behind the other, all calls, and of everything else the last that is there."""
+    """Merge several choices into one: texts are concatenated, all calls are kept, and of other fields the last
+    value.
+    """
     joined: dict[str, Any] = {}
     message: dict[str, Any] = {}
     for choice in choices:
@@ -166,7 +168,7 @@ def _joined(choices: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _thinking_and_text(message: Mapping[str, Any], context: Context) -> tuple[str, str, str]:
-    """Where the reasoning was found, the reasoning, and the text."""
+    """The field that contained the reasoning, the reasoning, and the text."""
     content = message.get("content")
     if isinstance(content, (list, dict)):
         text = chunks_text(content, "text")
@@ -195,7 +197,7 @@ def _calls(message: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _tool_uses(calls: list[dict[str, Any]], context: Context, *, cut_off: bool) -> tuple[list[Block], dict[str, str]]:
-    """The tool_use blocks, and Gemini's signatures by the ids that the client sees."""
+    """The tool_use blocks, and Gemini's signatures by the client's ids."""
     blocks: list[Block] = []
     signatures: dict[str, str] = {}
     ids = ToolIds(context)
@@ -205,7 +207,7 @@ def _tool_uses(calls: list[dict[str, Any]], context: Context, *, cut_off: bool) 
         name = function.get("name") if isinstance(function, dict) else None
         if not isinstance(function, dict) or not isinstance(name, str) or not name:
             if cut_off or not (call.get("id") or (isinstance(function, dict) and function.get("arguments"))):
-                continue  # cut in the middle of its name, or nothing at all
+                continue  # cut off in the middle of its name, or empty
             raise nameless()
         if isinstance(custom, dict):
             text = custom.get("input")
@@ -228,7 +230,7 @@ def _has_whole_arguments(call: Mapping[str, Any]) -> bool:
 
 
 def _envelope(message: Mapping[str, Any], source: str, signatures: dict[str, str], context: Context) -> dict[str, Any]:
-    """What of the provider's state rides in the signature of the thinking block."""
+    """The provider state that is stored in the signature of the thinking block."""
     envelope: dict[str, Any] = {"p": context.profile.name}
     if source:
         envelope["f"] = source
@@ -241,7 +243,9 @@ def _envelope(message: Mapping[str, Any], source: str, signatures: dict[str, str
 
 
 def _emits_thinking(thinking: str, envelope: Mapping[str, Any], tool_uses: list[Block], context: Context) -> bool:
-    """Whether there is a thinking block; unasked only if tool calls would come back without their state."""
+    """Whether to emit a thinking block; if not requested, only if tool calls would otherwise come back without their
+    state.
+    """
     has_state = "calls" in envelope or "details" in envelope
     if context.thinking == "off":
         return has_state and bool(tool_uses)

@@ -1,4 +1,4 @@
-"""A stream of chat completion chunks as an Anthropic stream of events."""
+"""Convert a stream of chat completion chunks to an Anthropic event stream."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -21,11 +21,11 @@ from .text_events import TextEvents, text_alone
 from .think_tags import Piece, ThinkTagSplitter
 from .usage import convert_usage, find_usage, has_counts, service_tier
 
-_MAX_EXPLANATION = 64 * 1024  # bytes of a refusal that are told at the end once more
+_MAX_EXPLANATION = 64 * 1024  # bytes of a refusal that are repeated at the end
 
 
 class StreamConverter(EventStream):
-    """The chunks of a chat completion as the client's stream."""
+    """Converts the chunks of a chat completion to the client's stream."""
 
     def __init__(self, context: Context, request_id: str) -> None:
         super().__init__(context, request_id)
@@ -39,14 +39,14 @@ class StreamConverter(EventStream):
         self._matcher = StopMatcher(context.local_stops) if context.local_stops else None
         self._text_calls = text_calls(context)
         self._keeps_details = context.profile.reasoning_roundtrip == "reasoning_details"
-        self._source = ""  # where the reasoning comes from; it is never taken from two places
-        self._lost = False  # an event that began as one could not be read
-        self._refusal: list[str] = []  # the beginning of it
+        self._source = ""  # the source of the reasoning; it is never read from two fields
+        self._lost = False  # an event that looked like JSON could not be read
+        self._refusal: list[str] = []  # its beginning
         self._refusal_size = 0
         self._usage: Mapping[str, Any] | None = None
         self._finish_reason: str | None = None
         self._matched: str | None = None  # the stop sequence that ended the answer
-        self._sources: dict[str, str] = {}  # the titles of the pages that are cited, by their URLs
+        self._sources: dict[str, str] = {}  # titles of the cited pages, by URL
 
     @property
     def ending(self) -> bool:
@@ -59,7 +59,7 @@ class StreamConverter(EventStream):
         self._complete()
 
     def _on_event(self, data: bytes) -> None:
-        # Nearly every event brings text alone, which goes into the open block just as it comes.
+        # Nearly every event contains only text, which is written to the open block unchanged.
         in_text = self._writer.open == "text" and self._splitter is None and self._matcher is None
         if in_text and not self._reader.held and (text := self._text_events.text(data)):
             self._malformed = 0
@@ -113,7 +113,7 @@ class StreamConverter(EventStream):
                 self._on_choice(choice)
 
     def _take_held(self) -> None:
-        """No more will come: a choice that waited is the end of the answer, if that has no other end."""
+        """No more chunks follow: a choice that was held back ends the answer, if nothing else does."""
         misses_calls = self._finish_reason == "tool_calls" and not self._calls.calls
         for choice in self._choices.finish():
             if (self._finish_reason is None or misses_calls) and not self.finished:
@@ -163,7 +163,7 @@ class StreamConverter(EventStream):
         self._source = source
         if self._context.thinking != "off" or self._splitter is not None:
             self._end_text()
-        self._splitter = None  # tags in the content are text, then
+        self._splitter = None  # then tags in the content are ordinary text
         if not self.finished:
             self._blocks.thinking(thinking, source)
 
@@ -197,14 +197,14 @@ class StreamConverter(EventStream):
             self._end_message()
 
     def _show(self, text: str) -> None:
-        """Write text, but hold what may be a call."""
+        """Write text, but hold back what may be a call."""
         if self._text_calls is not None and not self._text_calls.passes(text):
             text = self._text_calls.feed(text)
         if text:
             self._blocks.text(text)
 
     def _release(self) -> None:
-        """Write what was held as a call: it is none."""
+        """Write what was held back as a possible call but is none."""
         if self._text_calls is not None and (text := self._text_calls.release()):
             self._blocks.text(text)
 
@@ -222,7 +222,7 @@ class StreamConverter(EventStream):
         legacy = delta.get("function_call")
         if calls or isinstance(legacy, dict):
             self._end_text()
-            self._text_calls = None  # the server reads them itself
+            self._text_calls = None  # the server parses them itself
         if self.finished:
             return
         for delta_call in calls:
@@ -235,7 +235,7 @@ class StreamConverter(EventStream):
             self._blocks.tool_call(call)
 
     def _end_text(self, *, last: bool = False) -> None:
-        """Hand on what was held back of the text as the possible beginning of a tag, a stop sequence or a call."""
+        """Write the text that was held back as the possible beginning of a tag, a stop sequence or a call."""
         if self._splitter is not None:
             self._on_pieces(self._splitter.finish())
         if self._matcher is not None and (text := self._matcher.finish()):
@@ -253,7 +253,7 @@ class StreamConverter(EventStream):
             self._on_call(self._calls.add(call))
 
     def _complete(self) -> None:
-        """Upstream has said all."""
+        """Finish after the provider's last event."""
         if lone := self._reader.finish():
             self._on_delta(lone)
         self._end_text(last=True)
@@ -263,7 +263,7 @@ class StreamConverter(EventStream):
             self._end_message()
 
     def _take_thought_calls(self) -> None:
-        """The calls at the end of thoughts that were never closed: these are all the answer."""
+        """Take the calls at the end of thoughts that were never closed, if there is nothing else."""
         splitter = text_calls(self._context)
         if splitter is not None and (thoughts := self._blocks.lone_thoughts):
             text = splitter.feed(thoughts)
@@ -273,7 +273,7 @@ class StreamConverter(EventStream):
             self._on_text_calls(calls)
 
     def _end_message(self) -> None:
-        """The good end: close everything, tell why it is one and how much was used."""
+        """End successfully: close everything, and write the stop reason and the usage."""
         cut = cut_off(self._finish_reason) or self._matched is not None
         if not cut and ends_well(self._finish_reason) and self._context.profile.text_forms:
             self._take_thought_calls()

@@ -1,6 +1,7 @@
-"""Tool calls that come in fragments: which call a fragment belongs to.
+"""Assign the fragments of streamed tool calls to their calls.
 
-A fragment that fits nowhere is an error that the client sees: a call with missing arguments would be run as it is.
+A fragment that belongs to no call is an error that the client sees: a call with missing arguments would otherwise be
+run.
 """
 
 from collections.abc import Mapping
@@ -11,21 +12,21 @@ from ..anthropic import StreamedCall, arguments_text, nameless
 from ..context import Context
 from .reasoning import thought_signature
 
-MAX_ARGUMENTS = 32 * 1024 * 1024  # characters of all arguments of an answer
+MAX_ARGUMENTS = 32 * 1024 * 1024  # characters of all arguments in an answer
 
 
 class ToolCallAssembler:
-    """Find out which call a delta belongs to.
+    """Finds the call that a delta belongs to.
 
-    Servers differ: whole calls that all have index 0, no index, no id, id and name repeated on every fragment, another
-    id or another index on every fragment.
+    Servers differ. Some send complete calls that all have index 0; some send no index or no id; some repeat id and name
+    on every fragment; some use another id or another index on every fragment.
     """
 
     __slots__ = ("_by_id", "_by_index", "_legacy", "_size", "_tools", "_unfinished", "calls")
 
     def __init__(self, context: Context) -> None:
         self.calls: list[StreamedCall] = []  # in order of first appearance
-        self._tools = context.tools | context.tool_names.keys()  # a name is whole if it is one of these
+        self._tools = context.tools | context.tool_names.keys()  # a name is complete if it is one of these
         self._by_id: dict[str, StreamedCall] = {}
         self._by_index: dict[int, StreamedCall] = {}
         self._unfinished: list[StreamedCall] = []
@@ -33,7 +34,7 @@ class ToolCallAssembler:
         self._size = 0
 
     def add(self, delta: Mapping[str, Any]) -> StreamedCall | None:
-        """Take in one item of ``delta.tool_calls``; return the call that it is part of, None if it says nothing.
+        """Process one item of ``delta.tool_calls``; returns the call that it is part of, or None if it is empty.
 
         Raises ApiError for arguments that belong to no call.
         """
@@ -62,7 +63,7 @@ class ToolCallAssembler:
         again = call.repetition
         if again is not None and not again.could_be_whole:
             raise _unassigned()
-        if again is not None and name and again.whole:  # another object under the name is another call
+        if again is not None and name and again.whole:  # another object under the same name is another call
             other = self._announce(StreamedCall())
             self._bind(other, index, "")
             other.add_name(name)
@@ -72,7 +73,7 @@ class ToolCallAssembler:
         return call
 
     def add_legacy(self, function: Mapping[str, Any]) -> StreamedCall | None:
-        """Take in ``delta.function_call``; ignored where the server sends ``tool_calls`` too."""
+        """Process ``delta.function_call``; ignored if the server sends ``tool_calls`` too."""
         if self._legacy is None:
             if self.calls or not (function.get("name") or function.get("arguments")):
                 return None
@@ -84,9 +85,10 @@ class ToolCallAssembler:
         return self._legacy
 
     def finish(self, *, cut_off: bool) -> None:
-        """No more will come. ``cut_off`` says that the answer hit a limit, perhaps in the middle of a name.
+        """Finish after the last fragment. ``cut_off`` means that the answer hit a limit, perhaps in the middle of a
+        name.
 
-        Raises ApiError if a call has no name, or if arguments came that belong to no call.
+        Raises ApiError if a call has no name, or if there are arguments that belong to no call.
         """
         for call in self.calls:
             if not call.name and not (cut_off and call.blank):
@@ -115,7 +117,7 @@ class ToolCallAssembler:
             raise ApiError(502, "api_error", f"upstream sent tool arguments of over {MAX_ARGUMENTS} characters")
 
     def _find(self, index: int | None, id_: str, name: str, arguments: str) -> StreamedCall | None:
-        """The known call that a delta continues, or None."""
+        """The existing call that a delta continues, or None."""
         call = self._by_index.get(index) if index is not None else None
         if id_ and (call is None or call.id != id_) and id_ in self._by_id:
             call = self._by_id[id_]
@@ -135,10 +137,10 @@ class ToolCallAssembler:
         return self._unfinished[-1] if self._unfinished else call
 
     def _continues(self, call: StreamedCall, index: int | None, same_id: bool, name: str, arguments: str) -> bool:
-        """Whether a delta with a name is part of a call that has its id, or is the last one at its index."""
+        """Whether a delta with a name continues the call with its id, or the last call at its index."""
         if not call.name or call.custom:
             return True
-        if name == call.name:  # repeated on every fragment; without an id, whole arguments are another call's
+        if name == call.name:  # repeated on every fragment; without an id, complete arguments are another call's
             return same_id or not call.whole or not arguments.strip()
         if call.whole or (index is not None and call.index not in (None, index)):
             return False

@@ -1,4 +1,4 @@
-"""Events that bring text and nothing else: all but a few of a stream."""
+"""Events that contain only text, as most events of a stream do."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ import orjson
 
 from ...toolkit.json import dumps
 
-_LESSONS = 4  # without a use of one; what changes with every event, such as a random field, can't be learned
+_LESSONS = 4  # events without a match; a value that changes with every event, such as a random field, can't be learned
 _PROBE = "probe"
 
 
 def text_alone(chunk: Any) -> str | None:
-    """The text of a chunk that brings text and nothing else; None for any other."""
+    """The text of a chunk that contains only text; None for any other chunk."""
     try:
         (choice,) = chunk["choices"]
         delta = choice["delta"]
@@ -27,10 +27,11 @@ def text_alone(chunk: Any) -> str | None:
 
 
 class TextEvents:
-    """Reads the text of an event that is like an earlier one but for its text, which alone has to be parsed.
+    """Reads the text of an event that differs from an earlier one only in its text, so that only the text has to be
+    parsed.
 
-    What stands before and behind a JSON string can be learned from one event, and where another event has the same
-    bytes there and one string between them, it is the same document with another text.
+    The bytes before and after a JSON string are learned from one event. If another event has the same bytes there, with
+    a single string between them, it is the same document with another text.
     """
 
     __slots__ = ("_after", "_before", "_lessons")
@@ -41,24 +42,24 @@ class TextEvents:
         self._lessons = _LESSONS
 
     def text(self, data: bytes) -> str | None:
-        """The text of an event that brings nothing else; None if that can't be seen without parsing it all."""
+        """The text of an event that contains only text; None if deciding that requires a full parse."""
         before, after = self._before, self._after
         if not (before and data.startswith(before) and data.endswith(after)):
             return None
         try:
             text = orjson.loads(data[len(before) : len(data) - len(after)])
-        except ValueError:  # half of a surrogate pair, too, for which there is a reader
+        except ValueError:  # includes half of a surrogate pair, which has a separate reader
             return None
         self._lessons = _LESSONS
         return text if isinstance(text, str) else None
 
     def learn(self, data: bytes, text: str) -> None:
-        """Remember what stands around the text of an event that brings ``text`` and nothing else."""
+        """Remember what surrounds the text of an event that contains only ``text``."""
         if self._lessons == 0:
             return
         self._lessons -= 1
         before, found, after = data.partition(dumps(text))
-        try:  # the same string may stand in another place
+        try:  # the same string may occur elsewhere in it
             proven = found != b"" and text_alone(orjson.loads(before + dumps(_PROBE) + after)) == _PROBE
         except ValueError:
             proven = False

@@ -1,7 +1,7 @@
 """``<think>`` sections, which some servers leave in the text of an answer.
 
-The tags count only at the very start of the content: later they are text about tags. Templates that put the
-opening tag into the prompt send the closing one alone. The tags go, and with them the whitespace that touches them.
+The tags count only at the very start of the content: later they are text about tags. Templates that put the opening tag
+into the prompt produce only the closing one. The tags are removed together with adjacent whitespace.
 """
 
 from typing import Literal
@@ -27,10 +27,11 @@ def split_think_tags(content: str) -> tuple[str, str]:
 
 
 class ThinkTagSplitter:
-    """The same for an answer that comes in fragments, cut anywhere.
+    """The same for an answer that arrives in fragments, split anywhere.
 
-    A closing tag without an opening one can't be undone in a stream. ``inside`` says that the template opens the
-    tag in the prompt: then the content starts inside thinking, whether or not the opening tag is repeated.
+    In a stream, a closing tag without an opening one comes too late: the text before it has already been sent.
+    ``inside`` means that the template opens the tag in the prompt: then the content starts inside thinking, whether or
+    not the opening tag is repeated.
     """
 
     __slots__ = ("_held", "_held_is_blank", "_held_size", "_inside", "_state")
@@ -38,12 +39,12 @@ class ThinkTagSplitter:
     def __init__(self, *, inside: bool) -> None:
         self._inside = inside
         self._state: Literal["start", "opened", "thinking", "closed", "text"] = "start"
-        self._held: list[str] = []  # whitespace that may touch a tag, or what may be the first part of a tag
+        self._held: list[str] = []  # whitespace that may be next to a tag, or the possible beginning of a tag
         self._held_is_blank = True
         self._held_size = 0  # bytes
 
     def feed(self, fragment: str) -> list[Piece]:
-        """The pieces of the content that are now sure."""
+        """The pieces of the content that are now certain."""
         if self._held and self._held_is_blank and fragment.isspace():
             self._held.append(fragment)  # joined once, when something follows
             self._held_size += len(fragment) + PER_PIECE
@@ -90,7 +91,7 @@ class ThinkTagSplitter:
         self._held_is_blank = not text.strip()
 
     def _let_go(self) -> list[Piece]:
-        """What is held, since so much whitespace touches no tag."""
+        """Return what is held back, since so much whitespace can't be next to a tag."""
         kind: Literal["thinking", "text"] = "thinking" if self._state == "thinking" else "text"
         held = "".join(self._held)
         self._held.clear()
@@ -99,7 +100,7 @@ class ThinkTagSplitter:
 
     @property
     def in_text(self) -> bool:
-        """Whether all that follows is text."""
+        """Whether everything that follows is text."""
         return self._state == "text"
 
     def finish(self) -> list[Piece]:

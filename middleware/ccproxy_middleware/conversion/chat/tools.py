@@ -25,17 +25,17 @@ _TOOL_SEARCH = "tool_search_tool_"
 _CUT = "... (the rest stands in the system prompt)"
 _REST = "The rest of the description of the tool {}:"
 _REMEMBERED = 8  # sets of tools: of agents and their subagents, for each model
-_HELD = 32 * 1024 * 1024  # bytes that they may take, with the tools that they were made of
+_HELD = 32 * 1024 * 1024  # bytes that they may take, including the tools that they were made from
 
 
 def offered_tools(
     tools: Sequence[Any], changes: Iterable[Block], turns: Iterable[Turn], profile: Profile
 ) -> list[Block]:
-    """The client's tool definitions that are in effect for this request, still in Anthropic's form.
+    """The client's tool definitions that are in effect for this request, still in Anthropic's format.
 
-    Server tools are left out where there are others, which the model can use instead, and refused where there are
-    none. Deferred tools wait until a ``tool_reference`` names them, unless the search for them would have been the
-    server's. ``tool_addition`` and ``tool_removal`` are applied.
+    Server tools are left out if there are others, which the model can use instead, and refused if there are none.
+    Deferred tools are left out until a ``tool_reference`` names them, unless the server would have searched for them.
+    ``tool_addition`` and ``tool_removal`` are applied.
     """
     known: dict[str, Block] = {}
     of_server: list[Block] = []
@@ -69,13 +69,14 @@ def offered_tools(
 
 
 class ConvertedTools(NamedTuple):
-    """The tools of a request as upstream's API has them, and their JSON; the client's names, all and by upstream's.
+    """The tools of a request in the upstream API's format, and their JSON; the client's names, as a set and by upstream
+    name.
 
-    ``schemas``: the client's, by its names, of the tools whose arguments may have to be put right.
-    ``offered``: the client's, by its names and upstream's, of all.
-    ``told``: of descriptions that are too long for the provider, what has no room there.
+    ``schemas``: by the client's name, the client's schemas of the tools whose arguments may need repair. ``offered``:
+    by the client's name and by the upstream name, the schemas of all tools. ``told``: the parts of descriptions that
+    exceed the provider's limit.
 
-    Shared by requests, and not to be changed.
+    Shared between requests, and must not be modified.
     """
 
     tools: list[dict[str, Any]]
@@ -91,17 +92,18 @@ _NO_TOOLS = ConvertedTools([], b"[]", frozenset(), {}, {}, {}, ())
 
 
 class ToolConverter:
-    """Converts the tools of requests, and remembers the last few lists: an agent sends the same one at every turn.
+    """Converts the tools of requests, and caches the last few lists: an agent sends the same list at every turn.
 
-    A list is the same if it is the same object, as it is in requests that a RequestParser has parsed of the same bytes.
+    Two lists are the same if they are the same object, as they are in requests that a RequestParser parsed from the
+    same bytes.
     """
 
     def __init__(self) -> None:
-        # With what each takes, the last used first.
+        # With the size of each, the most recently used first.
         self._cache: tuple[tuple[list[Any], Profile, ConvertedTools, int], ...] = ()
 
     def convert(self, tools: list[Any], history: History, profile: Profile) -> ConvertedTools:
-        """What is offered of these tools, shared by all requests that have the same. Raises a 400."""
+        """The converted tools, shared by all requests with the same list. Raises a 400."""
         if not tools and not history.tool_changes:
             return _NO_TOOLS
         if history.tool_changes:
@@ -154,7 +156,7 @@ def _converted(definitions: Sequence[Block], profile: Profile) -> ConvertedTools
 
 
 def _flat(function: dict[str, Any]) -> dict[str, Any]:
-    """A function as Responses has it; where nothing is said it is strict there."""
+    """A function in the format of Responses, where a function is strict by default."""
     return {"type": "function", **function, "strict": function.get("strict", False)}
 
 
@@ -166,7 +168,7 @@ def _make_strict_uniform(tools: Sequence[dict[str, Any]]) -> None:
 
 
 def _shorten_descriptions(tools: Sequence[dict[str, Any]], limit: int | None) -> tuple[str, ...]:
-    """Cut descriptions that are longer than ``limit`` characters; the rests are returned, each with its tool's name."""
+    """Cut descriptions that are longer than ``limit`` characters; returns the remainders, each with its tool's name."""
     if limit is None:
         return ()
     rests = []
@@ -180,7 +182,7 @@ def _shorten_descriptions(tools: Sequence[dict[str, Any]], limit: int | None) ->
 
 
 def convert_tool(definition: Block, profile: Profile, allowance: Allowance) -> dict[str, Any]:
-    """One definition as an OpenAI function; ``allowance`` is what the schemas of all tools may grow by."""
+    """One definition as an OpenAI function; ``allowance`` limits how much the schemas of all tools may grow."""
     tool = definition.data
     name = upstream_tool_name(tool["name"], profile)
     description = optional(tool, "description", str, definition)
@@ -209,9 +211,9 @@ def convert_tool(definition: Block, profile: Profile, allowance: Allowance) -> d
 def convert_tool_choice(
     choice: Any, names: Collection[str], profile: Profile, tools: Sequence[Any] = ()
 ) -> dict[str, Any]:
-    """``tool_choice`` and ``parallel_tool_calls`` of a request that has tools; both absent unless asked for.
+    """``tool_choice`` and ``parallel_tool_calls`` of a request that has tools; both absent unless requested.
 
-    ``tools``: the client's, among which the chosen one may be a server's that is left out.
+    ``tools``: the client's tools; the chosen one may be a server tool that is left out.
     """
     if choice is None:
         return {}
@@ -244,7 +246,7 @@ def convert_tool_choice(
 
 def _is_server_tool(kind: str, definition: Block) -> bool:
     """Whether Anthropic's servers would run a tool. Raises a 400 for an advisor, which a client can do without."""
-    if kind.startswith(_ADVISOR):  # in Anthropic's words, by which Claude Code goes on without it
+    if kind.startswith(_ADVISOR):  # Anthropic's wording, which makes Claude Code continue without it
         raise invalid_request(
             f"{definition}: Input tag '{kind}' found using 'type' does not match any of the expected tags: "
             "'bash_20250124', 'computer_20250124', 'custom', 'memory_20250818', 'text_editor_20250728'"
@@ -260,7 +262,7 @@ def _server_tool_refused(definition: Block) -> ApiError:
 
 
 def _not_offered(name: str, tools: Sequence[Any]) -> ApiError:
-    """The 400 for a choice of a tool that is not there, or that Anthropic's servers would run."""
+    """The 400 for a choice of a tool that does not exist, or that Anthropic's servers would run."""
     for n, tool in enumerate(tools):
         if tool.get("name") == name and str(tool.get("type")).startswith(_SERVER_TOOLS):
             return _server_tool_refused(Block(tool, "tools", n))

@@ -11,8 +11,8 @@ _SERVICE_TIERS = {
 }  # fmt: skip
 
 
-# The names under which hosts tell of the prompt's cache, beside the prompt's details or in them. All of them are part
-# of ``prompt_tokens``; the first one that is there counts.
+# The fields in which hosts report cached prompt tokens, beside the prompt's details or in them. All are included in
+# ``prompt_tokens``; the first field that is present counts.
 _CACHE_READ = ("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens", "cache_read_tokens")
 _CACHE_WRITE = (
     "cache_write_tokens",
@@ -23,7 +23,7 @@ _CACHE_WRITE = (
 
 
 def has_counts(usage: Mapping[str, Any]) -> bool:
-    """Whether a usage counts anything: some servers end with one that is all zeros."""
+    """Whether a usage has any counts: some servers end with one that is all zeros."""
     return any(_count(usage, name) for name in ("prompt_tokens", "completion_tokens", "total_tokens"))
 
 
@@ -39,9 +39,9 @@ def find_usage(body: dict[str, Any], choice: dict[str, Any]) -> dict[str, Any] |
 def convert_usage(
     usage: Mapping[str, Any] | None, context: Context, estimate_output: Callable[[], int]
 ) -> dict[str, Any]:
-    """OpenAI's usage in Anthropic's terms, where cached tokens are no part of ``input_tokens``.
+    """OpenAI's usage in Anthropic's terms, where cached tokens are not part of ``input_tokens``.
 
-    What upstream doesn't report is estimated, never null: clients decide by it when to compact.
+    What the provider doesn't report is estimated, never null: clients use it to decide when to compact.
     """
     usage = usage or {}
     prompt = _count(usage, "prompt_tokens")
@@ -67,7 +67,7 @@ def convert_usage(
 
 
 def service_tier(body: Mapping[str, Any], context: Context) -> dict[str, str]:
-    """``usage.service_tier``, where the client's own choice of a tier was passed on and upstream reports one."""
+    """``usage.service_tier``, if the client's own choice of a tier was passed on and the provider reports one."""
     tier = body.get("service_tier")
     if context.profile.service_tier == "pass" and isinstance(tier, str) and tier in _SERVICE_TIERS:
         return {"service_tier": _SERVICE_TIERS[tier]}
@@ -83,7 +83,7 @@ def _counts(holders: Iterable[Any], names: Iterable[str]) -> Iterator[int]:
 
 
 def _cache_creation(usage: Mapping[str, Any]) -> int:
-    """Anthropic's own form, as some gateways hand it on: the tokens written by how long they are kept."""
+    """Anthropic's own format, as some gateways pass it on: the tokens written, by cache lifetime."""
     by_time = usage.get("cache_creation")
     if by_time is None:
         return 0
@@ -92,7 +92,7 @@ def _cache_creation(usage: Mapping[str, Any]) -> int:
 
 
 def _count(holder: Any, name: str) -> int | None:
-    """A count that is one: JSON from upstream may hold anything."""
+    """A count if it is valid: JSON from the provider may contain anything."""
     value = holder.get(name) if isinstance(holder, dict) else None
     if type(value) is int and 0 <= value < 2**53:
         return value

@@ -1,4 +1,4 @@
-"""What Claude Code alone is told otherwise than other clients."""
+"""Answers that differ for Claude Code and no other client."""
 
 from .final import told_at_once
 from .words import is_final

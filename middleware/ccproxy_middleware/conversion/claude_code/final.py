@@ -1,4 +1,4 @@
-"""A refusal on its way to Claude Code, in the form that it shows at once."""
+"""Send Claude Code a refusal in the form that it displays at once."""
 
 from starlette.types import Message, Scope, Send
 
@@ -8,9 +8,10 @@ from .words import FINAL_STATUS, is_claude_code, is_final
 
 
 def told_at_once(scope: Scope, send: Send) -> Send:
-    """The client's ``send``; Claude Code's gives refusals that no repetition can cure another status.
+    """The client's ``send``; for Claude Code it changes the status of refusals that no retry can cure.
 
-    A 403 of the provider is one of them: the client would say that it has failed to authenticate, and ask for a login.
+    A 403 of the provider is one of them: otherwise the client would report an authentication failure and ask for a
+    login.
     """
     if not is_claude_code(scope["headers"]):
         return send
@@ -24,7 +25,7 @@ def told_at_once(scope: Scope, send: Send) -> Send:
         if held is not None:
             start, held = held, None
             error = _final_error(start, message.get("body", b""))
-            # With the error itself, so that an outer layer need not guess what the status means.
+            # The error itself is included, so that an outer layer need not guess the meaning of the status.
             await send(start if error is None else {**start, "status": error.status, "ccproxy.error": error})
         await send(message)
 
@@ -32,11 +33,11 @@ def told_at_once(scope: Scope, send: Send) -> Send:
 
 
 def _final_error(start: Message, body: bytes) -> ApiError | None:
-    """The error of this body, if it is final: where ``details`` tell the client what to do, it is not."""
+    """The error in this body if it is final; an error whose ``details`` tell the client what to do is not."""
     try:
         error = loads(body)["error"]
         if "details" in error or (start["status"] == 400 and not is_final(error["message"])):
             return None
         return ApiError(FINAL_STATUS, error["type"], error["message"], reason=start.get("ccproxy.reason"))
-    except (ValueError, KeyError, TypeError):  # a foreign layer's
+    except (ValueError, KeyError, TypeError):  # from another layer
         return None

@@ -1,4 +1,4 @@
-"""How many tokens a request has: counted here, or by the provider where the profile says that it can."""
+"""The number of tokens of a request: counted here, or by the provider if the profile says that it can."""
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -21,23 +21,23 @@ Count = Callable[[Mapping[str, Any], Any], int]
 T = TypeVar("T")
 
 _ATTACHMENTS = ("image_url", "file")
-# What OpenAI's count takes of a Responses body (openai, types/responses/input_token_count_params.py)
+# The fields of a Responses body that OpenAI's count accepts (openai, types/responses/input_token_count_params.py)
 _COUNTED = ("model", "input", "instructions", "tools", "tool_choice", "parallel_tool_calls", "reasoning", "text")
 
 
 class TokenCounter:
-    """Counts the tokens of requests to upstream, by the profile's switch ``count_tokens``.
+    """Counts the tokens of requests to upstream, as the profile's switch ``count_tokens`` says.
 
-    Where the provider fails to count the request is counted here, and a warning says so once.
+    If the provider fails to count, the request is counted here, and a warning is logged once.
     """
 
-    limit = 5.0  # seconds for the provider; a client that waits for a count shows nothing meanwhile
+    limit = 5.0  # timeout in seconds for the provider; a client that waits for a count displays nothing meanwhile
 
     def __init__(self) -> None:
         self._warned = False
 
     async def __call__(self, body: Mapping[str, Any], profile: Profile, ask: Ask, count: Count) -> int:
-        """The tokens of a body for upstream; ``count`` counts it here, by the profile's tokenizer."""
+        """The tokens of a body for upstream; ``count`` counts it here, with the profile's tokenizer."""
         by_provider = profile.api == "responses" if profile.count_tokens == "upstream" else True
         if profile.count_tokens != "local" and by_provider:
             try:
@@ -45,7 +45,7 @@ class TokenCounter:
                     return await count_by_provider(body, profile.count_tokens, ask)
             except (ApiError, StreamAborted, TimeoutError) as error:
                 self._warn(profile.count_tokens, error)
-        # In a thread: the first count by o200k loads the tokenizer, and a long request takes a while.
+        # In a thread: the first count with o200k loads the tokenizer, and a long request takes a while.
         return await anyio.to_thread.run_sync(count, body, profile.tokenizer)
 
     def _warn(self, counter: str, error: Exception) -> None:
@@ -59,13 +59,13 @@ class TokenCounter:
 async def count_by_provider(
     body: Mapping[str, Any], counter: Literal["vllm", "llama.cpp", "upstream"], ask: Ask
 ) -> int:
-    """The provider's own count. That of a chat completions body: images and files are counted here and added.
+    """The provider's own count. For a chat completions body, images and files are counted here and added.
 
-    ``upstream`` is OpenAI's own for a Responses body, ``POST /v1/responses/input_tokens``.
+    For a Responses body, ``upstream`` is OpenAI's own ``POST /v1/responses/input_tokens``.
 
-    vLLM has ``POST /tokenize`` for conversations; llama.cpp renders one by ``POST /apply-template`` and counts the
-    text by ``POST /tokenize``. Both stand beside ``/v1``, not below it. Raises ApiError, also for an answer without
-    the count. https://docs.vllm.ai (entrypoints/serve/tokenize), llama.cpp's tools/server/README.md
+    vLLM has ``POST /tokenize`` for conversations. llama.cpp renders a conversation with ``POST /apply-template`` and
+    counts the text with ``POST /tokenize``. Both paths are beside ``/v1``, not below it. Raises ApiError, also for an
+    answer without the count. https://docs.vllm.ai (entrypoints/serve/tokenize), llama.cpp's tools/server/README.md
     """
     if counter == "upstream":
         question = {name: body[name] for name in _COUNTED if name in body}
@@ -82,7 +82,7 @@ async def count_by_provider(
 
 
 def _without_attachments(messages: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], int]:
-    """The messages without images and files, for which a tokenizer has no tokens, and the tokens of those."""
+    """The messages without images and files, for which a tokenizer has no tokens, and the number of tokens of those."""
     plain: list[Mapping[str, Any]] = []
     tokens = 0
     for message in messages:

@@ -1,4 +1,4 @@
-"""Reads documents in processes of their own, which can be stopped: a hostile PDF of a few bytes may take minutes."""
+"""Read documents in separate processes, which can be stopped: a hostile PDF of a few bytes may take minutes."""
 
 import asyncio
 import logging
@@ -25,11 +25,11 @@ _READ_AGAIN = "What was read is remembered: please try again."
 
 
 class DocumentReader:
-    """Converts requests with documents, and remembers what it has read.
+    """Converts requests with documents, and caches what it has read.
 
-    A document takes at most ``seconds`` of the processor, ``patience`` seconds in all and ``memory`` bytes, or it
-    counts as unreadable; ``at_once`` processes read, one for each request. A request whose documents are not read
-    within ``limit`` seconds is refused, and finds the work done when it comes again.
+    A document may take ``seconds`` of CPU time, ``patience`` seconds of wall time and ``memory`` bytes; beyond that it
+    counts as unreadable. Up to ``at_once`` processes read at the same time, one per request. A request whose documents
+    are not read within ``limit`` seconds is refused; when it is repeated, it finds the work done.
     """
 
     seconds = 10
@@ -40,12 +40,13 @@ class DocumentReader:
 
     def __init__(self) -> None:
         self._readings = Readings()
-        # By event loop, since the layer may serve under one after another, and a limiter belongs to one.
+        # One per event loop, since the layer may run under several in turn, and a limiter belongs to one.
         self._limiters: WeakKeyDictionary[asyncio.AbstractEventLoop, anyio.CapacityLimiter] = WeakKeyDictionary()
         self._told: set[str] = set()
 
     async def convert(self, convert: Callable[[], T]) -> T:
-        """The result of ``convert``, which asks for documents. It is called in a thread, and again if one was unread.
+        """The result of ``convert``, which requests documents. It is called in a thread, and again if a document was
+        unread.
 
         Raises ApiError (529) if the documents can't be read now.
         """
@@ -92,7 +93,7 @@ class DocumentReader:
         if not has_python():
             return self._tell("PDFs can't be read: there is no Python beside this program to read them")
         ended = process.run("text", data.encode("ascii"), self.seconds, self.memory, self.patience)
-        if ended is None or ended.returncode < 0 or ended.returncode == OUT_OF_MEMORY:  # below 0: by a signal
+        if ended is None or ended.returncode < 0 or ended.returncode == OUT_OF_MEMORY:  # negative: killed by a signal
             return Unreadable.TOO_COSTLY
         if ended.returncode == 0:
             return ended.stdout.decode()
@@ -101,7 +102,7 @@ class DocumentReader:
         return Unreadable.NO_TEXT
 
     def _tell(self, warning: str) -> Unreadable:
-        """Log a warning once, and let the document go without its text."""
+        """Log a warning once; the document is sent without its text."""
         if warning not in self._told:
             self._told.add(warning)
             logger.warning(warning)

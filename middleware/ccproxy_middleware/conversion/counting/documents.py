@@ -1,6 +1,6 @@
-"""PDF documents: the text for providers that take none, and the number of pages.
+"""PDF documents: the text for providers that accept no PDF, and the number of pages.
 
-A converter asks for a text by :func:`pdf_text`. It gets what is known; what isn't, the layer reads in between, and
+A converter requests a text with :func:`pdf_text` and gets what is already known. The layer then reads the rest, and
 converts again.
 """
 
@@ -18,15 +18,15 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_HEAD = 1368  # characters of base64 for the first 1024 bytes, where a PDF must say that it is one
+_HEAD = 1368  # base64 characters for the first 1024 bytes, which must contain the PDF header
 _REMEMBERED_BYTES = 16 * 1024 * 1024
-_COST = 200  # bytes that Python takes for keeping a reading, about
+_COST = 200  # approximate overhead in bytes of a stored reading
 
 _PAGE = re.compile(rb"/Type\s{0,8}/Page(?![A-Za-z])")
 
 
 class Unreadable(Enum):
-    """Why a document has no text, in the words of the note that stands for it."""
+    """Why a document has no text, as worded in the note that replaces it."""
 
     NO_TEXT = "no text could be read from it"
     TOO_COSTLY = "to read it takes too much time or memory"
@@ -36,13 +36,13 @@ Reading = str | Unreadable
 
 
 class DocumentToRead(Exception):
-    """There is a document whose text is asked for, and no :class:`Documents` to ask."""
+    """The text of a document is requested, and there is no :class:`Documents` to provide it."""
 
 
 class Readings:
-    """What was read last, by the document's digest: clients send a document again in every turn.
+    """The most recent readings, by the document's digest: clients send a document again in every turn.
 
-    It must read the same in every turn too, since the provider's prompt cache goes by that. Bounded in bytes.
+    The text must also be the same in every turn, since the provider's prompt cache depends on it. Bounded in bytes.
     """
 
     def __init__(self, max_bytes: int = _REMEMBERED_BYTES) -> None:
@@ -52,14 +52,14 @@ class Readings:
         self._lock = threading.Lock()
 
     def get(self, digest: bytes) -> Reading | None:
-        """What was read of this document, if it is still known."""
+        """The text of this document, if it is still stored."""
         with self._lock:
             if digest in self._readings:
                 self._readings.move_to_end(digest)
             return self._readings.get(digest)
 
     def put(self, digest: bytes, reading: Reading) -> None:
-        """Remember what was read, if need be instead of what was not asked for the longest."""
+        """Store a reading; if there is no room, the least recently used ones are dropped."""
         with self._lock:
             self.size += _size(reading) - _size(self._readings.pop(digest, None))
             self._readings[digest] = reading
@@ -68,7 +68,7 @@ class Readings:
 
 
 class Documents:
-    """The documents of one request. ``unread``: those that were asked for and aren't known, by their digests."""
+    """The documents of one request. ``unread``: requested documents that are not known, by their digests."""
 
     def __init__(self, readings: Readings) -> None:
         self.unread: dict[bytes, str] = {}
@@ -76,7 +76,7 @@ class Documents:
         self._read: dict[bytes, Reading] = {}
 
     def during(self, convert: Callable[[], T]) -> T:
-        """Call ``convert``, in which :func:`pdf_text` asks these documents."""
+        """Call ``convert``, in which :func:`pdf_text` uses these documents."""
         token = _documents.set(self)
         try:
             return convert()
@@ -84,12 +84,12 @@ class Documents:
             _documents.reset(token)
 
     def tell(self, digest: bytes, reading: Reading) -> None:
-        """A document has been read."""
+        """Store the reading of a document."""
         self._read[digest] = reading
         del self.unread[digest]
 
     def text(self, data: str) -> Reading:
-        """What is known of a PDF in base64; one that isn't known is ``unread`` then."""
+        """What is known about a PDF in base64; an unknown one is added to ``unread``."""
         digest = hashlib.blake2b(data.encode("ascii"), digest_size=16).digest()
         reading = self._read.get(digest) or self._readings.get(digest)
         if reading is None:
@@ -103,9 +103,9 @@ _documents: ContextVar[Documents | None] = ContextVar("documents", default=None)
 
 
 def pdf_text(data: str) -> Reading:
-    """The text of a PDF in base64, or why there is none. Raises DocumentToRead where there is nobody to ask.
+    """The text of a PDF in base64, or why there is none. Raises DocumentToRead if nothing can provide it.
 
-    It takes a while even where the text is known: call it in a worker thread.
+    It takes a while even if the text is known: call it in a worker thread.
     """
     if not _may_be_pdf(data):
         return Unreadable.NO_TEXT
@@ -116,9 +116,9 @@ def pdf_text(data: str) -> Reading:
 
 
 def pdf_pages(data: str) -> int:
-    """Pages of a PDF in base64 or a ``data:`` URL, by its page objects.
+    """The number of pages of a PDF in base64 or a ``data:`` URL, from its page objects.
 
-    At least 1, which it stays where the objects are in compressed streams.
+    At least 1, which is also the result if the objects are in compressed streams.
     """
     start = data.find(",", 0, 256) + 1
     try:
@@ -132,7 +132,7 @@ def _may_be_pdf(data: str) -> bool:
         return False
     try:
         return b"%PDF-" in base64.b64decode(data[:_HEAD])
-    except binascii.Error:  # what is no base64 in between may have moved the rest
+    except binascii.Error:  # characters in between that are not base64 may have shifted the rest
         return len(data) > _HEAD
 
 

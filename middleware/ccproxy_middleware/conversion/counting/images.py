@@ -1,4 +1,4 @@
-"""What an image costs, from the size that its first bytes tell."""
+"""The token cost of an image, from the size in its first bytes."""
 
 import base64
 import binascii
@@ -11,15 +11,15 @@ UNKNOWN_SIZE_TOKENS = 1600
 """For an image behind a URL, or in a format that isn't known here: a full-size image for Claude."""
 
 _TILE = 512
-# Characters of base64 that are looked at; a JPEG may carry a profile and a thumbnail before its size.
+# The number of characters of base64 to read; a JPEG may have a profile and a thumbnail before its size.
 _PREFIXES = (1024, 512 * 1024)
 
 
 def image_tokens(url: str) -> int:
     """Tokens of an image part, by OpenAI's rule for high detail.
 
-    The image is made to fit 2048 x 2048, then its shorter side to fit 768; each tile of 512 x 512 costs 170,
-    and 85 come on top. https://platform.openai.com/docs/guides/images-vision#calculating-costs
+    The image is scaled to fit 2048 x 2048, then its shorter side to 768. Each tile of 512 x 512 costs 170 tokens, plus
+    85 for the image. https://platform.openai.com/docs/guides/images-vision#calculating-costs
     """
     size = data_url_size(url)
     if size is None:
@@ -46,7 +46,7 @@ def data_url_size(url: str) -> tuple[int, int] | None:
 
 
 def image_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height in pixels from the head of a PNG, GIF, WebP or JPEG file; None if it doesn't tell."""
+    """Width and height in pixels from the header of a PNG, GIF, WebP or JPEG file; None if it doesn't contain them."""
     try:
         if data.startswith(b"\x89PNG\r\n\x1a\n"):
             width, height = unpack_from(">II", data, 16)
@@ -58,7 +58,7 @@ def image_size(data: bytes) -> tuple[int, int] | None:
             width, height = _jpeg_size(data)
         else:
             return None
-    except (StructError, IndexError):  # cut short
+    except (StructError, IndexError):  # truncated
         return None
     return (width, height) if 0 < width < 1 << 24 and 0 < height < 1 << 24 else None
 
@@ -89,7 +89,7 @@ def _webp_size(data: bytes) -> tuple[int, int]:
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:
-    """From the frame header (SOF0 to SOF15), whichever segments stand before it."""
+    """Read the size from the frame header (SOF0 to SOF15), whatever segments precede it."""
     at = 2
     while True:
         if data[at] != 0xFF:
@@ -97,12 +97,12 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
         marker = data[at + 1]
         if marker == 0xFF:  # fill byte
             at += 1
-        elif marker == 0x01 or 0xD0 <= marker <= 0xD8:  # no length
+        elif marker == 0x01 or 0xD0 <= marker <= 0xD8:  # no length field
             at += 2
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = unpack_from(">HH", data, at + 5)
             return width, height
-        elif marker in (0xD9, 0xDA):  # the picture itself, without a frame header
+        elif marker in (0xD9, 0xDA):  # the image data itself, without a frame header
             return 0, 0
         else:
             at += 2 + max(2, unpack_from(">H", data, at + 2)[0])

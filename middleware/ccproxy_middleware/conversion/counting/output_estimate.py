@@ -1,4 +1,4 @@
-"""An estimate of the tokens of what a model has written, for an upstream that doesn't count them."""
+"""An estimate of the tokens that a model has written, for a provider that doesn't count them."""
 
 from .tokens import estimate_tokens
 
@@ -6,7 +6,7 @@ _AT_ONCE = 64 * 1024  # characters
 
 
 class OutputEstimate:
-    """Keeps what is written no longer than it takes to estimate its tokens."""
+    """Keeps written text only until its tokens are estimated."""
 
     __slots__ = ("_size", "_texts", "_tokens")
 
@@ -21,7 +21,7 @@ class OutputEstimate:
         return not (self._texts or self._tokens)
 
     def add(self, text: str) -> None:
-        """Take in the next piece."""
+        """Add the next piece."""
         self._texts.append(text)
         self._size += len(text)
         if self._size > _AT_ONCE:

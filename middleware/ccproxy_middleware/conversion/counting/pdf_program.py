@@ -1,10 +1,10 @@
-"""Reads a PDF: a program, not a module, since what reads PDFs can be stopped and limited in no other way.
+"""Read a PDF. This is a program, not a module, since only a process that reads PDFs can be stopped and limited.
 
-Usage: ``python -I -S pdf_program.py MODE SECONDS BYTES PATH...``: what is wanted, what it may take of the processor and
-of memory, and where pypdf and pypdfium2 may be found. Base64 on standard input. On standard output, in mode ``text``
-the text in UTF-8; in mode ``pages`` a JSON list with ``{"text": ...}`` for each page, or ``{"png": base64}`` for one
-without text, which is empty where each page has text. Exit code 0, or one of those below. It imports nothing of this
-package, so that it starts in a tenth of a second.
+Usage: ``python -I -S pdf_program.py MODE SECONDS BYTES PATH...``: what to extract, the limits of CPU time and memory,
+and where pypdf and pypdfium2 may be found. The PDF is read in base64 from standard input. Standard output: in mode
+``text`` the text in UTF-8; in mode ``pages`` a JSON list with ``{"text": ...}`` for each page, or ``{"png": base64}``
+for one without text, and an empty list if every page has text. Exit code 0, or one of those below. It imports nothing
+from this package, so that it starts in a tenth of a second.
 """
 
 import base64
@@ -24,21 +24,21 @@ OUT_OF_MEMORY = 4
 MAX_CHARACTERS = 200_000
 MAX_PAGES = 1000
 MAX_DRAWN = 20
-LONG_SIDE = 1568  # pixels of a page that is drawn, at most: what models look at
+LONG_SIDE = 1568  # maximum pixels of a rendered page: the resolution that models use
 
 
 def main(mode: str, seconds: int, memory: int, path: list[str]) -> int:
     """Read standard input, write standard output, and return the exit code."""
     limit(seconds, memory)
-    sys.path += path  # behind Python's own modules
-    out, sys.stdout = sys.stdout, sys.stderr  # whatever is printed on the way is no text of the document
-    logging.disable()  # pypdf warns of every flaw of a file, which is the file's business
+    sys.path += path  # after Python's own modules
+    out, sys.stdout = sys.stdout, sys.stderr  # anything printed meanwhile is not part of the document's text
+    logging.disable()  # pypdf warns of every flaw of a file, which is of no interest here
     try:
         pdf = base64.b64decode(sys.stdin.buffer.read())
         text = json.dumps(pages(pdf)) if mode == "pages" else read(pdf)
     except MemoryError:
         return OUT_OF_MEMORY
-    except Exception:  # hostile files raise about anything
+    except Exception:  # hostile files may raise anything
         return NO_TEXT
     out.buffer.write(text.encode())
     out.flush()
@@ -46,14 +46,14 @@ def main(mode: str, seconds: int, memory: int, path: list[str]) -> int:
 
 
 def limit(seconds: int, memory: int) -> None:
-    """Take no more than this, be the first to go where memory is short, and give way to the process that serves."""
-    # Those are sent to the whole group or container. The process that serves ends this one when nobody waits for it.
+    """Limit the resources, be the first to be killed if memory is short, and give way to the serving process."""
+    # These signals go to the whole group or container. The serving process stops this one if nobody waits for it.
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")
-    if sys.platform == "win32":  # it has no such limits: there the time that its caller waits is the only one
+    if sys.platform == "win32":  # it has no such limits: there the caller's timeout is the only one
         return
     import resource
 
@@ -61,17 +61,17 @@ def limit(seconds: int, memory: int) -> None:
         os.nice(10)
     limits = ((resource.RLIMIT_CORE, 0, 0), (resource.RLIMIT_CPU, seconds, seconds + 1))
     for kind, soft, hard in (*limits, (resource.RLIMIT_AS, memory, memory)):
-        with suppress(ValueError, OSError):  # a lower one is in force already, or the system has no such limit
+        with suppress(ValueError, OSError):  # a lower limit is already in force, or the system has no such limit
             resource.setrlimit(kind, (soft, hard))
 
 
 def read(pdf: bytes) -> str:
-    """The text of all pages, until one of the limits, at which a line says so."""
+    """The text of all pages, up to one of the limits, where a line says so."""
     import pypdf
 
     if b"%PDF-" not in pdf[:1024]:
         raise binascii.Error
-    if b"startxref" not in pdf[-2048:]:  # where it points to nothing, pypdf looks for the objects itself
+    if b"startxref" not in pdf[-2048:]:  # if it points nowhere, pypdf searches for the objects itself
         pdf += b"\nstartxref\n0\n%%EOF\n"
     reader = pypdf.PdfReader(io.BytesIO(pdf))
     pages = len(reader.pages)
@@ -90,7 +90,7 @@ def read(pdf: bytes) -> str:
 
 
 def pages(pdf: bytes) -> list[dict[str, str]]:
-    """Each page's text, or its picture where it has none; nothing where no page lacks text."""
+    """Each page's text, or its image if it has none; an empty list if every page has text."""
     import pypdfium2  # type: ignore[import-untyped]
 
     document = pypdfium2.PdfDocument(pdf)
@@ -122,7 +122,7 @@ def picture(page: Any) -> str:
 
 
 def clean(text: str) -> str:
-    """Without what JSON or a provider can't take."""
+    """The text without characters that JSON or a provider can't accept."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").replace("\0", "").strip()
 
 

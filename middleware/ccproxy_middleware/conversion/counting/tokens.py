@@ -1,7 +1,7 @@
-"""How many tokens a converted request will have, as near as can be told without asking the provider.
+"""The number of tokens of a converted request, as accurately as possible without asking the provider.
 
-What is counted is the chat body that would be sent. Clients decide by these numbers when to compact, so an
-error should rather be above than below. None of them is a count of Claude's own tokens.
+The chat body that would be sent is counted. Clients use these numbers to decide when to compact, so an error should be
+too high rather than too low. None of them is a count of Claude's own tokens.
 """
 
 import logging
@@ -23,14 +23,14 @@ PER_TOOL = 8
 WITH_TOOLS = 12
 _PER_PDF_PAGE = 2000
 
-_CHUNK = 50_000  # characters handed to the tokenizer at once; it refuses more than 200,000 tokens
+_CHUNK = 50_000  # characters passed to the tokenizer at once; it refuses more than 200,000 tokens
 
 # The first bytes in UTF-8 of kana, ideographs and Hangul (U+3000 to U+DFFF) and of their full-width forms.
 _CJK_LEADS = bytes([*range(0xE3, 0xEE), 0xEF])
 
 
 def estimate_tokens(text: str) -> int:
-    """A token for each 3.6 bytes of UTF-8, rounded up, and one for each CJK character."""
+    """One token for each 3.6 bytes of UTF-8, rounded up, and one for each CJK character."""
     if text.isascii():
         return (len(text) * 5 + 17) // 18
     data = text.encode("utf-8", "surrogatepass")
@@ -44,16 +44,16 @@ def estimate_request(body: Mapping[str, Any]) -> int:
 
 
 def count_request(body: Mapping[str, Any], tokenizer: Literal["o200k", "estimate"]) -> int:
-    """Tokens of a chat completions body, by OpenAI's ``o200k_base`` where the profile asks for it.
+    """Tokens of a chat completions body, by OpenAI's ``o200k_base`` if the profile selects it.
 
-    The first use loads the tokenizer (a second or so, 130 MB): call it in a worker thread. Without
-    ``bpe-openai`` it is the estimate.
+    The first use loads the tokenizer (about a second, 130 MB): call it in a worker thread. Without ``bpe-openai`` the
+    result is the estimate.
     """
     return _count(body, tokenizer_count(tokenizer))
 
 
 def tokenizer_count(tokenizer: Literal["o200k", "estimate"]) -> Callable[[str], int]:
-    """What counts the tokens of a text."""
+    """The function that counts the tokens of a text."""
     return _o200k() if tokenizer == "o200k" else estimate_tokens
 
 
@@ -65,7 +65,7 @@ def part_tokens(part: Mapping[str, Any]) -> int:
 @cache
 def _o200k() -> Callable[[str], int]:
     try:
-        with warnings.catch_warnings(action="ignore"):  # of its import, which reads its tables in an old way
+        with warnings.catch_warnings(action="ignore"):  # from its import, which reads its tables in an outdated way
             encoding = import_module("bpe_openai").get_encoding("o200k_base")
     except ImportError as error:
         logger.warning("tokens are estimated: the tokenizer of bpe-openai is not there (%s)", error)

@@ -1,4 +1,4 @@
-"""What the provider has searched for and found, as the blocks that Anthropic's clients know."""
+"""The provider's searches and results, as the blocks that Anthropic's clients expect."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,14 +14,14 @@ MAX_SOURCES = 100
 
 @dataclass(slots=True)
 class HostedSearch:
-    """One search. ``sources``: the titles of the pages by their URLs; a title that is not told is the URL."""
+    """One search. ``sources``: the titles of the pages by URL; a page without a title has its URL instead."""
 
     query: str
     sources: dict[str, str] = field(default_factory=dict)
     failed: bool = False
 
     def name(self, titles: Mapping[str, str]) -> None:
-        """Give the pages the titles that citations tell; where none are known, the cited pages are the sources."""
+        """Set the titles that citations contain; if no pages are known, the cited pages become the sources."""
         if not self.sources and not self.failed:
             self.sources = dict(titles)
         for url in self.sources.keys() & titles.keys():
@@ -41,7 +41,7 @@ class HostedSearch:
 
 
 def read_call(item: Mapping[str, Any]) -> HostedSearch | None:
-    """A ``web_search_call`` of Responses; None for one that has opened a page instead."""
+    """Read a ``web_search_call`` of Responses; None for one that opened a page instead."""
     action = item.get("action")
     action = action if isinstance(action, Mapping) else {}
     if action.get("type", "search") != "search":
@@ -79,9 +79,9 @@ def chat_sources(message: Mapping[str, Any]) -> dict[str, str]:
 
 
 def found_by_chat(query: str, sources: dict[str, str], usage: Any) -> tuple[HostedSearch | None, int]:
-    """The search of an answer of chat completions, and how many there were, as far as the usage tells.
+    """The search in an answer of chat completions, and the number of searches, as far as the usage contains it.
 
-    The answer does not tell what was searched for: ``query`` is what the user has asked.
+    The answer does not contain the search terms: ``query`` is the user's question.
     """
     told = usage.get("server_tool_use") if isinstance(usage, Mapping) else None
     count = told.get("web_search_requests") if isinstance(told, Mapping) else None
@@ -90,7 +90,7 @@ def found_by_chat(query: str, sources: dict[str, str], usage: Any) -> tuple[Host
 
 
 def with_searches(usage: dict[str, Any], count: int) -> dict[str, Any]:
-    """The usage of an answer for which so many searches were made."""
+    """The usage of an answer, with this number of searches."""
     return {**usage, "server_tool_use": {"web_search_requests": count}}
 
 

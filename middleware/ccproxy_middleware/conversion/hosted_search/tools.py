@@ -1,4 +1,4 @@
-"""Anthropic's tool for web searches as the provider's own."""
+"""Convert Anthropic's web search tool to the provider's own."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -10,17 +10,17 @@ from ..providers import Profile
 
 
 def is_hosted(tool: Mapping[str, Any], profile: Profile) -> bool:
-    """Whether the provider runs what this tool of Anthropic's servers does."""
+    """Whether the provider can run this tool of Anthropic's servers."""
     return profile.web_search == "hosted" and is_search_tool(tool)
 
 
 def search_tool(data: Mapping[str, Any], profile: Profile) -> SearchTool | None:
-    """The tool of a request, if it has it and the provider searches. Raises a 400."""
+    """The search tool of a request, if there is one and the provider searches. Raises a 400."""
     return read_tool(data) if profile.web_search == "hosted" else None
 
 
 def responses_tool(tool: SearchTool) -> dict[str, Any]:
-    """The tool of Responses. Raises a 400 for what it does not have."""
+    """The tool for Responses. Raises a 400 for an unsupported option."""
     if tool.blocked_domains:
         raise _no_blocked_domains()
     converted: dict[str, Any] = {"type": "web_search"}
@@ -32,7 +32,7 @@ def responses_tool(tool: SearchTool) -> dict[str, Any]:
 
 
 def add_to_chat(body: dict[str, Any], json: dict[str, bytes], tool: SearchTool, profile: Profile) -> None:
-    """Add what the provider's chat completions have for it. Raises a 400 where they have nothing."""
+    """Add the provider's equivalent for chat completions. Raises a 400 if there is none."""
     if profile.chat_search == "openrouter":  # openrouter.ai/docs/guides/features/server-tools/web-search
         parameters: dict[str, Any] = {}
         if tool.allowed_domains:

@@ -1,15 +1,14 @@
-"""Context overflow, told in the words that make Claude Code compact the conversation or lower ``max_tokens``.
+"""Report a context overflow in the wording that makes Claude Code compact the conversation or lower ``max_tokens``.
 
-Claude Code recovers from ``prompt is too long: N tokens > M maximum`` and
-from ``input length and `max_tokens` exceed context limit: N + O > M``; at any other wording
-the session stops. Every provider has its own.
+Claude Code recovers from ``prompt is too long: N tokens > M maximum`` and from ``input length and `max_tokens` exceed
+context limit: N + O > M``; any other wording ends the session. Every provider has its own wording.
 """
 
 import re
 from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 
-# Codes that mean an overflow, whatever the words beside them.
+# Codes that mean an overflow, whatever the message beside them.
 _CODES = frozenset(
     {
         "context_length_exceeded", "exceed_context_size_error", "context_exceeded",
@@ -28,7 +27,7 @@ def _pattern(template: str) -> re.Pattern[str]:
     return re.compile(source, re.IGNORECASE | re.DOTALL)
 
 
-# The wordings that hold numbers; ``sum`` is prompt and output together.
+# The wordings that contain numbers; ``sum`` is prompt and output together.
 _WORDINGS = tuple(
     map(
         _pattern,
@@ -51,7 +50,7 @@ _WORDINGS = tuple(
             r" and your request has <prompt> input",
             # OpenAI, and vLLM's older versions
             r"maximum context length is <limit> tokens...(?:resulted in|contains at least) <prompt>",
-            # OpenAI, DeepSeek and OpenRouter, where the output's share is known
+            # OpenAI, DeepSeek and OpenRouter, if the output's share is given
             r"maximum context length is <limit>...requested (?:about )?<sum> tokens...\(<prompt> "
             r"(?:in the messages|in your prompt|of text input)...<output> (?:in|for) the (?:completion|output)",
             # Gemini
@@ -73,11 +72,11 @@ _WORDINGS = tuple(
     )
 )
 
-# Groq answers 413 to a request that alone is over the minute's budget: waiting never helps.
+# Groq answers 413 to a request that alone exceeds the budget of a minute: waiting never helps.
 _TOKENS_PER_MINUTE = _pattern(r"tokens per minute(?:...limit <limit>, requested <prompt>)?")
 
-# Everything else is read by its words: what is too long, and that it is. `max_tokens` alone, a rate, or a number of
-# something else are other errors.
+# Everything else is recognized by two phrases: what is too long, and that it is too long. An error about `max_tokens`
+# alone, a rate, or a number of something else is not an overflow.
 _TOO_LONG = re.compile(
     r"exceed|too (?:long|large|many|big)|longer than|larger than|greater than|more than|less than|at most|overflow"
     r"|\bover\b|beyond|not enough|doesn't fit|does not fit|must be <=|超过|超出|超长|超限|过长|大于|不能超"
@@ -146,9 +145,9 @@ def overflow_message(
 ) -> str | None:
     """Claude's wording for a provider's context overflow, or None if the error is another one.
 
-    ``text`` is the provider's message, ``codes`` its lower-case code and type, ``prompt`` and ``limit`` are
-    token counts that came as fields (llama.cpp: ``n_prompt_tokens`` and ``n_ctx``). ``asked`` is the number of output
-    tokens that the request asked for: a prompt that is under the limit is too long only together with them.
+    ``text`` is the provider's message, ``codes`` are its code and type in lower case. ``prompt`` and ``limit`` are
+    token counts from separate fields (llama.cpp: ``n_prompt_tokens`` and ``n_ctx``). ``asked`` is the number of output
+    tokens that the request asked for: a prompt below the limit is too long only together with them.
     """
     coded = not _CODES.isdisjoint(codes)
     if coded and prompt is not None and limit is not None and prompt > limit:
@@ -183,12 +182,12 @@ _SURE = re.compile(
 
 
 def _numbers_in(text: str, asked: int | None) -> dict[str, int]:
-    """The tokens of the prompt and the output and the model's limit, by the words in front of the numbers.
+    """The tokens of the prompt and the output and the model's limit, identified by the words before the numbers.
 
-    Empty if they don't show; the output alone if that is what is over the limit.
+    Empty if they can't be identified; only the output if that is what exceeds the limit.
     """
     found = list(islice(_DIGITS.finditer(text), _MAX_NUMBERS + 1))
-    words: dict[int, str] = {}  # what stands before each number
+    words: dict[int, str] = {}  # what precedes each number
     over: list[tuple[int, int]] = []
     end = 0
     last = None
@@ -217,7 +216,7 @@ def _numbers_in(text: str, asked: int | None) -> dict[str, int]:
     output = outputs[0]
     rest = {value: before for value, before in words.items() if value != output}
     for value in rest if len(rest) == 3 else ():
-        if value + output in rest:  # the sum is told, too
+        if value + output in rest:  # the sum is given, too
             (limit,) = rest.keys() - {value, value + output}
             return {"prompt": value, "output": output, "limit": limit}
     if len(rest) == 3:
@@ -234,7 +233,7 @@ def _pair(words: Mapping[int, str], over: Sequence[tuple[int, int]]) -> dict[str
     if len(over) == 1 and set(over[0]) == words.keys():
         return {"prompt": over[0][0], "limit": over[0][1]}
     limits = [value for value, before in words.items() if _LIMIT_WORD.search(before)]
-    limit = limits[0] if len(limits) == 1 else min(words)  # no words tell: too much is more than the limit
+    limit = limits[0] if len(limits) == 1 else min(words)  # by size: what is too large exceeds the limit
     (prompt,) = words.keys() - {limit}
     return {"prompt": prompt, "limit": limit}
 
@@ -244,7 +243,7 @@ def _from_numbers(
 ) -> str | None:
     """The message for the numbers found, or None if they don't show what is too long."""
     prompt = prompt or (limit + over if over else 0)
-    if sum and output:  # the tools may be counted apart from the messages
+    if sum and output:  # the tools may be counted separately from the messages
         prompt = max(prompt, sum - output)
     output = output or asked or 0
     if sum and not prompt:

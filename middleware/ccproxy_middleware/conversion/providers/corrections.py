@@ -1,7 +1,7 @@
-"""What a provider's refusal teaches: the profile switches with which the request is taken.
+"""What a provider's refusal teaches: the profile switches with which it accepts the request.
 
-Providers differ from their profile: a new model drops ``max_tokens``, a gateway knows no ``stream_options``, a model
-has no eyes. The wordings are in :mod:`.refusals`. One that isn't known teaches nothing.
+Providers differ from their profile: a new model drops ``max_tokens``, a gateway doesn't know ``stream_options``, a
+model can't read images. The wordings are in :mod:`.refusals`. An unknown wording teaches nothing.
 """
 
 import re
@@ -17,11 +17,11 @@ from .refusals import IMAGES, RULES, Patch, Rule
 class Correction(dict[str, Any]):
     """Profile switches and their new values, for one refusal.
 
-    lasting: whether the model doesn't take the parameter as such, so that other requests need the correction too. What
-        one request's content has caused, such as an odd schema, is corrected for that request alone.
-    refusal: the provider's words, without keys and without what differs from one answer to the next.
-    reasoning: returned reasoning, by its fingerprints, to leave out besides.
-    otherwise: what to try if this is answered by a refusal of its own.
+    lasting: whether the model never accepts the parameter, so that other requests need the correction too. What the
+        content of one request caused, such as an unusual schema, is corrected for that request alone.
+    refusal: the provider's message, without keys and without what differs from one answer to the next.
+    reasoning: returned reasoning that is left out as well, by its fingerprints.
+    otherwise: what to try if the corrected request is refused as well.
     """
 
     def __init__(
@@ -41,9 +41,9 @@ class Correction(dict[str, Any]):
 
 
 def what_helped(applied: Sequence[Correction]) -> dict[str, Any]:
-    """Of the corrections of a request that was taken in the end, the switches to remember.
+    """The switches to remember, of the corrections of a request that was accepted in the end.
 
-    A correction that was answered by the same refusal has not helped.
+    A correction that led to the same refusal has not helped.
     """
     helped: dict[str, Any] = {}
     for n, correction in enumerate(applied):
@@ -56,11 +56,12 @@ def what_helped(applied: Sequence[Correction]) -> dict[str, Any]:
 def find_correction(
     status: int, body: bytes, sent: Mapping[str, Any], profile: Profile, without: Container[str] = ()
 ) -> Correction | None:
-    """The switches to change so that the provider takes what it has refused, or None if that can't be known.
+    """The switches to change so that the provider accepts what it refused, or None if they can't be determined.
 
-    ``status`` and ``body`` are its answer, ``sent`` the chat body that it got, ``profile`` the profile that made it,
-    ``without`` switches that mean nothing here. Its words count and not its status: templates fail with a 500, and
-    relays put a refusal into a 429 or a 402. An image may also be what a server above has failed with.
+    ``status`` and ``body`` are its answer, ``sent`` is the chat body that it received, ``profile`` is the profile that
+    made it, and ``without`` are switches that have no meaning here. The message decides, not the status: templates fail
+    with a 500, and relays put a refusal into a 429 or a 402. An image may even be the cause of a status
+    above 500.
     """
     return first_correction(RULES if status <= 500 else IMAGES, status, body, sent, profile, without)
 
@@ -73,7 +74,7 @@ def first_correction(
     profile: Profile,
     without: Container[str] = (),
 ) -> Correction | None:
-    """What the first of ``rules`` that knows the refusal teaches. ``without``: switches that mean nothing here."""
+    """What the first of ``rules`` that matches the refusal teaches. ``without``: switches that have no meaning here."""
     if status < 400:
         return None
     message = read_refusal(body)
@@ -89,7 +90,7 @@ def first_correction(
     return None
 
 
-# Of a request or an answer, by their names or by their form: hexadecimal, with a digit.
+# The ids of a request or an answer, by their names or by their format: hexadecimal, with a digit.
 _IDS = re.compile(
     r"\b(?:ref|trace_?id|request[ _-]?id|log_?id|req)\W{0,4}[\w-]{1,64}|\b(?=[a-f-]{0,40}\d)[\da-f-]{8,64}\b",
     re.IGNORECASE,

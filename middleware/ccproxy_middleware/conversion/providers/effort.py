@@ -1,4 +1,4 @@
-"""How hard to think: ``thinking`` and ``output_config.effort`` as each provider's reasoning parameters."""
+"""How much to think: ``thinking`` and ``output_config.effort`` as each provider's reasoning parameters."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,10 +13,11 @@ _LEAST_BUDGET = 1024  # tokens of thinking
 
 @dataclass(frozen=True, slots=True)
 class Reasoning:
-    """What the client asked for.
+    """What the client requested.
 
-    enabled: True, False, or None where it said nothing.
-    effort: a word of EFFORTS. budget: tokens, from the older form.
+    enabled: True, False, or None if it was not specified.
+    effort: one of EFFORTS.
+    budget: tokens, from the older form.
     """
 
     enabled: bool | None = None
@@ -24,19 +25,19 @@ class Reasoning:
     budget: int | None = None
 
 
-_ROOM = 8192  # tokens, of which a model that thinks in spite of all needs most
+_ROOM = 8192  # tokens, most of which are needed by a model that thinks nevertheless
 
-# Servers that hand any switch on to the model's own template, which ignores one that it doesn't know.
+# Servers that pass any switch on to the model's own template, which ignores one that it doesn't know.
 # docs.vllm.ai, "Reasoning Outputs"; github.com/ggml-org/llama.cpp, tools/server/README.md
 _WITH_TEMPLATES = ("llama.cpp", "vllm")
 
 
 def for_safety_check(profile: Profile) -> Profile:
-    """The profile for a question that is to be answered with one short tag and without thinking.
+    """The profile for a question that has to be answered with one short tag and without thinking.
 
-    Thinking is off, or the least that the model knows. Whether it obeys is not known before: it gets room to think and
-    answer all the same, its thoughts are taken out of the text, and a stop sequence is looked for in the answer alone,
-    where several providers would end the thoughts that mention it.
+    Thinking is off, or as low as the model allows. Whether the model obeys is not known in advance, so it still gets
+    room to think and answer, and its thoughts are removed from the text. A stop sequence is looked for only in the
+    answer, because several providers would stop at a thought that mentions it.
     """
     effort_off = profile.effort_off
     if effort_off == "omit" and profile.efforts:
@@ -56,7 +57,7 @@ def for_safety_check(profile: Profile) -> Profile:
 
 
 def read_reasoning(thinking: Any, effort: str | None, profile: Profile) -> Reasoning:
-    """``disabled`` beats an effort, an effort beats a budget, a budget beats the provider's own default."""
+    """Precedence: ``disabled``, then an effort, then a budget, then the provider's own default."""
     if thinking is None:
         return Reasoning(effort=effort)
     expect(thinking, dict, "thinking")
@@ -94,7 +95,7 @@ def reasoning_params(asked: Reasoning, explicit_effort: bool, body: dict[str, An
         case "openai":
             return _effort(effort)
         case "groq":
-            # A model whose only effort is "none" thinks unless it is told not to, and would write that into the text.
+            # A model whose only effort is "none" thinks unless told not to, and would write its thoughts into the text.
             return {**_effort(effort), "reasoning_format": "parsed"} if effort or profile.efforts == ("none",) else {}
         case "openrouter":
             return _openrouter(asked, explicit_effort, effort, _budget(asked, body, profile))
@@ -116,14 +117,15 @@ def reasoning_params(asked: Reasoning, explicit_effort: bool, body: dict[str, An
 
 
 def effort_word(asked: Reasoning, profile: Profile) -> str | None:
-    """The effort that the model takes for what was asked for, if it takes one."""
+    """The effort that the model accepts for the requested one, if it accepts any."""
     return _off(profile) if asked.enabled is False else _clamp(asked.effort, profile)
 
 
 def _budget(asked: Reasoning, body: dict[str, Any], profile: Profile) -> int | None:
-    """The tokens to think with, so that there is room for an answer: ``max_tokens`` may have been lowered here.
+    """The tokens for thinking that leave room for an answer: ``max_tokens`` may have been lowered by the proxy.
 
-    Claude and OpenRouter refuse a budget that is not under ``max_tokens``, or under 1,024 tokens. None: no room.
+    Claude and OpenRouter refuse a budget that is not below ``max_tokens``, or that is below 1,024 tokens. None: no
+    room.
     """
     limit = body.get(profile.max_tokens_field)
     if asked.budget is None or limit is None or asked.budget < limit:
@@ -133,7 +135,7 @@ def _budget(asked: Reasoning, body: dict[str, Any], profile: Profile) -> int | N
 
 
 def _clamp(effort: str | None, profile: Profile) -> str | None:
-    """The same word if the model knows it, else the nearest weaker one that it knows."""
+    """The same effort if the model supports it, else the nearest weaker one that it supports."""
     if effort not in EFFORTS:
         return None
     known = [word for word in profile.efforts if word != "none" and EFFORTS.index(word) <= EFFORTS.index(effort)]
@@ -150,7 +152,7 @@ def _effort(effort: str | None) -> dict[str, Any]:
 
 def _openrouter(asked: Reasoning, explicit_effort: bool, effort: str | None, budget: int | None) -> dict[str, Any]:
     if asked.enabled is False:
-        # "none" is not one that has to be asked for by name; some models' thinking can't be switched off.
+        # "none" need not be requested by name; the thinking of some models can't be switched off.
         return {"reasoning": {"enabled": False} if effort in (None, "none") else {"effort": effort}}
     if asked.budget is not None and not explicit_effort:
         return {"reasoning": {"max_tokens": budget}} if budget is not None else {}
@@ -172,7 +174,7 @@ def _chat_template(asked: Reasoning, model: str) -> dict[str, Any]:
 
 
 def _gemini(asked: Reasoning, effort: str | None, model: str, budget: int | None) -> dict[str, Any]:
-    """Gemini's own form, which also returns the thoughts: a budget up to 2.5, a level from 3 on."""
+    """Gemini's own parameters, which also return the thoughts: a budget up to 2.5, a level from 3 on."""
     if asked.enabled is None and asked.effort is None:
         return {}
     config: dict[str, Any] = {"include_thoughts": asked.enabled is not False}

@@ -1,7 +1,7 @@
-"""Providers' own codes of errors, as data: what each says, whatever the HTTP status beside it.
+"""Providers' own error codes, as data: what each means, whatever the HTTP status beside it.
 
-A code stands in lower case. Those of MiniMax begin with ``base_resp:``, the field in which they come: as bare numbers
-they mean other things at Z.ai.
+Codes are in lower case. Those of MiniMax begin with ``base_resp:``, the field that contains them: as bare numbers they
+have other meanings at Z.ai.
 """
 
 import re
@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 
 class Meaning(NamedTuple):
-    """An HTTP status that says the same.
+    """An HTTP status with the same meaning.
 
-    passing: whether waiting for a moment may help. refused: a content filter has refused the prompt or the answer.
+    passing: whether waiting for a moment may help.
+    refused: whether a content filter has refused the prompt or the answer.
     """
 
     status: int
@@ -30,9 +31,9 @@ _NO_MODEL = Meaning(404, passing=False)
 _NO_RIGHT = Meaning(403, passing=False)
 
 
-# Codes that say more than the status they come with.
+# Codes that are more specific than the status they come with.
 CODES: Mapping[str, Meaning] = {
-    # OpenAI, and gateways in its form
+    # OpenAI, and compatible gateways
     **dict.fromkeys(("insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "billing_error"), MONEY),
     **dict.fromkeys(("payment_required", "insufficient_credits", "insufficient_credit", "insufficient_funds"), MONEY),
     **dict.fromkeys(("insufficient_balance", "insufficient_balance_error", "not_enough_balance"), MONEY),
@@ -55,12 +56,12 @@ CODES: Mapping[str, Meaning] = {
     **dict.fromkeys(("engine_overloaded", "engine_overloaded_error"), _BUSY),
     # Z.ai: https://docs.z.ai/api-reference/api-code, https://docs.bigmodel.cn/cn/api/api-code
     "1113": MONEY,  # in arrears, by HTTP 429
-    "1309": MONEY,  # the coding plan has ended
+    "1309": MONEY,  # the coding plan has expired
     "1211": _NO_MODEL,
     "1301": REFUSED,
     **dict.fromkeys(("1302", "1303", "1305"), RATE),  # concurrency, frequency, traffic
-    **dict.fromkeys(("1304", "1308", "1310", "1313"), PLAN),  # calls of a day; of hours; of a week; fair use
-    "1311": _NO_RIGHT,  # the plan is without this model
+    **dict.fromkeys(("1304", "1308", "1310", "1313"), PLAN),  # calls per day; per hours; per week; fair use
+    "1311": _NO_RIGHT,  # the plan does not include this model
     "1312": _BUSY,
     # DashScope: https://www.alibabacloud.com/help/en/model-studio/error-code
     **dict.fromkeys(("arrearage", "allocationquota.freetieronly"), MONEY),
@@ -70,7 +71,7 @@ CODES: Mapping[str, Meaning] = {
     **dict.fromkeys(("accountoverdueerror", "operationdenied.serviceoverdue", "setlimitexceeded"), MONEY),
     **dict.fromkeys(("ratelimitexceeded", "accountratelimitexceeded", "modelaccountrpmratelimitexceeded"), RATE),
     "serveroverloaded": _BUSY,
-    # SiliconFlow: its API's answers, as quoted in the issues of its clients
+    # SiliconFlow: answers of its API, as quoted in the issues of its clients
     "30001": MONEY,
     "20012": _NO_MODEL,
     **dict.fromkeys(("50505", "50603"), _BUSY),
@@ -91,7 +92,7 @@ CODES: Mapping[str, Meaning] = {
     **dict.fromkeys(("base_resp:1000", "base_resp:1013", "base_resp:1024", "base_resp:1033"), Meaning(500)),
 }
 
-# Codes that stand for a status where there is none: in the events of a stream, and in the body of a 200.
+# Codes that supply a status if there is none: in the events of a stream, and in the body of a 200.
 WEAK_CODES: Mapping[str, int] = {
     **dict.fromkeys(("invalid_request_error", "invalid_argument", "badrequesterror", "bad_request"), 400),
     **dict.fromkeys(("invalidparameter", "invalid_parameter_error", "1210", "1213", "1214"), 400),
@@ -111,7 +112,9 @@ _ABOUT_IMAGES = re.compile(r"(?:\b|_)images?(?:\b|_)")
 
 
 def meanings(codes: frozenset[str]) -> list[Meaning]:
-    """What these codes say. Of one with parts, such as ``RateLimitExceeded.EndpointRPMExceeded``, the first may do."""
+    """The meanings of these codes. A code with parts, such as ``RateLimitExceeded.EndpointRPMExceeded``, may match by
+    the first.
+    """
     found = [CODES.get(code) or CODES.get(code.partition(".")[0]) for code in codes]
     if any(code.partition(".")[0].endswith("sensitivecontentdetected") for code in codes):  # Volcengine
         found.append(REFUSED)

@@ -1,4 +1,4 @@
-"""What can be read of a provider's error, in whatever form it comes: its message, codes, status, numbers, a wait."""
+"""Read a provider's error, whatever its format: message, codes, status, numbers, time to wait."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -14,14 +14,14 @@ _MAX_DEPTH = 4
 
 _CODES = ("code", "status", "statusCode", "status_code", "http_code", "error_code", "type", "error_type")
 _MESSAGES = ("message", "msg", "error_msg", "status_msg")
-_GOOD = ("", "0", "200", "ok", "success", "none", "null")  # where a code says that all is well
+_GOOD = ("", "0", "200", "ok", "success", "none", "null")  # values of a code that mean success
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What could be read of a provider's error; ``codes`` are its code, type and status words, lower-case.
+    """What could be read from a provider's error; ``codes`` are its code, type and status words, in lower case.
 
-    ``wait``: the seconds after which to try again, as far as a field tells.
+    ``wait``: the seconds after which to retry, if a field contains them.
     """
 
     message: str = ""
@@ -33,7 +33,7 @@ class Failure:
 
 
 def is_failure(data: Any) -> bool:
-    """Whether an object that stands where an answer should be, or a part of one, is an error."""
+    """Whether an object in place of an answer, or of a part of one, is an error."""
     if isinstance(data, list):  # Gemini
         return any(isinstance(item, dict) and bool(item.get("error")) for item in data)
     if not isinstance(data, dict):
@@ -50,14 +50,14 @@ def is_failure(data: Any) -> bool:
 
 
 def _is_coded(data: Mapping[str, Any]) -> bool:
-    """Whether it has a code of an error, as SiliconFlow, DashScope, Z.ai and Baidu tell one beside the message."""
-    status = str(data.get("status") or "")  # or a word for how far an answer is
+    """Whether it has an error code, as SiliconFlow, DashScope, Z.ai and Baidu send beside the message."""
+    status = str(data.get("status") or "")  # or a word for the progress of an answer
     codes = [data.get("code"), data.get("error_code"), data.get("status_code"), status if status.isdecimal() else None]
     return any(str(code or "").lower() not in _GOOD for code in codes)
 
 
 def read_failure(payload: Any, depth: int = 0) -> Failure:
-    """Message, codes and status out of whatever the provider sent."""
+    """Message, codes and status from whatever the provider sent."""
     if depth > _MAX_DEPTH:
         return Failure()
     if isinstance(payload, str):
@@ -84,13 +84,13 @@ def read_failure(payload: Any, depth: int = 0) -> Failure:
 
 
 def _base_resp(data: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """MiniMax's own account of a request, if it says that it has failed."""
+    """MiniMax's own status of a request, if it reports a failure."""
     base = data.get("base_resp")
     return base if isinstance(base, dict) and str(base.get("status_code") or "0").lower() not in _GOOD else None
 
 
 def _with_fields(failure: Failure, fields: Mapping[str, Any]) -> Failure:
-    """A failure with what the object around its message says besides."""
+    """A failure, completed from the object around its message."""
     codes = set(failure.codes)
     status = failure.status
     inner = fields.get("innererror")
@@ -116,7 +116,9 @@ def _with_fields(failure: Failure, fields: Mapping[str, Any]) -> Failure:
 
 
 def _places(fields: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The objects of an error that may tell how long to wait: Google's details, OpenRouter's metadata and headers."""
+    """The objects of an error that may contain the time to wait: Google's details, OpenRouter's metadata and
+    headers.
+    """
     yield fields
     details, metadata = fields.get("details"), fields.get("metadata")
     for place in (*(details[:_MAX_DETAILS] if isinstance(details, list) else (details,)), metadata):
@@ -145,7 +147,7 @@ def _append(failure: Failure, raw: Any, depth: int) -> Failure:
 
 
 def _validation_message(details: list[Any]) -> str:
-    """FastAPI's list of problems: ``body.messages.0.content: field required``."""
+    """FastAPI's list of validation errors: ``body.messages.0.content: field required``."""
     problems = []
     for item in details[:20]:
         if isinstance(item, dict):

@@ -1,9 +1,9 @@
-"""What the words of an error say where no code does: that money or the model is missing, how long to wait."""
+"""What an error's message means if it has no code: missing money, a missing model, the time to wait."""
 
 import re
 from functools import cache
 
-_READ = 600  # characters: what is quoted from the conversation stands further behind
+_READ = 600  # characters: quotations from the conversation come later
 
 _MONEY = r"""(?x)
     insufficient\s+(?:\w+\s+){0,2}?(?:balance|credits?|funds)
@@ -23,9 +23,9 @@ _MONEY = r"""(?x)
     | free\s+(?:tier|trial|quota)\b.{0,60}(?:exhausted|consumed|used\s+up)
     | 余额不足|额度不足|额度已用尽|已欠费|欠费|请充值|余额为负
     """
-_QUOTA = r"exceeded your current quota"  # OpenAI's words for money, Gemini's for a rate
+_QUOTA = r"exceeded your current quota"  # OpenAI's wording for money, Gemini's for a rate
 _RATE = r"rate.{0,2}limit|\bper[ -](?:second|minute|hour|day)\b|\b[rt]p[smd]\b"
-# DashScope has OpenAI's code for money where a minute's tokens are used up.
+# DashScope uses OpenAI's code for missing money when the tokens of a minute are used up.
 _RATE_DESPITE_CODE = r"allocated quota exceeded|(?:aliyun|alibabacloud)\.com\S*|too many requests"
 # A plan's limit, which is reset after hours or days.
 _PLAN = (
@@ -42,7 +42,7 @@ _NO_MODEL = (
     r"|\bmodel: \S+$|no endpoints found for |no available channel for model|model_not_found|not a valid model"
     r"|模型.{0,80}(?:不存在|无可用渠道|未找到)|无效的模型"
 )
-# A missing model is not the matter, though it is named.
+# The model is named, but a missing model is not the problem.
 _NOT_MODEL = (
     r"endpoints (?:found|available) (?:that|matching)|allowed providers|activate|only supported in|not a chat model"
     r"|(?:does|do)(?: not|n't) support|not supported in|deprecat|end of life|data policy|guardrail|coding plan"
@@ -67,7 +67,7 @@ _CHINESE = {"毫秒": 0.001, "秒": 1.0, "分钟": 60.0, "小时": 3600.0}
 
 
 def says_money(message: str, status: int | None, *, is_rate: bool) -> bool:
-    """Whether an error is about money. ``is_rate``: something else tells that it is a rate, such as a time to wait."""
+    """Whether an error is about money. ``is_rate``: something else shows that it is a rate, such as a time to wait."""
     text = message[:_READ]
     if status in (400, 422) and (_compiled(_ABOUT_REQUEST).search(text) or not _compiled(_ACCOUNT).search(text)):
         return False  # it may quote the conversation
@@ -77,28 +77,28 @@ def says_money(message: str, status: int | None, *, is_rate: bool) -> bool:
 
 
 def says_rate(message: str) -> bool:
-    """Whether a limit that is told by the code for missing money is one of a rate."""
+    """Whether a limit reported with the code for missing money is a rate limit."""
     return _compiled(_RATE_DESPITE_CODE).search(message[:_READ]) is not None
 
 
 def says_plan(message: str) -> bool:
-    """Whether a plan's limit is used up, for which no short waiting helps."""
+    """Whether a plan's limit is used up, so that a short wait does not help."""
     return _compiled(_PLAN).search(message[:_READ]) is not None
 
 
 def says_no_model(message: str) -> bool:
-    """Whether the model is what is not there."""
+    """Whether it is the model that does not exist."""
     text = message[:_READ]
     return _compiled(_NO_MODEL).search(text) is not None and _compiled(_NOT_MODEL).search(text) is None
 
 
 def says_no_path(message: str) -> bool:
-    """Whether the URL is what is not there, as far as the words tell."""
+    """Whether it is the URL that does not exist, judging by the message."""
     return not message or _compiled(_NO_PATH).fullmatch(message[:_READ]) is not None
 
 
 def says_wait(message: str) -> float | None:
-    """The seconds after which to try again: ``try again in 6m0s``, ``Please retry after 20 seconds``."""
+    """The seconds after which to retry: ``try again in 6m0s``, ``Please retry after 20 seconds``."""
     text = message[: 4 * _READ]
     if found := _compiled(_WAIT).search(text):
         return sum(float(number) * _unit(unit) for number, unit in _compiled(_DURATION).findall(found["time"]))
@@ -114,5 +114,5 @@ def _unit(word: str) -> float:
 
 @cache
 def _compiled(pattern: str) -> re.Pattern[str]:
-    """A pattern, when the first error is looked at: all of them take a noticeable part of a start."""
+    """Compile a pattern when the first error is read: compiling all of them would noticeably slow down the start."""
     return re.compile(pattern, re.IGNORECASE | re.DOTALL)

@@ -1,4 +1,4 @@
-"""A provider's failure, in whatever form it comes, as the error that an Anthropic client expects."""
+"""Convert a provider's failure, whatever its format, to the error that an Anthropic client expects."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -18,19 +18,19 @@ from .tool_limit import TOOL_LIMIT_REMEDY, says_too_many_tools
 MAX_MESSAGE = 2000
 """Characters of a provider's message that a client gets to see."""
 
-_MAX_READ = 8000  # longer messages are cut before any pattern looks at them
+_MAX_READ = 8000  # longer messages are truncated before any pattern is applied
 
 
 class PromptRefused(ApiError):
     """The provider's content filter refused the prompt (Azure: 400 ``content_filter``).
 
-    Claude tells this in a message with ``stop_reason: refusal``, not in an error: ``message`` is the
-    explanation for its ``stop_details``. As an error it is a 400, for whoever can't make a message of it.
+    Claude reports this in a message with ``stop_reason: refusal``, not in an error: ``message`` is the explanation for
+    its ``stop_details``. As an error it is a 400, for callers that can't make a message of it.
     """
 
 
-# Anthropic's status and error type for each HTTP status of a provider. All others of 500 and above are 502:
-# that keeps a provider's gateway apart from the proxy's own 500.
+# Anthropic's status and error type for each HTTP status of a provider. All others from 500 on become 502:
+# that distinguishes a provider's gateway from the proxy's own 500.
 _BY_STATUS: Mapping[int, tuple[int, str]] = {
     **dict.fromkeys((400, 405, 406, 415, 422), (400, "invalid_request_error")),
     401: (401, "authentication_error"),
@@ -50,7 +50,7 @@ _WEAK_TEXTS = (
     (re.compile("rate.?limit|request limit|too many requests", re.IGNORECASE), 429),
 )
 
-_REFUSING = (400, 403, 422, 451, None)  # a provider's statuses by which its filter refuses
+_REFUSING = (400, 403, 422, 451, None)  # the statuses with which a provider's filter refuses
 _NO_MODEL_CODES = frozenset(("model_not_found", "modelnotfound", "model_not_exist", "deploymentnotfound"))
 
 _GENERIC = Profile()
@@ -65,7 +65,7 @@ def error_from_response(
     *,
     max_tokens: int | None = None,
 ) -> ApiError:
-    """The error for a provider's answer that is not 2xx, with all headers that may reach the client.
+    """The error for a provider's answer that is not 2xx, with all headers that may be passed to the client.
 
     ``max_tokens``: the output tokens that the refused request asked for.
     """
@@ -85,10 +85,10 @@ def error_from_response(
 def error_from_payload(
     payload: Any, status: int | None = None, profile: Profile = _GENERIC, *, max_tokens: int | None = None
 ) -> ApiError:
-    """The error that an ``error`` object stands for: in an event of a stream, or in the body of a 200.
+    """The error for an ``error`` object in an event of a stream, or in the body of a 200.
 
-    ``payload`` is the object itself or what holds it; ``status`` the HTTP status, of which 2xx says nothing.
-    A number in ``error.code`` goes before it. It is a PromptRefused if a filter refused the prompt.
+    ``payload`` is the object itself or its container. ``status`` is the HTTP status, which means nothing if it is 2xx.
+    A number in ``error.code`` takes precedence over it. The result is a PromptRefused if a filter refused the prompt.
     """
     failure = read_failure(payload)
     upstream = failure.status or (None if status is None or status < 300 else status)
@@ -119,7 +119,7 @@ def error_from_payload(
         message = f"upstream returned HTTP {upstream}" if upstream else "upstream reported an error"
         if found == 413:
             message = f"Request too large: {message}"
-    if found in (400, 502) and says_too_many_tools(message):  # 502: told in a stream, by an unknown code
+    if found in (400, 502) and says_too_many_tools(message):  # 502: reported in a stream, with an unknown code
         message = f"{message} {TOOL_LIMIT_REMEDY}"
     if found == 401 and profile.key_mode == "server":
         message = f"the provider refused the proxy's API key: {message}"
@@ -133,14 +133,14 @@ def error_from_payload(
 
 
 def may_pass(status: int) -> bool:
-    """Whether the same request may be taken a while after an error of this status."""
+    """Whether the same request may be accepted later, after an error of this status."""
     return status in (408, 409, 429) or status >= 500
 
 
 def read_refusal(body: bytes) -> str | None:
-    """The message of an error that may be about the form of the request; None where its codes tell of something else.
+    """The message of an error that may be about the format of the request; None if its codes mean something else.
 
-    Relays put the JSON of such an error into the message of an error of their own, whatever that one's codes are.
+    Relays put the JSON of such an error into the message of their own error, which may have any codes.
     """
     failure = read_failure(_payload(body))
     message = redact(failure.message[:_MAX_READ])
@@ -154,7 +154,7 @@ def read_refusal(body: bytes) -> str | None:
 
 
 def refusal_words(body: bytes) -> str:
-    """The message of an error's body, without keys, and its codes behind it."""
+    """The message of an error's body, without keys, followed by its codes."""
     failure = read_failure(_payload(body))
     return " ".join([redact(failure.message[:_MAX_READ]), *sorted(failure.codes)])
 
@@ -163,12 +163,12 @@ _WRAPPED = re.compile(r"""["'`\\]type["'`\\]{1,4}: ?["'`\\]{1,4}invalid_request_
 
 
 def _payload(body: bytes) -> Any:
-    """The JSON of an error's body, or its text; None for HTML, which is a gateway's, and for what is no text."""
+    """The JSON of an error's body, or its text; None for HTML, which comes from a gateway, and for binary data."""
     with suppress(ValueError):
         return loads(body)
     text = body[: 4 * _MAX_READ].decode("utf-8", "replace").strip()
     event = _EVENT.match(text)
-    if event is not None:  # the stream that was asked for, with the error in it
+    if event is not None:  # the requested stream, which contains the error
         with suppress(ValueError):
             return loads(event[1].encode())
     return text if _TEXT.fullmatch(text) else None
@@ -179,7 +179,7 @@ _TEXT = re.compile(r"(?!<)(?=.*?\w)[^\x00-\x08\x0e-\x1a\x1c-\x1f]*+", re.DOTALL)
 
 
 def redact(text: str) -> str:
-    """The text without anything that looks like a key: providers quote the one they were sent."""
+    """The text without anything that looks like a key: providers quote the key that they received."""
     return _SECRET.sub(lambda match: (match["before"] or "") + "[redacted]", text)
 
 
@@ -204,7 +204,7 @@ _SECRET = re.compile(
 
 
 def _meaning(failure: Failure, status: int | None, message: str, wait: float | None) -> Meaning | None:
-    """What the codes say, or else the words, beyond the status; None if that says it all."""
+    """The meaning of the codes, or else of the message, beyond the status; None if the status is sufficient."""
     found = meanings(failure.codes)
     if MONEY in found and "insufficient_quota" in failure.codes and says_rate(message):
         found = [RATE]
@@ -225,15 +225,15 @@ def _classify(status: int | None, codes: frozenset[str], message: str, meaning: 
     """The client's status and error type."""
     if meaning is not None:
         return _BY_STATUS[meaning.status]
-    if status in (400, 503) and "model_not_found" in codes:  # 503: new-api, where no channel has the model
+    if status in (400, 503) and "model_not_found" in codes:  # 503: new-api, if no channel has the model
         return _BY_STATUS[404]
     if status is None:
         status = _guess_status(codes, message)
     if status in (404, 410) and codes.isdisjoint(_NO_MODEL_CODES) and not says_no_model(message):
-        return _BY_STATUS[400]  # Claude Code tells of a 404 that the model may not exist, and hides the words
+        return _BY_STATUS[400]  # For a 404 Claude Code says that the model may not exist, and hides the message
     if status in _BY_STATUS:
         return _BY_STATUS[status]
-    if 400 <= status < 500 and status not in (407, 424, 499):  # those are a gateway's troubles
+    if 400 <= status < 500 and status not in (407, 424, 499):  # those are problems of a gateway
         return 400, "invalid_request_error"
     return 502, "api_error"
 
@@ -249,17 +249,17 @@ _REASONS: Mapping[int, FailureReason] = {
 
 
 def _reason(found: int, upstream: int | None) -> FailureReason | None:
-    """Why another provider may answer where this one fails; None where the request itself is at fault."""
+    """Why another provider may succeed where this one fails; None if the request itself is at fault."""
     if upstream in (404, 410):
         return "model_gone"
     return _REASONS.get(found) or ("server" if found >= 500 else None)
 
 
 def _guess_status(codes: frozenset[str], message: str) -> int:
-    """A status for an error that came without one; 502 if nothing hints at another."""
+    """A status for an error that came without one; 502 if nothing suggests another."""
     hints = {status for code, status in WEAK_CODES.items() if code in codes}
     if len(hints) > 1:
-        hints.discard(400)  # OpenAI says invalid_request_error beside any other code
+        hints.discard(400)  # OpenAI sends invalid_request_error beside any other code
     if hints:
         return max(hints)
     return next((status for pattern, status in _WEAK_TEXTS if pattern.search(message)), 502)

@@ -22,10 +22,11 @@ _UNSET: Any = object()
 class LearnedProfiles:
     """The profile for each upstream model, with what its provider's refusals have taught.
 
-    It lives as long as its middleware, or until it is forgotten. The oldest of too many models goes first.
+    It lives as long as its middleware, or until it is reset. If there are too many models, the oldest is dropped.
 
-    With a ``store`` it stands there instead, for a day, for all that have the same provider with the same options under
-    the same ``name``. ``setting`` is where its options are set, for what is told of it.
+    With a ``store`` the corrections are kept there instead, for a day. They are shared by all layers that have the same
+    provider, the same options and the same ``name``. ``setting`` is the setting that contains the options, for log
+    messages.
     """
 
     def __init__(
@@ -35,17 +36,17 @@ class LearnedProfiles:
         self._setting = setting
         self._learned: dict[str, Profile] = {}
         self._store = store
-        self._read: dict[str, bytes] = {}  # what self._learned was made of
+        self._read: dict[str, bytes] = {}  # the value that self._learned was made from
         identity = f"{name}\0{profile.name}\0{_json(profile.options)}"
         self._prefix = f"learned:{sha256(identity.encode()).hexdigest()[:16]}:"
 
     def get(self, model: Any, patch: Patch) -> Profile:
-        """The profile to convert a request for ``model`` with; ``patch`` is what it is to try out besides."""
+        """The profile for converting a request for ``model``; ``patch`` is what it tries in addition."""
         profile = self._known(model) if isinstance(model, str) else self._profile
         return _corrected(profile, patch) if patch else profile
 
     def learned(self) -> dict[str, dict[str, Any]]:
-        """The switches that were learned, by model."""
+        """The learned switches, by model."""
         if self._store is not None:
             models = [key.removeprefix(self._prefix) for key, _ in self._store.items(self._prefix)]
             profiles = {model: self._known(model) for model in models}
@@ -55,7 +56,7 @@ class LearnedProfiles:
         return {model: switches for model, switches in found.items() if switches or self._store is None}
 
     def forget(self) -> None:
-        """Go back to the profile as it was set."""
+        """Restore the profile as it was configured."""
         if self._store is not None:
             for key, _ in self._store.items(self._prefix):
                 self._store.delete(key)
@@ -63,16 +64,16 @@ class LearnedProfiles:
         self._read.clear()
 
     def remember(self, model: str, patch: Patch) -> None:
-        """Keep what has helped, and say once how to make it permanent."""
+        """Store what has helped, and log once how to make it permanent."""
         known = self._known(model)
         if all(name in known.options and known.options[name] == value for name, value in patch.items()):
-            return  # by another request at the same time
+            return  # by a concurrent request
         self._keep(model, learned := _corrected(known, patch))
         if self._store is not None:
             value = _json(self._learned_of(learned)).encode()
             self._store.put(self._prefix + model, value, _KEPT)
             self._read[model] = value
-        # The limits come from settings of their own in the proxy: written down here too they would outlive a change.
+        # In the proxy the limits have settings of their own: stored here too, they would outlive a change.
         permanent = {name: v for name, v in learned.options.items() if name in patch or name not in _LIMITS}
         overruled = [name for name in patch if name in self._profile.options]
         logger.warning(
@@ -117,18 +118,18 @@ def _read(profile: Profile, value: bytes) -> Profile:
 
 
 class JoinedCorrections:
-    """What several layers have learned, as if it were one."""
+    """Presents what several layers have learned as one."""
 
     def __init__(self, *parts: Any) -> None:
         self._parts = parts
 
     @classmethod
     def of(cls, outer: Any, own: LearnedProfiles) -> Any:
-        """A layer's own, with that of a layer outside of it if there is one."""
+        """A layer's own corrections, joined with those of an outer layer if there is one."""
         return own if outer is None else cls(outer, own)
 
     def learned(self) -> dict[str, dict[str, Any]]:
-        """The switches that were learned, by model."""
+        """The learned switches, by model."""
         joined: dict[str, dict[str, Any]] = {}
         for part in self._parts:
             for model, switches in part.learned().items():
@@ -136,13 +137,13 @@ class JoinedCorrections:
         return joined
 
     def forget(self) -> None:
-        """Go back to the profiles as they were set."""
+        """Restore the profiles as they were configured."""
         for part in self._parts:
             part.forget()
 
 
 def _corrected(profile: Profile, patch: Patch) -> Profile:
-    """The profile with other switches, which beat those of its models."""
+    """The profile with other switches, which take precedence over those of its models."""
     return replace(profile, **patch, options={**profile.options, **patch})
 
 

@@ -1,6 +1,6 @@
 """What providers do differently, as data: a row for each, by the names of the switches in ``profiles``.
 
-Sources: the page or the thread beside a row, else the vendor's own reference and what was seen, as of November 2026.
+Sources: the page or the issue beside a row, else the vendor's own reference and observation, as of November 2026.
 """
 
 from collections.abc import Mapping
@@ -153,7 +153,7 @@ ROWS: tuple[Row, ...] = (
         stop_limit=5,
         efforts=_EFFORTS_LMH,
         models=(
-            # Without the name on a tool's result: "Request contains an invalid argument."
+            # Without the name on a tool result: "Request contains an invalid argument."
             (r"gemini-(1|2\.0)", {"tool_result_name": True, "efforts": ()}),
             (r"gemini-(2\.5-pro|3)", {"tool_result_name": True, "effort_off": "low"}),
             (r"gemini", {"tool_result_name": True}),
@@ -291,7 +291,7 @@ ROWS: tuple[Row, ...] = (
             *_KIMI_MODELS,
         ),
     ),
-    _row(  # lmstudio.ai/docs/developer/openai-compat; thoughts stand in the text unless a setting moves them
+    _row(  # lmstudio.ai/docs/developer/openai-compat; thoughts are in the text unless a setting moves them
         name="lmstudio",
         port=1234,
         top_k="pass",
@@ -354,7 +354,7 @@ ROWS: tuple[Row, ...] = (
     _row(
         name="perplexity",
         hosts=("api.perplexity.ai",),
-        # Roles alternate behind the system prompt: github.com/perplexityai/api-discussion, issue 265
+        # Roles must alternate after the system prompt: github.com/perplexityai/api-discussion, issue 265
         mid_system="user",
         bridge_after_tool=True,
         think_tags="auto",

@@ -1,7 +1,7 @@
 """The switches by which providers differ, and the profiles that ``profile_rows`` makes of them.
 
-A converter never asks who the provider is, only what a switch says. Defaults are those of ``generic``, a plain
-OpenAI-compatible server.
+A converter never checks which provider it is, only the value of a switch. Defaults are those of ``generic``, an
+ordinary OpenAI-compatible server.
 """
 
 import re
@@ -23,7 +23,7 @@ class Profile:
     name: str = "generic"
 
     # The API
-    api: Literal["auto", "chat", "responses"] = "auto"  # auto: Responses for the models that are better asked by it
+    api: Literal["auto", "chat", "responses"] = "auto"  # auto: Responses for the models that work better with it
 
     # Parameters
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
@@ -31,11 +31,11 @@ class Profile:
     min_output: int | None = None  # raise a smaller one to this
     sampling: Literal["pass", "drop"] = "pass"  # temperature and top_p
     top_k: Literal["pass", "drop"] = "drop"
-    stop_limit: int | None = 4  # more stop sequences than this are found by the proxy; none: no limit
-    stream_usage: bool = True  # ask for usage with stream_options
-    obfuscation: Literal["default", "off"] = "default"  # Responses: off asks for a stream without padding
-    streaming: Literal["asked", "always", "never"] = "asked"  # the client gets what it asked for in any case
-    user_field: Literal["none", "user", "safety_identifier"] = "none"  # where metadata.user_id goes
+    stop_limit: int | None = 4  # the proxy looks for more stop sequences than this; none: no limit
+    stream_usage: bool = True  # request usage with stream_options
+    obfuscation: Literal["default", "off"] = "default"  # Responses: off requests a stream without padding
+    streaming: Literal["asked", "always", "never"] = "asked"  # the client gets what it requested in any case
+    user_field: Literal["none", "user", "safety_identifier"] = "none"  # the field for metadata.user_id
     prompt_cache_key: bool = False  # send one, derived from the session
     service_tier: Literal["pass", "drop"] = "drop"
     structured_output: Literal["json_schema", "json_object", "prompt", "refuse"] = "json_schema"
@@ -48,7 +48,7 @@ class Profile:
     text_parts: Literal["string", "list"] = "string"  # a user message of several texts and nothing else
     assistant_null_content: Literal["null", "empty"] = "null"
     vision: bool = True
-    images_max: int | None = None  # only the newest so many
+    images_max: int | None = None  # only the newest images are kept
     image_formats: tuple[str, ...] = ()  # others are left out; none: no limit
     image_urls: Literal["pass", "refuse", "drop"] = "pass"
     pdf: Literal["text", "file", "refuse"] = "text"
@@ -59,7 +59,7 @@ class Profile:
     prefill: Literal["refuse", "vllm", "prefix", "pass"] = "refuse"
     cache_control: Literal["drop", "pass", "breakpoints"] = "drop"
     history_repair: Literal["on", "refuse"] = "on"
-    first_user: bool = False  # a user message goes before anything that the assistant says
+    first_user: bool = False  # a user message precedes the first assistant message
     unoffered_calls: Literal["pass", "text"] = "pass"  # earlier calls of tools that are not offered
 
     # Tools
@@ -73,16 +73,16 @@ class Profile:
     tool_name_max: int = 64
     server_tools: Literal["refuse", "drop"] = "refuse"
     web_search: Literal["off", "hosted"] = "off"  # hosted: by the provider, in place of Anthropic's servers
-    chat_search: Literal["none", "openrouter", "options"] = "none"  # how chat completions are asked for it
-    repair_arguments: bool = True  # values written as strings where the tool's schema asks for something else
+    chat_search: Literal["none", "openrouter", "options"] = "none"  # how to request it in chat completions
+    repair_arguments: bool = True  # values written as strings although the tool's schema requires another type
     tools: Literal["native", "prompted"] = "native"  # prompted: described in the prompt, by PromptedToolsMiddleware
-    text_tool_calls: Literal["off", "auto"] = "off"  # calls in the text, in any of the models' own forms
-    text_calls: bool = True  # those that stand between tags, also without text_tool_calls, unless that is set to off
+    text_tool_calls: Literal["off", "auto"] = "off"  # calls in the text, in any of the models' own formats
+    text_calls: bool = True  # calls between tags, also without text_tool_calls, unless that is set to off
     unescape_arguments: bool = False  # HTML entities in the arguments of calls
 
     # Reasoning
-    efforts: tuple[str, ...] = ()  # the reasoning_effort values the model takes; none: send no effort
-    effort_off: str = "none"  # what switches reasoning off; "omit" where nothing does
+    efforts: tuple[str, ...] = ()  # the reasoning_effort values the model accepts; none: send no effort
+    effort_off: str = "none"  # what switches reasoning off; "omit" if nothing does
     adaptive_effort: str = "omit"  # for adaptive thinking that names no effort
     reasoning_style: Literal[
         "openai",
@@ -105,32 +105,32 @@ class Profile:
         "gemini",
         "reasoning_text",
         "off",
-    ] = "drop"  # Responses returns encrypted reasoning by all of them but off
-    encrypted_reasoning: bool = True  # Responses: ask for it where the model reasons
-    reasoning_summary: Literal["auto", "drop"] = "auto"  # Responses: ask for one where thinking is shown
+    ] = "drop"  # Responses: return encrypted reasoning with any value but off
+    encrypted_reasoning: bool = True  # Responses: request it if the model reasons
+    reasoning_summary: Literal["auto", "drop"] = "auto"  # Responses: request one if thinking is shown
     reasoning_turns: Literal["all", "loop"] = "all"  # loop: only while the tool calls of one user message go on
     think_tags: Literal["off", "on", "auto"] = "off"
     emit_thinking: Literal["auto", "on", "off"] = "auto"
 
     # Counting
     tokenizer: Literal["o200k", "estimate"] = "estimate"
-    count_tokens: Literal["local", "vllm", "llama.cpp", "upstream"] = "local"  # by the provider, in this form
+    count_tokens: Literal["local", "vllm", "llama.cpp", "upstream"] = "local"  # by the provider, with this API
 
     # Models
     context: int | None = (
-        None  # tokens that a model takes, the answer among them; none: as the provider or a table says
+        None  # tokens that a model accepts, including the answer; none: as the provider or a table says
     )
-    list_models: Literal["aliases", "upstream"] = "aliases"  # upstream: the provider's own models behind the aliases
+    list_models: Literal["aliases", "upstream"] = "aliases"  # upstream: also the provider's own
 
-    # Who is who
+    # Identification
     key_mode: Literal["server", "passthrough"] = "server"
     strict_version: bool = False
 
     # Matched in order against the upstream model's name; the first match's switches replace those above.
     models: tuple[tuple[str, Mapping[str, Any]], ...] = ()
-    responses_models: str = ""  # a pattern of the upstream models that ``api: auto`` asks by Responses; empty: none
-    options: Mapping[str, Any] = field(default_factory=dict)  # set by the user: they beat the models' switches
-    # Hosts (a leading dot or dash: all that end so) and ports by which a base URL shows its provider.
+    responses_models: str = ""  # a pattern of the upstream models for which ``api: auto`` uses Responses; empty: none
+    options: Mapping[str, Any] = field(default_factory=dict)  # set by the user: they override the models'
+    # Hosts (a leading dot or dash matches all that end so) and ports that identify a provider by its base URL.
     hosts: tuple[str, ...] = ()
     port: int | None = None
 
@@ -142,7 +142,7 @@ class Profile:
         return self
 
     def api_for(self, model: str) -> Literal["chat", "responses"]:
-        """The API by which to ask for an upstream model."""
+        """The API to use for an upstream model."""
         if self.api != "auto":
             return self.api
         wanted = self.responses_models and re.match(self.responses_models, model.rpartition("/")[2], re.IGNORECASE)
@@ -150,7 +150,7 @@ class Profile:
 
     @property
     def text_forms(self) -> Literal["tags", "all"] | None:
-        """The forms of calls in the text that are read; None: no form."""
+        """The formats of calls in the text that are parsed; None: no format."""
         if self.text_tool_calls == "auto":
             return "all"
         return "tags" if self.text_calls and self.options.get("text_tool_calls") != "off" else None
@@ -174,7 +174,7 @@ SWITCHES: tuple[str, ...] = tuple(
 def resolve_profile(provider: str, options: Mapping[str, Any]) -> Profile:
     """The profile of a provider with switches set by the user.
 
-    Raises ValueError, in one line that lists what exists, for a profile, a switch or a value that doesn't.
+    Raises ValueError for an unknown profile, switch or value, with a one-line message that lists the valid ones.
     """
     profile = PROFILES.get(provider.lower())
     if profile is None:
@@ -192,7 +192,7 @@ def resolve_profile(provider: str, options: Mapping[str, Any]) -> Profile:
 
 
 def detect_provider(base_url: str) -> str:
-    """The profile that a base URL's host or port gives away, else ``generic``."""
+    """The profile for a base URL's host or port, else ``generic``."""
     parts = urlsplit(base_url)
     host = (parts.hostname or "").lower()
     for profile in PROFILES.values():
@@ -207,7 +207,7 @@ def detect_provider(base_url: str) -> str:
 
 @lru_cache(maxsize=1024)
 def profile_for_model(profile: Profile, model: str, api: Literal["chat", "responses"] | None = None) -> Profile:
-    """``profile.for_model(model)``, remembered, with the API to ask by: ``api``, or the one that the profile takes."""
+    """``profile.for_model(model)``, cached, with the API to use: ``api``, or the one that the profile selects."""
     switches = profile.for_model(model)
     api = api or switches.api_for(model)
     return switches if switches.api == api else replace(switches, api=api)

@@ -1,4 +1,4 @@
-"""The provider's rate-limit headers as Anthropic's, and when to try again."""
+"""Convert the provider's rate-limit headers to Anthropic's, and determine when to retry."""
 
 import math
 import re
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-_LONGEST = 31 * 24 * 3600.0  # seconds; a reset further away is a mistake, and Claude Code would wait for it
+_LONGEST = 31 * 24 * 3600.0  # seconds; a later reset is a mistake, and Claude Code would wait for it
 
 _MAX_NAME = 40
 
@@ -19,10 +19,9 @@ _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6
 
 
 def response_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
-    """``x-ratelimit-*`` as ``anthropic-ratelimit-*``: all that a client gets of a success's headers.
+    """``x-ratelimit-*`` as ``anthropic-ratelimit-*``: the only headers of a successful answer that a client gets.
 
-    Resets become RFC 3339 times in UTC, rounded up to seconds. Values that are no numbers or times are left
-    out.
+    Resets become RFC 3339 times in UTC, rounded up to seconds. Invalid numbers and times are left out.
     """
     values = _read(pair for pair in headers if pair[0].lower().startswith(b"x-ratelimit-"))
     converted: list[tuple[str, str]] = []
@@ -44,7 +43,7 @@ def response_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, 
 def retry_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
     """``retry-after`` in whole seconds, ``retry-after-ms`` and ``x-should-retry`` for an error.
 
-    Without the provider's own ``retry-after`` it is the longest reset of a limit of which nothing remains.
+    Without the provider's own ``retry-after`` it is the latest reset among the exhausted limits.
     """
     values = _read(headers)
     now = time.time()
@@ -68,7 +67,7 @@ def retry_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str
     return converted
 
 
-# Fields of an error's body that tell how long to wait, without their separators and in lower case.
+# Fields of an error's body that contain the time to wait, without separators and in lower case.
 _WAITS = {
     "retrydelay": 1.0,  # Google's RetryInfo
     "quotaresetdelay": 1.0,
@@ -79,7 +78,7 @@ _WAITS = {
 
 
 def seconds_in(fields: Mapping[str, Any]) -> float | None:
-    """The seconds after which to try again, as a field of an error tells them; the longest, if several do."""
+    """The seconds after which to retry, from the fields of an error; the longest, if there are several."""
     waits = []
     now = time.time()
     for name, value in fields.items():
@@ -96,7 +95,7 @@ def seconds_in(fields: Mapping[str, Any]) -> float | None:
 
 
 def whole_seconds(wait: float | None) -> str | None:
-    """A time to wait as ``retry-after`` has it; None for none, and for one that must be a mistake."""
+    """A time to wait as a value for ``retry-after``; None if there is none or it must be a mistake."""
     return str(math.ceil(wait)) if wait is not None and 0 <= wait <= _LONGEST else None
 
 
@@ -105,7 +104,7 @@ def _read(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 
 
 def _seconds(value: str, now: float) -> float | None:
-    """Seconds from now, at least 0, for the ways in which providers tell a time; None for anything else.
+    """Seconds from now, at least 0, in any of the formats in which providers express a time; None for anything else.
 
     Go durations (``1m1.5s``), seconds, seconds or milliseconds since 1970, ISO 8601 and HTTP dates.
     """

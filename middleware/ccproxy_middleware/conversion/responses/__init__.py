@@ -1,4 +1,6 @@
-"""OpenAI Responses: requests, answers, streams. The client's side and what is alike in chat completions is shared."""
+"""OpenAI Responses: requests, answers, streams. The client's side, and what chat completions has in common, is
+shared.
+"""
 
 from .corrections import find_responses_correction, reasoning_refused
 from .counting import count_request as count_responses

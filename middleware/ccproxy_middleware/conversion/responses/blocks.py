@@ -1,7 +1,7 @@
 """The content blocks of a streamed answer: which item is open, and what has to wait for its turn.
 
-An Anthropic stream has one block at a time. Items take their turn in the order of the answer; what comes of another
-meanwhile is held.
+An Anthropic stream has one open block at a time. Items are written in the order of the answer; what arrives for another
+item in the meantime is held back.
 """
 
 from collections.abc import Mapping
@@ -29,47 +29,47 @@ from .response import held_signature
 from .state import Following, encode_state
 from .streamed_items import StreamedCall, StreamedItem, StreamedMessage, StreamedReasoning
 
-_MAX_HELD = 32 * 1024 * 1024  # characters that wait for their turn
+_MAX_HELD = 32 * 1024 * 1024  # waiting characters
 
 
 class ItemBlocks:
     """Writes the blocks of an answer's items.
 
-    matched: the stop sequence that has ended the answer; nothing behind it is written.
+    matched: the stop sequence that ended the answer; nothing after it is written.
     """
 
     def __init__(self, context: Context, writer: EventWriter) -> None:
         self.matched: str | None = None
         self.has_tool_use = False
         self.has_whole_calls = True
-        self.searches = 0  # of the web, that have succeeded
+        self.searches = 0  # successful web searches
         self._context = context
         self._writer = writer
         self._ids = ToolIds(context)
         self._matcher = StopMatcher(context.local_stops) if context.local_stops else None
         self._output = OutputEstimate()
-        self._queue: list[tuple[int, int, StreamedItem]] = []  # by their place in the answer, then by arrival
+        self._queue: list[tuple[int, int, StreamedItem]] = []  # by position in the answer, then by arrival
         self._arrived = 0
         self._cut_off = False
         self._current: StreamedItem | None = None
-        self._held = 0  # characters of items whose turn has not come
-        self._thinking: StreamedReasoning | None = None  # its block waits for what follows
+        self._held = 0  # characters of items that are still waiting
+        self._thinking: StreamedReasoning | None = None  # its block stays open until the next item is known
         self._hidden: list[tuple[StreamedReasoning, int]] = []  # with the number of messages before it
-        self._phases: list[str | None] = []  # of the messages that were begun
-        self._blank: list[str] = []  # messages of nothing but whitespace
-        self._splitter: TextCalls | None = None  # of the message that is written
-        self._last: StreamedMessage | None = None  # a message that may be the last thing, with calls at its end
-        self._unnamed: list[HostedSearch] = []  # that have told no sources: those that are cited stand for them
+        self._phases: list[str | None] = []  # of the messages that have begun
+        self._blank: list[str] = []  # messages with only whitespace
+        self._splitter: TextCalls | None = None  # of the current message
+        self._last: StreamedMessage | None = None  # a message that may be the last item, with calls at its end
+        self._unnamed: list[HostedSearch] = []  # without sources: the cited pages take their place
         self._cited: dict[str, str] = {}
 
     def announce(self, item: StreamedItem) -> None:
-        """There is a new item."""
+        """Register a new item."""
         self._arrived += 1
         heappush(self._queue, (self._arrived if item.index is None else item.index, self._arrived, item))
         self._advance()
 
     def added(self, item: StreamedItem, text: str) -> None:
-        """``text`` has come of an item, which it is pending in."""
+        """``text`` has arrived for an item and was added to its pending text."""
         if not text:
             return
         self._output.add(text)
@@ -85,7 +85,7 @@ class ItemBlocks:
             raise ApiError(502, "api_error", f"upstream sent over {_MAX_HELD} characters that have to wait")
 
     def shows(self, item: StreamedItem | None) -> bool:
-        """Whether the text of an item goes to the client just as it comes."""
+        """Whether the text of an item is sent to the client unchanged as it arrives."""
         return item is not None and item is self._current and self._writer.open == "text" and self._matcher is None
 
     def show(self, item: StreamedItem, text: str) -> None:
@@ -98,7 +98,7 @@ class ItemBlocks:
             self._writer.text(text)
 
     def finished(self, item: StreamedItem) -> None:
-        """An item is done."""
+        """An item is complete."""
         if item is self._current:
             self._advance()
 
@@ -107,7 +107,7 @@ class ItemBlocks:
         self._cut_off = True
 
     def finish(self) -> None:
-        """Close what is open, when all items are done, or a stop sequence was found."""
+        """Close what is open, once all items are complete or a stop sequence was found."""
         self._end_text(last=self.matched is None and not self.has_tool_use)
         self._before(None)
         self._writer.stop_block()
@@ -123,7 +123,7 @@ class ItemBlocks:
             self._writer.search(*search.blocks())
 
     def estimate_tokens(self) -> int:
-        """An estimate of the tokens of all that the model has written."""
+        """An estimate of the tokens of everything that the model has written."""
         return self._output.tokens()
 
     def _is_hidden(self, item: StreamedItem) -> bool:
@@ -193,7 +193,7 @@ class ItemBlocks:
         self._writer.text(text)
 
     def _close_message(self, item: StreamedMessage) -> None:
-        """Its block stays open until it is known whether something follows."""
+        """Complete a message. Its block stays open until it is known whether something follows."""
         if self._matcher is not None and (rest := self._matcher.finish()):
             if self._splitter is not None:
                 rest = self._splitter.feed(rest)
@@ -203,7 +203,7 @@ class ItemBlocks:
             self._cited |= response_sources(item.data)
 
     def _end_text(self, *, last: bool) -> None:
-        """Nothing more comes of a message. ``last``: of the answer neither."""
+        """Write the rest of a message's text. ``last``: it is also the end of the answer."""
         item, splitter = self._last, self._splitter
         if item is None:
             return
@@ -228,7 +228,7 @@ class ItemBlocks:
         self._write_call(call)
         self._close_call(call)
 
-    # Searches
+    # Web searches
 
     def _close_search(self, item: StreamedItem) -> None:
         search = read_call(item.data)
@@ -268,7 +268,7 @@ class ItemBlocks:
             self._thinking = item
 
     def _before(self, following: Following | None) -> None:
-        """Close the thinking block that waits for what follows."""
+        """Close the thinking block that waits for the next item."""
         if self._thinking is not None:
             context = self._context
             state = encode_state(context.profile.name, context.upstream_model, self._thinking.data, following)
@@ -308,7 +308,7 @@ class ItemBlocks:
             self._writer.input_json(self._whole_arguments(item))
         elif not item.arguments.strip():
             self._writer.input_json("{}")
-        if self._matcher is not None:  # else nobody asks
+        if self._matcher is not None:  # otherwise unused
             self.has_whole_calls = self.has_whole_calls and (item.custom or is_whole(item.arguments))
         self._writer.stop_block()
 
@@ -319,7 +319,7 @@ class ItemBlocks:
         if not text.strip():
             return "{}"
         input_: dict[str, Any] = parse_arguments(text, cut_off=False)
-        if "_raw_arguments" in input_:  # cut off, or no object
+        if "_raw_arguments" in input_:  # truncated, or not an object
             return text
         name = client_tool_name(item.name, self._context)
         fitted = repaired(input_, self._context.tool_schemas[name], self._context.profile)

@@ -1,6 +1,7 @@
 """What a refusal of a Responses request teaches.
 
-Here are the rules of what chat completions do not have, or have in another place; all others are those of chat.
+This module has the rules for what chat completions does not have, or has in another place. All other rules are those of
+chat completions.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +22,7 @@ from ..providers import (
 )
 from .returned import item_digest
 
-# OpenAI and hosts in front of it, by the issues of agents that return encrypted reasoning.
+# OpenAI and compatible hosts, from the issues of agents that return encrypted reasoning.
 _REASONING_REFUSED = Words(
     r"invalid_encrypted_content",
     r"could not be (?:verified|decrypted)",
@@ -34,7 +35,7 @@ _REASONING_REFUSED = Words(
 )
 
 
-# Switches that mean nothing by Responses, or something else.
+# Switches that have no meaning, or another one, with Responses.
 _OF_CHAT = frozenset(
     ("assistant_null_content", "max_tokens_field", "reasoning_roundtrip", "stop_limit", "stream_usage", "system_role",
      "text_parts", "tool_images", "tool_result_name", "tools_with_effort", "top_k")
@@ -42,9 +43,9 @@ _OF_CHAT = frozenset(
 
 
 def find_responses_correction(status: int, body: bytes, sent: Mapping[str, Any], profile: Profile) -> Correction | None:
-    """The switches to change so that the provider takes what it has refused, or None if that can't be known.
+    """The switches to change so that the provider accepts what it refused, or None if they can't be determined.
 
-    ``status`` and ``body`` are its answer, ``sent`` the body that it got, ``profile`` the profile that made it.
+    ``status`` and ``body`` are its answer, ``sent`` is the request body, and ``profile`` is the profile that made it.
     """
     return first_correction(_RULES, status, body, sent, profile) or find_correction(
         status, body, _as_chat(sent, profile), profile, _OF_CHAT
@@ -52,7 +53,7 @@ def find_responses_correction(status: int, body: bytes, sent: Mapping[str, Any],
 
 
 def reasoning_refused(words: str, sent: Mapping[str, Any], profile: Profile) -> Correction | None:
-    """The same request without any reasoning item, where the provider refuses one that it has made itself."""
+    """The same request without any reasoning item, if the provider refuses one that it created itself."""
     if profile.reasoning_roundtrip == "off" or not _REASONING_REFUSED.search(words):
         return None
     items = frozenset(item_digest(item) for item in sent["input"] if item.get("type") == "reasoning")
@@ -66,7 +67,7 @@ _NAMED_OTHERWISE = ("input", "instructions", "max_output_tokens", "stream_option
 
 
 def _as_chat(sent: Mapping[str, Any], profile: Profile) -> dict[str, Any]:
-    """The chat body that says the same, as far as both have the fields. Reasoning that has come back is left out."""
+    """The equivalent chat body, as far as both APIs have the fields. Returned reasoning is left out."""
     chat = {name: value for name, value in sent.items() if name not in _NAMED_OTHERWISE}
     chat["messages"] = list(_messages(sent))
     if "max_output_tokens" in sent:
@@ -81,7 +82,7 @@ def _as_chat(sent: Mapping[str, Any], profile: Profile) -> dict[str, Any]:
 
 
 def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
-    """``strict`` is always sent, and means something only where it is on."""
+    """``strict`` is always sent, and matters only if it is on."""
     return {"type": "function", "function": {name: value for name, value in tool.items() if value is not False}}
 
 

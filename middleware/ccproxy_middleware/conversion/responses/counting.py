@@ -1,4 +1,4 @@
-"""How many tokens a Responses body will have, by the rules for chat completions."""
+"""The number of tokens of a Responses body, by the rules for chat completions."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -16,7 +16,7 @@ def estimate_request(body: Mapping[str, Any]) -> int:
 
 
 def count_request(body: Mapping[str, Any], tokenizer: Literal["o200k", "estimate"]) -> int:
-    """Tokens of a body, by the tokenizer that the profile asks for. The first use loads it: call it in a thread."""
+    """Tokens of a body, by the tokenizer that the profile selects. The first use loads it: call it in a thread."""
     return _count(body, tokenizer_count(tokenizer))
 
 
@@ -42,7 +42,7 @@ def _item(item: Mapping[str, Any], count: Count) -> int:
             return count(item["name"]) + count(item["arguments"])
         case "function_call_output":
             return _content(item["output"], count)
-        case "reasoning":  # nobody knows what the encrypted content will be
+        case "reasoning":  # the size of the encrypted content is not known in advance
             return count(summary_text(item)) + count(part_texts(item.get("content")))
         case _:
             return _content(item.get("content"), count)

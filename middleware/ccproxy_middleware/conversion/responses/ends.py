@@ -1,4 +1,4 @@
-"""How an answer has ended: why, with how many tokens, what of it was left out; or by which failure."""
+"""How an answer ended: the reason, the usage and what was left out; or the failure."""
 
 import re
 from collections import Counter
@@ -16,13 +16,13 @@ from .output_items import kind_of
 _REASONS: dict[str, StopReason] = {"max_output_tokens": "max_tokens", "content_filter": "refusal"}
 _MAX_NAME = 64
 
-# What a provider tells of the time to wait, by HTTP, in a failed response or in an event.
+# The fields in which a provider gives the time to wait: over HTTP, in a failed response or in an event.
 _AGAIN = re.compile(r"try again in (\d{1,6}(?:\.\d{1,6})?) ?(ms|s|m)\b", re.IGNORECASE)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 
 
 def answer_usage(response: Mapping[str, Any], context: Context, estimate_output: Callable[[], int]) -> dict[str, Any]:
-    """The usage of a response, estimated where it tells none."""
+    """The usage of a response, estimated if it has none."""
     usage = response.get("usage")
     known = usage if isinstance(usage, dict) else {}
     chat = {
@@ -35,14 +35,16 @@ def answer_usage(response: Mapping[str, Any], context: Context, estimate_output:
 
 
 def limit_or_refusal(response: Mapping[str, Any]) -> StopReason | None:
-    """Why a response is incomplete; None: the model has ended it by itself."""
+    """Why a response is incomplete; None: the model ended it itself."""
     details = response.get("incomplete_details")
     reason = details.get("reason") if isinstance(details, dict) else None
     return _REASONS.get(reason) if isinstance(reason, str) else None
 
 
 def answer_notes(response: Any, dropped: Counter[str] | None = None, *, hosted: bool = False) -> list[str]:
-    """What was left out, a line for each. ``dropped``: the types of items that meant nothing, of a streamed answer."""
+    """What was left out, a line for each. ``dropped``: the types of a streamed answer's items that have no
+    equivalent.
+    """
     if not isinstance(response, Mapping):
         return []
     if dropped is None:
@@ -70,12 +72,12 @@ def error_of_http(
 
 
 def error_of_response(error: Any, context: Context) -> ApiError:
-    """The error for what stands in ``error`` of a failed response, or in an ``error`` event."""
+    """The error for the content of ``error`` in a failed response, or in an ``error`` event."""
     fields = dict(error) if isinstance(error, Mapping) else {"message": error if isinstance(error, str) else ""}
     code, kind = fields.get("code"), fields.get("type")
     status = None
     if code:
-        fields.pop("type", None)  # it says less
+        fields.pop("type", None)  # it is less specific
     elif not kind or kind == "error":
         fields.pop("type", None)
         status = 500
@@ -84,7 +86,7 @@ def error_of_response(error: Any, context: Context) -> ApiError:
 
 
 def _with_time(error: ApiError) -> ApiError:
-    """The error with the time to wait that stands in its words."""
+    """The error with the time to wait that its message contains."""
     names = {name for name, _ in error.headers}
     if error.status == 429 and "retry-after" not in names and (found := _AGAIN.search(error.message)):
         seconds = ceil(float(found[1]) * _SECONDS[found[2].lower()])

@@ -1,4 +1,4 @@
-"""The JSON of a Responses stream's events, with emoji put together that a server has cut in two."""
+"""The JSON of a Responses stream's events; emoji that a server has split in two are rejoined."""
 
 import re
 from typing import Any
@@ -12,7 +12,7 @@ from ...toolkit.json.surrogates import PairingReader
 class EventReader(PairingReader):
     """Parse the events of one stream.
 
-    A half that finds no partner becomes U+FFFD where the part is told as a whole, and is lost where it never is.
+    An unpaired half becomes U+FFFD if the part is sent again as a whole, and is lost if it never is.
     """
 
     __slots__ = ()
@@ -31,17 +31,17 @@ class EventReader(PairingReader):
         return self._pair(part, delta)
 
 
-_LESSONS = 2  # without a use of one
+_LESSONS = 2  # events without a match
 _STRING = rb'("[^"\\]*(?:\\.[^"\\]*)*")'
-# What changes from one delta to the next and means nothing here.
+# The fields that change from one delta to the next and have no meaning here.
 _COUNTER = re.compile(rb'"sequence_number":\d+')
 _PADDING = re.compile(rb'"obfuscation":"[^"\\]*"')
 
 
 class TextDeltas:
-    """Reads the text of an event that is like an earlier one but for its delta, its number and its padding.
+    """Reads the text of an event that differs from an earlier one only in its delta, its number and its padding.
 
-    All but a few events of a stream bring text alone, and only the delta of such a one has to be parsed.
+    Almost all events of a stream contain only text, and only the delta of such an event has to be parsed.
     """
 
     __slots__ = ("_lessons", "_like")
@@ -51,18 +51,18 @@ class TextDeltas:
         self._like: re.Pattern[bytes] | None = None
 
     def text(self, data: bytes) -> str | None:
-        """The delta of an event that is like the learned one; None if that can't be seen without parsing it all."""
+        """The delta of an event that is like the learned one; None if deciding that requires a full parse."""
         if self._like is None or (found := self._like.fullmatch(data)) is None:
             return None
         try:
             text = orjson.loads(found[1])
-        except ValueError:  # half of a surrogate pair, too, for which there is a reader
+        except ValueError:  # includes half of a surrogate pair, which has a separate reader
             return None
         self._lessons = _LESSONS
         return text if isinstance(text, str) else None
 
     def learn(self, data: bytes, delta: str) -> None:
-        """Remember what stands around the delta of an event."""
+        """Remember what surrounds the delta of an event."""
         if self._lessons == 0:
             return
         self._lessons -= 1
@@ -75,7 +75,7 @@ class TextDeltas:
 
 
 def _varied(data: bytes) -> bytes:
-    """A pattern for the bytes, whose counter and padding may be others."""
+    """A pattern for the bytes that allows other counters and paddings."""
     pattern = re.escape(data)
     for what, shown in ((_COUNTER, rb'"sequence_number":\d+'), (_PADDING, rb'"obfuscation":"[^"\\]*"')):
         if found := what.search(data):

@@ -1,6 +1,6 @@
-"""Turns become input items: texts, calls and results in their order, and the provider's own reasoning before them.
+"""Convert turns to input items: texts, calls and results in their order, with the provider's own reasoning before them.
 
-No item carries an id: ids mean items that the provider has stored, and nothing is stored there.
+No item has an id: ids refer to items that the provider has stored, and nothing is stored there.
 """
 
 from collections import Counter
@@ -37,7 +37,7 @@ Item = dict[str, Any]
 
 @dataclass(slots=True)
 class Input:
-    """The conversation as items; the client's ids of all its calls; what of its reasoning was left out, and why."""
+    """The conversation as items; the client's ids of all its calls; what was left out of its reasoning, and why."""
 
     items: list[Item] = field(default_factory=list)
     ids: set[str] = field(default_factory=set)
@@ -51,17 +51,17 @@ def convert_turns(
     refused: Callable[[str], bool],
     offered: Container[str] = (),
 ) -> Input:
-    """The conversation without its system prompt, every call answered.
+    """The conversation without its system prompt, with every call answered.
 
-    ``refused`` tells by its digest whether the provider has refused a reasoning item, ``offered`` are the client's
-    names of the tools that may be called. Raises a 400, also where an id repeats.
+    ``refused`` takes a digest and returns whether the provider has refused that reasoning item. ``offered`` are the
+    client's names of the tools that may be called. Raises a 400, also for a repeated id.
     """
     result = Input()
     told: set[str] = set()
     if profile.unoffered_calls == "text":
         turns = with_calls_as_text(turns, offered, told)
         result.ids |= told
-    open_calls: dict[str, Block] = {}  # the last assistant turn's calls that have no result yet
+    open_calls: dict[str, Block] = {}  # the calls of the last assistant turn that have no result yet
     by_text = profile.reasoning_roundtrip == "reasoning_text" and profile.reasoning_turns == "loop"
     loop = loop_start(turns) if by_text else 0
     returned = Returned(profile, model, refused, result.left_out)
@@ -97,9 +97,9 @@ def _message(role: str, parts: list[Part], profile: Profile) -> Item:
 def _add_user(
     items: list[Item], turn: Turn, open_calls: dict[str, Block], told: Container[str], profile: Profile
 ) -> None:
-    """The results of a user turn, and its message behind them. Closes the calls.
+    """Add the results of a user turn, followed by its message. Marks the calls as answered.
 
-    ``told`` are the ids of calls that have become text.
+    ``told`` are the ids of calls that were converted to text.
     """
     attachments = Attachments()
 
@@ -119,7 +119,7 @@ def _add_user(
 
 
 def _add_missing(items: list[Item], open_calls: dict[str, Block], profile: Profile) -> None:
-    """Answers for calls without a result: an interrupt, a rewind or a compaction must not end the session."""
+    """Add answers for calls without a result: an interrupt, a rewind or a compaction must not end the session."""
     if open_calls and profile.history_repair == "refuse":
         raise without_results(open_calls)
     for id_, call in open_calls.items():
@@ -136,7 +136,7 @@ def _entries(
     *,
     with_reasoning: bool,
 ) -> list[Entry]:
-    """What an assistant turn holds, in its order. Its calls are noted."""
+    """The contents of an assistant turn, in order. Its calls are registered."""
     entries: list[Entry] = []
     after_text = False
     for block in turn.blocks:

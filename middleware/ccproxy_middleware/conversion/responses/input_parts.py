@@ -20,14 +20,14 @@ _BREAKPOINT = "prompt_cache_breakpoint"
 
 
 def input_parts(parts: list[Part]) -> list[dict[str, Any]]:
-    """The parts of a chat message as those of an input message."""
+    """The parts of a chat message as the parts of an input message."""
     return [_input_part(part) for part in parts]
 
 
 def tool_output(block: Block, profile: Profile, attachments: Attachments) -> str | list[dict[str, Any]]:
-    """A tool result: one text, or the list of its parts where an image or a file is among them.
+    """A tool result: one text, or the list of its parts if it contains an image or a file.
 
-    Where the host takes text only, they go to the attachments and leave a label.
+    If the host accepts only text, images and files are moved to the attachments and replaced by a label.
     """
     content = block.data.get("content")
     if not profile.tool_output_parts or not profile.content_parts:
@@ -38,7 +38,7 @@ def tool_output(block: Block, profile: Profile, attachments: Attachments) -> str
         text = result_text(block, profile, attachments)
         if profile.cache_control != "breakpoints":
             return text
-        return input_parts([mark_cached(text_part(text), block.data, profile)])  # always parts, as marks move on
+        return input_parts([mark_cached(text_part(text), block.data, profile)])  # always parts, as cache marks move on
     if block.data.get("is_error") is True:
         first = next((n for n, part in enumerate(parts) if part["type"] == "text"), None)
         if first is None:
@@ -49,7 +49,7 @@ def tool_output(block: Block, profile: Profile, attachments: Attachments) -> str
 
 
 def earlier_result(block: Block, profile: Profile) -> list[Part]:
-    """A result whose call is not there any more, as what the user says: its texts, then its images and files."""
+    """A result whose call is no longer there, as user content: its texts, then its images and files."""
     content = block.data.get("content")
     if not isinstance(content, list):
         return [text_part(EARLIER_RESULT + result_text(block, profile, Attachments()))]

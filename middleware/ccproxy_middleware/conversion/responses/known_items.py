@@ -1,4 +1,4 @@
-"""Which item an event of a stream is about."""
+"""Find the item that an event of a stream belongs to."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -8,7 +8,8 @@ from .streamed_items import StreamedItem, new_item
 
 
 class KnownItems:
-    """The items of one answer. They are told apart by ``output_index``, else by id, else the last of a kind is meant.
+    """The items of one answer. They are identified by ``output_index``, else by id; else the last item of a kind is
+    used.
 
     Some hosts send another id with every event, some no index.
     """
@@ -23,7 +24,7 @@ class KnownItems:
         self._last: dict[Kind, StreamedItem] = {}
 
     def add(self, kind: Kind, index: Any, id_: Any, data: Mapping[str, Any]) -> StreamedItem:
-        """A new item."""
+        """Add a new item."""
         number = index if isinstance(index, int) else None
         item = new_item(kind, number, id_, data)
         self._all.append(item)
@@ -35,7 +36,7 @@ class KnownItems:
         return item
 
     def find(self, kind: Kind | None, event: Mapping[str, Any], id_: Any) -> StreamedItem | None:
-        """The item that an event is about; ``id_`` is the id that it tells."""
+        """The item that an event belongs to; ``id_`` is the id in the event."""
         if kind is None:
             return None
         index = event.get("output_index")
@@ -54,7 +55,7 @@ class KnownItems:
     def match(
         self, output: Sequence[Mapping[str, Any]]
     ) -> Iterator[tuple[StreamedItem | None, Mapping[str, Any], int]]:
-        """The items of the finished answer with those that were streamed, or None, and their places."""
+        """The items of the finished answer with the streamed items, or None, and their positions."""
         found: dict[int, StreamedItem] = {}
         used: set[int] = set()
         for n, item in enumerate(output):
@@ -68,7 +69,7 @@ class KnownItems:
             if known is not None and id(known) not in used:
                 found[n] = known
                 used.add(id(known))
-        left: dict[str, list[StreamedItem]] = {}  # by kind, the first one last
+        left: dict[str, list[StreamedItem]] = {}  # by kind, in reverse order
         for streamed in reversed(self._all):
             if id(streamed) not in used:
                 left.setdefault(streamed.kind, []).append(streamed)
@@ -79,12 +80,12 @@ class KnownItems:
                 yield found.get(n) or (rest.pop() if rest else None), item, n
 
     def unfinished(self) -> list[StreamedItem]:
-        """Those that are not done, in the order in which they came."""
+        """The incomplete items, in the order in which they arrived."""
         return [item for item in self._all if not item.done]
 
 
 def _same(known: Mapping[str, Any], item: Mapping[str, Any]) -> bool:
-    """Whether an item is one that is known, whatever ids the host gives its events."""
+    """Whether two items are the same, whatever ids the host puts in its events."""
     if known.get("id") and known.get("id") == item.get("id"):
         return True
     return all(known.get(name) == item.get(name) for name in ("call_id", "content", "encrypted_content", "summary"))

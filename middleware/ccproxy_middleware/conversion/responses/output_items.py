@@ -1,4 +1,4 @@
-"""What is read of an item of an answer, whole or streamed."""
+"""Read the fields of an item of an answer, whole or streamed."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -9,7 +9,7 @@ CALLS = ("function_call", "custom_tool_call")
 
 
 def kind_of(item: Mapping[str, Any], *, hosted: bool = False) -> Kind | None:
-    """What an item becomes for the client; None for one that means nothing to it.
+    """What an item becomes for the client; None for one that has no equivalent.
 
     ``hosted``: the provider was asked to search the web.
     """
@@ -22,7 +22,7 @@ def kind_of(item: Mapping[str, Any], *, hosted: bool = False) -> Kind | None:
 
 
 def function_name(item: Mapping[str, Any]) -> str:
-    """The name in a call; empty where there is none."""
+    """The name in a call; empty if there is none."""
     name = item.get("name")
     return name if isinstance(name, str) else ""
 

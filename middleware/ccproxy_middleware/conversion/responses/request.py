@@ -1,4 +1,4 @@
-"""An Anthropic Messages request becomes a Responses request: stateless, with the provider's own reasoning in it."""
+"""Convert an Anthropic Messages request to a Responses request: stateless, including the provider's own reasoning."""
 
 from collections.abc import Callable
 from typing import Any
@@ -32,7 +32,7 @@ from ..schemas import fit_format, is_strict
 from .counting import estimate_request
 from .input_items import convert_turns
 
-_MIN_OUTPUT = 16  # fewer tokens are refused
+_MIN_OUTPUT = 16  # the API refuses fewer tokens
 _INCLUDE = "reasoning.encrypted_content"
 _INCLUDE_SOURCES = "web_search_call.action.sources"
 
@@ -52,11 +52,10 @@ def convert_request(
 ) -> ConvertedRequest:
     """Convert a parsed ``POST /v1/messages`` body.
 
-    ``model`` is the name that the answer shall carry, where an outer layer has replaced the client's own.
-    ``counting`` takes a ``count_tokens`` body, which has no ``max_tokens`` and may end with the assistant.
-    ``tool_converter`` remembers tools from one request to the next. ``refused`` tells by their digests which reasoning
-    items the provider has refused.
-    Raises ApiError (400) for what can't be converted; fields that are only hints are dropped.
+    ``model`` is the name that the answer carries if an outer layer has replaced the client's own. ``counting`` accepts
+    a ``count_tokens`` body, which has no ``max_tokens`` and may end with an assistant message. ``tool_converter``
+    caches tools from one request to the next. ``refused`` takes a digest and returns whether the provider has refused
+    that reasoning item. Raises ApiError (400) for what can't be converted; fields that are only hints are dropped.
     """
     name = read_model(data)
     profile = profile_for_model(provider, name, "responses")
@@ -117,7 +116,7 @@ def convert_request(
     reasoning = _reasoning(asked, emission == "show", profile)
     if reasoning:
         body["reasoning"] = reasoning
-    stops = read_stops(data, 0)  # there is no parameter for them
+    stops = read_stops(data, 0)  # the API has no parameter for them
     set_sampling(body, data, profile)
     read_top_k(data)
     set_identity(body, data, profile)
@@ -161,8 +160,8 @@ def convert_request(
 def _set_format(
     body: dict[str, Any], schema: dict[str, Any], system: list[str], profile: Profile
 ) -> list[dict[str, Any]]:
-    """``output_config.format`` as ``text.format``; what the model has to be told for it goes into the system prompt, or
-    into the items that are returned.
+    """Convert ``output_config.format`` to ``text.format``; instructions for the model go into the system prompt, or
+    into the returned items.
     """
     if profile.structured_output == "json_schema":
         fitted = fit_format(schema, profile.schema_dialect).schema

@@ -1,4 +1,4 @@
-"""A whole Responses answer as an Anthropic Message."""
+"""Convert a whole Responses answer to an Anthropic Message."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,9 +29,9 @@ Block = dict[str, Any]
 
 
 def convert_response(data: Any, context: Context) -> dict[str, Any]:
-    """One response -> one Anthropic Message.
+    """Convert one response to one Anthropic Message.
 
-    Raises ApiError for a body that is none, or is not complete (502), and for one that has failed.
+    Raises ApiError for a body that is not a response or is not complete (502), and for a failed response.
     """
     if not isinstance(data, dict):
         raise _not_a_response("it is no object")
@@ -80,7 +80,7 @@ class _Answer:
         self._ids = ToolIds(context)
         self._matcher = StopMatcher(context.local_stops)
         self._blocks: list[Block] = []
-        self._blank: list[Block] = []  # whitespace, which counts if it is all there is
+        self._blank: list[Block] = []  # whitespace, which counts if there is nothing else
         self._waiting: list[tuple[Block, Mapping[str, Any]]] = []  # thinking whose signature names what follows
         self._held: list[tuple[Mapping[str, Any], int]] = []  # hidden reasoning, and how many messages came before it
         self._phases: list[str | None] = []  # of the messages
@@ -101,7 +101,7 @@ class _Answer:
                 self._add_call(item, custom=kind == "custom_tool_call")
 
     def blocks(self) -> list[Block]:
-        """All blocks, when everything was added."""
+        """All blocks, after everything was added."""
         self._sign(None)
         blocks = self._blocks or self._blank
         for place, search in reversed(self._searches):
@@ -111,7 +111,7 @@ class _Answer:
 
     @property
     def searches(self) -> int:
-        """How many web searches have succeeded."""
+        """The number of successful web searches."""
         return sum(not search.failed for _, search in self._searches)
 
     def _add_reasoning(self, item: Mapping[str, Any]) -> None:

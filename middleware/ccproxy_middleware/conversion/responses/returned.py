@@ -1,4 +1,4 @@
-"""Reasoning that comes back in the client's thinking blocks: which of it is returned to the provider, and where."""
+"""Reasoning that returns in the client's thinking blocks: which of it is sent to the provider, and where."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +28,8 @@ class Entry:
     """One block of an assistant turn.
 
     item: the item for upstream; None for a message, whose text may still be joined, and for reasoning that is left out.
-    joins: a message continues the text block before it. id: the client's of a call.
+    joins: whether a message continues the text block before it.
+    id: the client's id of a call.
     """
 
     kind: Literal["message", "call", "reasoning"]
@@ -41,7 +42,7 @@ class Entry:
 
 
 class Returned:
-    """Decides about the thinking blocks of one conversation."""
+    """Decides which thinking blocks of one conversation are returned."""
 
     def __init__(self, profile: Profile, model: str, refused: Callable[[str], bool], left_out: Counter[str]) -> None:
         self._profile = profile
@@ -51,7 +52,7 @@ class Returned:
         self._seen: set[str] = set()
 
     def entry(self, signature: Any, *, wanted: bool) -> Entry:
-        """The entry of a thinking block; without an item if it is left out."""
+        """The entry for a thinking block; without an item if it is left out."""
         state = decode_state(signature)
         item, reason = self._item(state) if wanted else (None, EARLIER_LOOP)
         if item is None:
@@ -94,15 +95,15 @@ class Returned:
 
 
 def item_digest(item: Mapping[str, Any]) -> str:
-    """What a reasoning item is remembered by."""
+    """The digest that identifies a reasoning item."""
     return sha256(dumps([item.get("encrypted_content") or item.get("content")])).hexdigest()
 
 
 def place_reasoning(entries: Sequence[Entry], left_out: Counter[str]) -> list[Item]:
-    """The items of an assistant turn, its reasoning directly before what it belonged to."""
+    """The items of an assistant turn, with its reasoning directly before the item it belonged to."""
     if all(entry.kind != "reasoning" for entry in entries):
         return _items(entries, {})
-    before: dict[int, list[Item]] = {}  # reasoning by the place of what it belonged to, the last first
+    before: dict[int, list[Item]] = {}  # reasoning by the position of the item it belonged to, in reverse order
     find = _Places(entries)
     for n in range(len(entries) - 1, -1, -1):
         entry = entries[n]
@@ -119,9 +120,9 @@ def place_reasoning(entries: Sequence[Entry], left_out: Counter[str]) -> list[It
 
 
 def _items(entries: Sequence[Entry], before: Mapping[int, Sequence[Item]]) -> list[Item]:
-    """The items, those in ``before`` in front of the entries that they belong to."""
+    """The items, with those in ``before`` placed before the entries that they belong to."""
     items: list[Item] = []
-    texts: list[str] = []  # of the message that may go on
+    texts: list[str] = []  # of the message that may continue
     for n, entry in enumerate(entries):
         if entry.kind == "reasoning":
             continue
@@ -142,19 +143,19 @@ def _items(entries: Sequence[Entry], before: Mapping[int, Sequence[Item]]) -> li
 
 
 def output_message(text: str) -> Item:
-    """A message of the assistant's."""
+    """A message of the assistant."""
     content = [{"type": "output_text", "text": text, "annotations": []}]
     return {"type": "message", "role": "assistant", "content": content}
 
 
 class _Places:
-    """Finds what a reasoning item belonged to; asked for the last entry first."""
+    """Finds the item that a reasoning item belonged to; must be queried from the last entry to the first."""
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         self._entries = entries
-        self._messages: list[int] = []  # their places
-        self._counts: list[tuple[int, int]] = []  # for each entry, the messages and the calls before it
-        self._next: list[int | None] = [None] * len(entries)  # for each entry, the next that is no reasoning
+        self._messages: list[int] = []  # their positions
+        self._counts: list[tuple[int, int]] = []  # for each entry, the number of messages and calls before it
+        self._next: list[int | None] = [None] * len(entries)  # for each entry, the next that is not reasoning
         self._found: dict[int, int] = {}
         calls = 0
         for n, entry in enumerate(entries):
@@ -168,7 +169,7 @@ class _Places:
             following = following if entries[n].kind == "reasoning" else n
 
     def target(self, n: int, state: State) -> int | None:
-        """The place of what the reasoning at ``n`` belonged to, if it is still there."""
+        """The position of the item that the reasoning at ``n`` belonged to, if it is still there."""
         found = self._before(n, state) if state.before else self._behind(n, state)
         if found is not None:
             self._found[n] = found

@@ -1,7 +1,8 @@
-"""A reasoning item of the provider's, in the signature of a thinking block.
+"""A provider's reasoning item, stored in the signature of a thinking block.
 
-Nothing is stored, here or at the provider: the client returns its thinking blocks unchanged, and in them the
-provider's own state. The item goes back directly before what it belonged to, so the signature says what that was.
+Nothing is stored here or at the provider: the client returns its thinking blocks unchanged, including the provider's
+own state. The item must be returned directly before the item it belonged to, so the signature records which one that
+was.
 """
 
 import base64
@@ -22,9 +23,9 @@ Item = dict[str, Any]
 
 
 class Following(NamedTuple):
-    """What followed a reasoning item of those that gave the client a block: a message, a call, more reasoning.
+    """What followed a reasoning item, of the items that gave the client a block: a message, a call, more reasoning.
 
-    ``value`` is the message's ``phase`` if it had one, or the id that the client knows the call by.
+    ``value`` is the message's ``phase`` if it had one, or the client's id of the call.
     """
 
     kind: Literal["message", "call", "reasoning"]
@@ -32,9 +33,10 @@ class Following(NamedTuple):
 
 
 class State(NamedTuple):
-    """What a signature holds.
+    """The contents of a signature.
 
-    before: so many messages that came after the item stand before its thinking block; 0: the block is at its place.
+    before: how many messages that came after the item are before its thinking block; 0: the block is in its original
+    position.
     """
 
     profile: str
@@ -45,7 +47,7 @@ class State(NamedTuple):
 
 
 def kept_item(item: Mapping[str, Any]) -> Item | None:
-    """Of a reasoning item what has to come back; None if the provider could do nothing with it."""
+    """The fields of a reasoning item that must be returned; None if the provider could not use it."""
     encrypted = item.get("encrypted_content")
     summary = item.get("summary")
     kept: Item = {"summary": summary if isinstance(summary, list) else []}
@@ -58,12 +60,12 @@ def kept_item(item: Mapping[str, Any]) -> Item | None:
 
 
 def summary_text(item: Mapping[str, Any]) -> str:
-    """The summary of a reasoning item: those of its texts that are not empty, with a blank line between them."""
+    """The summary of a reasoning item: its non-empty texts, separated by blank lines."""
     return part_texts(item.get("summary"))
 
 
 def part_texts(parts: Any) -> str:
-    """The texts of parts that are not empty, with a blank line between them."""
+    """The non-empty texts of parts, separated by blank lines."""
     found = [part.get("text") for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
     return "\n\n".join(text for text in found if isinstance(text, str) and text)
 
@@ -71,7 +73,7 @@ def part_texts(parts: Any) -> str:
 def encode_state(
     profile: str, model: str, item: Mapping[str, Any], following: Following | None, *, before: int = 0
 ) -> str:
-    """The signature for a reasoning item. ``model`` is the name that upstream was asked for."""
+    """The signature for a reasoning item. ``model`` is the name that the provider was asked for."""
     envelope: dict[str, Any] = {"p": profile, "m": model}
     if following is not None:
         envelope["n"] = [value for value in following if value is not None]
@@ -80,7 +82,7 @@ def encode_state(
     if kept := kept_item(item):
         try:
             text = _pack({**envelope, "r": kept})
-        except TypeError:  # nested too deeply to be written
+        except TypeError:  # nested too deeply to be serialized
             text = ""
         if 0 < len(text) <= MAX_STATE:
             return text
@@ -88,7 +90,7 @@ def encode_state(
 
 
 def decode_state(signature: Any) -> State | None:
-    """What is in a signature; None for a foreign or damaged one."""
+    """The contents of a signature; None for a foreign or damaged one."""
     if not isinstance(signature, str) or not signature.startswith(_PREFIX) or len(signature) > MAX_STATE:
         return None
     encoded, _, check = signature.removeprefix(_PREFIX).rpartition(".")
@@ -123,5 +125,5 @@ def _pack(envelope: Mapping[str, Any]) -> str:
 
 
 def _check(encoded: str) -> str:
-    """Tells a signature that was changed from one that was not; it is no protection against forgery."""
+    """A checksum that detects a modified signature; it does not protect against forgery."""
     return sha256(encoded.encode("utf-8", "surrogatepass")).hexdigest()[:_CHECK]

@@ -1,4 +1,4 @@
-"""A stream of Responses events as an Anthropic stream of events."""
+"""Convert a stream of Responses events to an Anthropic event stream."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ Event = Mapping[str, Any]
 
 
 class StreamConverter(EventStream):
-    """The events of a response as the client's stream."""
+    """Converts the events of a response to the client's stream."""
 
     def __init__(self, context: Context, request_id: str) -> None:
         super().__init__(context, request_id)
@@ -33,8 +33,8 @@ class StreamConverter(EventStream):
         self._refusals: list[str] = []
         self._tier: dict[str, str] = {}
         self._deltas = TextDeltas()
-        self._text_item: StreamedItem | None = None  # what the learned events are about
-        self._data = b""  # of the event that is read
+        self._text_item: StreamedItem | None = None  # the item and part that the learned events belong to
+        self._data = b""  # of the current event
 
     def _error_event(self, error: ApiError) -> dict[str, Any]:
         return error.body(self._request_id)
@@ -130,7 +130,7 @@ class StreamConverter(EventStream):
         self._finish_item(found or self._announce(item, event.get("output_index"), item.get("id")), item)
 
     def _announce(self, data: Event, index: Any, id_: Any) -> StreamedItem | None:
-        """Note a new item; None for one that means nothing to the client."""
+        """Register a new item; None for one that has no equivalent for the client."""
         kind = kind_of(data, hosted=self._hosted)
         if kind is None:
             self._dropped[str(data.get("type"))] += 1
@@ -151,7 +151,7 @@ class StreamConverter(EventStream):
         self._blocks.finished(item)
 
     def _item(self, kind: Kind, event: Event) -> StreamedItem | None:
-        """The item that an event is about, unless it is done."""
+        """The item that an event belongs to, unless it is complete."""
         found = self._items.find(kind, event, event.get("item_id"))
         if found is None:
             type_ = "custom_tool_call" if "custom_tool_call" in str(event.get("type")) else "function_call"
@@ -228,7 +228,7 @@ class StreamConverter(EventStream):
             self._start(self._tier)
 
     def _end_message(self, response: Mapping[str, Any], reason: StopReason | None) -> None:
-        """The good end: close everything, tell why it is one and how much was used."""
+        """End successfully: close everything, and write the stop reason and the usage."""
         self._blocks.finish()
         outcome = stop_outcome(
             reason,

@@ -1,4 +1,4 @@
-"""The items of a streamed answer, each as far as it has come."""
+"""The items of a streamed answer, each as far as it has arrived."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -11,9 +11,10 @@ Source = Literal["summary", "content"]
 
 
 class StreamedItem:
-    """One item. Its words or arguments come in fragments, and once more as a whole at the end of each part.
+    """One item. Its text or arguments arrive in fragments, and again as a whole at the end of each part.
 
-    pending: what has come and is not with the client yet. done: nothing more will come. opened: its block was begun.
+    pending: what has arrived and has not been sent to the client yet. done: nothing more will arrive. opened: its block
+    was begun.
     """
 
     __slots__ = ("_fragments", "_part", "data", "done", "id", "index", "kind", "opened", "pending", "size")
@@ -27,11 +28,11 @@ class StreamedItem:
         self.opened = False
         self.pending: list[str] = []
         self.size = 0  # characters of all fragments
-        self._part = 0  # the one that was begun last
+        self._part = 0  # the part that was begun last
         self._fragments: list[str] = []  # of that part
 
     def add(self, part: Any, fragment: str) -> str:
-        """Take in a fragment of a part, or of the part begun last; what of it is new is returned."""
+        """Add a fragment of a part, or of the part begun last; returns what is new in it."""
         if isinstance(part, int) and part > self._part:
             self._part = part
             self._fragments.clear()
@@ -42,14 +43,14 @@ class StreamedItem:
         return fragment
 
     def sent(self, fragment: str) -> None:
-        """A fragment of the part begun last has come and is with the client."""
+        """A fragment of the part begun last has arrived and been sent to the client."""
         self._fragments.append(fragment)
         self.size += len(fragment)
 
     def complete(self, part: Any, text: str) -> str:
-        """Take in a whole part; what of it had not come yet is returned.
+        """Process a whole part; returns what had not arrived yet.
 
-        What has come of it stands, and so do the parts before the one that was begun last.
+        What has already arrived is kept unchanged, and so are the parts before the one that was begun last.
         """
         number = part if isinstance(part, int) else self._part
         if number > self._part:
@@ -60,9 +61,9 @@ class StreamedItem:
         return self.add(number, text[len(sent) :])
 
     def finish(self, item: Mapping[str, Any] | None) -> list[tuple[str, bool]]:
-        """No more will come; ``item`` is the finished item if upstream has sent it.
+        """Finish the item; ``item`` is the finished item if the provider has sent it.
 
-        What of it had not come yet is returned, in pieces, with whether a piece is a refusal.
+        Returns what had not arrived yet, in pieces, each with whether it is a refusal.
         """
         more: list[tuple[str, bool]] = []
         if item is not None:
@@ -73,7 +74,7 @@ class StreamedItem:
         return more
 
     def take(self) -> str:
-        """What is pending."""
+        """Remove and return what is pending."""
         text = "".join(self.pending)
         self.pending.clear()
         return text
@@ -90,13 +91,13 @@ class StreamedItem:
 
 
 class StreamedMessage(StreamedItem):
-    """A message. Its parts are one text."""
+    """A message. Its parts are joined to one text."""
 
     __slots__ = ("blank",)
 
     def __init__(self, index: int | None, id_: Any, data: Mapping[str, Any]) -> None:
         super().__init__("message", index, id_, data)
-        self.blank: list[str] = []  # whitespace that shows only if visible text follows
+        self.blank: list[str] = []  # whitespace that is written only if visible text follows
 
     @property
     def phase(self) -> str | None:
@@ -109,14 +110,14 @@ class StreamedMessage(StreamedItem):
 
 
 class StreamedReasoning(StreamedItem):
-    """A reasoning item. Its words are a summary or the reasoning itself: the first kind that comes, never both."""
+    """A reasoning item. Its text is a summary or the reasoning itself: the first kind that arrives, never both."""
 
     __slots__ = ("_separates", "source")
 
     def __init__(self, index: int | None, id_: Any, data: Mapping[str, Any]) -> None:
         super().__init__("reasoning", index, id_, data)
         self.source: Source | None = None
-        self._separates = False  # a blank line comes before the next words
+        self._separates = False  # a blank line is written before the next text
 
     @property
     def has_state(self) -> bool:
@@ -124,7 +125,7 @@ class StreamedReasoning(StreamedItem):
         return self.done and "encrypted_content" in (kept_item(self.data) or ())
 
     def takes(self, source: Source) -> bool:
-        """Whether words of this kind count."""
+        """Whether text of this kind counts."""
         self.source = self.source or source
         return self.source == source
 
@@ -152,7 +153,7 @@ class StreamedReasoning(StreamedItem):
 
 
 class StreamedCall(StreamedItem):
-    """A call, of a function or of a tool that takes free text. ``arguments`` are there once it is done."""
+    """A call of a function or of a tool that takes free text. ``arguments`` are set once it is complete."""
 
     __slots__ = ("arguments", "client_id", "custom", "name")
 
@@ -174,7 +175,7 @@ class StreamedCall(StreamedItem):
             self.custom = self.custom or item.get("type") == "custom_tool_call"
             self.name = self.name or function_name(item)
         more = self._whole(self.data)
-        if not self.size:  # a host that tells the arguments with the announcement alone
+        if not self.size:  # a host that sends the arguments only with the announcement
             more += self._whole(announced)
         self.arguments = "".join(self._fragments)
         self._fragments.clear()
@@ -186,7 +187,7 @@ class StreamedCall(StreamedItem):
 
 
 def new_item(kind: Kind, index: int | None, id_: Any, data: Mapping[str, Any]) -> StreamedItem:
-    """An item that was announced, or of which a delta has come."""
+    """An item that was announced, or for which a delta has arrived."""
     if kind == "message":
         return StreamedMessage(index, id_, data)
     if kind == "search":

@@ -1,4 +1,4 @@
-"""JSON Schemas of tools and formats, fitted to what providers take."""
+"""JSON Schemas of tools and formats, adapted to what providers accept."""
 
 from .dialects import DIALECTS
 from .fit import Fitted, fit_format, fit_tool

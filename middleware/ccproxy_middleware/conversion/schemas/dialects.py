@@ -1,4 +1,4 @@
-"""The parts of JSON Schema that providers take, as data: one row for each dialect."""
+"""The subsets of JSON Schema that providers accept, as data: one row for each dialect."""
 
 import re
 from collections.abc import Mapping
@@ -10,39 +10,39 @@ from .kinds import OF_TYPE, STANDARD
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """The rules of one dialect. The defaults hold for OpenAI's, which takes nearly all that is JSON Schema."""
+    """The rules of one dialect. The defaults are those of OpenAI's, which accepts almost all of JSON Schema."""
 
     keywords: frozenset[str] = STANDARD  # others are left out
-    unknown: bool = True  # keywords that JSON Schema doesn't know may stay
-    # definitions: those to #/$defs alone stay. write_out: a reference becomes a copy of what it means.
+    unknown: bool = True  # keep keywords that JSON Schema doesn't know
+    # definitions: keep only references to #/$defs. write_out: replace a reference by a copy of its target.
     references: Literal["keep", "definitions", "write_out"] = "keep"
-    # A list of types. nullable: only null as a second one, by that keyword. branches: no keyword for one type beside.
+    # Lists of types. nullable: only null as a second type, by that keyword. branches: no keywords of one type beside.
     unions: Literal["list", "nullable", "branches"] = "list"
     beside_any_of: frozenset[str] | None = None  # none: any keyword
-    by_type: Mapping[str, frozenset[str]] | None = None  # the keywords that a schema of one type may have
+    by_type: Mapping[str, frozenset[str]] | None = None  # the keywords allowed for each type
     enums: Literal["any", "strings", "scalars"] = "any"
     max_enum: int | None = None  # values
-    items: Mapping[str, Any] | None = None  # for an array that doesn't say what is in it
-    typed: bool = False  # a schema that isn't empty says its type
-    boolean_schemas: bool = True  # true and false as schemas, but for additionalProperties
+    items: Mapping[str, Any] | None = None  # for an array without items
+    typed: bool = False  # every schema that isn't empty states its type
+    boolean_schemas: bool = True  # true and false as schemas, except in additionalProperties
     defined_names: bool = False  # required names are properties; no property has an empty name
     reserved_names: frozenset[str] = frozenset()  # of properties
     ordered_ranges: bool = False  # no minimum above the maximum, and whole numbers for integers
     formats: frozenset[str] | None = None
     patterns: re.Pattern[str] | None = None
-    max_repetition: int | None = None  # for lengths and numbers of items
-    apart: Mapping[str, frozenset[str]] | None = None  # a keyword, and those that it can't stand beside
+    max_repetition: int | None = None  # of lengths and numbers of items
+    apart: Mapping[str, frozenset[str]] | None = None  # by keyword, the keywords that it can't be combined with
     max_depth: int = 200  # levels of schemas; a request's JSON has no more
     tool_name: re.Pattern[str] = re.compile(r"[A-Za-z0-9_-]*")
-    name_prefix: str = ""  # for tools' names that begin otherwise
-    uniform_strict: bool = False  # all tools are strict, or none is
+    name_prefix: str = ""  # for names of tools that begin otherwise
+    uniform_strict: bool = False  # either all tools are strict, or none
 
 
 _COMMON = frozenset({"type", "description", "title", "enum"})
 
 # https://ai.google.dev/api/caching#Schema: an OpenAPI subset, "Unknown name ... Cannot find field" for all others.
 # Enums: strings that are not empty, for type string only. anyOf "must be the only field set": BerriAI/litellm#11164.
-# Keywords stand beside their own type alone: "properties: only allowed for OBJECT type".
+# A keyword is allowed only with its own type: "properties: only allowed for OBJECT type".
 # `default` is documented as ignored. Names: "Must start with a letter or an underscore".
 _GEMINI = Dialect(
     keywords=_COMMON
@@ -98,7 +98,7 @@ _MOONSHOT = Dialect(
     name_prefix="t",
 )  # fmt: skip
 
-# llama.cpp makes a grammar of all tools: common/json-schema-to-grammar.cpp ("Pattern must start with '^' and end
+# llama.cpp builds a grammar from all tools: common/json-schema-to-grammar.cpp ("Pattern must start with '^' and end
 # with '$'", "Unrecognized schema" without a type) and src/llama-grammar.cpp (at most 2,000 repetitions; no classes
 # like \d, no lookaround).
 _LITERAL = r"[^\\()\[\]{}|*+?.^$]|\\[-\\^$*+?.()|{}\[\]/\"]"

@@ -1,4 +1,4 @@
-"""The schemas of tools and of structured answers, fitted to what a provider takes."""
+"""Adapt the schemas of tools and of structured answers to what a provider accepts."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -10,13 +10,13 @@ from .references import Allowance, References
 from .repair import Repair, Schema
 
 _REFUSED_AT_ROOT = frozenset({"anyOf", "oneOf", "allOf", "enum", "not"})
-_MAX_ORIGINAL = 10_000  # characters of a schema that is told in the description
+_MAX_ORIGINAL = 10_000  # characters of a schema that is added to the description
 
 
 class Fitted(NamedTuple):
-    """A schema that a provider takes: the one that came in, if it is fine.
+    """A schema that a provider accepts: the original object if it needs no change.
 
-    note: a text for the tool's description, where the schema has lost what its own descriptions can't tell.
+    note: a text for the tool's description, if the schema has lost something that its own descriptions can't express.
     changed: the keywords that had to change.
     """
 
@@ -28,7 +28,7 @@ class Fitted(NamedTuple):
 def fit_tool(schema: Schema, dialect: str, allowance: Allowance | None = None) -> Fitted:
     """A tool's ``input_schema`` as ``parameters``: always one object.
 
-    OpenAI refuses an object without ``properties`` and a combination at the top level, and others do the same.
+    OpenAI refuses an object without ``properties`` and a combination at the top level; so do others.
     """
     if dialect == "full":
         return Fitted(schema, None, ())
@@ -86,7 +86,7 @@ def _as_object(schema: Schema, references: References) -> tuple[Schema, list[str
 
 
 def _followed(schema: Schema, references: References) -> tuple[Schema, bool]:
-    """The root with what its reference means written into it, and whether that was missing in the end."""
+    """The root with the target of its reference written into it, and whether the target was missing in the end."""
     root: Schema = {}
     seen: set[int] = set()
     part: Schema | None = schema
@@ -102,7 +102,7 @@ def _followed(schema: Schema, references: References) -> tuple[Schema, bool]:
 
 
 def _one_object(schema: Schema, references: References) -> Schema:
-    """All branches of a schema as one object; required is what is in every one of them."""
+    """All branches of a schema as one object; a property is required if every branch requires it."""
     properties: Schema = {}
     required: dict[Any, None] = {}
     for part, always in _parts(schema, references):
@@ -119,7 +119,7 @@ def _one_object(schema: Schema, references: References) -> Schema:
 
 
 def _parts(schema: Schema, references: References) -> Iterator[tuple[Schema, bool]]:
-    """A schema and the branches of its combinations, and whether each always holds."""
+    """A schema and the branches of its combinations, each with whether it always applies."""
     todo: list[tuple[Any, bool]] = [(schema, True)]
     seen: set[int] = set()
     while todo:

@@ -1,7 +1,7 @@
-"""What the keywords of JSON Schema hold: JSON types of their values, and which keywords go with which type.
+"""The values that the keywords of JSON Schema allow: their JSON types, and which keywords go with which type.
 
-Servers of tools send ``"required": null``, ``"type": ""``, ``"type": "String"`` and the like; a provider checks a
-schema against JSON Schema's own schema and refuses the whole request.
+Tool servers send ``"required": null``, ``"type": ""``, ``"type": "String"`` and the like. A provider validates a schema
+against JSON Schema's own schema and refuses the whole request.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,18 +18,18 @@ MISSING: Any = object()
 
 
 def mended(keyword: str, value: Any) -> Any:
-    """The value itself if it is what the keyword holds, else what was meant, else ``MISSING``."""
+    """The value itself if it is valid for the keyword, else the value that was meant, else ``MISSING``."""
     kind = KINDS.get(keyword)
     return value if kind is None else kind(value)
 
 
 def is_empty(value: Any) -> bool:
-    """Whether a value says nothing, so that nobody misses it."""
+    """Whether a value has no effect, so that it can be removed."""
     return value is None or value is True or value is False or value in ("", [], {})
 
 
 def matches(value: Any, type_: Any) -> bool:
-    """Whether a JSON value is of a type, or of one in a list of them."""
+    """Whether a JSON value is of a type, or of one of several types."""
     if isinstance(type_, list):
         return any(matches(value, one) for one in type_)
     if isinstance(value, bool):
@@ -51,7 +51,7 @@ def _schema(value: Any) -> Any:
 def _items(value: Any) -> Any:
     if not isinstance(value, list):
         return _schema(value)
-    branches = [item for item in value if isinstance(item, dict)]  # of a tuple, as older drafts wrote it
+    branches = [item for item in value if isinstance(item, dict)]  # tuples, as in older drafts
     return {"anyOf": branches} if branches else MISSING
 
 

@@ -1,4 +1,4 @@
-"""Several schemas that all hold, as one."""
+"""Merge several schemas that all apply into one."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ _FIRST = frozenset({"description", "title", "default", "examples", "nullable"})
 
 
 class Merged:
-    """A schema that says what each of its parts says; ``lost`` is what can't be said at once.
+    """A schema that expresses all of its parts; ``lost`` is what can't be expressed together.
 
-    Works in time linear in the parts: what is joined is copied once.
+    It takes time linear in the parts: what is merged is copied once.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class Merged:
         self._required: dict[str, None] | None = None
 
     def add(self, part: dict[str, Any]) -> None:
-        """Take in one more part, which may be kept and changed."""
+        """Merge one more part, which may be kept and modified."""
         if not self.schema:
             self.schema = part
             return
@@ -43,7 +43,7 @@ class Merged:
                 self._required = dict.fromkeys(old)
             if not self._required.keys() >= set(new):
                 self._required |= dict.fromkeys(new)
-                self.schema[keyword] = self._required  # a list when all is whole
+                self.schema[keyword] = self._required  # a list once all parts are merged
         elif keyword in _HIGHER:
             self.schema[keyword] = max(old, new)
         elif keyword in _LOWER:
@@ -69,7 +69,7 @@ class Merged:
                 self._properties[name] = {"allOf": self._joined[name]}
 
     def finish(self) -> dict[str, Any]:
-        """The schema, once all parts are in it."""
+        """The schema, after all parts were added."""
         if self._required is not None:
             self.schema["required"] = list(self._required)
         return self.schema

@@ -1,4 +1,4 @@
-"""What a dialect has no keyword for, told to the model in the description."""
+"""Describe to the model, in the description, what a dialect has no keyword for."""
 
 from typing import Any
 
@@ -20,6 +20,6 @@ def shown(value: Any, most: int = _MAX_VALUE) -> str:
     """A value's JSON, shortened."""
     try:
         text = dumps(value).decode()
-    except TypeError:  # too deep to be written
+    except TypeError:  # nested too deeply to be serialized
         return "..."
     return text if len(text) <= most else text[:most] + "..."

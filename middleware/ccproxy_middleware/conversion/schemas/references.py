@@ -1,4 +1,4 @@
-"""What ``$ref`` points to, and how much of it may be written out."""
+"""The targets of ``$ref``, and how much of them may be written out."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,25 +7,25 @@ from urllib.parse import unquote
 from ...toolkit.json import dumps
 from .kinds import LISTED
 
-_MAX_WRITTEN = 256 * 1024  # bytes of one schema; no context window takes more
+_MAX_WRITTEN = 256 * 1024  # bytes of one schema; no context window holds more
 _MAX_MEASURED = 16 * 1024 * 1024
 
 
 class Allowance:
-    """The bytes that the schemas of a request may grow by.
+    """The number of bytes by which the schemas of a request may grow.
 
-    One schema gets a quarter of what is left, so that something remains for all that follow it.
+    One schema gets a quarter of what is left, so that something remains for the following ones.
     """
 
     def __init__(self, total: int = 2 * 1024 * 1024) -> None:
         self.left = total
 
     def for_one(self) -> "Allowance":
-        """What one schema may take."""
+        """The allowance of one schema."""
         return Allowance(min(_MAX_WRITTEN, self.left // 4))
 
     def take(self, size: int) -> bool:
-        """Take ``size`` bytes, if there are so many."""
+        """Use ``size`` bytes of it, if that many are left."""
         if size > self.left:
             return False
         self.left -= size
@@ -43,14 +43,14 @@ class References:
         self._endless: frozenset[str] | None = None
 
     def target(self, reference: str) -> dict[str, Any] | None:
-        """The schema that is meant, or None where there is none."""
+        """The schema that is referenced, or None if there is none."""
         if reference not in self._targets:
             self._targets[reference] = self._find(reference)
         found = self._targets[reference]
         return found if isinstance(found, dict) else None
 
     def size(self, target: Any) -> int:
-        """The bytes of a target's JSON; very many for one that isn't worth to be measured."""
+        """The number of bytes of a target's JSON; a very large number for one that isn't worth measuring."""
         if id(target) not in self._sizes:
             size = json_size(target) if self._measurable > 0 else _MAX_MEASURED
             self._measurable -= size
@@ -58,7 +58,7 @@ class References:
         return self._sizes[id(target)]
 
     def is_endless(self, reference: str) -> bool:
-        """Whether no value ends it: a definition that requires itself, also by way of others."""
+        """Whether no finite value can satisfy it: a definition that requires itself, directly or through others."""
         if self._endless is None:
             self._endless = frozenset(self._find_endless())
         return reference in self._endless
@@ -90,7 +90,7 @@ class References:
             for other in others:
                 needed_by[other].append(name)
         ending = [name for name, others in needs.items() if not others]
-        for name in ending:  # it grows meanwhile
+        for name in ending:  # it grows in the loop
             for other in needed_by[name]:
                 needs[other].discard(name)
                 if not needs[other]:
@@ -102,12 +102,12 @@ def json_size(value: Any) -> int:
     """The bytes of a value's JSON."""
     try:
         return len(dumps(value))
-    except TypeError:  # too deep to be written
+    except TypeError:  # nested too deeply to be serialized
         return _MAX_MEASURED
 
 
 def _required_references(schema: Any) -> Iterator[str]:
-    """The references that each value of a schema has to meet."""
+    """The references that every value of a schema has to satisfy."""
     todo = [schema]
     while todo:
         here = todo.pop()

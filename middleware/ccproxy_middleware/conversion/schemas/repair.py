@@ -1,4 +1,4 @@
-"""One walk over a schema, which comes back as it is or as a dialect takes it."""
+"""Walk once over a schema and return it unchanged, or as a dialect accepts it."""
 
 import operator
 from collections.abc import Mapping
@@ -19,15 +19,15 @@ _CHILDREN: Mapping[str, str] = {
 _TYPED = frozenset().union(*OF_TYPE.values())
 _WRITTEN_OUT = frozenset({"$ref", "allOf"})
 _COMBINES = _WRITTEN_OUT | {"anyOf", "oneOf"}
-_TELLING = frozenset({"default", "const", "not", "nullable", "uniqueItems"})  # also by values that look empty
+_TELLING = frozenset({"default", "const", "not", "nullable", "uniqueItems"})  # also for values that look empty
 _STRUCTURE = frozenset({"properties", "items", "enum"})
 _SAYS_TYPE = _STRUCTURE | {"type", "const", "anyOf", "oneOf", "allOf", "$ref"}
 
 
 class Repair:
-    """Fits one schema to a dialect, at every level.
+    """Adapts one schema to a dialect, at every level.
 
-    A schema that is fine comes back as the same object. What a dialect has no keyword for is told in the
+    A schema that needs no change is returned as the same object. What a dialect has no keyword for is added to the
     description beside it. Work and result are linear in the schema and the allowance.
     """
 
@@ -35,12 +35,12 @@ class Repair:
         self._dialect = dialect
         self._references = references
         self._allowance = allowance
-        self._active: set[int] = set()  # what is being written out
+        self._active: set[int] = set()  # the references that are being written out
         self.changed: dict[str, None] = {}
         """The keywords that had to change."""
 
     def fit(self, schema: Any, depth: int = 0) -> Any:
-        """The schema itself, or one in its place that the dialect takes."""
+        """The schema itself, or a replacement that the dialect accepts."""
         dialect = self._dialect
         if not isinstance(schema, dict):
             if dialect.boolean_schemas:
@@ -73,10 +73,10 @@ class Repair:
         )
         return node
 
-    # What a schema is made of: its own keywords, references and allOf
+    # The parts of a schema: its own keywords, references and allOf
 
     def _written_out(self, schema: Schema, root: bool, entered: list[int]) -> tuple[Schema, Schema]:
-        """A copy of the schema in the dialect's keywords, and those that it has no place for."""
+        """A copy of the schema in the dialect's keywords, and the keywords that the dialect can't express."""
         if schema.keys().isdisjoint(_COMBINES):
             lost: Schema = {}
             return self._cleaned(schema, lost, root), lost
@@ -131,7 +131,7 @@ class Repair:
         return cleaned
 
     def _fit_tuple(self, part: Schema, cleaned: Schema, lost: Schema) -> None:
-        """Items by position as items of any of these kinds, where the dialect has no positions."""
+        """Items by position become items of any of these kinds, if the dialect has no positions."""
         if cleaned.get("items") is False and not self._dialect.boolean_schemas:
             del cleaned["items"]
             if "prefixItems" not in part:
@@ -147,7 +147,7 @@ class Repair:
             and keyword in self._dialect.keywords
             and mended(limit, part.get(limit)) not in (None, MISSING)
         ):
-            cleaned[keyword] = part[limit]  # as drafts before the sixth wrote it
+            cleaned[keyword] = part[limit]  # as in drafts before the sixth
         elif keyword in _TELLING:
             if value is not None and (value is not False or keyword == "default"):
                 lost.setdefault(keyword, value)
@@ -157,7 +157,7 @@ class Repair:
     def _stays(self, part: Schema, root: bool, single: bool) -> bool:
         reference: str = part["$ref"]
         kind = self._dialect.references
-        if kind == "keep":  # an anchor may be meant by what doesn't begin with #/
+        if kind == "keep":  # a reference that doesn't begin with #/ may mean an anchor
             local = reference.startswith("#") and not reference.startswith("#/")
             return local or self._references.target(reference) is not None
         if kind == "write_out" or root or len(part) > 1 or not single:
@@ -168,7 +168,7 @@ class Repair:
         return found and not self._references.is_endless(reference)
 
     def _enter(self, reference: str, entered: list[int]) -> Schema | None:
-        """What a reference means, unless it means itself or has no room."""
+        """The target of a reference, unless it refers to itself or there is no room."""
         target = self._references.target(reference)
         if target is None or id(target) in self._active:
             return None
@@ -184,7 +184,7 @@ class Repair:
         return type_ if isinstance(type_, str) and type_ in TYPES else "object"
 
     def _only_branch(self, node: Schema) -> list[Any]:
-        """The branch of an ``anyOf`` that has but one, taken out; null is no branch where a keyword tells it."""
+        """Replace an ``anyOf`` with a single branch by that branch; null does not count if a keyword expresses it."""
         dialect = self._dialect
         branches = node["anyOf"]
         if dialect.unions == "nullable" and len(kept := [b for b in branches if not _is_null(b)]) < len(branches):
@@ -218,17 +218,17 @@ class Repair:
         if dialect.by_type is not None and isinstance(type_ := node.get("type"), str):
             for keyword in node.keys() - dialect.by_type[type_] - {"$defs"}:
                 value = node.pop(keyword)
-                if keyword not in _TYPED or keyword in OF_TYPE[type_]:  # others say nothing of this type
+                if keyword not in _TYPED or keyword in OF_TYPE[type_]:  # others have no effect on this type
                     lost.setdefault(keyword, value)
         fit_limits(node, lost, dialect)
         properties = node.get("properties")
         if properties:
             names = [n for n, child in properties.items() if type(child) is dict and child.get("required") is True]
-            if names:  # as the third draft wrote it
+            if names:  # as in the third draft
                 node["required"] = list(dict.fromkeys([*node.get("required", ()), *names]))
 
     def _fit_union(self, node: Schema) -> None:
-        """A list of types, as one type that may be null, or as branches."""
+        """A list of types becomes one type that may be null, or branches."""
         types: list[str] = node["type"]
         if self._dialect.unions == "nullable":
             if "null" in types and len(types) > 1:
@@ -255,7 +255,7 @@ class Repair:
                 branches[0]["nullable"] = True
 
     def _fit_any_of(self, node: Schema, lost: Schema, beside: frozenset[str]) -> None:
-        """What stands beside ``anyOf`` goes into its branches, or the branches into the description."""
+        """Move what is beside ``anyOf`` into its branches, or the branches into the description."""
         if node.get("default") is not None and "default" not in beside:
             lost.setdefault("default", node["default"])
         node.pop("default", None)
@@ -273,7 +273,7 @@ class Repair:
         node["anyOf"] = [{"allOf": [rest, branch]} for branch in branches]
 
     def _fit_children(self, node: Schema, depth: int) -> None:
-        for keyword, value in node.items():  # values alone are set
+        for keyword, value in node.items():  # only values are set
             kind = _CHILDREN.get(keyword)
             if kind is None:
                 continue
@@ -298,8 +298,8 @@ class Repair:
                 node[keyword] = children
 
     def _fold_null(self, node: Schema, lost: Schema) -> None:
-        """Branches that have turned out to be null become a keyword, too."""
-        for branch in self._only_branch(node):  # one at most
+        """Branches that turn out to be null are also replaced by a keyword."""
+        for branch in self._only_branch(node):  # at most one
             if "description" in node and "description" in branch:
                 node["description"] += f"\n{branch['description']}"
             node |= {key: value for key, value in branch.items() if key not in node}
@@ -334,9 +334,10 @@ def _is_null(branch: Any) -> bool:
 
 
 def _move_description(node: Schema, beside: frozenset[str]) -> None:
-    """Description and title into a branch, where they can't stand beside the branches; no branch is a mere reference.
+    """Move description and title into a branch if they can't be beside the branches; a branch must not be a mere
+    reference.
 
-    They are left out where all branches are, since nothing may stand beside those either.
+    They are left out if all branches are references, since nothing may be beside those either.
     """
     branches = node["anyOf"]
     for keyword in ("title", "description"):

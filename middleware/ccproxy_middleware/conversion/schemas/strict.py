@@ -1,4 +1,4 @@
-"""Whether a schema is in the subset that ``strict`` takes."""
+"""Whether a schema is in the subset that ``strict`` accepts."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ from .dialects import STRICT_KEYWORDS
 
 
 def is_strict(schema: Any) -> bool:
-    """Whether a schema is in the subset that ``strict`` takes.
+    """Whether a schema is in the subset that ``strict`` accepts.
 
-    Every object is closed and requires all its properties; there are no defaults, no open maps and no combinations
-    but ``anyOf``.
+    Every object is closed and requires all its properties. There are no defaults, no open maps and no combinations
+    except ``anyOf``.
     """
     if not isinstance(schema, dict) or not schema.keys() <= STRICT_KEYWORDS:
         return False

@@ -1,4 +1,4 @@
-"""Rules for what isn't a schema in a schema: types, enums, and limits of values."""
+"""Rules for the parts of a schema that aren't schemas: types, enums, and limits of values."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ Schema = dict[str, Any]
 _RANGES = (("minimum", "maximum"), ("minLength", "maxLength"), ("minItems", "maxItems"))
 _REPETITIONS = ("minLength", "maxLength", "minItems", "maxItems")
 _COMBINED = frozenset({"type", "enum", "const", "anyOf", "oneOf", "allOf", "$ref"})
-_PLAIN = ("object", "array", "string", "number")  # that keywords give away
+_PLAIN = ("object", "array", "string", "number")  # that keywords imply
 
 
 def infer_type(node: Schema, dialect: Dialect, empty: bool) -> None:
-    """Write down the type that a schema's other keywords give away, where the dialect wants to know it."""
+    """Add the type that a schema's other keywords imply, if the dialect requires one."""
     if empty or "type" in node or "anyOf" in node or "$ref" in node:
         return
     combined = _COMBINED
@@ -24,7 +24,7 @@ def infer_type(node: Schema, dialect: Dialect, empty: bool) -> None:
         if len(types) == 1 or (len(types) == 2 and "null" in types):
             node["type"] = types[0] if len(types) == 1 else types
             return
-        combined = _COMBINED - {"enum"}  # it can't stay
+        combined = _COMBINED - {"enum"}  # it has to be removed
     if dialect.unions == "list" and not dialect.typed:
         return
     if node.keys().isdisjoint(combined):
@@ -37,7 +37,7 @@ def infer_type(node: Schema, dialect: Dialect, empty: bool) -> None:
 
 
 def fit_enum(node: Schema, lost: Schema, dialect: Dialect) -> None:
-    """The values of an ``enum`` that the dialect takes."""
+    """The values of an ``enum`` that the dialect accepts."""
     values, type_ = node["enum"], node.get("type")
     kept: list[Any] = []
     if dialect.enums == "strings":
@@ -63,7 +63,7 @@ def fit_enum(node: Schema, lost: Schema, dialect: Dialect) -> None:
 
 
 def fit_limits(node: Schema, lost: Schema, dialect: Dialect) -> None:
-    """Formats, patterns and ranges that the dialect doesn't take are lost."""
+    """Remove formats, patterns and ranges that the dialect doesn't accept."""
     refused: set[str] = set()
     if "format" in node and dialect.formats is not None and node["format"] not in dialect.formats:
         refused.add("format")
@@ -85,7 +85,7 @@ def fit_limits(node: Schema, lost: Schema, dialect: Dialect) -> None:
         lost.setdefault(keyword, node.pop(keyword))
 
 
-_MAX_PATTERN = 1000  # characters; a longer one makes a grammar that nobody waits for
+_MAX_PATTERN = 1000  # characters; the grammar for a longer one takes too long
 
 
 def _type_of(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Tool calls in the text of an answer, in the forms of the models."""
+"""Tool calls in the text of an answer, in the formats of the models."""
 
 from .answers import as_functions, text_calls
 from .calls import Call

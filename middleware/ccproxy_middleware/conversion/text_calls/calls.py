@@ -1,4 +1,4 @@
-"""The grammar: calls in any of the forms, one behind the other, up to the end of the text."""
+"""The grammar: calls in any of the formats, one after another, up to the end of the text."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from .source import Marks, NoCallError, NotOfferedError, Reading, Source
 
 _LONGEST_NAME = 128  # of a parameter
 _LONGEST_ID = 128
-_MOST_AROUND = 8  # marks that mean nothing, one behind the other
+_MOST_AROUND = 8  # consecutive marks that have no meaning
 _MARKS: Mapping[FormSet, Marks] = {
     "tags": Marks((*TAGS, *BEFORE, *BEHIND)),
     "all": Marks((*ALL, *BEFORE, *BEHIND)),
@@ -22,7 +22,7 @@ _ARGUMENTS = ("arguments", "parameters")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call as it was read; its arguments fit the tool's schema as far as they can."""
+    """A call as it was read; its arguments are adapted to the tool's schema as far as possible."""
 
     name: str
     arguments: dict[str, Any]
@@ -35,17 +35,17 @@ class Grammar:
         self._tools = tools
         self._forms = ALL if forms == "all" else TAGS
         self._marks = _MARKS[forms]
-        self._names: dict[tuple[str, ...], Marks] = {}  # the tools' names with what ends them
+        self._names: dict[tuple[str, ...], Marks] = {}  # the tools' names with what may end them
         self._bare = "{[" if forms == "all" else ""
 
     def may_begin(self, text: str, at: int, *, bare: bool) -> bool:
-        """Whether calls may begin there, by the first two characters, which is all that most other text takes."""
+        """Whether calls may begin there, judged by the first two characters, which rule out most other text."""
         return text[at : at + 2] in self._marks.beginnings or (bare and text[at] in self._bare)
 
     def read(self, source: Source, *, bare: bool) -> Reading[list[Call]]:
-        """All that the text consists of from here to its end. Raises NoCallError if that is anything but calls.
+        """Read everything from here to the end of the text. Raises NoCallError if that is anything but calls.
 
-        ``bare``: it stands at the beginning of the answer, and may be JSON without marks.
+        ``bare``: it is at the beginning of the answer, and may be JSON without marks.
         """
         found: list[Call] = []
         around = 0
@@ -70,7 +70,7 @@ class Grammar:
         return found
 
     def _is_mark(self, source: Source) -> Reading[bool]:
-        """Whether a mark stands here, of which nothing is read."""
+        """Whether there is a mark here; nothing is consumed."""
         while not source.ended and self._marks.may_follow(source.text[source.at : source.at + self._marks.longest]):
             yield
         return self._marks.pattern.match(source.text, source.at) is not None
@@ -78,13 +78,13 @@ class Grammar:
     def _marked(self, source: Source, form: JsonForm) -> Reading[list[Call]]:
         next_ = yield from source.space()
         if next_ == "<" and form.closing:
-            return []  # the call itself stands inside, in another form
+            return []  # the call itself is inside, in another format
         if next_ not in ("{", "[") and form.named is not None:
             return [(yield from self._named(source, form.named))]
         return (yield from self._json(source, form, next_, bare=False))
 
     def _json(self, source: Source, form: JsonForm, next_: str, *, bare: bool) -> Reading[list[Call]]:
-        """Calls as JSON objects: one, several with something between them, or a list."""
+        """Calls as JSON objects: one, several with separators, or a list."""
         is_list = next_ == "["
         if is_list:
             yield from source.mark("[")
@@ -149,7 +149,7 @@ class Grammar:
         return self._call(name, arguments)
 
     def _parameters(self, source: Source, tool: str, form: Parameter, closing: str) -> Reading[dict[str, Any]]:
-        """Parameters up to the end of the call."""
+        """The parameters up to the end of the call."""
         arguments: dict[str, Any] = {}
         marks = Marks((form.opening, closing))
         while True:

@@ -1,7 +1,7 @@
-"""The forms in which models write tool calls into their text, as data.
+"""The formats in which models write tool calls into their text, as data.
 
-Each is what the model was trained to write, and what a server with the right parser would have read. Sources: the chat
-templates of the models, and the parsers of vLLM (docs.vllm.ai, ``vllm.tool_parsers``).
+Each is the format that the model was trained to write, and that a server with the right parser would have read.
+Sources: the chat templates of the models, and the parsers of vLLM (docs.vllm.ai, ``vllm.tool_parsers``).
 """
 
 from collections.abc import Mapping
@@ -14,9 +14,10 @@ FormSet = Literal["tags", "all"]
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter between marks of its own; its value is text.
+    """A parameter with its own marks; its value is text.
 
-    name_ends: what stands behind its name, with whether the value is JSON. newlines: the value stands between two.
+    name_ends: what follows its name, each with whether the value is JSON.
+    newlines: whether the value is between two newlines.
     """
 
     opening: str
@@ -27,9 +28,10 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class NamedForm:
-    """The tool's name behind a mark, and behind it the arguments: parameters, or else a JSON object.
+    """The tool's name after a mark, followed by the arguments: parameters, or else a JSON object.
 
-    name_ends: what may stand between the name and the arguments. id_opening: what may stand there besides, with an id.
+    name_ends: what may be between the name and the arguments.
+    id_opening: what may also be there, followed by an id.
     """
 
     name_ends: tuple[str, ...]
@@ -42,7 +44,8 @@ class NamedForm:
 class JsonForm:
     """An object with ``name`` and ``arguments`` (or ``parameters``), or a list of them.
 
-    separator: what may stand between several. named: how a call may look instead that is no JSON.
+    separator: what may be between several.
+    named: the alternative format of a call that is not JSON.
     """
 
     closing: str = ""
@@ -69,7 +72,7 @@ _DEEPSEEK_SEPARATOR = f"<{_ROUND}tool{_LOW}sep{_ROUND}>"
 _DEEPSEEK_END = f"<{_ROUND}tool{_LOW}call{_LOW}end{_ROUND}>"
 
 TAGS: Mapping[str, NamedForm | JsonForm] = {
-    "<tool_call>": JsonForm("</tool_call>"),  # Qwen, Hermes; Qwen3-Coder writes <function= inside
+    "<tool_call>": JsonForm("</tool_call>"),  # Qwen, Hermes; Qwen3-Coder puts <function= inside
     "<function=": NamedForm(  # Qwen3-Coder; Llama with an object
         (">",), "</function>", Parameter("<parameter=", {">": False}, "</parameter>", newlines=True)
     ),

@@ -1,7 +1,7 @@
-"""A text that is read while it comes, cut anywhere: what it has to begin with, and JSON.
+"""A text that is read while it arrives, split anywhere: its expected beginning, and JSON.
 
-The readers are generators, which yield where they need more of the text. Each character is looked at a fixed number of
-times, and what is long is consumed as it comes.
+The readers are generators, which yield when they need more of the text. Each character is looked at a fixed number of
+times, and long parts are consumed as they arrive.
 """
 
 import re
@@ -26,15 +26,15 @@ _LONGEST_SCALAR = 400
 
 
 class NoCallError(Exception):
-    """What stands here is no call that can be read."""
+    """There is no readable call here."""
 
 
 class NotOfferedError(NoCallError):
-    """It is a call of a tool that is not offered."""
+    """The call names a tool that is not offered."""
 
 
 class Marks:
-    """Texts of which one may stand somewhere. ``longest``: characters of the longest.
+    """Alternative texts, one of which may occur. ``longest``: characters of the longest.
 
     beginnings: their first characters, one and two.
     """
@@ -53,7 +53,7 @@ class Marks:
 
 
 class Source:
-    """The text as far as it has come. ``ended``: it is complete. ``taken``: characters that were read."""
+    """The text as far as it has arrived. ``ended``: it is complete. ``taken``: characters that were read."""
 
     __slots__ = ("at", "ended", "record", "taken", "text")
 
@@ -62,10 +62,10 @@ class Source:
         self.at = at
         self.ended = ended
         self.taken = 0
-        self.record: list[str] | None = None  # what is read, where somebody wants it
+        self.record: list[str] | None = None  # what is read, if a reader records it
 
     def feed(self, text: str) -> None:
-        """More of the text has come."""
+        """Add more of the text."""
         self.text = self.text[self.at :] + text
         self.at = 0
 
@@ -85,7 +85,7 @@ class Source:
         yield
 
     def peek(self) -> Reading[str]:
-        """The next character, which is not read yet; nothing at the end."""
+        """The next character, without consuming it; the empty string at the end."""
         while self.at >= len(self.text):
             if self.ended:
                 return ""
@@ -93,7 +93,7 @@ class Source:
         return self.text[self.at]
 
     def space(self) -> Reading[str]:
-        """Read whitespace, and return the character behind it."""
+        """Read whitespace, and return the character after it."""
         while True:
             found = _SPACE.match(self.text, self.at)
             self._take(found.end() if found else self.at)
@@ -102,7 +102,7 @@ class Source:
             yield
 
     def maybe(self, marks: "Marks") -> Reading[str]:
-        """Read the longest of these marks that stands here; without one nothing is read."""
+        """Read the longest of these marks that is here; without one nothing is consumed."""
         while True:
             rest = self.text[self.at : self.at + marks.longest]
             if self.ended or len(rest) == marks.longest or not marks.may_follow(rest):
@@ -120,7 +120,7 @@ class Source:
             self._take(self.at + 1)
 
     def until(self, mark: str, limit: int = MAX_CHARS) -> Reading[str]:
-        """Read all before a mark, and the mark."""
+        """Read everything before a mark, and the mark."""
         pieces: list[str] = []
         size = 0
         while True:
@@ -138,7 +138,9 @@ class Source:
     # JSON
 
     def json(self, on_key: Callable[[str, str], None]) -> Reading[str]:
-        """Read an object. ``on_key`` gets each key of its own as soon as it is read, and a string's value with it."""
+        """Read an object. ``on_key`` gets each of its own keys as soon as it is read, and the value if that is a
+        string.
+        """
         self.record = []
         try:
             yield from self._value(on_key)
@@ -184,7 +186,7 @@ class Source:
         return key
 
     def _behind(self, stack: list[str]) -> Reading[bool]:
-        """Read what closes containers, and the comma behind a value; whether the outermost one is closed."""
+        """Read the closing brackets and the comma after a value; returns whether the outermost container is closed."""
         while True:
             next_ = yield from self.space()
             if next_ == ",":

@@ -1,7 +1,7 @@
-"""Tool calls that stand in the text of an answer, in the model's own form, because its server does not read them.
+"""Tool calls in the text of an answer, in the model's own format, for a server that does not parse them.
 
-A call may stand at the beginning of a line outside of a code block, with nothing but calls behind it; all else is text.
-It is held from where it begins until it turns out to be none, or the answer ends.
+A call may be at the beginning of a line outside a code block, followed only by other calls; everything else is text. It
+is held back from its beginning until it turns out not to be a call, or the answer ends.
 """
 
 import re
@@ -12,7 +12,7 @@ from .calls import Call, Grammar
 from .forms import FormSet
 from .source import MAX_CHARS, NoCallError, NotOfferedError, Reading, Source
 
-_INDENT = 3  # spaces that may stand before it; four begin a code block
+_INDENT = 3  # spaces that may precede it; four begin a code block
 _MOST_VAIN = 256 * 1024  # characters that are read twice
 _LONGEST_FENCE = 300  # characters of a line that begins or ends a code block
 _OPENS = re.compile(r" {0,3}(?:(`{3,})[^`]*|(~{3,}).*)", re.DOTALL)
@@ -23,8 +23,8 @@ _OPENING, _CLOSING = "<tool_call>", "</tool_call>"
 class TextCalls:
     """Splits a text into what can be shown and calls at its end.
 
-    ``tools``: the schemas of those that are offered, by name. ``forms``: which are looked for.
-    ``keep_spoiled``: what can't be read between whole ``<tool_call>`` marks is no text, but told as ``spoiled``.
+    ``tools``: the schemas of the offered tools, by name. ``forms``: the formats that are looked for. ``keep_spoiled``:
+    anything unreadable between complete ``<tool_call>`` marks is not returned as text, but stored in ``spoiled``.
     """
 
     __slots__ = (
@@ -42,17 +42,17 @@ class TextCalls:
     )
 
     def __init__(self, tools: Mapping[str, Any], forms: FormSet, *, keep_spoiled: bool = False) -> None:
-        self.spoiled = ""  # with the marks, once the answer has ended
+        self.spoiled = ""  # including the marks, once the answer has ended
         self._grammar = Grammar(tools, forms)
         self._keeps_spoiled = keep_spoiled
-        self._blank = True  # nothing but whitespace has come
-        self._line: str | None = ""  # the beginning of the line that is open; None: it means nothing any more
-        self._fence = ""  # by which the code block has begun that is open
+        self._blank = True  # only whitespace has arrived
+        self._line: str | None = ""  # the beginning of the current line; None: it no longer matters
+        self._fence = ""  # the fence that opened the current code block
         self._source: Source | None = None  # from where calls may have begun
-        self._reading: Reading[list[Call]] | None = None  # None: they can't be read, and may be spoiled
+        self._reading: Reading[list[Call]] | None = None  # None: they are unreadable, and may be spoiled
         self._held: list[str] = []
-        self._size = 0  # of what is held
-        self._vain = 0  # characters that were read as calls and are none
+        self._size = 0  # of what is held back
+        self._vain = 0  # characters that were read as calls but are none
 
     @property
     def holds(self) -> bool:
@@ -60,11 +60,11 @@ class TextCalls:
         return self._source is not None
 
     def passes(self, text: str) -> bool:
-        """Whether this piece has nothing to do with a call, as nearly all have."""
+        """Whether this piece has nothing to do with a call, as almost all pieces have."""
         return self._line is None and self._source is None and "\n" not in text
 
     def feed(self, text: str) -> str:
-        """What can be shown of the text so far."""
+        """The part of the text so far that can be shown."""
         if self._source is None:
             return self._scan(text, ended=False)[0]
         self._held.append(text)
@@ -74,7 +74,7 @@ class TextCalls:
         return "" if self._source is not None else self._go_back(ended=False)[0]
 
     def finish(self) -> tuple[str, list[Call]]:
-        """The answer has ended: the rest as text, and the calls behind it."""
+        """Finish at the end of the answer: the rest as text, and the calls after it."""
         if self._source is None:
             return "", []
         self._source.ended = True
@@ -85,7 +85,7 @@ class TextCalls:
         return self._go_back(ended=True)
 
     def release(self) -> str:
-        """The rest as text: something else follows it."""
+        """The rest as text, because something else follows it."""
         rest = "".join(self._held)
         self._forget()
         self._line = ""
@@ -98,7 +98,9 @@ class TextCalls:
         self._size = 0
 
     def _read(self) -> list[Call]:
-        """The calls, at the end of the text; none before, or if there are none. Lets go of what can't be any."""
+        """The calls at the end of the text; none before the end, or if there are none. Releases what can't be a
+        call.
+        """
         source = self._source
         if source is None:
             return []
@@ -118,7 +120,7 @@ class TextCalls:
         return []
 
     def _is_spoiled(self) -> bool:
-        """Whether what is held has whole marks, and nothing but them and what stands between them."""
+        """Whether the held text is a complete pair of marks with something between them, and nothing else."""
         if self._source is None or not self._keeps_spoiled:
             return False
         text = "".join(self._held)
@@ -129,7 +131,7 @@ class TextCalls:
         return True
 
     def _go_back(self, *, ended: bool) -> tuple[str, list[Call]]:
-        """What was held is no call: but one may begin in it, in another line."""
+        """The held text is not a call; but a call may begin on another line of it."""
         text = "".join(self._held)
         self._forget()
         self._line = None
@@ -137,7 +139,7 @@ class TextCalls:
         return self._scan(text, ended=ended)
 
     def _scan(self, text: str, *, ended: bool) -> tuple[str, list[Call]]:
-        """Look through lines for the beginning of a call: what comes before it, and what it is if all has ended."""
+        """Search lines for the beginning of a call: the text before it, and what it is if the answer has ended."""
         at = 0
         while at < len(text):
             if self._line is None:
@@ -162,7 +164,7 @@ class TextCalls:
         return text, []
 
     def _begin(self, text: str, at: int, *, ended: bool) -> list[Call] | None:
-        """Begin to read calls; None: they are none. What is no answer yet is held."""
+        """Begin to read calls; None: there are none. What can't be decided yet is held back."""
         self._source = Source(text, at, ended=ended)
         self._reading = self._grammar.read(self._source, bare=self._blank)
         calls = self._read()
@@ -181,7 +183,7 @@ class TextCalls:
         return self._grammar.may_begin(text, at, bare=self._blank)
 
     def _in_fence_line(self, text: str, at: int) -> int:
-        """Read on in a line that may begin or end a code block."""
+        """Continue reading a line that may begin or end a code block."""
         line = self._line or ""
         end = text.find("\n", at)
         stop = min(len(text) if end < 0 else end, at + _LONGEST_FENCE - len(line))

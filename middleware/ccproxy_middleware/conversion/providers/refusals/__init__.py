@@ -1,4 +1,4 @@
-"""What providers refuse, in their own words, and the profile switches that avoid it."""
+"""What providers refuse, in their own wording, and the profile switches that avoid it."""
 
 from .images import IMAGES, IN_RESULTS
 from .messages import DEVELOPER, MESSAGES

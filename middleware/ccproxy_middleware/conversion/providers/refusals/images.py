@@ -10,7 +10,7 @@ _IMAGE = (
     r"(?:\bimages?\b|\bpictures?\b|image_url|input_image|\bvision\b|\bvisual\b|multi-?modal"
     r"|图片|图像|图文|视觉|多模态|识图)"
 )
-# What is wrong with an image, is refused beside one, or passes, where images as such are taken.
+# A fault of an image, a refusal of something beside one, or a passing failure, where images as such are accepted.
 _ELSE = (
     r"image (?:format|type)|image/|\bformats?\b|mime|(?<!_)\burls?\b|\bgenerat|\bedit|\bsizes?\b|dimension|resolution"
     r"|pixel|aspect|\bdetail\b|\d ?[km]i?b\b|bytes|larger|smaller|too (?:large|big|small)|base64|download|corrupt"
@@ -41,7 +41,7 @@ def _several_images(sent: Sent) -> bool:
 
 
 def _listed_count(match: re.Match[str], sent: Sent, profile: Profile) -> Patch:
-    """The largest limit that is told and is less than what was sent."""
+    """The largest limit in the refusal that is below the number sent."""
     count = len(image_urls(sent))
     limits = [int(found) if found.isdecimal() else 1 for found in _LIMIT.findall(match.string)]
     limit = max((limit for limit in limits if limit < count), default=None)
@@ -68,9 +68,9 @@ def _formats(text: str) -> list[str]:
 
 
 def _listed_formats(match: re.Match[str], sent: Sent, profile: Profile) -> Patch:
-    """The formats that the refusal lists, or all but those that it refuses.
+    """The formats that the refusal lists as accepted, or all but those that it refuses.
 
-    If all of the request's are among those that are taken, the format is not at fault.
+    If all formats in the request are accepted, the format is not at fault.
     """
     given = {
         url[len("data:image/") : url.find(";")].lower() for url in image_urls(sent) if url.startswith("data:image/")
@@ -91,9 +91,9 @@ def _listed_formats(match: re.Match[str], sent: Sent, profile: Profile) -> Patch
     return {"image_formats": formats} if given - set(formats) else {}
 
 
-_COMMON = ("png", "jpeg")  # what any model with eyes takes
+_COMMON = ("png", "jpeg")  # what any vision model accepts
 
-IN_RESULTS = Words(  # OpenAI and others, of images inside the results of tools
+IN_RESULTS = Words(  # OpenAI and others, for images in tool results
     r"image[^.\n]{0,40} only allowed for messages with role @user",
     r"(?:role @tool|tool (?:message|result|role|output)s?)@?[^.\n]{0,60}image",
     r"image[^.\n]{0,60}tool (?:message|result|output)",
@@ -254,7 +254,7 @@ IMAGES = (
         lambda sent: any(part["type"] == "file" for content in content_lists(sent) for part in content),
         {"pdf": "text"},
     ),
-    # One image can't be read, which says nothing of others: the newest is tried alone, then none.
+    # One image can't be read, which implies nothing about others: first only the newest is sent, then none.
     *(
         Rule(
             Words(

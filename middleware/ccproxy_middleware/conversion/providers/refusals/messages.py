@@ -1,4 +1,4 @@
-"""Refusals of messages: their roles and order, and the form of their content."""
+"""Refusals of messages: their roles and order, and the format of their content."""
 
 import re
 from itertools import pairwise
@@ -12,7 +12,7 @@ def _user_after_tool(sent: Sent) -> bool:
 
 
 def _begins_without_user(sent: Sent) -> bool:
-    """Whether the assistant speaks first, or nobody does."""
+    """Whether the assistant speaks first, or there are only system messages."""
     roles = (message["role"] for message in sent["messages"])
     return next((role for role in roles if role not in ("system", "developer")), None) != "user"
 
@@ -29,7 +29,7 @@ def _as_string_without_images(match: re.Match[str], sent: Sent, profile: Profile
     return {"content_parts": False, "cache_control": "drop"}
 
 
-# Content that is a list. Each is said by programs of one language.
+# Content that is a list. Each wording is that of programs in one language.
 _LIST = Words(
     # Python: templates that join strings; github.com/abetlen/llama-cpp-python/issues/1168
     r"expected str instance, list found",
@@ -126,7 +126,7 @@ MESSAGES = (
             r"(?:at least|must (?:have|contain|include)|requires?|missing|without|needs?) (?:at least )?(?:one|an?)?"
             r" ?(?:message (?:with|of) (?:the )?(?:role )?@user|@user@ (?:message|turn|role|prompt))",
             r"last message must have role @user",  # Perplexity: github.com/langgenius/dify/issues/6179
-            # Z.ai, which says so of any order it doesn't like (1214)
+            # Z.ai, which says so of any order it doesn't accept (1214)
             r"the messages parameter is illegal",
             r"messages ?参数非法",
             r"(?:缺少|至少|必须包含|没有)[^\n]{0,16}(?:user|用户)[^\n]{0,6}(?:消息|角色)",
@@ -135,7 +135,7 @@ MESSAGES = (
         _begins_without_user,
         {"first_user": True},
     ),
-    # The form of the content
+    # The format of the content
     Rule(_LIST, _list_of_texts, _as_string),
     Rule(_LIST, lambda sent: any(content_lists(sent)), _as_string_without_images),
     Rule(

@@ -53,7 +53,9 @@ def _listed_minimum(match: re.Match[str], sent: Sent, profile: Profile) -> Patch
 
 
 def _room_to_think(match: re.Match[str], sent: Sent, profile: Profile) -> Patch:
-    """For a request that only tries the model. One that wants a real answer shall hear that its limit was too low."""
+    """For a request that only tests the model. A request for a real answer should be told that its limit was too
+    low.
+    """
     asked = sent.get(profile.max_tokens_field)
     return {"min_output": 1024} if isinstance(asked, int) and asked <= 16 else {}
 
@@ -63,7 +65,7 @@ def _listed_stops(match: re.Match[str], sent: Sent, profile: Profile) -> Patch:
     return {"stop_limit": limit} if len(sent["stop"]) > limit else {}
 
 
-# In the order of trying: a wording that says more goes before a plain one, a gentle correction before a hard one.
+# In the order in which they are tried: a specific wording before a general one, a mild correction before a drastic one.
 PARAMETERS = (
     # Tokens
     Rule(unsupported("max_tokens"), top("max_tokens"), {"max_tokens_field": "max_completion_tokens"}),
@@ -93,7 +95,7 @@ PARAMETERS = (
         top("max_tokens", "max_completion_tokens"),
         _listed_minimum,
     ),
-    Rule(  # OpenAI's reasoning models, which had not thought to the end
+    Rule(  # OpenAI's reasoning models, which had not finished thinking
         Words(r"could not finish the message because max_tokens or model output limit was reached"),
         top("max_tokens", "max_completion_tokens"),
         _room_to_think,
@@ -127,7 +129,7 @@ PARAMETERS = (
         top("reasoning_effort"),
         {"efforts": ()},
     ),
-    Rule(  # Claude behind gateways that make a budget of the effort; with a larger max_tokens it is taken
+    Rule(  # Claude behind gateways that turn the effort into a budget; accepted with a larger max_tokens
         Words(
             r"max_tokens@ must be (?:greater|larger|higher) than @(?:thinking\.)?budget_tokens",
             r"budget_tokens@ (?:must be|should be) (?:strictly )?(?:less|lower|smaller) than @max_tokens",
@@ -137,7 +139,7 @@ PARAMETERS = (
         {"reasoning_style": "none"},
         lasting=False,
     ),
-    Rule(  # OpenRouter, of which all the models know this effort
+    Rule(  # OpenRouter, all of whose models support this effort
         Words(r"reasoning is mandatory for this endpoint"), top("reasoning"), {"effort_off": "low"}
     ),
     Rule(unsupported("reasoning_format"), top("reasoning_format"), {"reasoning_style": "openai"}),

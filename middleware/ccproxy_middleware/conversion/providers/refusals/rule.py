@@ -1,4 +1,4 @@
-"""How a lesson is written: what a refusal says, what it must be about, and the profile switches that avoid it."""
+"""The format of a rule: the wording of a refusal, what it must be about, and the profile switches that avoid it."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -18,9 +18,9 @@ _Computed: TypeAlias = Callable[[re.Match[str], Sent, Profile], Patch]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One lesson: ``patch`` for a refusal in these words, if what it is about was in the request.
+    """One rule: applies ``patch`` for a refusal with this wording, if the request contained what it is about.
 
-    lasting: whether the model doesn't take this as such; otherwise one request's content has caused it.
+    lasting: whether the model never accepts this; otherwise the content of one request caused the refusal.
     """
 
     words: "Words | Clause"
@@ -30,9 +30,9 @@ class Rule:
 
 
 class Words:
-    """Patterns of which one must be found; ``@`` stands for any quotation mark, or none.
+    """Patterns, one of which must be found; ``@`` stands for an optional quotation mark of any kind.
 
-    Compiled when the first refusal is looked at: all of them take a noticeable part of a start.
+    They are compiled when the first refusal is read: compiling all of them would noticeably slow down the start.
     """
 
     def __init__(self, *alternatives: str) -> None:
@@ -43,7 +43,7 @@ class Words:
 
 
 class Clause:
-    """A clause in which each of ``needed`` is found, in any order, and nothing of ``but``."""
+    """A clause in which every one of ``needed`` is found, in any order, and nothing from ``but``."""
 
     def __init__(self, *needed: str, but: str) -> None:
         self._needed = needed
@@ -60,7 +60,7 @@ class Clause:
 _CLAUSES = re.compile(r"(?:[^.;!?\n。；！]|[.;!?](?![\s\"'`)]|$))+")  # a dot inside a word or a number ends nothing
 
 
-# What refusals may concern
+# What a refusal may be about
 
 
 def top(*names: str) -> Callable[[Sent], bool]:
@@ -89,7 +89,7 @@ def forced_choice(sent: Sent) -> bool:
 
 
 def content_lists(sent: Sent) -> Iterator[list[dict[str, Any]]]:
-    """The contents of messages that are lists of parts."""
+    """The contents of those messages whose content is a list of parts."""
     return (content for message in sent["messages"] if isinstance(content := message.get("content"), list))
 
 
@@ -99,7 +99,7 @@ def image_urls(sent: Sent) -> list[str]:
     return [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
 
 
-# A parameter that isn't taken
+# A parameter that isn't accepted
 
 _UNSUPPORTED = (
     # OpenAI, Azure, GitHub Copilot, ChatGPT's backend; NVIDIA's NIM with "parameter(s)"
@@ -145,13 +145,13 @@ _UNSUPPORTED = (
     r"|and|when|while|together))",
     # Python: github.com/langbot-app/LangBot/issues/828
     r"unexpected keyword argument:? @<name>@",
-    # JSON Schema's own words, and zod's
+    # JSON Schema's own wording, and zod's
     r"additional properties are not allowed \([^)\n]{0,200}?<quoted>[^)\n]{0,200}? (?:was|were) unexpected\)"
     r"(?! - .?(?:tools|messages|functions))",
     r"unrecognized keys?(?:\(s\))? in object: [^\n]{0,120}?<quoted>",
     # Gemini
     r"unknown name @<name>@: cannot find field",
-    # Servers in Rust, as Bedrock's and DeepSeek's, and in Go
+    # Servers in Rust, such as Bedrock's and DeepSeek's, and in Go
     r"unknown field:? @<name>@(?!@ in @(?:messages|tools|functions)\b)",
     r"@<name>@\s?(?:参数|字段)?(?:无效|非法)[^\n]{0,6}不支持|(?:非法|无效)的?参数[:：]\s?@<name>@(?=$|[\s,，。;；)])",
     # Chinese: "doesn't support", "unknown", "not allowed", "can't be changed"
@@ -164,7 +164,7 @@ _UNSUPPORTED = (
 
 
 def unsupported(*names: str) -> Words:
-    """The wordings for a parameter that the model doesn't take; xAI writes its name in camelCase."""
+    """The wordings for a parameter that the model doesn't accept; xAI writes its name in camelCase."""
     name = "|".join(re.escape(name).replace("_", "_?") for name in names)
     bare = rf"(?<![A-Za-z0-9_])(?:{name})(?![A-Za-z0-9_])"
     snake = "|".join(re.escape(name) for name in names if "_" in name) or "(?!)"

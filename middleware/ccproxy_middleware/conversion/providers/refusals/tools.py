@@ -1,4 +1,4 @@
-"""Refusals of tools: their choice, schemas and descriptions, and calls in the history that have no tool."""
+"""Refusals of tools: their choice, schemas and descriptions, and calls in the history without a tool."""
 
 import re
 
@@ -11,7 +11,7 @@ def _named_choice(sent: Sent) -> bool:
 
 
 def _unoffered_calls(sent: Sent) -> bool:
-    """Whether the history has calls of tools that are not offered, as where none is."""
+    """Whether the history has calls of tools that are not offered, for example because no tool is."""
     return bool(_unoffered(sent))
 
 
@@ -128,10 +128,10 @@ TOOLS = (
             (Words(r"tools with mixed values for @strict"), "cerebras"),
         )
     ),
-    # One tool's schema is odd, which says nothing of those of other requests.
+    # One tool's schema is unusual, which implies nothing about the schemas of other requests.
     Rule(Words(r"invalid schema for function"), in_tools("strict"), {"strict_tools": False}, lasting=False),
     Rule(Words(r"invalid schema for function"), in_tools("parameters"), {"schema_dialect": "gemini"}, lasting=False),
-    Rule(  # vLLM, which compiles the schemas only of a forced choice
+    Rule(  # vLLM, which compiles the schemas only for a forced choice
         Words(r"JSON schema contains features not supported by xgrammar"),
         forced_choice,
         {"forced_tool_choice": False},
@@ -168,7 +168,7 @@ TOOLS = (
     Rule(
         Words(
             r"function_?response\.name[^\n]{0,10}: name cannot be empty",  # Gemini
-            r"^request contains an invalid argument",  # Gemini, of a result without a name and of much else
+            r"^request contains an invalid argument",  # Gemini, for a result without a name and for much else
             r"(?:tool|function) (?:message|result|response)s? (?:must|should) (?:have|include|contain) (?:a )?@name",
         ),
         lambda sent: any(message["role"] == "tool" for message in sent["messages"]),
