@@ -1,4 +1,4 @@
-"""What a terminal is shown at the start: what runs here, and what to type next."""
+"""What a terminal shows at the start: the configuration in use, and what to type next."""
 
 from importlib.metadata import version
 
@@ -14,7 +14,7 @@ _EVERY_INTERFACE = ("0.0.0.0", "::")  # noqa: S104 - not a bind
 
 
 def banner(settings: Settings, url: str, console: Console | None = None) -> str:
-    """The text for the terminal, in colours where it takes them. ``url``: where this machine reaches the proxy."""
+    """The text for the terminal, in colours if it supports them. ``url``: where this machine reaches the proxy."""
     console = console or Console()
     with console.capture() as captured:
         console.print(Text(f"cc-boost {version('cc-boost')}", style="bold"))
@@ -24,14 +24,16 @@ def banner(settings: Settings, url: str, console: Console | None = None) -> str:
         console.print(facts)
         console.print(Text("\nIn another terminal:", style="bold"))
         for command in _commands(settings, url):
-            console.print(Text(f"  {command}", style="green"), soft_wrap=True)  # whole, for whoever copies it
+            console.print(Text(f"  {command}", style="green"), soft_wrap=True)  # not wrapped, so that it can be copied
         for warning in [*startup_warnings(settings), *filter(None, (short_answers(settings),))]:
             console.print(Text(f"\nWarning: {warning}", style="yellow"))
     return captured.get().rstrip("\n") + "\n"
 
 
 def claude_command(url: str, key: str) -> str:
-    """What starts Claude Code by hand. It uses an auth token as it is; an API key it would first ask its user about."""
+    """The command that starts Claude Code by hand. An auth token is used at once; an API key needs the user's
+    approval.
+    """
     return f"ANTHROPIC_BASE_URL={url} ANTHROPIC_AUTH_TOKEN={key} claude"
 
 

@@ -1,4 +1,4 @@
-"""A program in the foreground of this terminal: signals, Ctrl-C and Ctrl-Z pass through."""
+"""A program in the foreground of this terminal. Signals, Ctrl-C and Ctrl-Z pass through."""
 
 import os
 import signal
@@ -13,9 +13,9 @@ EXIT_CANT_RUN = 126
 
 
 def run_program(program: str, arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run a program in the foreground with this terminal, and return its exit code; 128 + N for a death by signal."""
+    """Run a program in the foreground of this terminal, and return its exit code; 128 + N if signal N killed it."""
     child: subprocess.Popen[bytes] | None = None
-    early: list[int] = []  # the program may run already while Popen has not returned
+    early: list[int] = []  # the program may already run before Popen has returned
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         if child is None:
@@ -40,7 +40,9 @@ def run_program(program: str, arguments: Sequence[str], environment: Mapping[str
 
 
 def _wait(child: "subprocess.Popen[bytes]") -> int:
-    """Its exit code, negative for a signal. If it is suspended, so is this process, and both go on together."""
+    """The exit code, negative for a signal. If the program is suspended, this process is too, and both resume
+    together.
+    """
     if not hasattr(os, "WUNTRACED"):  # Windows
         return child.wait()
     went_on = False
@@ -56,7 +58,7 @@ def _wait(child: "subprocess.Popen[bytes]") -> int:
             if not os.WIFSTOPPED(status):
                 child.returncode = os.waitstatus_to_exitcode(status)
                 return child.returncode
-            if not went_on:  # else this process was stopped together with it, and both have gone on
+            if not went_on:  # otherwise this process was stopped together with it, and both have resumed
                 os.kill(os.getpid(), signal.SIGSTOP)
             went_on = False
             _kill(child, signal.SIGCONT)
@@ -65,13 +67,15 @@ def _wait(child: "subprocess.Popen[bytes]") -> int:
 
 
 def _kill(child: "subprocess.Popen[bytes]", number: int) -> None:
-    """Send a signal. Popen's own method would take the exit code away from the one who waits for it."""
+    """Send a signal. Popen's own method would reap the process and take the exit code from the caller that waits for
+    it.
+    """
     with suppress(ProcessLookupError):
         os.kill(child.pid, number)
 
 
 def _reached_by_ctrl_c() -> bool:
-    """Whether the child has had a SIGINT already: this process group is its terminal's foreground."""
+    """Whether the child has already received SIGINT: this process group is in its terminal's foreground."""
     try:
         return os.tcgetpgrp(0) == os.getpgrp()
     except (OSError, AttributeError):

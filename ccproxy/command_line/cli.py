@@ -1,4 +1,4 @@
-"""The ``cc-boost`` command. Each subcommand imports what it needs, so that the others start quickly."""
+"""The ``cc-boost`` command. Each subcommand imports only what it needs, so that the others start quickly."""
 
 import os
 import sys

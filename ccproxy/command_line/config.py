@@ -1,4 +1,4 @@
-"""``cc-boost config``: which files are read, which settings they give, and from where each comes."""
+"""``cc-boost config``: the files that are read, the settings in them, and where each setting comes from."""
 
 import json
 import os
@@ -18,9 +18,9 @@ from ..settings import (
 
 
 def show_config(*, env_file: str | None = None, serve: bool = False, as_json: bool = False) -> int:
-    """Print it, and return the exit code: 0, or 2 where the settings can't be used.
+    """Print the settings and return the exit code: 0, or 2 if they are invalid.
 
-    ``serve``: as ``cc-boost serve`` reads them, and not as ``cc-boost claude`` does.
+    ``serve``: read them as ``cc-boost serve`` does, not as ``cc-boost claude`` does.
     """
     if env_file is not None and not Path(env_file).is_file():
         fail(f"--env-file: given {env_file!r}; accepted: a file that exists", EXIT_CONFIGURATION)

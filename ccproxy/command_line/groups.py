@@ -1,4 +1,4 @@
-"""Commands that have parts of their own: ``cc-boost service`` and ``cc-boost keys``."""
+"""Commands with subcommands: ``cc-boost service`` and ``cc-boost keys``."""
 
 from typing import Annotated, Any
 

@@ -1,4 +1,4 @@
-"""What Claude Code is started with: arguments, environment, and a settings file that reaches all its processes."""
+"""Claude Code's arguments and environment, and a settings file that reaches all its processes."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from .claude import (
     with_own_headers,
 )
 
-# Subcommands of Claude Code that ask no model; "agents" is none, for the sessions that it starts do.
+# Subcommands of Claude Code that ask no model. "agents" is not one of them: the sessions that it starts ask models.
 _OFFLINE = {
     *("attach", "auth", "auto-mode", "doctor", "gateway", "import", "install", "logs", "mcp", "plugin", "plugins"),
     *("purge", "rm", "setup-token", "stop", "kill", "update", "upgrade"),
@@ -38,10 +38,10 @@ def is_offline(arguments: Sequence[str]) -> bool:
 def handed_over(
     arguments: Sequence[str], variables: Mapping[str, str], *, keep: bool = False
 ) -> Iterator[tuple[list[str], dict[str, str]]]:
-    """The arguments and the environment for Claude Code while a settings file for it is there.
+    """The arguments and the environment for Claude Code. The settings file that they name exists inside this context.
 
-    Exits where an administrator's settings, or a file of ``--settings`` that can't be read, make it impossible.
-    ``keep``: the file stays, for a session in the background.
+    Exits if an administrator's settings prevent it, or if the file of ``--settings`` can't be read.
+    ``keep``: don't delete the file, for a background session.
     """
     variables = with_own_headers(os.environ, variables)
     environment = child_environment(os.environ, variables)
@@ -67,9 +67,9 @@ def handed_over(
 
 
 def resume_line(arguments: Sequence[str], since: float, options: str = "") -> str | None:
-    """The command that goes on with the session that has just ended at a terminal, through the proxy again.
+    """The command that resumes the session which has just ended at a terminal, through the proxy again.
 
-    ``since``: when it was started. ``options``: those of ``cc-boost claude``.
+    ``since``: when the session started. ``options``: those of ``cc-boost claude``.
     """
     if not {"-p", "--print"}.isdisjoint(arguments) or is_offline(arguments):
         return None
@@ -83,7 +83,9 @@ def resume_line(arguments: Sequence[str], since: float, options: str = "") -> st
 
 
 def _write(text: str) -> str:
-    """A file for its owner only: it holds the key of the proxy, which others could read among a process's arguments."""
+    """A file readable by its owner only: it contains the proxy's key, which others could read in a process's
+    arguments.
+    """
     handle, name = tempfile.mkstemp(prefix="cc-boost-claude-", suffix=".json")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)

@@ -1,4 +1,4 @@
-"""``cc-boost keys``: the entries of KEYS_FILE, made, listed and revoked; the rest of the file stays as it is."""
+"""``cc-boost keys``: adds, lists and revokes entries of KEYS_FILE; the rest of the file stays unchanged."""
 
 import json
 import os
@@ -34,9 +34,10 @@ _COLUMNS = ("name", "state", "expires", "tiers", "models", "requests/min", "toke
 def add_key(
     name: str, fields: Mapping[str, Any], *, plain: bool = False, file: str | None = None, env_file: str | None = None
 ) -> int:
-    """Make a key and print it. ``fields``: its limits and end by the names of the file. Returns the exit code, 0.
+    """Make a key and print it. ``fields``: its limits and expiry, by the names used in the file. Returns the exit code,
+    0.
 
-    Ends the process with exit code 2 where the file or a field can't be used.
+    Ends the process with exit code 2 if the file or a field is invalid.
     """
     path = _path(file, env_file)
     key = f"ccb_{secrets.token_urlsafe(32)}"
@@ -97,7 +98,7 @@ def revoke_key(name: str, *, file: str | None = None, env_file: str | None = Non
 
 
 def _path(file: str | None, env_file: str | None) -> Path:
-    """The file that is meant, which need not be there yet."""
+    """The path of the keys file, which may not exist yet."""
     if file is not None:
         return Path(file)
     if env_file is not None and not Path(env_file).is_file():
@@ -139,7 +140,7 @@ def _tables(document: tomlkit.TOMLDocument) -> Any:
 
 
 def _append(document: tomlkit.TOMLDocument, values: Mapping[str, Any]) -> None:
-    """Add an entry behind the others, in the way in which they are written."""
+    """Add an entry after the others, in the style in which they are written."""
     there = document.get("key")
     if isinstance(there, Array):
         entry = tomlkit.inline_table()
@@ -169,7 +170,7 @@ def _warn(path: Path) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """One command at a time changes the file, where the system has such locks."""
+    """Let only one command at a time change the file, on systems with file locks."""
     try:
         import fcntl
 

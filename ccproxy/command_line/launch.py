@@ -1,7 +1,7 @@
 """``cc-boost claude`` and ``cc-boost env``: Claude Code in front of the proxy.
 
-The proxy that is started lives in a thread of this process, so that it ends with it whatever happens. Claude Code is
-a child in the same process group: Ctrl-C at a terminal reaches both, and is Claude Code's to answer.
+The proxy that this module starts runs in a thread of this process, so that both always end together. Claude Code is a
+child in the same process group. Ctrl-C at a terminal reaches both, and Claude Code decides what to do.
 """
 
 import os
@@ -38,7 +38,7 @@ from .running_proxy import list_if_there, list_or_exit
 from .shells import Shell, script
 
 EXIT_NOT_FOUND = 127
-_ANY_KEY = "cc-boost"  # for a proxy that asks for none
+_ANY_KEY = "cc-boost"  # for a proxy that needs no key
 _BACKGROUND = {"--bg", "--background"}
 _NO_BACKGROUND = """\
 A background session outlives this command, and would lose the proxy that ends with it. Let a proxy run on its own, with
@@ -53,10 +53,11 @@ Claude Code is not installed: there is no "claude" on the PATH. Install it with
 def run_claude(
     arguments: Sequence[str], *, url: str | None = None, env_file: str | None = None, proxy_log: str | None = None
 ) -> int:
-    """Run Claude Code in front of the proxy at ``url``, or of one of its own that lives as long as it does.
+    """Run Claude Code with the proxy at ``url``, or with its own proxy, which runs as long as Claude Code does.
 
-    Returns its exit code, 128 + N if signal N has ended it. Its own proxy takes one key only, which is made for this
-    run, and logs to the file ``proxy_log``, or to a temporary one that is told of if Claude Code fails.
+    Returns Claude Code's exit code, 128 + N if signal N killed it. Its own proxy accepts only one key, which is made
+    for
+    this run. It logs to the file ``proxy_log``, or to a temporary file, whose path is printed if Claude Code fails.
     """
     program = find_claude()
     if program is None:
@@ -89,12 +90,12 @@ def run_claude(
 
 
 def _for_project(variables: dict[str, str]) -> dict[str, str]:
-    """The variables, whose headers go over those of the environment, where there are any."""
+    """The variables; their headers, if any, override those of the environment."""
     return with_project(variables, Path.cwd().name) if "ANTHROPIC_CUSTOM_HEADERS" in variables else variables
 
 
 def exports(*, url: str | None = None, shell: Shell = "sh", env_file: str | None = None) -> str:
-    """The lines by which a shell's ``claude`` uses the proxy at ``url``, or where the settings put it."""
+    """The lines that make a shell's ``claude`` use the proxy at ``url``, or at the address in the settings."""
     if url is not None:
         settings = settings_or_exit(env_file, openai_api_key="not used")
         listed = list_if_there(url.rstrip("/"), client_key(settings))
@@ -117,13 +118,15 @@ def exports(*, url: str | None = None, shell: Shell = "sh", env_file: str | None
 
 
 def find_claude() -> str | None:
-    """The path of Claude Code's program, also where its own installers put it without changing the PATH."""
+    """The path of Claude Code's program, including where its own installers put it without changing PATH."""
     places = (Path.home() / ".local/bin/claude", Path.home() / ".claude/local/claude")
     return shutil.which("claude") or next((str(place) for place in places if os.access(place, os.X_OK)), None)
 
 
 def settings_or_exit(env_file: str | None, **values: str) -> Settings:
-    """The settings for work in a project, whose own ``.env`` is not ours; one that may be meant is told of."""
+    """The settings for work in a project, whose own ``.env`` is not ours. Prints a warning if a file may be meant for
+    us.
+    """
     settings = load_settings_or_exit(env_file, any_env=False, **values)
     for line in unread_files(settings_files(env_file, any_env=False), likely=True):
         print(f"cc-boost: {line}", file=sys.stderr)
@@ -131,7 +134,7 @@ def settings_or_exit(env_file: str | None, **values: str) -> Settings:
 
 
 def _ask_or_exit(settings: Settings) -> Mapping[str, Mapping[str, Any]]:
-    """The provider's models. If it can't be reached Claude Code would try again for minutes: this says it at once."""
+    """The provider's models. If it can't be reached, exit at once: Claude Code would retry for minutes."""
     told = ask_providers(settings)
     if told.failure:
         remedy = f"{told.remedy}, is there a network? cc-boost config shows the settings."
@@ -140,12 +143,12 @@ def _ask_or_exit(settings: Settings) -> Mapping[str, Mapping[str, Any]]:
 
 
 def client_key(settings: Settings) -> str:
-    """The key for a proxy that runs already."""
+    """The key for a proxy that is already running."""
     return settings.client_keys[0] if settings.client_keys else os.environ.get("ANTHROPIC_AUTH_TOKEN") or _ANY_KEY
 
 
 def _for_one_client(settings: Settings) -> Settings:
-    """The same settings for a proxy that checks its key."""
+    """The same settings, for a proxy that checks its key."""
     layers = settings.ccproxy_layers
     return settings.model_copy(
         update={
@@ -157,6 +160,6 @@ def _for_one_client(settings: Settings) -> Settings:
 
 
 def _tell_how_to_resume(arguments: Sequence[str], since: float, options: str = "") -> None:
-    """Claude Code itself prints a line that leaves the proxy out."""
+    """Print the command that resumes the session: the one that Claude Code prints does not use the proxy."""
     if sys.stdout.isatty() and (line := resume_line(arguments, since, options)):
         print(f"Through the proxy: {line}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Where the proxy of ``cc-boost claude`` logs: a file, since the terminal is Claude Code's."""
+"""The log of the proxy that ``cc-boost claude`` starts: a file, since Claude Code uses the terminal."""
 
 import logging
 import os
@@ -22,7 +22,9 @@ class _Log:
 
 @contextmanager
 def logged_to_file(settings: Settings, path: str | None) -> Iterator[_Log]:
-    """Send what the proxy logs to a file: the terminal is Claude Code's. A temporary one stays only if it is wanted."""
+    """Send the proxy's log to a file, since Claude Code uses the terminal. A temporary file is deleted unless it is
+    wanted.
+    """
     try:
         name = path or _temporary_file()
         handler = logging.FileHandler(name, encoding="utf-8")

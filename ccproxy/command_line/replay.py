@@ -1,4 +1,4 @@
-"""``cc-boost replay``: a request of the inspector or its history, sent again, and what is different in the answer."""
+"""``cc-boost replay``: sends a request from the inspector or its history again, and shows how the answer differs."""
 
 import difflib
 import json
@@ -18,14 +18,14 @@ from ccproxy_middleware.toolkit.sse import SSEParser
 from ..serving import EXIT_CANT_START, fail, load_settings_or_exit, local_url
 from ..settings import Settings
 
-_TRIES = 30  # to reach the worker process that has the exchange in its memory
+_TRIES = 30  # attempts to reach the worker process that has the exchange in its memory
 _PATIENCE = httpx.Timeout(600, connect=6)
 _NOT_HERE = (404, 421)
 
 
 @dataclass(slots=True)
 class Said:
-    """What an answer consists of. ``lines``: its text and tool calls, as they are compared."""
+    """The content of an answer. ``lines``: its text and tool calls, in the form in which they are compared."""
 
     status: int | None
     lines: list[str] = field(default_factory=list)
@@ -36,9 +36,9 @@ class Said:
 
 
 def run_replay(id_: str, *, url: str | None = None, as_json: bool = False, env_file: str | None = None) -> int:
-    """Send an exchange again and print the difference. The exit code: 1 if the new answer is an error.
+    """Send an exchange again and print the difference. Returns the exit code: 1 if the new answer is an error.
 
-    Ends the process with exit code 1 where the proxy can't be asked, and 2 where the settings can't be used.
+    Ends the process with exit code 1 if the proxy can't be reached, and 2 if the settings are invalid.
     """
     settings = load_settings_or_exit(env_file) if url is None else _settings_or_none(env_file)
     url = (url or local_url(settings.host, settings.port)).rstrip("/")
@@ -57,7 +57,7 @@ def run_replay(id_: str, *, url: str | None = None, as_json: bool = False, env_f
 
 
 def _settings_or_none(env_file: str | None) -> Settings:
-    """The settings for their keys alone: with a URL nothing else of them counts."""
+    """The settings, needed only for their keys if a URL is given."""
     return load_settings_or_exit(env_file, openai_api_key="not used")
 
 
@@ -68,7 +68,7 @@ def _headers(settings: Settings) -> dict[str, str]:
 
 
 def _asked(client: httpx.Client, method: str, url: str) -> httpx.Response:
-    """The proxy's answer, of whichever worker knows the exchange; or the end of the process."""
+    """The proxy's answer, from whichever worker has the exchange. Ends the process if there is none."""
     body = b"{}" if method == "POST" else None
     try:
         answer = client.request(method, url, content=body)
@@ -123,7 +123,7 @@ def _parsed(data: bytes) -> Any:
 
 
 def _of_events(events: Sequence[Mapping[str, Any]]) -> Said:
-    """Of Anthropic's events; those of others are shown as they are."""
+    """The content of Anthropic's events; other events are shown unchanged."""
     if not any(event.get("type") == "message_start" for event in events):
         return Said(None, [json.dumps(event, ensure_ascii=False) for event in events])
     message: dict[str, Any] = {"type": "message", "content": []}
@@ -175,7 +175,7 @@ def _of_document(document: Any) -> Said:
 
 
 def _lines(block: Mapping[str, Any]) -> Iterator[str]:
-    """A block as lines. Thinking is left out: it is never the same."""
+    """A block as lines. Thinking is left out, since it always differs."""
     match block.get("type"):
         case "text":
             yield from block["text"].splitlines()

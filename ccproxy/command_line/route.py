@@ -1,4 +1,4 @@
-"""``cc-boost route``: where a request would go, and why, without asking anybody."""
+"""``cc-boost route``: where a request would go and why, without sending it."""
 
 import asyncio
 import json
@@ -36,10 +36,10 @@ _APIS = {"chat": "Chat Completions", "responses": "Responses", "anthropic": "Ant
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """Where a request goes.
+    """The destination of a request.
 
-    rule: the name of the rule that fits; ``client`` where the client names the upstream, ``tier`` where nothing else
-    counts. explanations: of each rule up to the first that fits, none where no rule is asked.
+    rule: the name of the matching rule; ``client`` if the client names the upstream, ``tier`` if only the tier decides.
+    explanations: one for each rule up to the first match; empty if no rule is consulted.
     """
 
     model: str
@@ -53,7 +53,7 @@ class Way:
 def show_route(file: str, headers: Sequence[str] = (), *, env_file: str | None = None, as_json: bool = False) -> int:
     """Print where the ``/v1/messages`` body in a file goes; ``-`` is standard input. Returns the exit code, 0.
 
-    Ends the process with exit code 2 where the settings, the file or a header can't be used.
+    Ends the process with exit code 2 if the settings, the file or a header is invalid.
     """
     settings = load_settings_or_exit(env_file)
     pairs = [_header_or_exit(text) for text in headers]
@@ -67,7 +67,7 @@ def show_route(file: str, headers: Sequence[str] = (), *, env_file: str | None =
 
 
 def find_way(settings: Settings, data: Mapping[str, Any], headers: Sequence[tuple[bytes, bytes]] = ()) -> Way:
-    """What the proxy does with a parsed ``/v1/messages`` body of these headers."""
+    """What the proxy does with a parsed ``/v1/messages`` body and these headers."""
     scope, data = asyncio.run(_map_model(settings, data, headers))
     known = scope.get("ccproxy.model") or {}
     requested = str(known.get("requested") or data["model"])
@@ -91,7 +91,7 @@ def find_way(settings: Settings, data: Mapping[str, Any], headers: Sequence[tupl
 async def _map_model(
     settings: Settings, data: Mapping[str, Any], headers: Sequence[tuple[bytes, bytes]]
 ) -> tuple[Scope, dict[str, Any]]:
-    """The scope and the body as they come to the routing layer."""
+    """The scope and the body as the routing layer receives them."""
     seen: list[tuple[Scope, dict[str, Any]]] = []
 
     async def routing(scope: Scope, receive: Receive, send: Send) -> None:
@@ -101,7 +101,7 @@ async def _map_model(
         return {"type": "http.request", "body": dumps(data), "more_body": False}
 
     async def send(message: Message) -> None:
-        """Nobody waits for the answer."""
+        """Discard the answer: nobody waits for it."""
 
     app: ASGIApp = routing
     for layer in make_layers(settings, Parts()):
@@ -143,7 +143,7 @@ def _body_or_exit(file: str) -> dict[str, Any]:
 
 
 def _api(settings: Settings, candidate: Candidate) -> str:
-    """The API by which it is asked: ``chat``, ``responses`` or ``anthropic``."""
+    """The API that the upstream is asked with: ``chat``, ``responses`` or ``anthropic``."""
     upstream = settings.upstream(candidate.upstream)
     if upstream.is_anthropic or "format_conversion" not in layers_in_use(settings):
         return "anthropic"

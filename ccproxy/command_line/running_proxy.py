@@ -1,4 +1,4 @@
-"""A cc-boost that runs already, at a URL that the user names."""
+"""A running cc-boost at a URL that the user gives."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,11 +7,13 @@ import httpx
 
 from ..serving import EXIT_CANT_START, fail
 
-_LIST_LIMIT = 6.0  # seconds for a proxy's list of models: it may have to ask the provider
+_LIST_LIMIT = 6.0  # seconds for a proxy's list of models: the proxy may have to ask the provider
 
 
 def _list(url: str, key: str) -> list[Mapping[str, Any]]:
-    """A proxy's list of models. Raises httpx.HTTPError, or ValueError or so for what is no list."""
+    """A proxy's list of models. Raises httpx.HTTPError, or ValueError or a similar error if the answer is not a
+    list.
+    """
     headers = {"authorization": f"Bearer {key}"}
     with _client(url) as client:
         answer = client.get(f"{url}/v1/models", params={"limit": 1000}, headers=headers)
@@ -21,7 +23,7 @@ def _list(url: str, key: str) -> list[Mapping[str, Any]]:
 
 
 def list_or_exit(url: str, key: str) -> list[Mapping[str, Any]]:
-    """The list of a proxy that the user names, which shows that it is there and takes the key."""
+    """The model list of a proxy that the user names. It shows that the proxy is running and accepts the key."""
     try:
         _check_name(url)
         return _list(url, key)
@@ -36,7 +38,7 @@ def list_or_exit(url: str, key: str) -> list[Mapping[str, Any]]:
 
 
 def list_if_there(url: str, key: str) -> list[Mapping[str, Any]]:
-    """The list of a proxy that may not run yet; empty if there is none."""
+    """The model list of a proxy that may not be running yet; empty if it is not."""
     try:
         return _list(url, key)
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, LookupError, TypeError):
@@ -44,7 +46,7 @@ def list_if_there(url: str, key: str) -> list[Mapping[str, Any]]:
 
 
 def _check_name(url: str) -> None:
-    """Raise ValueError if its page says something else than that it is a cc-boost, or another error of httpx."""
+    """Raise ValueError if the start page is not cc-boost's. Other errors are httpx's."""
     with _client(url) as client:
         answer = client.get(f"{url}/")
     if answer.is_success:

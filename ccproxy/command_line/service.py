@@ -1,4 +1,4 @@
-"""``cc-boost service``: the proxy as a service of this user, by systemd or launchd, so that ``claude`` itself works."""
+"""``cc-boost service``: the proxy as a user service of systemd or launchd, so that plain ``claude`` works."""
 
 import os
 import plistlib
@@ -19,13 +19,13 @@ from ..settings import replace_file, users_file
 _MADE_HERE = "Made by cc-boost service install"
 _UNIT = "cc-boost.service"
 _LABEL = "cc-boost.proxy"
-_START_LIMIT = 20.0  # seconds until it must answer
+_START_LIMIT = 20.0  # seconds within which the proxy must answer
 _COMMAND_LIMIT = 30.0  # seconds for systemctl and launchctl
 
 
 @dataclass(frozen=True, slots=True)
 class _Manager:
-    """What starts services here: its file for the proxy, and the commands that it takes."""
+    """This system's service manager: its file for the proxy, and its commands."""
 
     path: Path
     content: bytes
@@ -36,7 +36,7 @@ class _Manager:
 
 
 def install() -> int:
-    """Write the service's file, start it, and wait until it answers. Returns the exit code."""
+    """Write the service's file, start the service, and wait until the proxy answers. Returns the exit code."""
     settings = users_file()
     if not settings.is_file():
         fail(
@@ -78,7 +78,7 @@ def install() -> int:
 
 
 def status() -> int:
-    """Say whether it is installed, and answers. Returns 0 if it does."""
+    """Print whether the service is installed and the proxy answers. Returns 0 if it answers."""
     manager, url = _manager_or_exit(), _url()
     installed, answers = manager.path.is_file(), _answers(url)
     print(f"service   {manager.path}" if installed else "service   not installed: cc-boost service install")
@@ -90,7 +90,7 @@ def status() -> int:
 
 
 def remove() -> int:
-    """Stop the service and take its file away."""
+    """Stop the service and delete its file."""
     manager = _manager_or_exit()
     if not manager.path.exists():
         print("cc-boost is not installed as a service.")
@@ -108,7 +108,7 @@ def remove() -> int:
 
 
 def systemd_unit(command: Sequence[str], directory: Path) -> str:
-    """The unit. Bad settings, exit code 2, are not tried again."""
+    """The unit. After exit code 2, bad settings, systemd does not restart the service."""
     quoted = " ".join(_for_systemd(part) for part in command)
     return f"""\
 # {_MADE_HERE}
@@ -148,7 +148,7 @@ def launchd_agent(command: Sequence[str], directory: Path, log: Path) -> bytes:
 
 def _manager_or_exit() -> _Manager:
     command = [sys.executable, "-m", "ccproxy", "serve"]
-    directory = users_file().parent  # where no .env but this one is
+    directory = users_file().parent  # a directory without any other .env
     if sys.platform == "darwin":
         path = Path.home() / "Library/LaunchAgents" / f"{_LABEL}.plist"
         log = user_log_path("cc-boost", appauthor=False) / "cc-boost.log"
@@ -188,7 +188,7 @@ def _is_foreign(manager: _Manager) -> bool:
 
 
 def _check_settings(path: Path) -> None:
-    """Exit where the service couldn't use its settings: it has not the environment of this shell."""
+    """Exit if the service couldn't use its settings: it does not have this shell's environment."""
     command = [sys.executable, "-m", "ccproxy", "config", "--serve"]
     kept = ("HOME", "PATH", "PYTHONPATH", "XDG_CONFIG_HOME", "SYSTEMROOT")
     environment = {name: os.environ[name] for name in kept if name in os.environ}
@@ -200,7 +200,7 @@ def _check_settings(path: Path) -> None:
 
 
 def _url() -> str:
-    """The address by the user's file alone."""
+    """The address according to the user's file only."""
     settings = load_settings_or_exit(str(users_file()) if users_file().is_file() else None, openai_api_key="not used")
     return local_url(settings.host, settings.port)
 
@@ -213,7 +213,7 @@ def _answers(url: str) -> bool:
 
 
 def _run(commands: Sequence[Sequence[str]]) -> str:
-    """Run them in order; what the first that failed has said, empty if all went well."""
+    """Run the commands in order. Returns the output of the first one that failed; empty if all succeeded."""
     for command in commands:
         try:
             done = subprocess.run(  # noqa: S603 - ours

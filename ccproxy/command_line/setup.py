@@ -1,6 +1,7 @@
 """``cc-boost setup``: the user's configuration file, and the proxy's variables in Claude Code's own settings.
 
-So every Claude Code finds the proxy that runs as a service: in a terminal, an editor, the desktop app, the background.
+Every Claude Code then finds the proxy that runs as a service: in a terminal, an editor, the desktop app or the
+background.
 """
 
 import difflib
@@ -56,7 +57,7 @@ _USERS_HEADER = f"""\
 def run_setup(
     *, url: str | None = None, project: bool = False, undo: bool = False, yes: bool = False, env_file: str | None = None
 ) -> int:
-    """Write, or with ``undo`` take back, after the difference was shown and agreed to. Returns the exit code."""
+    """Write the files, or with ``undo`` restore them, after showing the changes and asking. Returns the exit code."""
     path = Path(".claude/settings.json") if project else claude_home() / "settings.json"
     if undo:
         return _undo(path, project, yes)
@@ -78,7 +79,7 @@ def run_setup(
     if not _agreed(path, before, after, yes):
         return _EXIT_REFUSED
     try:
-        save_record(path, record)  # first, so that nothing is ever written that can't be taken back
+        save_record(path, record)  # saved first, so that everything written can be undone
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, after)
     except OSError as exc:
@@ -116,7 +117,7 @@ def _undo(path: Path, project: bool, yes: bool) -> int:
 
 
 def _undo_users_file() -> None:
-    """Take away the configuration file that setup has made, unless it holds something else by now."""
+    """Delete the configuration file that setup made, unless its content has changed since."""
     path = users_file()
     record, content = load_record(path), _read(path)
     if record is None or content is None:
@@ -130,7 +131,7 @@ def _undo_users_file() -> None:
 
 
 def _make_users_file(env_file: str | None, yes: bool) -> None:
-    """Make the user's configuration file, if it is not there, of what is set here, or of what the user says."""
+    """Make a missing configuration file for the user, from the current settings or the user's answers."""
     path = users_file()
     if path.exists():
         return
@@ -143,7 +144,7 @@ def _make_users_file(env_file: str | None, yes: bool) -> None:
                 EXIT_CONFIGURATION,
             )
         values |= _asked(values)
-    values.setdefault("HOST", "127.0.0.1")  # without a key of its own, for this machine only
+    values.setdefault("HOST", "127.0.0.1")  # without a client key, the proxy serves this machine only
     plain = {name.lower(): value for name, value in values.items() if name.lower() in Settings.model_fields}
     load_settings_or_exit(env_file, any_env=False, **plain)
     print(f"{path} does not exist yet. It will contain:")
@@ -161,7 +162,7 @@ def _make_users_file(env_file: str | None, yes: bool) -> None:
 
 
 def _asked(known: Mapping[str, str]) -> dict[str, str]:
-    """What the user says of the provider; an empty answer is the default."""
+    """The user's answer to a question about the provider; an empty answer means the default."""
     answers = {"OPENAI_API_KEY": getpass.getpass("The provider's key (any text for a local server): ")}
     for name, question in (
         ("OPENAI_BASE_URL", "Its base URL [https://api.openai.com/v1]: "),
@@ -174,7 +175,7 @@ def _asked(known: Mapping[str, str]) -> dict[str, str]:
 
 
 def _variables(url: str | None, env_file: str | None) -> dict[str, str]:
-    """Those of the proxy, which need not run."""
+    """The variables for the proxy, which need not be running."""
     if url is not None:
         url = url.rstrip("/")
         settings = settings_or_exit(env_file, openai_api_key="not used")
@@ -188,7 +189,7 @@ def _variables(url: str | None, env_file: str | None) -> dict[str, str]:
 
 
 def _with_variables(path: Path, original: bytes | None, variables: Mapping[str, str]) -> tuple[bytes, Record]:
-    """The file's new content, and what it takes to get back to the old one."""
+    """The file's new content, and what is needed to restore the old content."""
     text = "{}\n" if not (original or b"").strip() else (original or b"").decode("utf-8")
     settings = read_object(text.removeprefix("\ufeff"), "the file")
     env = settings.get("env", {})
@@ -204,7 +205,7 @@ def _with_variables(path: Path, original: bytes | None, variables: Mapping[str, 
         text = set_in(text, {"model": "opus"})
         model, written["model"] = [settings["model"]], "opus"
     shown = {} if "statusLine" in settings else {"statusLine": status_line_setting()}
-    if shown:  # nobody's own is touched
+    if shown:  # the user's own status line is left alone
         text = set_in(text, shown)
         written |= shown
     expected = {**settings, "env": {**env, **values}, **({"model": "opus"} if model else {}), **shown}
@@ -225,7 +226,7 @@ def _read(path: Path) -> bytes | None:
 
 
 def _agreed(path: Path, before: bytes | None, after: bytes | None, yes: bool) -> bool:
-    """Show the difference and ask; exits where nobody can be asked."""
+    """Show the changes and ask; exits if there is no terminal to ask at."""
     old, new = ((content or b"").decode("utf-8", "replace").splitlines() for content in (before, after))
     lines = difflib.unified_diff(old, new, str(path), f"{path} (new)" if after else "(deleted)", lineterm="")
     print("\n".join(_masked(line) for line in lines))
@@ -252,5 +253,5 @@ def _confirmed() -> bool:
 
 
 def _masked(line: str) -> str:
-    """A line of the difference without the values of keys, of which there may be several in it."""
+    """A line of the diff with all keys in it masked."""
     return _SECRET.sub(lambda found: found[0] if found[2] in _NO_SECRETS else f'{found[1]}"****"', line)

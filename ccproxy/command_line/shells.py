@@ -1,4 +1,4 @@
-"""How the environment is changed in the language of each shell."""
+"""Changing the environment in each shell's syntax."""
 
 import re
 import shlex
@@ -11,14 +11,14 @@ _SPECIAL_IN_CMD = re.compile(r'[\^&|<>()"%!]')
 
 
 class _Language(NamedTuple):
-    """The lines that unset variables and set one."""
+    """The lines that unset variables and set one variable."""
 
     unset: Callable[[Iterable[str]], Iterable[str]]
     set: Callable[[str, str], str]
 
 
 def script(shell: Shell, *, unset: Iterable[str], variables: Mapping[str, str]) -> str:
-    """Lines that unset some variables and set others. Raises ValueError for a value that the shell can't hold."""
+    """Lines that unset some variables and set others. Raises ValueError for a value that the shell can't represent."""
     language = _LANGUAGES[shell]
     names = list(unset)
     lines = [
@@ -33,7 +33,7 @@ def _fish(value: str) -> str:
 
 
 def _powershell(value: str) -> str:
-    """PowerShell takes a typographic quote for a quote."""
+    """Quote a value. PowerShell treats typographic quotes like plain ones."""
     return "'" + re.sub("(['\u2018\u2019\u201a\u201b])", r"\1\1", value) + "'"
 
 
@@ -54,7 +54,7 @@ _LANGUAGES: Mapping[Shell, _Language] = {
         lambda names: (f"Remove-Item Env:{name} -ErrorAction SilentlyContinue" for name in names),
         lambda name, value: f"$env:{name} = {_powershell(value)}",
     ),
-    # A batch file. Without quotes, which would be a part of the value.
+    # A batch file. No quotes, since they would become part of the value.
     "cmd": _Language(
         lambda names: (f"@set {name}=" for name in names), lambda name, value: f"@set {name}={_cmd(value)}"
     ),

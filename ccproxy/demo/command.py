@@ -1,4 +1,4 @@
-"""``cc-boost demo``: the whole stack over real sockets, with a provider that is built in."""
+"""``cc-boost demo``: the whole stack over real sockets, with a built-in provider."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ Api: TypeAlias = Literal["chat", "responses"]
 
 
 def run_search(*, verbose: bool = False, api: Api = "chat") -> int:
-    """Show a web search; the exit code is 0 only if everything arrived."""
+    """Show a web search. The exit code is 0 only if everything arrived."""
     requests: list[dict[str, Any]] = []
     queries: list[str] = []
     configure_logging("WARNING", "text")
@@ -51,9 +51,9 @@ def run_search(*, verbose: bool = False, api: Api = "chat") -> int:
 
 
 def run_vision(*, verbose: bool = False, api: Api = "chat") -> int:
-    """Show an image at a model that takes none; the exit code is 0 only if everything arrived."""
+    """Show an image sent to a model that accepts none. The exit code is 0 only if everything arrived."""
     requests: list[dict[str, Any]] = []
-    configure_logging("ERROR", "text")  # that images are refused is what is shown
+    configure_logging("ERROR", "text")  # the demo shows that images are refused
     with ExitStack() as stack:
         provider_url = stack.enter_context(served(demo_provider(requests.append, decide_on_image)))
         url = stack.enter_context(served(create_app(demo_settings(provider_url, api=api, vision_model=EYES))))
@@ -76,10 +76,10 @@ def _searching(url: str) -> dict[str, Any]:
 
 
 def run_conversation(*, verbose: bool = False, boost: bool = False, prompted: bool = False, api: Api = "chat") -> int:
-    """Show one conversation; the exit code is 0 only if everything arrived.
+    """Show one conversation. The exit code is 0 only if everything arrived.
 
-    ``api``: the API by which the provider is asked. ``boost``: a planner without tools decides what to do, and the
-    provider only carries it out. ``prompted``: the provider's model has no tools, and is told of them in its prompt.
+    ``api``: the API that the provider is asked with. ``boost``: a planner without tools decides what to do, and the
+    provider only carries it out. ``prompted``: the provider's model has no tools; its prompt describes them.
     """
     requests: list[dict[str, Any]] = []
     plans: list[dict[str, Any]] = []
@@ -117,7 +117,7 @@ def run_conversation(*, verbose: bool = False, boost: bool = False, prompted: bo
 def run_servers(
     port: int, *, boost: bool = False, prompted: bool = False, search: bool = False, api: Api = "chat"
 ) -> None:
-    """Keep the proxy on ``port`` of this machine and its provider (and planner, and SearXNG) up until Ctrl-C."""
+    """Run the proxy on ``port`` of this machine with its provider (and planner, and SearXNG) until Ctrl-C."""
     with ExitStack() as stack:
         decide = decide_on_search if search else by_prompt if prompted else None
         provider_url = stack.enter_context(served(demo_provider(decide=decide)))
@@ -131,7 +131,7 @@ def run_servers(
 def demo_settings(
     provider_url: str, planner_url: str | None = None, *, api: Api = "chat", prompted: bool = False, **values: Any
 ) -> Settings:
-    """Settings for the built-in provider, and the planner if there is one, whatever the user's environment says."""
+    """Settings for the built-in provider, and the planner if there is one, independent of the user's environment."""
     large, small = MODELS
     options: dict[str, Any] = {}
     if api == "responses":
@@ -160,7 +160,7 @@ def demo_settings(
 
 
 def _has_reasoning(body: dict[str, Any]) -> bool:
-    """Whether a reasoning item came back with the call that it led to."""
+    """Whether a reasoning item came back together with the call that it led to."""
     kinds = [item["type"] for item in body["input"]]
     return "reasoning" in kinds[: kinds.index("function_call")]
 

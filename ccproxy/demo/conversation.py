@@ -1,4 +1,4 @@
-"""The demo's client: a Messages conversation with a tool call, streamed, and a check that all arrived."""
+"""The demo's client: a streamed Messages conversation with a tool call, and a check that everything arrived."""
 
 import json
 import secrets
@@ -30,7 +30,7 @@ Print = Callable[[str], None]
 
 @dataclass(slots=True)
 class Message:
-    """What one streamed answer consists of."""
+    """The contents of one streamed answer."""
 
     id: str = ""
     model: str = ""
@@ -48,15 +48,15 @@ class Message:
 
 
 class Failed(Exception):
-    """The proxy answered with an error, or broke the stream off."""
+    """The proxy answered with an error, or broke off the stream."""
 
 
 async def converse(base_url: str, api_key: str, write: Print, *, boost: bool = False) -> list[str]:
-    """Hold the conversation with the proxy at ``base_url`` and write it as it streams.
+    """Hold the conversation with the proxy at ``base_url`` and print it as it streams.
 
-    ``boost``: expect a planner behind it.
+    ``boost``: expect a planner behind the proxy.
 
-    Returns what did not arrive as it should: nothing, if all is well.
+    Returns what did not arrive as it should; nothing if everything did.
     """
     question = "Which number stands in note.txt?"
     messages: list[dict[str, Any]] = [{"role": "user", "content": question}]
@@ -85,14 +85,14 @@ async def converse(base_url: str, api_key: str, write: Print, *, boost: bool = F
 
 
 def _write_note(directory: Path) -> str:
-    """Write the file that the question is about; returns a number that only the file tells."""
+    """Write the file that the question is about. Returns a number that only the file contains."""
     number = str(secrets.randbelow(900_000) + 100_000)
     (directory / "note.txt").write_text(f"The number is {number}.\n", encoding="utf-8")
     return number
 
 
 def check_call(message: Message) -> list[str]:
-    """What the answer with the tool call lacks."""
+    """What is missing from the answer with the tool call."""
     missing = _check_any(message)
     if not message.text():
         missing.append("the text before the tool call")
@@ -104,7 +104,7 @@ def check_call(message: Message) -> list[str]:
 
 
 def check_boost(first: Message, second: Message) -> list[str]:
-    """What boost should have done: guide the tool call, and give the final answer itself."""
+    """What boost failed to do: it should guide the tool call, and give the final answer itself."""
     return [
         f"the header x-boost-outcome: {wanted} (it was {message.outcome})"
         for wanted, message in (("guidance", first), ("summary", second))
@@ -113,7 +113,9 @@ def check_boost(first: Message, second: Message) -> list[str]:
 
 
 def check_answer(first: Message, second: Message, number: str, *, boost: bool = False) -> list[str]:
-    """What the final answer lacks. With boost the first turn's usage holds the planner's and the provider's."""
+    """What is missing from the final answer. With boost, the first turn's usage includes the planner's and the
+    provider's.
+    """
     missing = _check_any(second)
     if number not in second.text():
         missing.append("the number from the file in the final text")
@@ -139,7 +141,7 @@ def _check_any(message: Message) -> list[str]:
 
 
 async def _ask(client: httpx.AsyncClient, messages: list[dict[str, Any]], write: Print) -> Message:
-    """Send the conversation and collect the streamed answer, written as it comes."""
+    """Send the conversation and collect the streamed answer, printing it as it arrives."""
     request = {"model": MODEL, "max_tokens": 1024, "stream": True, "tools": [READ_FILE], "messages": messages}
     message = Message()
     parser = SSEParser()
@@ -194,7 +196,7 @@ def _counts(usage: dict[str, Any]) -> dict[str, int]:
 
 
 def _run(use: dict[str, Any], directory: Path, write: Print) -> dict[str, Any]:
-    """Run the tool call, in the demo's own directory only, and return its result block."""
+    """Run the tool call, only in the demo's own directory, and return its result block."""
     text = (directory / Path(use["input"]["path"]).name).read_text(encoding="utf-8")
     write(f"\ntool     {text}")
     return {"type": "tool_result", "tool_use_id": use["id"], "content": text}

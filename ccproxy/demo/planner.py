@@ -1,7 +1,7 @@
 """The demo's planner for boost: a provider whose model thinks and has no tools.
 
-Like the provider it follows a few rules. It reads the prompt that boost makes, as a model would, and answers in one
-of the forms that the prompt asks for.
+Like the provider it follows a few rules. It reads boost's prompt as a model would, and answers in one of the forms that
+the prompt asks for.
 """
 
 import re

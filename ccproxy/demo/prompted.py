@@ -1,4 +1,4 @@
-"""The demo's model without tools: it reads what its prompt says of them, and calls them by a text."""
+"""The demo's model without tools: it reads their description in its prompt, and calls them in text."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from .provider import Answer, decide_by_rules
 
 
 def by_prompt(body: Mapping[str, Any]) -> Answer:
-    """The answer to a request. Raises ValueError, which becomes a 400, for one with tools."""
+    """The answer to a request. Raises ValueError, which becomes a 400, for a request with tools."""
     if "tools" in body:
         raise ValueError("this model does not support tools")
     messages = [*body["messages"]]

@@ -1,7 +1,7 @@
-"""A small provider that speaks OpenAI's chat completions and Responses, so that the proxy can be tried without a key.
+"""A small provider with OpenAI's chat completions and Responses, for trying the proxy without a key.
 
-It is no model: a few rules decide what it says. The protocol is the real one: whole and streamed answers,
-tool calls whose arguments come in pieces, ``usage``, ``max_tokens``, structured output, errors.
+It has no model: a few rules decide what it says. The protocol is the real one: complete and streamed answers, tool
+calls whose arguments arrive in pieces, ``usage``, ``max_tokens``, structured output, errors.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from .responses import call_item, chat_body, message_item, reasoning_item, respo
 
 KEY = "demo-key"
 MODELS = ("demo-large", "demo-small")
-PAUSE_SECONDS = 0.012  # between two chunks: about as fast as a quick model
+PAUSE_SECONDS = 0.012  # seconds between two chunks: about as fast as a quick model
 
 _FRAGMENT = 9  # characters of a tool call's arguments in one chunk
 ABOUT = (
@@ -33,7 +33,7 @@ ABOUT = (
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the provider says: a text, and perhaps one tool call."""
+    """The provider's answer: a text, and perhaps one tool call."""
 
     text: str
     tool: str | None = None
@@ -44,7 +44,7 @@ def demo_provider(
     on_request: Callable[[dict[str, Any]], None] = lambda body: None,
     decide: "Callable[[Mapping[str, Any]], Answer] | None" = None,
 ) -> Starlette:
-    """The provider as an ASGI app; ``on_request`` is shown each completion request's body.
+    """The provider as an ASGI app. ``on_request`` receives each completion request's body.
 
     ``decide`` finds the answer to a body, instead of :func:`decide_by_rules`.
     """
@@ -124,8 +124,10 @@ def demo_provider(
 
 
 def decide_by_rules(body: Mapping[str, Any]) -> Answer:
-    """The answer to a request: a result is reported, a question for files calls a tool, the rest is told what
-    this is."""
+    """The answer to a request. A tool result is reported; a question about files calls a tool; any other request gets
+    an
+    explanation of the demo.
+    """
     messages = body["messages"]
     format_ = body.get("response_format") or {}
     if format_.get("type") == "json_schema":
@@ -139,7 +141,7 @@ def decide_by_rules(body: Mapping[str, Any]) -> Answer:
     if results:
         return Answer("The tool answered:\n\n" + "\n".join(results) + "\n\nThat is all, and it came through intact.")
     question = _question(messages)
-    if choice == "none" or "TEXT ONLY" in question:  # so Claude Code asks for a summary
+    if choice == "none" or "TEXT ONLY" in question:  # Claude Code asks for a summary in this way
         return Answer(ABOUT)
     if "read_file" in tools and (path := re.search(r"[\w-]+\.txt", question)):
         arguments = {"path": path.group(), "reason": "The question is about what stands in this file."}
@@ -151,7 +153,7 @@ def decide_by_rules(body: Mapping[str, Any]) -> Answer:
 
 
 def example_of(schema: Mapping[str, Any]) -> Any:
-    """The plainest value that a JSON schema allows, by ``type``, ``enum``, ``const`` and ``anyOf``."""
+    """The simplest value that a JSON schema allows, by ``type``, ``enum``, ``const`` and ``anyOf``."""
     if "const" in schema:
         return schema["const"]
     if schema.get("enum"):
@@ -188,7 +190,7 @@ def _results(messages: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def _question(messages: Iterable[Mapping[str, Any]]) -> str:
-    """What the person asked last, without the reminders that Claude Code adds."""
+    """The user's last question, without the reminders that Claude Code adds."""
     texts = [_text(message["content"]) for message in messages if message["role"] == "user"]
     return re.sub(r"<system-reminder>.*?</system-reminder>", "", texts[-1], flags=re.DOTALL) if texts else ""
 
@@ -247,7 +249,7 @@ def _call(number: int, name: str, arguments: str) -> dict[str, Any]:
 
 
 def _pieces(answer: Answer, limit: int | None) -> tuple[list[str], str]:
-    """The text in words, each taken for a token, cut at the limit; and the finish reason."""
+    """The text split into words, each counted as a token, cut at the limit; and the finish reason."""
     pieces = re.findall(r"\s*\S+\s*?", answer.text)
     if limit is not None and len(pieces) >= limit:
         return pieces[:limit], "length"

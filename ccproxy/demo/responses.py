@@ -1,4 +1,4 @@
-"""OpenAI's Responses at the built-in provider: a response, whole and as the events of its stream, and its input."""
+"""The built-in provider's Responses API: a response, complete and as stream events, and its input."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ Event = dict[str, Any]
 
 
 def message_item(id_: str, text: str, phase: str | None = None) -> Item:
-    """A message of the assistant's."""
+    """A message from the assistant."""
     content = [{"type": "output_text", "text": text, "annotations": [], "logprobs": []}]
     item = {"type": "message", "id": id_, "role": "assistant", "status": "completed", "content": content}
     return {**item, "phase": phase} if phase else item
@@ -21,7 +21,7 @@ def call_item(id_: str, call_id: str, name: str, arguments: str) -> Item:
 
 
 def reasoning_item(id_: str, summary: Sequence[str], encrypted: str) -> Item:
-    """What the model has thought: a summary that can be read, and the rest that can't."""
+    """The model's reasoning: a readable summary, and an encrypted rest."""
     parts = [{"type": "summary_text", "text": text} for text in summary]
     return {"type": "reasoning", "id": id_, "summary": parts, "encrypted_content": encrypted}
 
@@ -29,7 +29,7 @@ def reasoning_item(id_: str, summary: Sequence[str], encrypted: str) -> Item:
 def response(
     head: Mapping[str, Any], output: Sequence[Item], usage: Mapping[str, Any] | None, incomplete: str | None = None
 ) -> dict[str, Any]:
-    """The whole response. ``head`` holds its id, its time and the model; ``incomplete`` is the reason if it was cut."""
+    """The complete response. ``head`` holds its id, time and model; ``incomplete`` is the reason if it was cut off."""
     return {
         "object": "response",
         "parallel_tool_calls": True,
@@ -50,7 +50,7 @@ def response(
 
 
 def response_events(whole: Mapping[str, Any], cut: Callable[[str], Sequence[str]]) -> Iterator[Event]:
-    """The events of the stream that tells a response; ``cut`` divides a text into its deltas."""
+    """The stream events of a response. ``cut`` splits a text into its deltas."""
     for number, (kind, fields) in enumerate(_events(whole, cut)):
         yield {"type": kind, "sequence_number": number, **fields}
 
@@ -77,7 +77,7 @@ def _events(whole: Mapping[str, Any], cut: Callable[[str], Sequence[str]]) -> It
 
 
 def _begun(item: Item) -> Item:
-    """An item as it is announced."""
+    """An item as the stream first announces it."""
     match item["type"]:
         case "reasoning":
             return {**item, "summary": [], "encrypted_content": item["encrypted_content"][:4]}
@@ -112,7 +112,7 @@ def _message(
 
 
 def chat_body(body: Mapping[str, Any]) -> dict[str, Any]:
-    """A Responses request as the chat completions request that asks the same."""
+    """A Responses request converted to the equivalent chat completions request."""
     messages: list[dict[str, Any]] = []
     if body.get("instructions"):
         messages.append({"role": "system", "content": body["instructions"]})
@@ -140,7 +140,7 @@ def chat_body(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _texts(content: str | Sequence[Mapping[str, Any]]) -> Any:
-    """The text, or chat's parts where there is an image."""
+    """The text, or chat's parts if there is an image."""
     if not isinstance(content, str) and any(part["type"] == "input_image" for part in content):
         return [
             {"type": "image_url", "image_url": {"url": part["image_url"]}}

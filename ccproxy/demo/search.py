@@ -1,4 +1,4 @@
-"""``cc-boost demo --search``: a web search, by a SearXNG that is built in and knows three pages."""
+"""``cc-boost demo --search``: a web search with a built-in SearXNG that knows three pages."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ _PAGES = (
 
 
 def demo_searxng(on_query: Callable[[str], None] = lambda query: None) -> Starlette:
-    """The instance as an ASGI app; ``on_query`` is shown each query."""
+    """The instance as an ASGI app. ``on_query`` receives each query."""
 
     async def search(request: Request) -> Response:
         query = request.query_params.get("q", "")
@@ -44,7 +44,7 @@ def demo_searxng(on_query: Callable[[str], None] = lambda query: None) -> Starle
 
 
 def decide_on_search(body: Mapping[str, Any]) -> Answer:
-    """What the provider says: it searches the web where it can, and tells what was found."""
+    """The provider's answer: it searches the web if it can, and reports the results."""
     names = {tool["function"]["name"] for tool in body.get("tools", ())}
     last = body["messages"][-1]
     if "web_search" in names and last["role"] == "tool":
@@ -57,9 +57,9 @@ def decide_on_search(body: Mapping[str, Any]) -> Answer:
 
 
 async def converse_with_search(base_url: str, api_key: str, write: Callable[[str], None]) -> list[str]:
-    """Ask one question with Anthropic's tool for web searches, and write the answer as it streams.
+    """Ask one question with Anthropic's web search tool, and print the answer as it streams.
 
-    Returns what did not arrive as it should: nothing, if all is well.
+    Returns what did not arrive as it should; nothing if everything did.
     """
     request = {
         "model": "claude-sonnet-5",

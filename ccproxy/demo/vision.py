@@ -1,4 +1,4 @@
-"""``cc-boost demo --vision``: an image for a model that takes none, described by one that sees."""
+"""``cc-boost demo --vision``: an image for a model that accepts none, described by a vision model."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,7 +16,7 @@ _SEEN = "A dialog with the text `Save changes?` and the buttons Yes and No."
 
 
 def decide_on_image(body: Mapping[str, Any]) -> Answer:
-    """What the provider says. Raises ValueError, which becomes a 400, for an image that its model can't see."""
+    """The provider's answer. Raises ValueError, which becomes a 400, for an image if the model accepts none."""
     content = body["messages"][-1]["content"]
     parts = content if isinstance(content, list) else []
     if any(part["type"] == "image_url" for part in parts):
@@ -29,7 +29,7 @@ def decide_on_image(body: Mapping[str, Any]) -> Answer:
 
 
 def converse_with_image(base_url: str, api_key: str, write: Callable[[str], None]) -> list[str]:
-    """Ask one question about an image, and write the answer. Returns what did not arrive as it should."""
+    """Ask one question about an image, and print the answer. Returns what did not arrive as it should."""
     image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": _SCREENSHOT}}
     request = {
         "model": "claude-sonnet-5",

@@ -1,4 +1,4 @@
-"""``cc-boost doctor``: what works with the provider, what does not, and what to do about it."""
+"""``cc-boost doctor``: what works with the provider, what does not, and how to fix it."""
 
 from .command import run
 from .env_file import write_variables

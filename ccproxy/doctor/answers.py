@@ -1,4 +1,4 @@
-"""Checks of plain answers: parameters, streams, usage, stop sequences, reasoning, images, long prompts."""
+"""Checks of answers without tools: parameters, streams, usage, stop sequences, reasoning, images, long prompts."""
 
 import asyncio
 import base64
@@ -15,10 +15,10 @@ from .connection import is_near
 from .examination import BUSY, Examination, Result, ok, problem, say, skipped, warning
 from .probe import Answer
 
-_BURST_SECONDS = 0.005  # a stream whose text comes within this time, after a longer wait, was held back
-_LONG_PROMPT = 24_000  # tokens: about what Claude Code begins with
+_BURST_SECONDS = 0.005  # a stream whose whole text arrives within this time after a longer wait was buffered
+_LONG_PROMPT = 24_000  # tokens: about the size of Claude Code's first prompt
 _LONG_PROMPT_SECONDS = 60.0
-_ALL_OF_IT = 0.6  # of our estimate, which may be wrong by a third
+_ALL_OF_IT = 0.6  # of our estimate, which may be off by a third
 _EFFORTS = ["low", "medium", "high"]
 _FIELDS = ("max_tokens", "max_completion_tokens")
 
@@ -59,7 +59,7 @@ async def streaming(exam: Examination) -> Result:
         return problem("it answers a stream with a whole document", "Claude Code always streams: use another server.")
     if not answer.text_times:
         return problem("a stream without text", "Try another model.")
-    if _is_burst(answer) and _is_burst(await _count_aloud(exam)):  # once may be chance, on a machine that is busy
+    if _is_burst(answer) and _is_burst(await _count_aloud(exam)):  # a single one may be chance on a busy machine
         remedy = "Answers arrive late: does a gateway in between buffer them?"
         return warning(f"the answer comes in one piece after {answer.text_times[-1]:.1f} s", remedy)
     first, pieces = answer.text_times[0], len(answer.text_times)
@@ -149,7 +149,7 @@ async def images(exam: Examination) -> Result:
 
 
 def _described(exam: Examination) -> str:
-    """What becomes of images then."""
+    """What happens to images then."""
     model = exam.settings.vision_model
     return "VISION_MODEL describes them, if it is set" if model is None else f"{model} describes them"
 

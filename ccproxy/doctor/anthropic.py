@@ -1,4 +1,4 @@
-"""The checks of an upstream that speaks Anthropic's own protocol, in which nothing is converted."""
+"""Checks of an upstream that speaks Anthropic's own protocol, where nothing is converted."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -14,7 +14,7 @@ _FEW_TOKENS = 64
 
 
 def checks(upstream: Upstream, named: Sequence[NamedModel]) -> list[Check]:
-    """The checks in order. ``named``: its models that are named anywhere."""
+    """The checks in order. ``named``: the upstream's models that the settings name."""
     reached = [
         Check("reachable", "Reachable", connection.reachable),
         Check("tls", "TLS", connection.tls, ("reachable",)),
@@ -34,7 +34,7 @@ def checks(upstream: Upstream, named: Sequence[NamedModel]) -> list[Check]:
 
 
 async def key(exam: Examination, *, model: str, count: int) -> Result:
-    """Ask by each key of the pool."""
+    """Send a request with each key of the pool."""
     for number in range(count):
         with exam.probe.with_key(number):
             answer = await _ask(exam, model)
@@ -49,7 +49,7 @@ async def key(exam: Examination, *, model: str, count: int) -> Result:
 
 
 async def models(exam: Examination, *, named: Sequence[NamedModel]) -> Result:
-    """Ask each model."""
+    """Send a request to each model."""
     missing: list[str] = []
     for model in named:
         answer = await _ask(exam, model.model)
@@ -63,7 +63,7 @@ async def models(exam: Examination, *, named: Sequence[NamedModel]) -> Result:
 
 
 async def streaming(exam: Examination, *, model: str) -> Result:
-    """Ask for a stream."""
+    """Request a stream."""
     answer = await _ask(exam, model, stream=True)
     if not answer.ok or not answer.is_stream:
         return problem(answer.error or "it answers a stream with a whole document", "Claude Code always streams.")
@@ -74,7 +74,7 @@ async def streaming(exam: Examination, *, model: str) -> Result:
 
 
 async def claude_code(exam: Examination, *, model: str) -> Result:
-    """Ask as Claude Code does, with tools."""
+    """Send a request like Claude Code's, with tools."""
     return tools.verdict_of(await exam.probe.message({**tools.request(), "model": model}))
 
 

@@ -1,4 +1,4 @@
-"""By which API the provider is asked: chat completions or Responses."""
+"""Which of OpenAI's APIs the provider is asked with: chat completions or Responses."""
 
 from ccproxy.layers import conversion_options
 from ccproxy_middleware.conversion.providers import PROFILES, profile_for_model, resolve_profile
@@ -9,11 +9,11 @@ _LETTERS = 200
 
 
 async def api(examination: Examination) -> Result:
-    """Ask by Responses too, and say which of the two the proxy uses for BIG_MODEL, and why."""
+    """Try Responses too. Report which of the two the proxy uses for BIG_MODEL, and why."""
     settings = examination.settings
     model = settings.big_model
     options = {**conversion_options(settings), **examination.found}
-    if "api" in examination.found:  # learned by the way; what is set counts
+    if "api" in examination.found:  # learned during the checks; an explicit setting takes precedence
         options["api"] = conversion_options(settings).get("api", "auto")
     profile = resolve_profile(examination.provider, options)
     used = profile_for_model(profile, model).api

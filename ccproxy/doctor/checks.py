@@ -1,4 +1,4 @@
-"""Every check, in the order in which they are made. A new one is a function that asks, and a row here."""
+"""Every check, in the order in which they run. To add one, write a function that asks, and add a row here."""
 
 from . import answers, connection, forms, helpers, schemas, tools
 from .api import api

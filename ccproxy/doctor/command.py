@@ -1,6 +1,6 @@
-"""``cc-boost doctor``: what works with the provider, what does not, and what to do about it.
+"""``cc-boost doctor``: what works with the provider, what does not, and how to fix it.
 
-The checks stand in ``checks.py``; each is a function that asks the provider and returns a Result.
+The checks are listed in ``checks.py``. Each is a function that asks the provider and returns a Result.
 """
 
 import asyncio
@@ -45,14 +45,14 @@ _SETTING = re.compile(r"\b[A-Z]{2,}(?:_[A-Z0-9]+)+\b")
 
 
 def run(*, env_file: str | None = None, as_json: bool = False, write_env: bool = False) -> int:
-    """Examine the provider of the settings, tell what was found, and return the exit code.
+    """Examine the provider in the settings, print the results, and return the exit code.
 
-    0: all is well, perhaps with warnings. 1: there are problems. 2: the settings can't be used, or not be written.
+    0: everything works, perhaps with warnings. 1: there are problems. 2: the settings are invalid or can't be written.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a provider's words may not be in the terminal's encoding
-    logging.getLogger("ccproxy").addHandler(logging.NullHandler())  # else its warnings go to standard error
+            stream.reconfigure(errors="replace")  # the terminal's encoding may lack characters of the provider's text
+    logging.getLogger("ccproxy").addHandler(logging.NullHandler())  # otherwise its warnings go to standard error
     try:
         settings = Settings.load(env_file)
     except ConfigurationError as exc:
@@ -136,7 +136,7 @@ def _unnamed() -> Result:
 
 
 def _with_places(remedy: str, env_file: str | None) -> str:
-    """A remedy that also says where the settings that it names are set."""
+    """A remedy that also says where the settings it names are set."""
     paths = [file.path for file in settings_files(env_file) if not file.left_out]
     known = dict.fromkeys(name for name in _SETTING.findall(remedy) if is_variable(name))
     places = [f"{name} is set in {place}." for name in known if (place := place_of(name, paths))]
@@ -165,7 +165,7 @@ async def _configuration(settings: Settings, exam: Examination) -> Result:
 
 
 def _fitting(settings: Settings, name: str, exam: Examination) -> tuple[dict[str, str], dict[str, str]]:
-    """The variables that fit what was found at an upstream, and those of them that are not set so."""
+    """The variables that match the findings at an upstream, and those of them that have another value now."""
     own = exam.settings
     upstream = settings.upstream(name)
     env: dict[str, str] = {}
@@ -194,6 +194,6 @@ def _fitting(settings: Settings, name: str, exam: Examination) -> tuple[dict[str
 
 
 def _least_limit(known: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:
-    """The variables of both; of two limits, which hold for all upstreams, the lesser."""
+    """The variables of both. Of two values for a limit that holds for all upstreams, the lower one is kept."""
     limits = [int(values[_LIMIT]) for values in (known, more) if _LIMIT in values]
     return {**more, **({_LIMIT: str(min(limits))} if limits else {})}

@@ -1,4 +1,4 @@
-"""Checks of the way to the provider: is it there, is it safe, does it take the key, has it the models?"""
+"""Checks of the connection: does the provider answer, is it safe, does it accept the key, does it have the models?"""
 
 import ipaddress
 import re
@@ -105,7 +105,7 @@ async def models(exam: Examination) -> Result:
 async def window(exam: Examination) -> Result:
     model = exam.settings.big_model
     listed = exam.listed or {}
-    only = next(iter(listed)) if len(listed) == 1 and model not in listed else None  # it answers to every name
+    only = next(iter(listed)) if len(listed) == 1 and model not in listed else None  # it answers to any model name
     size = model_info(model, model, exam.profile, listed.get(only or model, {}))["max_input_tokens"]
     if size is None:
         return skipped("not reported by the provider")
@@ -119,7 +119,7 @@ async def window(exam: Examination) -> Result:
 
 
 def is_near(exam: Examination) -> bool:
-    """Whether the provider is on this machine or a private network, where a request costs no money."""
+    """Whether the provider is on this machine or a private network, where requests cost no money."""
     host = urlsplit(exam.base_url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_private
@@ -128,7 +128,7 @@ def is_near(exam: Examination) -> bool:
 
 
 async def _exists(exam: Examination, model: str) -> bool:
-    """Whether a model is there: it is listed, or it answers. What fails otherwise is another check's to tell."""
+    """Whether a model exists: it is listed, or it answers. Other checks report other failures."""
     if exam.listed is not None and model in exam.listed:
         return True
     if model == exam.settings.big_model:
@@ -141,7 +141,7 @@ async def _exists(exam: Examination, model: str) -> bool:
 
 
 async def _is_at_v1(exam: Examination) -> bool:
-    """Whether the API that is not at the base URL is below its ``/v1``."""
+    """Whether the API is not at the base URL but below its ``/v1``."""
     longer = await exam.probe.get("/v1/models")
     if longer.status in (401, 403) or _entries(longer) is not None:
         return True
@@ -152,7 +152,7 @@ async def _is_at_v1(exam: Examination) -> bool:
 
 
 def _is_nowhere(answer: Answer) -> bool:
-    """Whether nothing is served at a path: no such one, a web page, or no form of an answer at all."""
+    """Whether nothing is served at a path: an unknown path, a web page, or an answer without any known format."""
     is_path = answer.status in (404, 405) and not says_no_model(answer.error)
     return is_path or answer.status in (0, 502, 504) or "html" in answer.content_type
 

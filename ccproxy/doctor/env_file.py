@@ -1,4 +1,4 @@
-"""Variables set in a ``.env`` file, which stays as it is otherwise."""
+"""Sets variables in a ``.env`` file; the rest of the file stays unchanged."""
 
 import re
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ _VALUE = rb"""(?:'(?:\\'|[^'])*'|"(?:\\"|[^"])*"|[^\r\n]*?)(?=[ \t]+\#[^\r\n]*|[
 
 
 def write_variables(path: Path, values: Mapping[str, str]) -> None:
-    """Set variables in the file, which is made if it is not there. Raises OSError.
+    """Set variables in the file, which is created if it is missing. Raises OSError.
 
-    The file is replaced in one step and keeps its mode. One behind a symbolic link is changed where it is.
+    The file is replaced in one step and keeps its mode. The target of a symbolic link is changed in place.
     """
     try:
         before = path.resolve().read_bytes()
@@ -22,7 +22,7 @@ def write_variables(path: Path, values: Mapping[str, str]) -> None:
 
 
 def set_variables(content: bytes, values: Mapping[str, str]) -> bytes:
-    """The content with these variables: in their own line, the last one if there are several, else at the end."""
+    """The content with these variables: each in its own line (the last one if there are several), else at the end."""
     newline = b"\r\n" if b"\r\n" in content else b"\n"
     for name, value in values.items():
         quoted = quote(value).encode()
@@ -39,7 +39,7 @@ def set_variables(content: bytes, values: Mapping[str, str]) -> bytes:
 
 
 def quote(value: str) -> str:
-    """A value as ``.env`` files and shells take it."""
+    """A value quoted so that ``.env`` files and shells read it."""
     if re.fullmatch(r"[\w.:/@%+,-]+", value, re.ASCII):
         return value
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,4 +1,4 @@
-"""What a check has to do with: the examination so far, its own result, and the question it asks."""
+"""What a check works with: the examination so far, its own result, and the requests it sends."""
 
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -18,16 +18,16 @@ Build: TypeAlias = Callable[[Profile], dict[str, Any]]
 FEW_TOKENS = 128
 """What an answer may have: it stands in every question, and hardly any answer needs it."""
 
-_MORE_TOKENS = 2048  # for a model that thinks first, and had not come to an end
+_MORE_TOKENS = 2048  # for a model that thinks first and was cut off
 _MAX_CORRECTIONS = 5
-_LIMITS = ("max_output", "min_output")  # settings of the proxy's own are for them
+_LIMITS = ("max_output", "min_output")  # the proxy's own settings handle these
 BUSY = (429, 503, 504, 529)
 """Statuses that say nothing of the request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a check has found. ``remedy`` says what to change, where there is something to change."""
+    """The result of a check. ``remedy`` says what to change, if anything."""
 
     outcome: Outcome
     detail: str
@@ -35,7 +35,7 @@ class Result:
 
 
 def ok(detail: str) -> Result:
-    """All is well."""
+    """Everything works."""
     return Result("ok", detail)
 
 
@@ -45,21 +45,22 @@ def warning(detail: str, remedy: str = "") -> Result:
 
 
 def problem(detail: str, remedy: str) -> Result:
-    """Claude Code will not work with it."""
+    """Claude Code will not work with this provider."""
     return Result("problem", detail, remedy)
 
 
 def skipped(reason: str) -> Result:
-    """Nothing was asked."""
+    """No request was sent."""
     return Result("skipped", reason)
 
 
 class Examination:
     """A provider under examination.
 
-    base_url: where it is asked; a check may find a better one. provider: the name of its profile.
-    found: the switches that it needs besides, each learned by a check. listed: its own entries of ``GET /models`` by
-    id, None where it lists none. results: of the checks so far, by id. named: its models, with what names each.
+    base_url: its address; a check may find a better one. provider: the name of its profile.
+    found: the other switches that it needs, each learned by a check. listed: its entries of ``GET /models`` by id, None
+    if
+    it lists none. results: those of the checks so far, by id. named: its models, with the settings that name each.
     """
 
     def __init__(self, settings: Settings, probe: Probe, named: Iterable[NamedModel] = ()) -> None:
@@ -71,12 +72,12 @@ class Examination:
         self.found: dict[str, Any] = {}
         self.listed: Mapping[str, Mapping[str, Any]] | None = None
         self.results: dict[str, Result] = {}
-        self.plain = Answer()  # what was answered first, and to the first stream: several checks read them
+        self.plain = Answer()  # the first answer and the first stream, which several checks read
         self.streamed = Answer()
 
     @property
     def options(self) -> dict[str, Any]:
-        """The switches to use: those of the settings, and over them what was found."""
+        """The switches to use: those in the settings, overridden by those found."""
         return {**self.settings.provider_options, **self.found}
 
     @property
@@ -85,18 +86,20 @@ class Examination:
         return profile_for_model(resolve_profile(self.provider, self.options), self.settings.big_model, "chat")
 
     def learn(self, **switches: Any) -> None:
-        """Note the switches that the provider needs, as far as they are not set."""
+        """Note the switches that the provider needs, except those that are set."""
         profile = self.profile
         self.found.update({name: value for name, value in switches.items() if getattr(profile, name) != value})
 
     async def ask(
         self, build: Build, *, model: str | None = None, enough: Callable[[Answer], Any] = lambda answer: True
     ) -> Answer:
-        """Ask as the proxy does: a refusal that names a parameter teaches a switch, and is followed by another try.
+        """Ask as the proxy does: a refusal that names a parameter teaches a switch, and the request is tried again.
 
-        ``build`` names the limit ``max_tokens``, whatever the provider calls it. What has learned a switch keeps it
-        if the provider takes the request with it. An answer that its limit has cut off before it was ``enough`` is
-        asked for once more with a higher one.
+        ``build`` names the limit ``max_tokens``, whatever the provider calls it. A learned switch is kept if the
+        provider then
+        accepts the request. If the limit cuts an answer off before it was ``enough``, the request is repeated once with
+        a
+        higher limit.
         """
         answer = await self._ask(build, model)
         if answer.finish_reason == "length" and not enough(answer):
@@ -104,9 +107,9 @@ class Examination:
         return answer
 
     async def converse(self, request: Mapping[str, Any]) -> Answer:
-        """Ask with a request of an Anthropic client, as the proxy converts and corrects it.
+        """Send a request of an Anthropic client, converted and corrected as the proxy does it.
 
-        What its corrections have learned is noted.
+        The switches that its corrections have learned are noted.
         """
         options = {**conversion_options(self.settings), **self.found}
         request = {"model": self.settings.big_model, "max_tokens": FEW_TOKENS, **request}
@@ -117,9 +120,9 @@ class Examination:
     async def with_one_of(
         self, candidates: Sequence[Mapping[str, Any]], ask: Callable[[], Awaitable[Answer]]
     ) -> tuple[Answer, Mapping[str, Any]]:
-        """Ask, and if that is refused with each of these switches until it is not; with the switches that were needed.
+        """Ask. After a refusal, try each of these switches until one works. Returns the answer, and the switches it needed.
 
-        They are noted. What the provider is too busy for is asked once.
+        They are noted. If the provider is too busy, the request is not repeated.
         """
         known = dict(self.found)
         first = await ask()
@@ -166,7 +169,9 @@ Run: TypeAlias = Callable[[Examination], Awaitable[Result]]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check. ``needs``: the ids of those without which it makes no sense, which skip it if they found a problem."""
+    """One check. ``needs``: the ids of the checks without which this one makes no sense; if one found a problem, it is
+    skipped.
+    """
 
     id: str
     title: str
@@ -179,14 +184,14 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Mapping[str
 
 
 def with_switches(switches: Mapping[str, Any], otherwise: str) -> str:
-    """That something is taken, with these switches if there are some."""
+    """A text saying that something is accepted, with the switches needed for it, if any."""
     if not switches:
         return otherwise
     return "refused as it is, taken with " + json.dumps(switches)
 
 
 def say(text: str, **more: Any) -> dict[str, Any]:
-    """A chat body with one question, and few tokens of answer."""
+    """A chat body with one question and a small limit for the answer."""
     return {"messages": [{"role": "user", "content": text}], "max_tokens": FEW_TOKENS, **more}
 
 

@@ -1,4 +1,4 @@
-"""Checks of the forms that conversations of Claude Code have: parts, system messages, results, long descriptions."""
+"""Checks of the formats in Claude Code's conversations: parts, system messages, results, long descriptions."""
 
 from collections.abc import Mapping
 from typing import Any

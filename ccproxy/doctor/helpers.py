@@ -1,4 +1,4 @@
-"""The checks of what is asked beside the provider: a search of the web, boost's planner, a model that sees."""
+"""Checks of auxiliary services: web search, boost's planner, a vision model."""
 
 import time
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ async def search(exam: Examination) -> Result:
 
 
 async def _by_provider(exam: Examination) -> Result:
-    """Have the provider search, by a request as Claude Code sends it."""
+    """Let the provider search, with a request like Claude Code's."""
     text = f"Perform a web search for the query: {_QUERY}"
     tool = {"type": "web_search_20250305", "name": "web_search", "max_uses": 1}
     request = {"stream": True, "tools": [tool], "messages": [{"role": "user", "content": text}]}

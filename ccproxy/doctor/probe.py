@@ -1,4 +1,4 @@
-"""Asking the provider as the proxy does: through Forward and the custom headers, in this process."""
+"""Asks the provider as the proxy does: through Forward and the custom headers, in this process."""
 
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -20,15 +20,15 @@ from ccproxy_middleware.models import DEFAULT_UPSTREAM
 from ccproxy_middleware.toolkit.errors import ApiError, StreamAborted, send_error
 from ccproxy_middleware.toolkit.sse import SSEParser
 
-_KEY_OF_THE_CLIENT = Profile(key_mode="passthrough")  # a refused key is to be told as such
-RETRIES = 1  # what fails twice is to be told
+_KEY_OF_THE_CLIENT = Profile(key_mode="passthrough")  # report a refused key as such
+RETRIES = 1  # a failure that repeats is reported
 MAX_REQUESTS = 100
 """What one examination may ask of a provider, which may want money for each."""
 
 
 @dataclass
 class Call:
-    """A tool call of an answer; ``arguments`` is JSON text, as far as it came."""
+    """A tool call in an answer; ``arguments`` is JSON text as far as it arrived."""
 
     name: str = ""
     arguments: str = ""
@@ -44,7 +44,7 @@ class Call:
 
 @dataclass
 class Answer:
-    """What came back: the bytes with the seconds, since the request, at which they came."""
+    """An answer: its bytes, each piece with the seconds between the request and its arrival."""
 
     status: int = 0
     content_type: str = ""
@@ -54,7 +54,7 @@ class Answer:
 
     @property
     def ok(self) -> bool:
-        """Whether it is no error."""
+        """Whether it is not an error."""
         return 200 <= self.status < 300 and not self.error
 
     @cached_property
@@ -64,7 +64,7 @@ class Answer:
 
     @cached_property
     def data(self) -> Any:
-        """The JSON of the body, None if it is none."""
+        """The body parsed as JSON; None if it is not JSON."""
         try:
             return orjson.loads(self.body)
         except orjson.JSONDecodeError:
@@ -72,12 +72,12 @@ class Answer:
 
     @property
     def is_stream(self) -> bool:
-        """Whether it says that it is an event stream."""
+        """Whether its headers say that it is an event stream."""
         return self.content_type.startswith("text/event-stream")
 
     @cached_property
     def events(self) -> list[tuple[float, dict[str, Any]]]:
-        """The JSON objects of an event stream, each with the second at which it was whole."""
+        """The JSON objects of an event stream, each with the second at which it was complete."""
         parser = SSEParser()
         found = [(seconds, data) for seconds, piece in self.pieces for data in parser.feed(piece)]
         found += [(self.seconds, data) for data in parser.finish()]
@@ -85,7 +85,7 @@ class Answer:
         for seconds, data in found:
             try:
                 event = orjson.loads(data)
-            except orjson.JSONDecodeError:  # [DONE], for one
+            except orjson.JSONDecodeError:  # such as [DONE]
                 continue
             if isinstance(event, dict):
                 events.append((seconds, event))
@@ -93,7 +93,7 @@ class Answer:
 
     @cached_property
     def failure(self) -> ApiError | None:
-        """The error that it is, of whatever form, in the class in which a client gets it."""
+        """The error in the answer, whatever its format, as the class that a client receives."""
         payload = self.data
         if self.is_stream:
             payload = next((event for _, event in self.events if is_failure(event)), None)
@@ -110,7 +110,7 @@ class Answer:
 
     @property
     def meaning(self) -> int:
-        """Its status, or that of the class of its error, which a code may tell better."""
+        """The answer's status, or that of its error's class, since an error code may be more precise."""
         return self.status if self.failure is None else self.failure.status
 
     @cached_property
@@ -130,7 +130,7 @@ class Answer:
 
     @property
     def content(self) -> str:
-        """The text as it came."""
+        """The text as received."""
         return self._joined("content")
 
     @property
@@ -145,7 +145,7 @@ class Answer:
 
     @property
     def reasoning(self) -> str:
-        """The reasoning, where it has a field of its own."""
+        """The reasoning, if it has a separate field."""
         return self._joined("reasoning_content", "reasoning").strip()
 
     @property
@@ -167,7 +167,7 @@ class Answer:
 
     @property
     def finish_reason(self) -> str:
-        """Why it ended; empty if that is not told."""
+        """The finish reason; empty if the provider does not report it."""
         reasons = [choice.get("finish_reason") for _, choice, _ in self._parts]
         return next((str(reason) for reason in reversed(reasons) if reason), "")
 
@@ -180,13 +180,13 @@ class Answer:
 
     @property
     def text_times(self) -> list[float]:
-        """The seconds at which pieces of text or reasoning came."""
+        """The seconds at which pieces of text or reasoning arrived."""
         names = ("content", "reasoning_content", "reasoning")
         return [seconds for seconds, _, message in self._parts if any(message.get(name) for name in names)]
 
 
 class Probe:
-    """One provider, to be asked in the form of its own API."""
+    """One provider, asked through its own API."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.requests = 0  # that were asked
@@ -203,7 +203,7 @@ class Probe:
 
     @contextmanager
     def with_key(self, number: int) -> Iterator[None]:
-        """Ask by another key of the pool; 0 is the first."""
+        """Use another key of the pool; 0 is the first."""
         self._key = number
         try:
             yield
@@ -215,7 +215,7 @@ class Probe:
         return await exchange(self.app, "GET", f"/v1{path}")
 
     async def complete(self, body: Mapping[str, Any], *, below: str = "") -> Answer:
-        """The answer to a chat completions request. ``below``: a path behind the base URL, to try out."""
+        """The answer to a chat completions request. ``below``: a path below the base URL to try."""
         return await exchange(self.app, "POST", f"/v1{below}/chat/completions", body)
 
     async def respond(self, body: Mapping[str, Any]) -> Answer:
@@ -223,13 +223,13 @@ class Probe:
         return await exchange(self.app, "POST", "/v1/responses", body)
 
     async def message(self, body: Mapping[str, Any]) -> Answer:
-        """The answer to a request of Anthropic's protocol."""
+        """The answer to a request in Anthropic's protocol."""
         return await exchange(self.app, "POST", "/v1/messages", body)
 
 
 @asynccontextmanager
 async def open_probe(settings: Settings, upstream: str = DEFAULT_UPSTREAM) -> AsyncIterator[Probe]:
-    """An upstream of these settings."""
+    """A probe for an upstream of these settings."""
     asked = settings.upstream(upstream)
     forward = make_forward(_hurried(settings), asked)
     async with forward.lifespan():
@@ -238,7 +238,7 @@ async def open_probe(settings: Settings, upstream: str = DEFAULT_UPSTREAM) -> As
 
 @asynccontextmanager
 async def open_planner(settings: Settings) -> AsyncIterator[Probe]:
-    """The planner at BOOST_BASE_URL of these settings."""
+    """A probe for the planner at these settings' BOOST_BASE_URL."""
     planner = planner_upstream(settings)
     assert planner is not None  # noqa: S101
     forward = make_forward(_hurried(settings), planner)
@@ -253,7 +253,9 @@ def _hurried(settings: Settings) -> Settings:
 async def converse(
     app: ASGIApp, provider: str, options: Mapping[str, Any], request: Mapping[str, Any]
 ) -> tuple[Answer, Mapping[str, Any]]:
-    """The answer to an Anthropic request, converted before this app, and the switches that corrections have learned."""
+    """The answer to an Anthropic request that is converted before this app, and the switches that corrections have
+    learned.
+    """
     learned: dict[str, Any] = {}
 
     async def inner(scope: Scope, receive: Receive, send: Send) -> None:
@@ -265,12 +267,12 @@ async def converse(
     converted: ASGIApp = FormatConversionMiddleware(inner, provider=provider, options=options)
     converted = PromptedToolsMiddleware(converted, provider=provider, options=options)
     answer = await exchange(converted, "POST", "/v1/messages", request)
-    await exchange(converted, "GET", "/test-connection")  # which hands the corrections to the inner app
+    await exchange(converted, "GET", "/test-connection")  # passes the corrections to the inner app
     return answer, learned
 
 
 async def exchange(app: ASGIApp, method: str, path: str, body: Mapping[str, Any] | None = None) -> Answer:
-    """One request to an ASGI app in this process."""
+    """Send one request to an ASGI app in this process."""
     answer = Answer()
     raw = b"" if body is None else orjson.dumps(body)
     headers = [(b"accept", b"*/*"), (b"content-type", b"application/json"), (b"content-length", str(len(raw)).encode())]

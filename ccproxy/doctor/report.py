@@ -1,4 +1,4 @@
-"""What the examination tells: a line for each check, then the verdict; or one JSON document."""
+"""The examination's output: a line for each check, then the verdict; or one JSON document."""
 
 import json
 import sys
@@ -19,17 +19,18 @@ from .examination import Check, Result, counted
 
 _MAX_DETAIL = 300
 NOT_ASKED = "not asked: see "
-_MIN_SECRET = 8  # shorter ones are placeholders, such as none, and parts of other words
+_MIN_SECRET = 8  # shorter values are placeholders, such as none, or parts of other words
 _SIGNS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗", "red"), "skipped": ("-", "dim")}
 _TITLE_WIDTH = max(len("Configuration"), *(len(check.title) for check in CHECKS))
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The end: what stands in ``.env`` as it fits (``env``), what of it is not set yet (``changes``).
+    """The verdict: the matching content of ``.env`` (``env``), and the part that is not set yet (``changes``).
 
-    results: those of each upstream, by the ids of the checks. requests: how many the providers
-    were asked. written: the file in which the changes were put, if they were.
+    results: those of each upstream, by check id. requests: how many requests were sent to the providers. written: the
+    file
+    to which the changes were written, if they were.
     """
 
     settings: Settings
@@ -41,16 +42,16 @@ class Verdict:
 
     @property
     def problems(self) -> int:
-        """How many checks found one."""
+        """The number of checks that found a problem."""
         return self.count("problem")
 
     def count(self, outcome: str) -> int:
-        """How many checks came out so."""
+        """The number of checks with this result."""
         return sum(result.outcome == outcome for results in self.results.values() for result in results.values())
 
 
 class Redactor:
-    """Takes the secrets of the settings, and what looks like a key, out of a text; and what a terminal would obey."""
+    """Removes the settings' secrets, anything that looks like a key, and terminal control characters from a text."""
 
     def __init__(self, settings: Settings) -> None:
         secrets = settings.secrets()
@@ -64,14 +65,14 @@ class Redactor:
 
 
 class Lines:
-    """Lines for people: with signs and colours on a terminal, with words elsewhere."""
+    """Readable lines: with symbols and colours on a terminal, with words elsewhere."""
 
     def __init__(self) -> None:
         self._console = Console(highlight=False, soft_wrap=True)
-        self._not_asked: dict[str, int] = {}  # how many checks, by why: they would bury what is wrong
+        self._not_asked: dict[str, int] = {}  # skipped checks by reason; printed at once they would hide problems
 
     def begin(self, settings: Settings, upstream: str, *, several: bool) -> None:
-        """What is examined. ``several``: it is not the only upstream."""
+        """Print what is examined. ``several``: there are other upstreams."""
         asked = settings.upstream(upstream)
         if several:
             self._tell_not_asked()
@@ -89,12 +90,12 @@ class Lines:
 
     @contextmanager
     def running(self, check: Check) -> Iterator[None]:
-        """Show that a check is at work, where that can be taken away again."""
+        """Show that a check is running, if the terminal lets us erase that again."""
         with self._console.status(Text(check.title)):
             yield
 
     def result(self, title: str, result: Result) -> None:
-        """One check's result; those that were not asked for want of an earlier one are told in a line at the end."""
+        """Print a check's result. Checks skipped because of an earlier one are listed in a line at the end."""
         if result.outcome == "skipped" and result.detail.startswith(NOT_ASKED):
             self._not_asked[result.detail] = self._not_asked.get(result.detail, 0) + 1
             return
@@ -108,7 +109,7 @@ class Lines:
             )
 
     def verdict(self, verdict: Verdict) -> None:
-        """The verdict, and the lines for ``.env``."""
+        """Print the verdict, and the lines for ``.env``."""
         show = self._console.print
         self._tell_not_asked()
         problems, warnings = verdict.problems, verdict.count("warning")
@@ -141,18 +142,18 @@ class Document:
         self._seconds: dict[str, float] = {}
 
     def begin(self, settings: Settings, upstream: str, *, several: bool) -> None:
-        """Nothing yet."""
+        """Print nothing yet."""
 
     @contextmanager
     def running(self, check: Check) -> Iterator[None]:
-        """Nothing yet."""
+        """Print nothing yet."""
         yield
 
     def result(self, title: str, result: Result) -> None:
-        """Nothing yet."""
+        """Print nothing yet."""
 
     def verdict(self, verdict: Verdict) -> None:
-        """All of it."""
+        """Print the whole document."""
         settings = verdict.settings
         outcomes = ("problem", "warning", "ok")
         document = {
@@ -181,11 +182,11 @@ def _checks(results: Mapping[str, Result]) -> list[dict[str, str | None]]:
 
 
 def print_document(document: Mapping[str, Any]) -> None:
-    """JSON on standard output."""
+    """Print JSON to standard output."""
     json.dump(document, sys.stdout, indent=2, ensure_ascii=False)
     sys.stdout.write("\n")
 
 
 def configuration_document(problems: Sequence[str]) -> dict[str, Any]:
-    """The document where the settings can't be used."""
+    """The document for invalid settings."""
     return {"verdict": "configuration", "problems": list(problems), "checks": []}

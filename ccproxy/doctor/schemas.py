@@ -1,4 +1,4 @@
-"""The check of tools' schemas: one of each family that some provider refuses, as servers of tools (MCP) send them."""
+"""The check of tool schemas: one of each kind that some provider refuses, as MCP servers send them."""
 
 from functools import partial
 from typing import Any
@@ -47,7 +47,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
 }
 """By the name of the tool that has it."""
 
-# From the one that changes least to the one that changes most.
+# From the smallest change to the largest.
 _DIALECTS = ("xgrammar", "llama.cpp", "moonshot", "gemini")
 
 
@@ -69,7 +69,7 @@ async def tool_schemas(exam: Examination) -> Result:
 
 
 def _question(profile: Profile, names: tuple[str, ...]) -> dict[str, Any]:
-    """A question beside tools with these schemas, as the proxy fits them to the profile's dialect."""
+    """A question together with tools that have these schemas, adapted to the profile's dialect as the proxy does it."""
     tools = [
         {
             "type": "function",

@@ -1,4 +1,4 @@
-"""Checks of tools, which Claude Code lives by, and of a request as Claude Code itself sends it."""
+"""Checks of tools, which Claude Code depends on, and of a request like Claude Code's own."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -60,7 +60,7 @@ async def tools(exam: Examination) -> Result:
 
 
 async def _without_tools(exam: Examination, refused: Answer, remedy: str) -> Result:
-    """What comes of a refusal of tools: they may be called by a text."""
+    """What follows if tools are refused: they may be called in text."""
     if not NO_TOOLS.search(refused.error):
         return problem(f"refused: {refused.error}", remedy)
     function = _WEATHER["function"]
@@ -147,7 +147,7 @@ def verdict_of(answer: Answer) -> Result:
 
 
 async def _ask(exam: Examination, question: str) -> Answer:
-    """Ask with the tool, in a stream, as Claude Code does."""
+    """Ask with the tool, and stream the answer, as Claude Code does."""
     return await exam.ask(
         lambda profile: say(question, tools=[_WEATHER], stream=True),
         enough=lambda answer: answer.calls and all(call.parsed() is not None for call in answer.calls),
@@ -160,7 +160,7 @@ def _block(event: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def request() -> dict[str, Any]:
-    """A request in the form of Claude Code's, with few tools and a short prompt."""
+    """A request in Claude Code's format, with few tools and a short prompt."""
     path = {"type": "string", "description": "The absolute path of the file."}
     timeout = {"type": "integer", "minimum": 0, "maximum": 600_000}
     return {

@@ -1,4 +1,4 @@
-"""What is examined at each upstream: the settings as if it were the only one, and the checks that fit it."""
+"""What is examined at each upstream: the settings as if it were the only one, and the checks that apply to it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,14 +16,14 @@ _NO_MODEL = "none"
 
 
 def examined(settings: Settings) -> list[str]:
-    """The upstreams that are examined: the default one if there is a key for it, and all others."""
+    """The upstreams to examine: the default one if it has a key, and all others."""
     return [*((DEFAULT_UPSTREAM,) if settings.has_default else ()), *settings.upstreams]
 
 
 def as_only(settings: Settings, name: str) -> Settings:
-    """The settings as if this upstream were the default one, and its models those of all tiers.
+    """The settings as if this upstream were the default one and its models served all tiers.
 
-    A tier whose model it hasn't gets the first that is named of it.
+    A tier whose model is at another upstream gets the first model that is named of this one.
     """
     upstream = settings.upstream(name)
     named = models_of(settings, name)
@@ -46,7 +46,7 @@ def as_only(settings: Settings, name: str) -> Settings:
 
 
 def checks_for(settings: Settings, name: str, *, last: bool) -> Sequence[Check]:
-    """The checks of an upstream, in order; that of boost's planner at the ``last`` upstream."""
+    """The checks for an upstream, in order. The check of boost's planner runs at the ``last`` upstream."""
     upstream = settings.upstream(name)
     named = models_of(settings, name)
     if upstream.is_anthropic:
@@ -65,12 +65,12 @@ _WITHOUT_MODEL = (connection.reachable, connection.tls, connection.base_url, con
 
 
 def models_of(settings: Settings, name: str) -> list[NamedModel]:
-    """The models of an upstream that are named anywhere, with what names them."""
+    """The models of an upstream that the settings name, with what names them."""
     return [model for model in named_models(settings) if model.upstream == name]
 
 
 async def all_keys(exam: Examination) -> Result:
-    """Ask with each key of the pool but the first, with which all other checks are made."""
+    """Ask with each key of the pool except the first, which all other checks use."""
     count = len(exam.settings.upstream(DEFAULT_UPSTREAM).api_keys)
     refused: dict[int, str] = {}
     for number in range(1, count):

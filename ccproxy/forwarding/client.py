@@ -1,4 +1,4 @@
-"""The HTTP client towards the provider: httpx's, with aiohttp or httpx itself doing the network work."""
+"""The HTTP client for providers: httpx's client, with aiohttp or httpx itself as its transport."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable
@@ -15,15 +15,16 @@ from .transport import KEEPALIVE, LOOPBACK, AiohttpStream, AiohttpTransport
 
 CONNECT_LIMIT = 10.0
 
-_parse = lru_cache(maxsize=64)(httpx.URL)  # nearly all requests have the same few URLs
+_parse = lru_cache(maxsize=64)(httpx.URL)  # nearly all requests use the same few URLs
 
 
 def make_client(transport: Literal["aiohttp", "httpx"] = "aiohttp", *, timeout: float = 90.0) -> httpx.AsyncClient:
-    """A client fit for an LLM proxy: no cap on connections, all kept alive, no redirects, no cookies.
+    """A client suited to an LLM proxy: unlimited connections, all kept alive, no redirects, no cookies.
 
-    ``timeout`` is the limit in seconds between two reads, and for a connect where it is less than ten.
-    ``HTTP_PROXY``, ``HTTPS_PROXY`` and ``NO_PROXY`` are honoured, but never for loopback. Nothing is opened
-    before the first request; close the client in the event loop that has used it.
+    ``timeout`` is the limit in seconds between two reads. It also limits a connect, which gets at most ten seconds.
+    ``HTTP_PROXY``, ``HTTPS_PROXY`` and ``NO_PROXY`` are honoured, except for loopback addresses. Nothing is opened
+    before
+    the first request. Close the client in the event loop that has used it.
     """
     timeouts = httpx.Timeout(timeout, connect=min(CONNECT_LIMIT, timeout), pool=None)
     cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
@@ -38,12 +39,13 @@ def make_client(transport: Literal["aiohttp", "httpx"] = "aiohttp", *, timeout: 
 
 
 class Answer:
-    """A provider's answer whose headers are there.
+    """A provider's answer whose headers have arrived.
 
-    headers: as they came, names in lower case. is_stream: it is a stream of events, of which nobody holds more than
-    one. chunks: its body as it comes, out of its content-encoding if ``decoded``, which is only so for what nobody has
-    asked for. held: what the endpoint has read of it ahead. whole: that is all of it. shielded: its close goes on when
-    the closing task is cancelled.
+    headers: as received, with names in lower case. is_stream: it is an event stream; only one event at a time is held
+    in
+    memory. chunks: the body as it arrives. decoded: its content-encoding has been removed, which happens only if nobody
+    has requested that encoding. held: what the endpoint has read ahead. whole: ``held`` is the complete body. shielded:
+    closing continues even if the closing task is cancelled.
     """
 
     __slots__ = ("_stream", "chunks", "decoded", "headers", "held", "is_stream", "shielded", "status", "whole")
@@ -62,14 +64,16 @@ class Answer:
         self._stream = stream
 
     def take_whole(self) -> bytes | None:
-        """All of the body, if it has come by now, and nobody has read any of it; None where one has to wait."""
+        """The complete body, if it has already arrived and nothing has been read of it; None if one would have to
+        wait.
+        """
         if self.held or self.decoded or not isinstance(self._stream, AiohttpStream):
             return None
         return self._stream.take_whole()
 
     async def aclose(self) -> None:
-        """Give the connection back, or break it off if the body was not read to its end."""
-        if self.shielded:  # httpcore forgets connections whose close is cancelled, as when the client leaves
+        """Return the connection to the pool, or close it if the body was not read to its end."""
+        if self.shielded:  # httpcore leaks connections whose close is cancelled, as by a disconnect
             await asyncio.shield(self._close())
         else:
             await self._close()
@@ -88,7 +92,7 @@ async def ask(
     body: bytes,
     extensions: dict[str, Any],
 ) -> Answer:
-    """Send a request by this client and return as soon as the answer's headers are there.
+    """Send a request with this client and return as soon as the answer's headers have arrived.
 
     ``extensions`` are those of httpx. Raises httpx.RequestError.
     """
@@ -104,10 +108,10 @@ async def ask(
 
 
 class _Client(httpx.AsyncClient):
-    """httpx's client over aiohttp, for which :func:`ask` has a way past httpx.
+    """httpx's client over aiohttp, with a shortcut for :func:`ask` that bypasses httpx.
 
-    What httpx does around a request serves what is off here, authentication, redirects, cookies and hooks, and takes
-    a fifth of a small request's time.
+    httpx's own processing serves features that are off here: authentication, redirects, cookies and hooks. It takes a
+    fifth of a small request's time.
     """
 
     def __init__(self, transport: AiohttpTransport, **options: Any) -> None:
@@ -123,7 +127,7 @@ class _Client(httpx.AsyncClient):
 
 
 def _text(value: bytes) -> str:
-    """A header's value, which aiohttp writes as UTF-8."""
+    """A header's value as text, which aiohttp encodes as UTF-8."""
     try:
         return value.decode()
     except UnicodeDecodeError:

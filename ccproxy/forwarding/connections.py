@@ -1,4 +1,4 @@
-"""Connections that are kept for further requests: which of them are still good, and which requests they have lost."""
+"""Kept-alive connections: which of them can be reused, and which requests were lost on closed ones."""
 
 import select
 import socket
@@ -16,7 +16,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 _ACKED = struct.Struct("=120xQ")  # tcpi_bytes_acked of Linux's struct tcp_info, since 4.1
 
-_MAX_WAITING = 100  # answers to one request that came at once, all but the last of them 1xx
+_MAX_WAITING = 100  # answers to one request that arrived together, all but the last of them 1xx
 
 Trace = Callable[[str, Any], Awaitable[None]]
 """httpcore's ``trace``: it is told of events by their names."""
@@ -26,10 +26,10 @@ _trace: ContextVar[Trace | None] = ContextVar("ccproxy.trace", default=None)
 
 
 class KeptConnections(aiohttp.TCPConnector):
-    """aiohttp's pool. A connection is used again only if nothing has come over it since its last answer.
+    """aiohttp's pool. A connection is reused only if nothing has arrived over it since its last answer.
 
-    aiohttp finds out that a provider has closed a connection when the event loop gets to it, and takes what came
-    after an answer for the next one.
+    aiohttp notices that a provider has closed a connection only when the event loop processes the event. It takes data
+    that follows an answer as the next answer.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -61,7 +61,7 @@ class KeptConnections(aiohttp.TCPConnector):
         traces: list[Any],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 (aiohttp's)
     ) -> ResponseHandler:
-        # aiohttp's own traces would cost requests over kept connections too.
+        # aiohttp's own traces would also cost time for requests over kept connections.
         trace = _trace.get()
         if trace is not None:
             await trace("connection.connect_tcp.started", {})
@@ -72,37 +72,39 @@ class KeptConnections(aiohttp.TCPConnector):
 
 
 def tell_of_connects(trace: Trace | None) -> None:
-    """Have this hear of the connections that are newly opened for the request of this task."""
+    """Notify this of each connection that is newly opened for this task's request."""
     _trace.set(trace)
 
 
 def is_unread() -> bool:
-    """Whether the request that has just failed in this task can't have been read by the provider.
+    """Whether the provider can't have read the request that has just failed in this task.
 
-    It is so only if its connection was a kept one that the other side had closed before any byte of the request was
-    there: its close acknowledges no byte of it. A provider that has read a request may be at work, which costs money.
+    This is so only if the request used a kept connection that the other side closed before any byte of the request
+    arrived: the close acknowledges none of its bytes. A provider that has read a request may be processing it, which
+    costs
+    money.
     """
     connection = _taken.get()
     return connection is not None and connection.lost_all
 
 
 class _Connection(ResponseHandler):
-    """One connection, which looks at its end while its socket is still there."""
+    """One connection, which checks whether it was closed while its socket still exists."""
 
-    kept = False  # a request has been sent over it before
+    kept = False  # it has already carried a request
     lost_all = False
     _acked_before: int | None = None  # bytes of earlier requests
     _poll: "select.poll | None" = None
 
     def take(self) -> bool:
-        """Make ready for another request; False if the connection is not good for one."""
+        """Prepare for another request; False if the connection can't be reused."""
         if self.should_close or self._has_input():
             return False
         self._acked_before = _acked(self.transport)
         return True
 
     def feed_data(self, data: Any, size: int = 0) -> None:
-        # aiohttp goes through all informational answers that have come before anybody else has a turn.
+        # aiohttp handles all informational answers that have arrived before other tasks run.
         if len(self) < _MAX_WAITING:
             super().feed_data(data, size)
         elif self.exception() is None:
@@ -111,7 +113,7 @@ class _Connection(ResponseHandler):
                 self.transport.close()
 
     def _has_input(self) -> bool:
-        """Whether there is something to read: between two requests that is the end, or an answer to none of them."""
+        """Whether there is something to read. Between two requests that is the end, or an answer without a request."""
         if self._poll is None:
             number = _number(self.transport)
             if number is None or not hasattr(select, "poll"):  # Windows
@@ -121,12 +123,12 @@ class _Connection(ResponseHandler):
         return bool(self._poll.poll(0))
 
     def eof_received(self) -> None:
-        # A close acknowledges what has come before it; a reset doesn't.
+        # A close acknowledges the data received before it; a reset does not.
         self._compare()
         super().eof_received()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        # This error of a write says that a close came first. Under TLS it is told when the socket is gone.
+        # A write fails with this error after a close. Under TLS it is reported when the socket no longer exists.
         if isinstance(exc, BrokenPipeError) and self._is_plain():
             self._compare()
         super().connection_lost(exc)
@@ -140,7 +142,7 @@ class _Connection(ResponseHandler):
 
 
 def _acked(transport: BaseTransport | None) -> int | None:
-    """How many bytes the other side's system has acknowledged; None where the system here doesn't say."""
+    """How many bytes the other side's system has acknowledged; None if this system does not report it."""
     if sys.platform != "linux" or transport is None:
         return None
     sock = transport.get_extra_info("socket")
@@ -148,9 +150,9 @@ def _acked(transport: BaseTransport | None) -> int | None:
         return None
     try:
         (acked,) = _ACKED.unpack_from(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKED.size))
-    except (OSError, struct.error):  # closed, or a system that only looks like Linux
+    except (OSError, struct.error):  # closed, or a system that only resembles Linux
         return None
-    return acked if acked > 1 else None  # the handshake counts as one, and a request was sent before
+    return acked if acked > 1 else None  # the handshake counts as one byte, and a request was sent before
 
 
 def _number(transport: BaseTransport | None) -> int | None:

@@ -1,4 +1,4 @@
-"""A provider's answer that is compressed although nobody has asked for it: decoded in pieces of bounded size."""
+"""Decodes an answer that a provider has compressed unasked, in pieces of bounded size."""
 
 import asyncio
 import zlib
@@ -8,14 +8,14 @@ import httpx
 
 from ccproxy_middleware.toolkit.asgi import Headers
 
-_PIECE = 64 * 1024  # bytes, out of which no more than this is made at once
+_PIECE = 64 * 1024  # bytes; at most this many are produced at once
 _WINDOWS = {b"gzip": 16 + zlib.MAX_WBITS, b"x-gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
 
 
 def decoded(headers: Headers, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None] | None:
-    """The plain bytes of a body that these headers call gzip or deflate, None for any other.
+    """The decoded body if these headers say gzip or deflate, else None.
 
-    A body of several codings isn't decoded: a few kilobytes of it can stand for more than there is memory.
+    A body with several codings isn't decoded: a few kilobytes of it could expand beyond the available memory.
     The generator raises httpx.DecodingError.
     """
     values = b",".join([value for name, value in headers if name == b"content-encoding"]).lower()
@@ -31,7 +31,7 @@ async def _decode(coding: bytes, chunks: AsyncIterator[bytes]) -> AsyncGenerator
     try:
         async for chunk in chunks:
             if not begun and coding == b"deflate" and not _has_zlib_header(chunk):
-                decompressor = zlib.decompressobj(-zlib.MAX_WBITS)  # some servers leave zlib's header out
+                decompressor = zlib.decompressobj(-zlib.MAX_WBITS)  # some servers omit zlib's header
             begun = begun or bool(chunk)
             more = bool(chunk)
             while more:
@@ -42,7 +42,7 @@ async def _decode(coding: bytes, chunks: AsyncIterator[bytes]) -> AsyncGenerator
                 more = bool(chunk) or len(plain) == _PIECE
                 if plain:
                     yield plain
-                    await asyncio.sleep(0)  # others get their turn while one chunk becomes many
+                    await asyncio.sleep(0)  # let other tasks run while one chunk becomes many
         if begun and not decompressor.eof:
             raise httpx.DecodingError("the compressed body is cut off")
     except zlib.error as exc:
@@ -53,5 +53,5 @@ async def _decode(coding: bytes, chunks: AsyncIterator[bytes]) -> AsyncGenerator
 
 
 def _has_zlib_header(data: bytes) -> bool:
-    """RFC 1950, 2.2: the first two bytes."""
+    """Whether the data begins with a zlib header: the first two bytes of RFC 1950, 2.2."""
     return data[:1] in (b"", b"\x78") or (data[0] & 0x0F == 8 and len(data) > 1 and (data[0] * 256 + data[1]) % 31 == 0)

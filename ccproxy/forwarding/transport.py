@@ -1,7 +1,7 @@
-"""httpx's transport with aiohttp doing the network work.
+"""An httpx transport that uses aiohttp for the network.
 
-httpx's own costs twice the CPU per small request and five times per streamed chunk. It stays as the alternative;
-every failure is the same httpx exception with both.
+httpx's own transport takes twice the CPU per small request and five times per streamed chunk. It remains as the
+alternative. Every failure is the same httpx exception with both.
 """
 
 import asyncio
@@ -23,29 +23,30 @@ from .wording import connect_failure, payload_failure, system_failure
 
 KEEPALIVE = 60.0  # seconds: longer than an agent's tool calls usually take, shorter than load balancers wait
 MAX_HEADER = 64 * 1024
-_PIECE = 256 * 1024  # of a body, sent at once
-_READ = 32 * 1024  # of an answer, passed on at once: others have their turn before the next piece is converted
+_PIECE = 256 * 1024  # bytes of a body sent at once
+_READ = 32 * 1024  # bytes of an answer passed on at once: other tasks run before the next piece is converted
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _OWN_HEADERS = ("accept", "accept-encoding", "content-type", "user-agent")  # aiohttp would add its own
 
 
 class RequestNotRead(httpx.RemoteProtocolError):
-    """A kept connection was closed before anything of the request was at the other side."""
+    """A kept connection was closed before the other side had received anything of the request."""
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
     """httpx requests over one aiohttp session, which is opened in the event loop of the first request.
 
-    The request's ``timeout`` and ``trace`` extensions are honoured: ``trace`` hears of a new connection and
-    of every piece of the body that was sent, under httpcore's names of these events.
+    The request's ``timeout`` and ``trace`` extensions are honoured. ``trace`` receives each new connection and each
+    sent
+    piece of the body, under httpcore's names of these events.
     """
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request, whose body must be in memory; returns as soon as the headers are there."""
+        """Send a request whose body is in memory; return as soon as the headers have arrived."""
         response, stream = await self.open(
             request.method,
             str(request.url),
@@ -70,10 +71,10 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         extensions: Mapping[str, Any],
         request: httpx.Request | None = None,
     ) -> tuple[aiohttp.ClientResponse, "AiohttpStream"]:
-        """Send a request: the answer as soon as its headers are there, and its body.
+        """Send a request. Returns the answer as soon as its headers have arrived, and its body.
 
-        ``extensions`` are httpx's; ``request`` is what the exceptions name. Raises httpx.RequestError, and of its
-        kinds RequestNotRead where the request can be sent again without harm.
+        ``extensions`` are httpx's. ``request`` is what the exceptions refer to. Raises httpx.RequestError; its subclass
+        RequestNotRead means that the request can safely be sent again.
         """
         timeout = extensions.get("timeout", {})
         session = self._session
@@ -102,17 +103,21 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         if session is None:
             return
         if session.connector is not None:
-            await session.connector.close(abort_ssl=True)  # a provider that is gone never says goodbye
+            await session.connector.close(abort_ssl=True)  # a provider that is gone never completes the TLS shutdown
         await session.close()
 
     @cached_property
     def _ssl_context(self) -> ssl.SSLContext:
-        """httpx's, with its certificates: made for the first address that needs it, since it takes a while."""
+        """httpx's SSL context with its certificates. It is slow to make, so the first address that needs it makes
+        it.
+        """
         return httpx.create_ssl_context()
 
 
 class _Body(aiohttp.Payload):
-    """A request's body, sent in pieces: aiohttp would send bytes at once, and copy what it takes from a BytesIO."""
+    """A request's body, sent in pieces. aiohttp would send bytes all at once, and copies what it reads from a
+    BytesIO.
+    """
 
     def __init__(self, body: bytes, trace: Trace | None) -> None:
         super().__init__(body)
@@ -146,10 +151,10 @@ class AiohttpStream(httpx.AsyncByteStream):
         protocol = response.connection.protocol if response.connection is not None else None
         self._lost = protocol.closed if protocol is not None else None  # a protocol can be falsy
         if self._lost is not None:
-            self._lost.remove_done_callback(_retrieve)  # at most once for a connection
+            self._lost.remove_done_callback(_retrieve)  # at most once per connection
             self._lost.add_done_callback(_retrieve)
             self._lost.add_done_callback(self._end)
-        elif protocol is not None:  # lost already
+        elif protocol is not None:  # already lost
             self._end()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -163,12 +168,12 @@ class AiohttpStream(httpx.AsyncByteStream):
                         await asyncio.sleep(0)
                     yield chunk
             except aiohttp.ClientError:
-                if rest := content._read_nowait(-1):  # came in the same read as the failure, which goes before it
+                if rest := content._read_nowait(-1):  # received in the same read as the failure, before it
                     yield rest
                 raise
 
     def take_whole(self) -> bytes | None:
-        """All of the body, if it has come by now and is no larger than one piece."""
+        """The complete body, if it has already arrived and is no larger than one piece."""
         content = self._response.content
         if not content.is_eof() or content.exception() is not None or content.total_bytes > _READ:
             return None
@@ -180,14 +185,14 @@ class AiohttpStream(httpx.AsyncByteStream):
         self._response.close()  # no effect on a connection whose response was read to its end
 
     def _end(self, lost: asyncio.Future[None] | None = None) -> None:
-        """Wake the reader: after a chunk that it can't parse, aiohttp would let it wait for ever."""
+        """Wake the reader. After a chunk that aiohttp can't parse, it would otherwise wait forever."""
         content = self._response.content
         if not content.is_eof() and content.exception() is None:
             content.set_exception(aiohttp.ClientPayloadError("the body can't be parsed"))
 
 
 def _retrieve(lost: asyncio.Future[None]) -> None:
-    """Look at how a connection ended, or asyncio logs an exception that nobody has looked at."""
+    """Retrieve the exception with which a connection ended, or asyncio logs it as never retrieved."""
     if not lost.cancelled():
         lost.exception()
 
@@ -205,7 +210,7 @@ def _open_session() -> aiohttp.ClientSession:
 
 @lru_cache(maxsize=64)
 def _proxy_for(scheme: str, host: str, port: int | None) -> httpx.Proxy | None:
-    """The proxy that the environment names for this origin. Raises ProxyError for one that is not HTTP."""
+    """The proxy for this origin according to the environment. Raises ProxyError for one that is not HTTP."""
     proxies = urllib.request.getproxies()
     url = proxies.get(scheme) or proxies.get("all")
     if not url or host in LOOPBACK or urllib.request.proxy_bypass(f"{host}:{port}" if port else host):
@@ -225,7 +230,7 @@ def _proxy_headers(proxy: httpx.Proxy | None) -> dict[str, str] | None:
 
 @lru_cache(maxsize=64)
 def _target(url: str) -> yarl.URL:
-    """The URL as it is; nearly all requests have the same few."""
+    """The URL unchanged. It is cached, since nearly all requests use the same few."""
     return yarl.URL(url, encoded=True)
 
 
@@ -253,7 +258,7 @@ class _AsHttpx:
             raise mapped from exc
 
     def _mapped(self, exc: Exception) -> httpx.RequestError | None:
-        """In the order in which they are looked for: some are of several kinds."""
+        """In the order of the checks: some exceptions belong to several classes."""
         match exc:
             case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError() if self._sending and is_unread():
                 return RequestNotRead("the kept connection had been closed", request=self._request)
@@ -272,7 +277,7 @@ class _AsHttpx:
                 return httpx.ReadError(system_failure(exc), request=self._request)
             case aiohttp.ClientConnectionError():
                 return httpx.ReadError(str(exc) or "the connection was lost", request=self._request)
-            case aiohttp.ClientResponseError():  # its text would hold the URL and bytes of the answer
+            case aiohttp.ClientResponseError():  # its text would contain the URL and bytes of the answer
                 return httpx.RemoteProtocolError(exc.message.partition("\n")[0].rstrip(":"), request=self._request)
             case aiohttp.ClientPayloadError():
                 return httpx.RemoteProtocolError(payload_failure(exc), request=self._request)

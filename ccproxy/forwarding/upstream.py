@@ -1,4 +1,4 @@
-"""The provider's address and what may pass to it and back: URLs, request headers, answer headers, secrets."""
+"""The provider's address, and what may pass to the provider and back: URLs, headers, secrets."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ from ccproxy_middleware.toolkit.worker_threads import in_thread
 from ..settings import without_endpoint
 
 _FROM_CLIENT = frozenset((b"content-type", b"accept", b"anthropic-version", b"anthropic-beta"))
-_HOP_BY_HOP = frozenset(  # besides connection, which names more of them
+_HOP_BY_HOP = frozenset(  # in addition to ``connection``, which names more of them
     (
         b"keep-alive",
         b"proxy-authenticate",
@@ -31,17 +31,18 @@ _HOP_BY_HOP = frozenset(  # besides connection, which names more of them
 # About the provider's host or connection, or written by our own server.
 _NOT_FOR_CLIENT = frozenset((b"set-cookie", b"alt-svc", b"strict-transport-security", b"date", b"server"))
 _NOT_PASSED = _HOP_BY_HOP | _NOT_FOR_CLIENT
-# By which layers of ours tell clients, and each other, what they have done.
+# Headers with which our layers tell clients, and each other, what they have done.
 _OWN_HEADERS = (b"x-boost-", b"x-cc-boost-", b"x-upstream-model")
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9_/-]*")
-_BESIDE_V1 = ("/tokenize", "/apply-template")  # of vLLM and llama.cpp: where they count tokens
+_BESIDE_V1 = ("/tokenize", "/apply-template")  # of vLLM and llama.cpp, which count tokens there
 
 
 class Upstream:
-    """One provider: a base URL, of which the path of an endpoint at its end is left off, and a key or a pool of them.
+    """One provider: a base URL, from which a trailing endpoint path is removed, and a key or a pool of keys.
 
-    ``api_version`` turns the Azure form on: the key goes into ``api-key``, the version into the query, and a
-    bare resource URL gets ``/openai/deployments/{model}``. Raises ValueError for a URL or key that is no use.
+    ``api_version`` enables the Azure form: the key goes into ``api-key``, the version into the query, and a bare
+    resource
+    URL gets ``/openai/deployments/{model}``. Raises ValueError for an invalid URL or key.
     """
 
     def __init__(self, base_url: str, api_key: str | Sequence[str] | None, api_version: str | None) -> None:
@@ -74,7 +75,7 @@ class Upstream:
 
     @property
     def base_url(self) -> str:
-        """The address without its query, which may hold a secret."""
+        """The address without its query, which may contain a secret."""
         return self._origin + self._path
 
     @property
@@ -83,7 +84,7 @@ class Upstream:
         return self._azure_resource
 
     def url(self, path: str, query: bytes, model: object = None) -> str:
-        """The URL for a path below the mount. Raises ApiError for a path that would leave the base."""
+        """The URL for a path below the mount. Raises ApiError for a path that would leave the base URL."""
         rest = path.removeprefix("/v1") if path == "/v1" or path.startswith("/v1/") else path
         if "." in rest and any(part in (".", "..") for part in rest.split("/")):
             raise ApiError(404, "not_found_error", "there is no such path")
@@ -97,7 +98,7 @@ class Upstream:
         return f"{url}?{'&'.join(parameters)}" if parameters else url
 
     def request_headers(self, client: Iterable[tuple[bytes, bytes]], custom: Headers) -> Headers:
-        """The allow-listed headers of the client and our own, overridden by the custom ones name by name."""
+        """The client's allow-listed headers and our own; a custom header overrides the header with the same name."""
         headers = [(lower, value) for name, value in client if self._passes(lower := name.lower())] + self._own
         if not custom:
             return headers
@@ -105,23 +106,23 @@ class Upstream:
         return [header for header in headers if header[0] not in overridden] + custom
 
     def credential(self, key: int, custom: Headers) -> Headers:
-        """The header with this key of the pool, else with the first; none where a custom one takes its place."""
+        """The header with this key of the pool, else with the first key; none if a custom header replaces it."""
         if not self._credentials:
             return []
         header = self._credentials[key if 0 <= key < len(self._credentials) else 0]
         return [] if any(name.lower() == header[0] for name, _ in custom) else [header]
 
     def _passes(self, name: bytes) -> bool:
-        """Whether a header of the client's goes to the provider."""
+        """Whether a header from the client goes to the provider."""
         return name in _FROM_CLIENT
 
     def secrets(self, custom: Headers) -> list[bytes]:
-        """The credentials that are sent with a request, and must not come back."""
+        """The credentials that are sent with a request and must not appear in an answer."""
         return self._secrets + header_secrets(custom) if custom else self._secrets
 
 
 def response_headers(headers: Iterable[tuple[bytes, bytes]], secrets: list[bytes], *drop: bytes) -> Headers:
-    """The provider's headers that are the client's business; ``drop`` names further ones that are not."""
+    """The provider's headers that clients may see. ``drop`` names additional headers to remove."""
     kept = [(lower, value) for name, value in headers if (lower := name.lower()) not in _NOT_PASSED]
     dropped = set(drop)
     for name, value in kept:
@@ -136,15 +137,16 @@ def response_headers(headers: Iterable[tuple[bytes, bytes]], secrets: list[bytes
 
 
 def redact(data: bytes, secrets: list[bytes]) -> bytes:
-    """The same bytes without the secrets."""
+    """The bytes with secrets masked."""
     return known_secrets(tuple(secrets)).redact(data, b"***")
 
 
 class Redactor:
-    """Takes secrets out of a body as it comes in, also where two chunks share one.
+    """Masks secrets in a body as it arrives, including those split between two chunks.
 
-    A mask is as long as what it covers, so that a ``content-length`` stays true. ``text``: the body is what a model
-    says, in which short secrets are left alone. ``events``: it is an event stream, whose events may share a secret too.
+    A mask is as long as the secret, so a ``content-length`` stays correct. ``text``: the body is model output, in which
+    short secrets are not masked. ``events``: the body is an event stream, in which a secret may be split between
+    events.
     """
 
     def __init__(self, secrets: Iterable[bytes], *, text: bool, events: bool = False) -> None:
@@ -153,13 +155,13 @@ class Redactor:
         self._held = b""
 
     async def take(self, chunk: bytes) -> bytes:
-        """What can be passed on: all but an end that may be the beginning of a secret."""
+        """The bytes that can be passed on: all except an end that may begin a secret."""
         if self._events is not None and self._events.takes_long(chunk):
             return await in_thread(partial(self._events.feed, chunk))
         return self.feed(chunk)
 
     def feed(self, chunk: bytes) -> bytes:
-        """The same at once, for what is no large event."""
+        """Like ``take``, but synchronous; for anything except a large event."""
         if self._events is not None:
             return self._events.feed(chunk)
         if not self._secrets:
@@ -170,7 +172,7 @@ class Redactor:
         return data[:passed]
 
     async def finish(self) -> bytes:
-        """What was held back at the end of the body."""
+        """The bytes that were held back at the end of the body."""
         if self._events is None:
             return self._held
         return await in_thread(self._events.finish) if self._events.holds_much else self._events.finish()

@@ -1,4 +1,4 @@
-"""Failures of a connection in plain words, without the names and forms of the library that met them."""
+"""Connection failures in plain words, without names and formats of the HTTP library."""
 
 import os
 import re
@@ -25,7 +25,7 @@ _CERTIFICATE = re.compile(r"\[SSL: CERTIFICATE_VERIFY_FAILED\] certificate verif
 
 
 def failure_reason(exc: httpx.RequestError) -> str:
-    """Why a request of httpx has failed, whichever transport did the work; ours have said it already."""
+    """Why an httpx request has failed, with either transport. Our own errors already have a description."""
     if isinstance(exc, httpx.ConnectTimeout) and not str(exc):
         return "the connect took too long"
     if isinstance(exc, httpx.TimeoutException) and not str(exc):
@@ -35,7 +35,7 @@ def failure_reason(exc: httpx.RequestError) -> str:
 
 
 def connect_failure(exc: aiohttp.ClientConnectorError) -> str:
-    """Why no connection came about: refused, no such name, TLS."""
+    """Why the connection failed: refused, unknown host name, TLS."""
     if isinstance(exc, aiohttp.ClientConnectorCertificateError):
         error: Exception = exc.certificate_error
         return f"certificate refused: {getattr(error, 'verify_message', '') or _plain(error)}"
@@ -43,7 +43,7 @@ def connect_failure(exc: aiohttp.ClientConnectorError) -> str:
 
 
 def system_failure(error: OSError) -> str:
-    """What the system says, such as ``Connection refused``."""
+    """The system's message, such as ``Connection refused``."""
     if error.errno is not None and error.errno > 0 and not str(error).startswith("[SSL"):
         return os.strerror(error.errno)
     return _plain(error) or "the connection was lost"

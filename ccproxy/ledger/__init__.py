@@ -1,4 +1,4 @@
-"""The ledger: a row of numbers for each exchange, in a database. It is imported when there is one, not before."""
+"""The ledger: one row of numbers per exchange, in a database. It is imported only if there is a database."""
 
 from .groups import GROUPS, Group
 from .history import History

@@ -1,4 +1,4 @@
-"""The database behind ``LEDGER``: an engine for its URL, and tables that are up to date."""
+"""The database at ``LEDGER``: an engine for its URL, and up-to-date tables."""
 
 import asyncio
 from pathlib import Path
@@ -14,11 +14,11 @@ BUSY_SECONDS = 10
 """How long one process waits for another that writes to the same file."""
 
 _CONNECT_SECONDS = 5
-_LOCK = 0x6363_6262  # of the migrations, in a Postgres server
+_LOCK = 0x6363_6262  # for the migrations, in a Postgres server
 
 
 def make_engine(url: str) -> AsyncEngine:
-    """An engine for ``sqlite:///`` or ``postgresql://``. Connects to nothing yet."""
+    """An engine for ``sqlite:///`` or ``postgresql://``. It does not connect yet."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         engine = create_async_engine(
@@ -38,17 +38,17 @@ def make_engine(url: str) -> AsyncEngine:
 
 
 async def prepare(engine: AsyncEngine) -> None:
-    """Make the file and the tables, if they are not there, or bring them up to date. Raises what SQLAlchemy raises."""
+    """Create the file and the tables if they are missing, or migrate them. Raises what SQLAlchemy raises."""
     if is_sqlite(engine):
         await asyncio.to_thread(_make_file, Path(engine.url.database or ""))
     async with engine.begin() as connection:
-        if not is_sqlite(engine):  # in SQLite the transaction itself keeps others out
+        if not is_sqlite(engine):  # in SQLite the transaction itself excludes others
             await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         await connection.run_sync(migrate)
 
 
 def reading(connection: AsyncConnection) -> Any:
-    """The connection for statements that only read: none waits for one that writes."""
+    """The connection for statements that only read. They don't wait for writers."""
     return connection.execution_options(isolation_level="AUTOCOMMIT")
 
 
@@ -57,13 +57,13 @@ def is_sqlite(engine: AsyncEngine) -> bool:
 
 
 def _make_file(path: Path) -> None:
-    """A file that its owner alone may read, in a folder that is there."""
+    """Create a file that only its owner may read, in an existing folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch(mode=0o600, exist_ok=True)
 
 
 def _on_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # transactions begin where we say so
+    connection.isolation_level = None  # we begin transactions explicitly
     cursor = connection.cursor()
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", f"busy_timeout={BUSY_SECONDS * 1000}"):
         cursor.execute(f"PRAGMA {pragma}")
@@ -72,4 +72,4 @@ def _on_sqlite(connection: Any, _record: Any) -> None:
 
 def _begin(connection: Any) -> None:
     if connection.get_isolation_level() != "AUTOCOMMIT":
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # else two that read first could both not write
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # else of two that have read first neither could write

@@ -1,4 +1,4 @@
-"""How rows are summed up."""
+"""Summing up rows."""
 
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -12,9 +12,9 @@ GroupBy = Literal["day", "session", "model", "key", "project", "agent", "class",
 
 @dataclass(slots=True)
 class Group:
-    """The sum of some rows; ``name`` is None for those that have none.
+    """The sum of some rows. ``name`` is None for rows without a value in the grouping column.
 
-    ``priced`` of them have a cost, and ``unpriced`` one that is not known.
+    ``priced`` rows have a known cost, ``unpriced`` ones an unknown cost.
     """
 
     name: str | None

@@ -1,4 +1,6 @@
-"""The inspector's exchanges in the ledger's database: written behind the answers, for some days and some bytes."""
+"""The inspector's exchanges in the ledger's database, written after the answers and kept for a limited time and
+size.
+"""
 
 import asyncio
 import logging
@@ -23,18 +25,19 @@ logger = logging.getLogger("ccproxy.ledger")
 MAX_WAITING = 64 * 1024 * 1024
 """Bytes of exchanges that wait to be written, before they are compressed."""
 
-_BATCH = 16  # exchanges of a transaction
+_BATCH = 16  # exchanges per transaction
 _SHORTEST_PAUSE = 0.5
-_LONGEST_PAUSE = 5.0  # seconds between two tries
+_LONGEST_PAUSE = 5.0  # seconds between two attempts
 _CLEANING_SECONDS = 60.0
-_LAST_SECONDS = 8.0  # for what is left at the end
+_LAST_SECONDS = 8.0  # seconds to write what is left at the end
 
 
 class History:
     """Keeps exchanges in the database at ``url``. It is the inspector's History.
 
-    days: how long they are kept. max_bytes: of all that is kept, as it is in the database; the oldest go. Nobody waits
-    for it: while the database is away, at most ``max_waiting`` bytes wait in memory, and what is too much is not kept.
+    days: how long exchanges are kept. max_bytes: the maximum size of all kept exchanges in the database; the oldest are
+    deleted first. Requests never wait for it. While the database is unavailable, at most ``max_waiting`` bytes wait in
+    memory; further exchanges are not kept.
     """
 
     def __init__(
@@ -45,23 +48,23 @@ class History:
         self._max_bytes = max_bytes
         self._max_waiting = max_waiting
         self._entries: deque[tuple[int, Callable[[], Entry]]] = deque()
-        self._batch: list[Values] = []  # that is being written
-        self._batch_size = 0  # before it was compressed
+        self._batch: list[Values] = []  # being written
+        self._batch_size = 0  # size before compression
         self._waiting = 0  # bytes
         self._engine: AsyncEngine | None = None
         self._ready = False
         self._away = False
         self._dropped = 0
-        self._written = 0  # bytes since the last cleaning
-        self._known = 0  # bytes in the database, as the last cleaning has found
+        self._written = 0  # bytes written since the last cleanup
+        self._known = 0  # bytes in the database at the last cleanup
         self._task: asyncio.Task[None] | None = None
         self._cleaner: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
-        self._full = asyncio.Event()  # cleaning can't wait
+        self._full = asyncio.Event()  # cleanup is urgent
         self._closing = False
 
     def keep(self, size: int, make: Callable[[], Entry]) -> None:
-        """Take an exchange, of about ``size`` bytes. Never waits, and never raises."""
+        """Queue an exchange of about ``size`` bytes. Never waits and never raises."""
         if self._waiting + size > self._max_waiting:
             self._drop(1)
             return
@@ -71,26 +74,26 @@ class History:
         self._wake.set()
 
     async def find(self, id: str) -> bytes | None:
-        """The document of an exchange; None where there is none of this id. Raises what the database raises."""
+        """The document of an exchange; None if there is none with this id. Raises what the database raises."""
         from .history_queries import find
 
         return await find(await self._prepared(), id)
 
     async def search(self, words: Sequence[str], *, before: str | None, limit: int) -> list[bytes]:
-        """The lines of exchanges with all these words, newest first, older than ``before``. Raises as ``find``."""
+        """The lines of exchanges with all these words, older than ``before``, newest first. Raises like ``find``."""
         from .history_queries import search
 
         return await search(await self._prepared(), words, before, limit)
 
     async def session(self, session: str) -> list[str]:
-        """The ids of a session's exchanges, oldest first. Raises as ``find``."""
+        """The ids of a session's exchanges, oldest first. Raises like ``find``."""
         from .history_queries import ids_of
 
         return await ids_of(await self._prepared(), session)
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
-        """Exchanges are written and old ones deleted; at the end all that wait are written."""
+        """Write exchanges and delete old ones; at the end write all that are still waiting."""
         from . import history_queries  # noqa: F401 - it takes a while, which no request should wait for
 
         self._start()
@@ -104,7 +107,7 @@ class History:
             await self.aclose()
 
     async def aclose(self) -> None:
-        """Write what there is, for some seconds at most, and disconnect."""
+        """Write what is waiting, for a few seconds at most, and disconnect."""
         self._closing = True
         self._wake.set()
         if self._task is not None:
@@ -158,7 +161,7 @@ class History:
                 self._full.set()
 
     async def _make_batch(self) -> None:
-        """Take the next exchanges, and make them ready in a worker thread: that takes a while."""
+        """Take the next exchanges and prepare them in a worker thread, since that takes a while."""
         taken = [self._entries.popleft() for _ in range(min(_BATCH, len(self._entries)))]
         self._batch_size = sum(size for size, _ in taken)
         for _, make in taken:
@@ -178,7 +181,7 @@ class History:
         return self._engine
 
     async def _clean(self) -> None:
-        """Delete what is too old or too much: every minute, and when so much was written that it may be."""
+        """Delete exchanges over the age or size limit: every minute, and as soon as enough was written to exceed it."""
         from .history_queries import forget
 
         with suppress(TimeoutError):

@@ -1,4 +1,4 @@
-"""What is written to and read of the history's table."""
+"""Statements that write and read the history's table."""
 
 import asyncio
 import sys
@@ -23,15 +23,15 @@ else:
 Values: TypeAlias = dict[str, Any]
 
 _LEVEL = 5
-_MAX_DOCUMENT = 512 * 1024 * 1024  # bytes of one that is unpacked
-_AT_ONCE = 500  # rows that one transaction deletes
-_ROOM = 0.95  # of the bytes that may be kept, as much is left after a cleaning
+_MAX_DOCUMENT = 512 * 1024 * 1024  # maximum bytes of an uncompressed document
+_AT_ONCE = 500  # rows deleted per transaction
+_ROOM = 0.95  # the fraction of the size limit that a cleanup leaves
 
 c = history.c
 
 
 def values_of(entry: Entry) -> Values:
-    """An entry as the table has it, its document compressed."""
+    """An entry as a row of the table, with its document compressed."""
     document = zstd.compress(entry.document, _LEVEL)
     words = _text(entry.words)
     return {
@@ -46,7 +46,7 @@ def values_of(entry: Entry) -> Values:
 
 
 async def insert(engine: AsyncEngine, batch: Sequence[Values]) -> None:
-    """Write entries; those that are there already, since an answer of the database was lost, stay."""
+    """Insert entries. Existing ones, left by a write whose confirmation was lost, are skipped."""
     if not batch:
         return
     make: Any = sqlite.insert if engine.dialect.name == "sqlite" else postgresql.insert
@@ -55,7 +55,7 @@ async def insert(engine: AsyncEngine, batch: Sequence[Values]) -> None:
 
 
 async def find(engine: AsyncEngine, id_: str) -> bytes | None:
-    """A document, plain."""
+    """A document, uncompressed."""
     async with engine.connect() as connection:
         found = await (await _reading(connection)).execute(select(c.document).where(c.id == _text(id_)))
         document = found.scalar()
@@ -63,7 +63,7 @@ async def find(engine: AsyncEngine, id_: str) -> bytes | None:
 
 
 async def search(engine: AsyncEngine, words: Sequence[str], before: str | None, limit: int) -> list[bytes]:
-    """The lines with all these words, in lower case, newest first."""
+    """The lines with all these lower-case words, newest first."""
     query = select(c.line).order_by(c.id.desc()).limit(limit)
     for word in words:
         query = query.where(c.words.contains(_text(word), autoescape=True))
@@ -81,7 +81,9 @@ async def ids_of(engine: AsyncEngine, session: str) -> list[str]:
 
 
 async def forget(engine: AsyncEngine, before: datetime, max_bytes: int) -> int:
-    """Delete what is from before a time, then the oldest while there is too much. The bytes that are left."""
+    """Delete entries from before a time, then the oldest ones until the size limit holds. Returns the remaining
+    bytes.
+    """
     await _delete(engine, c.time_ms < to_ms(before))
     async with engine.connect() as connection:
         total = int((await (await _reading(connection)).execute(select(func.sum(c.size)))).scalar() or 0)
@@ -120,5 +122,5 @@ def _plain(document: bytes) -> bytes:
 
 
 def _text(text: str) -> str:
-    """Text that every database takes: without zero bytes and halves of surrogate pairs."""
+    """Text that every database accepts: without zero bytes and unpaired surrogates."""
     return text.replace("\0", "").encode("utf-8", "replace").decode()

@@ -26,13 +26,13 @@ logger = logging.getLogger("ccproxy.ledger")
 _CLEANING_SECONDS = 3600.0
 _READING_SECONDS = 2.0  # that a request may wait for a sum
 _FRESH_SECONDS = 1.0
-_FIRST_WAIT = 3.0  # seconds that a start may wait for the database
+_FIRST_WAIT = 3.0  # seconds that the start may wait for the database
 _MAX_SUMS = 4096
 
 
 @dataclass(slots=True)
 class _Sum:
-    """What was spent, as the database has told it. ``added``: the counter of this process's costs at that time."""
+    """The amount spent according to the database. ``added``: this process's own cost counter at that time."""
 
     amount: Decimal
     added: Decimal
@@ -42,8 +42,8 @@ class _Sum:
 class Ledger:
     """The database at ``url``: ``sqlite:///`` or ``postgresql://``. It is a Spending for budgets.
 
-    days: how long rows are kept. It connects in its ``lifespan``, or at the first row where that isn't run; at the end
-    of the lifespan all rows are written.
+    days: how long rows are kept. It connects in its ``lifespan``, or at the first row if the lifespan isn't run. At the
+    end of the lifespan all rows are written.
     """
 
     def __init__(self, url: str, *, days: int = 90, max_rows: int = MAX_ROWS) -> None:
@@ -62,7 +62,7 @@ class Ledger:
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
-        """Rows are written behind the answers, old ones deleted; at the end all are written."""
+        """Write rows after the answers and delete old ones; at the end write all rows."""
         from . import queries  # noqa: F401 - SQLAlchemy takes a while to import, which no request should wait for
 
         self._writer.start()
@@ -79,10 +79,10 @@ class Ledger:
             await self._writer.aclose()
 
     async def spent(self, key: str, since: datetime) -> Decimal:
-        """US dollars spent with the key of this name since then, by all processes; see the Spending of budgets.
+        """US dollars spent with the key of this name since a time, by all processes; see the Spending of budgets.
 
-        What this process has written itself is in it at once, what others have after a second or so. While the database
-        is away it goes by what it has told last.
+        It includes this process's own costs at once, and those of others after about a second. While the database is
+        unavailable, its last known sum is used.
         """
         writer, place = self._writer, (key, since)
         known = self._sums.get(place)
@@ -109,13 +109,15 @@ class Ledger:
         return _Sum(amount, added, time.monotonic() + max(_FRESH_SECONDS, 20 * took))
 
     async def session(self, id_: str) -> SessionUsage | None:
-        """What the session of this id has used; None where it is not known. Raises what the database raises."""
+        """The usage of the session with this id; None if it is unknown. Raises what the database raises."""
         from .queries import session_usage
 
         return await session_usage(self._writer.engine, id_)
 
     async def groups(self, by: str, since: datetime | None = None, until: datetime | None = None) -> list[Group]:
-        """Sums of rows by one of GROUPS: days in their order, all else from the dearest. Raises as ``session``."""
+        """Sums of rows by one of GROUPS: days in order, everything else by cost, highest first. Raises like
+        ``session``.
+        """
         from .queries import groups
 
         return await groups(self._writer.engine, by, since, until)
@@ -123,14 +125,14 @@ class Ledger:
     async def rows(
         self, since: datetime | None = None, until: datetime | None = None, *, breaks: bool = False
     ) -> AsyncIterator[Row]:
-        """The rows, from the oldest; with ``breaks`` those that have a ``cache_break``. Raises as ``session``."""
+        """The rows, oldest first; with ``breaks`` only those that have a ``cache_break``. Raises like ``session``."""
         from .queries import rows
 
         async for row in rows(self._writer.engine, since, until, breaks=breaks):
             yield row
 
     async def aclose(self) -> None:
-        """Write what there is and disconnect; ``lifespan`` does it too."""
+        """Write what is waiting and disconnect. ``lifespan`` does this too."""
         await self._writer.aclose()
 
     async def _clean(self) -> None:
@@ -149,7 +151,7 @@ class Ledger:
 
 
 def shown_url(url: str) -> str:
-    """A database's URL without what is secret in it."""
+    """A database's URL without its secrets."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}"

@@ -1,4 +1,4 @@
-"""What is read of the tables."""
+"""Statements that read the tables."""
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
@@ -15,15 +15,15 @@ from .groups import Group
 from .records import SessionUsage, is_main
 from .tables import exchanges, from_ms, row_of, to_dollars, to_ms
 
-_BUCKET_MS = 15 * 60 * 1000  # every zone's days begin at a quarter of an hour
-_AT_ONCE = 5000  # rows that one transaction deletes
+_BUCKET_MS = 15 * 60 * 1000  # in every time zone, days begin at a multiple of a quarter of an hour
+_AT_ONCE = 5000  # rows deleted per transaction
 _PAGE = 2000
 
 c = exchanges.c
 
 
 async def spent(engine: AsyncEngine, key: str, since: datetime) -> Decimal:
-    """The sum of the known costs."""
+    """The sum of all known costs."""
     query = select(func.sum(c.cost_nano)).where(c.key == key, c.time_ms >= to_ms(since))
     async with engine.connect() as connection:
         found = (await (await reading(connection)).execute(query)).scalar()
@@ -31,7 +31,7 @@ async def spent(engine: AsyncEngine, key: str, since: datetime) -> Decimal:
 
 
 async def session_usage(engine: AsyncEngine, id_: str) -> SessionUsage | None:
-    """What a session has used; None where it has no row."""
+    """A session's usage; None if it has no row."""
     sums = select(*_sums()).where(c.session == id_)
     rows = select(exchanges).where(c.session == id_).order_by(c.time_ms.desc())
     answered = rows.where(c.provider_calls > 0, c.status < 400, or_(c["class"] == "main", c["class"].is_(None)))
@@ -59,7 +59,7 @@ async def session_usage(engine: AsyncEngine, id_: str) -> SessionUsage | None:
 
 
 async def groups(engine: AsyncEngine, by: str, since: datetime | None, until: datetime | None = None) -> list[Group]:
-    """The sums of the rows by a column, or by ``day``: those of this machine's time zone, in order."""
+    """The sums of the rows by a column, or by ``day`` in this machine's time zone, in order."""
     by_day = by == "day"
     place: ColumnElement[Any] = c.time_ms // _BUCKET_MS if by_day else c[by]
     query = _between(select(place.label("place"), *_sums()), since, until).group_by(place)
@@ -80,7 +80,7 @@ async def groups(engine: AsyncEngine, by: str, since: datetime | None, until: da
 async def rows(
     engine: AsyncEngine, since: datetime | None, until: datetime | None = None, *, breaks: bool = False
 ) -> AsyncIterator[Row]:
-    """The rows themselves, from the oldest. ``breaks``: only those with a ``cache_break``."""
+    """The rows themselves, oldest first. ``breaks``: only those with a ``cache_break``."""
     last = ""
     while True:
         query = _between(select(exchanges), since, until).where(c.id > last).order_by(c.id).limit(_PAGE)
@@ -96,7 +96,7 @@ async def rows(
 
 
 async def forget(engine: AsyncEngine, before: datetime) -> int:
-    """Delete the rows of a time before; how many there were."""
+    """Delete the rows from before a time. Returns how many there were."""
     old = select(c.id).where(c.time_ms < to_ms(before)).limit(_AT_ONCE)
     total = 0
     while True:

@@ -1,4 +1,4 @@
-"""What is asked of a ledger."""
+"""The results of queries to a ledger."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -9,10 +9,11 @@ from ccproxy_middleware.ledger import Row
 
 @dataclass(slots=True)
 class SessionUsage:
-    """What one session has used up to now.
+    """A session's usage so far.
 
-    Tokens and cost are those of all its exchanges; ``unpriced`` of them have no known cost. ``model`` and ``upstream``
-    are those that have answered its last request, and ``prompt`` is how many tokens that had.
+    Tokens and cost are sums over all its exchanges; ``unpriced`` exchanges have no known cost. ``model`` and
+    ``upstream``
+    are those that answered its last request, and ``prompt`` is the number of tokens in that request.
     """
 
     requests: int = 0
@@ -28,7 +29,7 @@ class SessionUsage:
     key: str | None = None
 
     def add(self, row: Row) -> None:
-        """Count one more exchange, which is newer than all before it."""
+        """Add an exchange that is newer than all before it."""
         self.requests += 1
         if row.cost is not None:
             self.cost += row.cost
@@ -44,7 +45,7 @@ class SessionUsage:
             self.prompt = (row.input or 0) + (row.cached or 0) + (row.cache_write or 0)
 
     def as_json(self) -> dict[str, Any]:
-        """As ``GET /usage/session/{id}`` tells it."""
+        """The usage as ``GET /usage/session/{id}`` returns it."""
         return {
             "requests": self.requests,
             "cost": float(self.cost),
@@ -60,5 +61,5 @@ class SessionUsage:
 
 
 def is_main(class_: str | None) -> bool:
-    """Whether an exchange is one of the conversation itself, as far as that is told."""
+    """Whether an exchange belongs to the conversation itself, as far as the client reports it."""
     return class_ in (None, "main")

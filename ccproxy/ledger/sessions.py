@@ -1,4 +1,4 @@
-"""What each session has used, in memory: for the status line, where there is no database."""
+"""Each session's usage in memory, for the status line when there is no database."""
 
 from collections import OrderedDict
 
@@ -28,5 +28,5 @@ class Sessions:
         usage.add(row)
 
     async def session(self, id_: str) -> SessionUsage | None:
-        """What the session of this id has used; None where it is not known."""
+        """The usage of the session with this id; None if it is unknown."""
         return self._known.get(id_)

@@ -1,4 +1,4 @@
-"""The statement that writes rows, as each database has it."""
+"""The INSERT statement in each database's dialect."""
 
 from functools import cache
 from typing import Any
@@ -10,6 +10,6 @@ from .tables import exchanges
 
 @cache
 def insert_of(dialect: str) -> Any:
-    """An INSERT that passes over rows that are there."""
+    """An INSERT that skips existing rows."""
     make: Any = sqlite.insert if dialect == "sqlite" else postgresql.insert
     return make(exchanges).on_conflict_do_nothing(index_elements=["id"])

@@ -1,4 +1,4 @@
-"""The tables, and how older ones become these. Imports SQLAlchemy, so only what has a database does."""
+"""The tables and their migrations. This module imports SQLAlchemy, so it is imported only if there is a database."""
 
 import secrets
 from collections.abc import Callable, Sequence
@@ -68,7 +68,7 @@ history = Table(
     Column("id", String(40), primary_key=True),  # begins with the time
     Column("time_ms", BigInteger, nullable=False),
     Column("session", Text),
-    Column("size", BigInteger, nullable=False),  # bytes of the columns below
+    Column("size", BigInteger, nullable=False),  # total bytes of the columns below
     Column("words", Text, nullable=False),
     Column("line", LargeBinary, nullable=False),
     Column("document", LargeBinary, nullable=False),  # compressed
@@ -92,11 +92,11 @@ MIGRATIONS: Sequence[Callable[[Connection], None]] = (_first_tables, _with_histo
 
 
 class TooNew(Exception):
-    """The tables are of a later version of cc-boost."""
+    """A later version of cc-boost has created the tables."""
 
 
 def migrate(connection: Connection) -> None:
-    """Bring the tables up to date, in the transaction of ``connection``, beside which there may be no other."""
+    """Migrate the tables in the transaction of ``connection``. No other transaction may run at the same time."""
     schema.create(connection, checkfirst=True)
     version = connection.execute(select(schema.c.version)).scalar()
     if version is None:
@@ -111,7 +111,7 @@ def migrate(connection: Connection) -> None:
 
 
 def values_of(row: Row) -> dict[str, Any]:
-    """A row as the table has it."""
+    """A row in the table's form."""
     time_ms = to_ms(row.time)
     values = {name: getattr(row, _ATTRIBUTES.get(name, name)) for name in COLUMNS if name not in ("time", "cost")}
     values["id"] = f"{time_ms:012x}{secrets.token_hex(10)}"
@@ -121,7 +121,7 @@ def values_of(row: Row) -> dict[str, Any]:
 
 
 def row_of(values: Any) -> Row:
-    """A row of the table, by the names of its columns."""
+    """A row of the table, by column name."""
     known = {_ATTRIBUTES.get(name, name): values[name] for name in COLUMNS if name not in ("time", "cost")}
     return Row(time=from_ms(values["time_ms"]), cost=to_dollars(values["cost_nano"]), **known)
 

@@ -1,4 +1,4 @@
-"""Rows on their way to the database: in memory, and in batches behind the answers."""
+"""Rows on their way to the database: queued in memory and written in batches after the answers."""
 
 import asyncio
 import logging
@@ -21,24 +21,25 @@ BATCH_SECONDS = 0.25
 MAX_ROWS = 20_000
 """That are held while the database is away; some 30 megabytes."""
 
-_BATCH = 500  # rows of a transaction
+_BATCH = 500  # rows per transaction
 _SHORTEST_PAUSE = 0.5
-_LONGEST_PAUSE = 5.0  # seconds between two tries
-_LAST_SECONDS = 8.0  # for what is left at the end
+_LONGEST_PAUSE = 5.0  # seconds between two attempts
+_LAST_SECONDS = 8.0  # seconds to write what is left at the end
 
 
 class Writer:
-    """Writes rows to the database of ``engine``, which ``prepare`` makes ready.
+    """Writes rows to the database of ``engine``, which ``prepare`` sets up.
 
-    Nobody waits for it. While the database is away the rows stay in memory, at most ``max_rows``; then the oldest go.
+    Requests never wait for it. While the database is unavailable, at most ``max_rows`` rows stay in memory; then the
+    oldest are dropped.
     """
 
     def __init__(self, connect: Callable[[], "AsyncEngine"], name: str, *, max_rows: int = MAX_ROWS) -> None:
         self._connect = connect
-        self._name = name  # of the database, as it may be shown
+        self._name = name  # the database's URL without secrets
         self._max_rows = max_rows
         self._rows: deque[Row] = deque()
-        self._batch: list[dict[str, Any]] = []  # that is being written
+        self._batch: list[dict[str, Any]] = []  # being written
         self._engine: AsyncEngine | None = None
         self._ready = False
         self._away = False
@@ -47,24 +48,24 @@ class Writer:
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._closing = False
-        self.tried = asyncio.Event()  # it was found out whether the database is there
-        self.pending: dict[str, Decimal] = {}  # costs by key, of rows that the database does not have yet
+        self.tried = asyncio.Event()  # it is known whether the database is available
+        self.pending: dict[str, Decimal] = {}  # costs by key, of rows not yet in the database
         self.added: dict[str, Decimal] = {}  # costs by key, of all rows
 
     @property
     def engine(self) -> "AsyncEngine":
-        """The engine, which connects when it is used."""
+        """The engine, which connects on first use."""
         if self._engine is None:
             self._engine = self._connect()
         return self._engine
 
     @property
     def waiting(self) -> int:
-        """How many rows the database does not have yet."""
+        """The number of rows that are not yet in the database."""
         return len(self._rows) + len(self._batch)
 
     def write(self, row: Row) -> None:
-        """Take a row. Never waits, and never raises."""
+        """Queue a row. Never waits and never raises."""
         self._rows.append(row)
         if row.key is not None and row.cost:
             self.added[row.key] = self.added.get(row.key, Decimal(0)) + row.cost
@@ -78,7 +79,7 @@ class Writer:
             self._loop.call_soon_threadsafe(self._wake.set)
 
     def start(self) -> None:
-        """Begin to write, in the running event loop, where that is not done yet."""
+        """Start writing in the running event loop, unless that has been done."""
         if self._task is None and not self._closing:
             with suppress(RuntimeError):  # a host without an event loop
                 self._loop = asyncio.get_running_loop()
@@ -86,7 +87,7 @@ class Writer:
                 self._task = self._loop.create_task(self._run())
 
     async def aclose(self) -> None:
-        """Write what is left, for some seconds at most, and disconnect."""
+        """Write what is left, for a few seconds at most, and disconnect."""
         self._closing = True
         self._wake.set()
         if self._task is not None:
@@ -123,7 +124,7 @@ class Writer:
             await self._sleep(BATCH_SECONDS)
 
     async def _sleep(self, seconds: float) -> None:
-        """Wait, but not long at the end."""
+        """Wait, but only briefly at the end."""
         if self._closing:
             return await asyncio.sleep(min(seconds, 0.05) if self._away else 0)
         await asyncio.sleep(seconds)
@@ -150,14 +151,14 @@ class Writer:
         try:
             await self._insert(self._batch)
         except (DataError, IntegrityError):
-            for values in self._batch:  # one that the database does not take must not keep the others from it
+            for values in self._batch:  # a row that the database rejects must not block the others
                 try:
                     await self._insert([values])
                 except (DataError, IntegrityError) as error:
                     logger.error("the ledger does not take a row: %s", type(error.orig or error).__name__)
 
     async def _insert(self, batch: list[dict[str, Any]]) -> None:
-        """Write rows; those that are there already, since an answer of the database was lost, stay."""
+        """Insert rows. Existing ones, left by a write whose confirmation was lost, are skipped."""
         from .statements import insert_of
 
         async with self.engine.begin() as connection:
@@ -200,7 +201,7 @@ class Writer:
 
 
 def reason(error: Exception) -> str:
-    """What is wrong with a database, without what stands in its URL or in a statement."""
+    """What is wrong with a database, without the contents of its URL or of a statement."""
     original = getattr(error, "orig", None) or error
     words = str(original).strip().splitlines()
     return f"{type(original).__name__}: {words[0][:200]}" if words else type(original).__name__

@@ -1,4 +1,4 @@
-"""What is logged, and in which form."""
+"""What the proxy logs, and in which format."""
 
 from .body_log import logged
 from .exchange_log import log_exchange

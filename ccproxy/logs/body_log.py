@@ -1,4 +1,4 @@
-"""Bodies in the log, for those who look for a fault between two programs that both mean well."""
+"""Bodies in the log, to find a fault between two programs that each seem correct."""
 
 import logging
 import re
@@ -19,8 +19,8 @@ logger = logging.getLogger("ccproxy.bodies")
 SHOWN = 8 * 1024
 """Characters of a body that are logged."""
 
-_READ = 256 * 1024  # bytes that are looked at, since what is long is mostly images, which are shortened
-_EDGE = 512  # bytes at a cut end that may hold a half of something secret
+_READ = 256 * 1024  # bytes that are examined; longer bodies are mostly images, which are shortened
+_EDGE = 512  # bytes at a cut end that may contain half of a secret
 _MASK = "***"
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{256,}={0,2}")
@@ -32,10 +32,11 @@ _CREDENTIALS = re.compile(
 
 
 class BodyLog:
-    """Log the body of each request and of its answer at DEBUG.
+    """Log the bodies of each request and its answer at DEBUG.
 
-    ``side`` says in the log between whom they pass: client or provider. ``secrets`` are taken out wherever they
-    stand, and so is what looks like a credential. Base64 is shortened, and all but the first SHOWN characters cut.
+    ``side`` names in the log the other party: client or provider. ``secrets`` are removed wherever they occur, and so
+    is
+    anything that looks like a credential. Base64 is shortened. Everything after the first SHOWN characters is cut off.
     """
 
     def __init__(self, app: ASGIApp, *, side: str, secrets: Iterable[str]) -> None:
@@ -77,7 +78,7 @@ class BodyLog:
         logger.debug("%s's %s", self._side, what, extra=extra)
 
     def shown(self, data: bytes, size: int) -> str:
-        """What may be logged of a body of ``size`` bytes that begins with ``data``."""
+        """The loggable part of a body of ``size`` bytes that begins with ``data``."""
         is_cut = len(data) < size
         data = self._secrets.redact(data, _MASK.encode())
         if is_cut:
@@ -89,14 +90,14 @@ class BodyLog:
 
 
 def logged(app: ASGIApp, side: str, settings: "Settings") -> ASGIApp:
-    """The app, with its bodies in the log if LOG_BODIES says so."""
+    """The app; its bodies are logged if LOG_BODIES says so."""
     if not settings.log_bodies:
         return app
     return BodyLog(app, side=side, secrets=settings.secrets())
 
 
 class _Collected:
-    """The beginning of a body that passes."""
+    """Collects the beginning of a body as it passes."""
 
     def __init__(self) -> None:
         self.data = bytearray()
@@ -104,7 +105,7 @@ class _Collected:
         self.headers: list[tuple[bytes, bytes]] = []
 
     def add(self, message: Message) -> bool:
-        """Take a message's part. Whether it was the last."""
+        """Add a message's part. Returns whether it was the last."""
         part = message.get("body", b"")
         self.size += len(part)
         self.data += part[: max(0, _READ - len(self.data))]

@@ -1,4 +1,4 @@
-"""One line in the log for every exchange, and what the converters have decided."""
+"""One log line for every exchange, and the decisions of the converters."""
 
 import logging
 from typing import Any
@@ -8,13 +8,13 @@ from ccproxy_middleware.toolkit.record import Record
 logger = logging.getLogger("ccproxy.exchange")
 
 _PAGES = ("/", "/health", "/api/hello", "/metrics", "/ui")
-_MAX_VALUE = 200  # characters of what a client has sent
+_MAX_VALUE = 200  # maximum characters of a value from the client
 
 
 def log_exchange(record: Record) -> None:
-    """Log an exchange that is over: at INFO, or at DEBUG where it only was one of the proxy's own pages.
+    """Log a finished exchange: at INFO, or at DEBUG if it was only a request for one of the proxy's own pages.
 
-    At DEBUG a line for each decision of a converter follows.
+    At DEBUG, a line for each decision of a converter follows.
     """
     level = logging.DEBUG if _is_page(record) else logging.INFO
     if not logger.isEnabledFor(level):
@@ -85,7 +85,7 @@ def _fields(record: Record) -> dict[str, Any]:
 
 
 def _passed(record: Record) -> str | None:
-    """The candidates that were passed over, and why."""
+    """The candidates that were skipped, and why."""
     passed = (f"{a.upstream}:{a.model}({a.reason})" for a in record.attempts if a.reason is not None)
     return _cut(",".join(passed)) or None
 

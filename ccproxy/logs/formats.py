@@ -1,7 +1,7 @@
-"""How log records are written: key=value for people, one JSON object a line for machines.
+"""How log records are written: key=value for people, one JSON object per line for machines.
 
-All code logs with the standard library, so that a host which embeds the app keeps its own logging. structlog writes
-the records of a process that is ours: what a record carries as ``extra`` becomes its fields.
+All code logs with the standard library, so that a host that embeds the app keeps its own logging. In our own processes
+structlog writes the records: a record's ``extra`` becomes its fields.
 """
 
 import json
@@ -19,19 +19,19 @@ LogFormat = Literal["auto", "text", "json"]
 
 _LOGGERS = ("ccproxy", "ccproxy_middleware", "uvicorn", "uvicorn.error", "gunicorn.error")
 
-# Line breaks, what moves a terminal's cursor or turns its text around, and halves of characters.
+# Line breaks, characters that move a terminal's cursor or reverse its text, and unpaired surrogates.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def configure_logging(level: str, format: LogFormat = "auto") -> None:
-    """Send what the proxy, its layers and its server log from this level on to standard error."""
+    """Send log records of the proxy, its layers and its server from this level on to standard error."""
     logging.config.dictConfig(logging_config(level, format))
 
 
 def logging_config(level: str, format: LogFormat = "auto") -> dict[str, Any]:
-    """The same for ``logging.config.dictConfig``. Foreign libraries are heard from WARNING on.
+    """The same for ``logging.config.dictConfig``. Other libraries are logged from WARNING on.
 
-    ``format`` auto is text where standard error is a terminal, else JSON.
+    ``format`` auto means text if standard error is a terminal, else JSON.
     """
     logger = {"handlers": ["stderr"], "level": level, "propagate": False}
     quiet = max(logging.WARNING, logging.getLevelNamesMapping()[level])
@@ -41,20 +41,21 @@ def logging_config(level: str, format: LogFormat = "auto") -> dict[str, Any]:
         "formatters": {"line": {"()": _Formatter, "format": format, "is_terminal": sys.stderr.isatty()}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
         "root": {"handlers": ["stderr"], "level": quiet},
-        # Its lines would repeat ours; without a handler uvicorn doesn't make them.
+        # uvicorn's access log would repeat our lines; without a handler uvicorn doesn't create its records.
         "loggers": {**dict.fromkeys(_LOGGERS, logger), "uvicorn.access": {**logger, "handlers": [], "level": quiet}},
     }
 
 
 def file_formatter(format: LogFormat) -> logging.Formatter:
-    """For a log file that people open: auto is text."""
+    """A formatter for a log file that people open: auto means text."""
     return _Formatter("json" if format == "json" else "text", is_terminal=False)
 
 
 class _Formatter(logging.Formatter):
-    """structlog's, made for the first record: most processes log nothing, and its import takes time and memory.
+    """structlog's formatter, created for the first record: most processes log nothing, and its import is slow and
+    large.
 
-    It also takes a file descriptor. A record that comes when there is none left is written without structlog.
+    The import also needs a file descriptor. If none is left, a record is written without structlog.
     """
 
     def __init__(self, format: LogFormat, *, is_terminal: bool) -> None:
@@ -114,7 +115,7 @@ def _in_order(logger: Any, name: str, event: MutableMapping[str, Any]) -> Mappin
 
 
 def _escape(logger: Any, name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Keep every record on a line of its own, whatever a client has put into it."""
+    """Keep every record on one line, whatever text a client has put into it."""
     for key, value in event.items():
         if isinstance(value, str):
             event[key] = _escaped(value)
@@ -126,6 +127,6 @@ def _escaped(text: str) -> str:
 
 
 def _write_traceback(out: TextIO, exc_info: Any) -> None:
-    """Indented, so that no line of it passes for a record."""
+    """Write a traceback indented, so that none of its lines looks like a record."""
     lines = "".join(traceback.format_exception(*exc_info)).splitlines()
     out.write("\n".join(f"    {_escaped(line)}" for line in lines))

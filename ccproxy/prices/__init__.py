@@ -1,4 +1,4 @@
-"""What a provider's call costs: the prices of the package genai-prices, and those of PRICES_FILE."""
+"""The cost of a provider's call: prices from the package genai-prices, and those in PRICES_FILE."""
 
 from .price_file import BadPrices, FilePrices, PricesFile, parse_prices
 from .prices import Endpoint, Prices

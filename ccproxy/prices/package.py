@@ -1,6 +1,6 @@
-"""The prices in the package genai-prices. Only what is installed counts: nothing is ever fetched.
+"""The prices in the package genai-prices. Only the installed data is used; nothing is downloaded.
 
-The package takes half a second to import, so that is done in a thread, and only where a provider may be in it.
+Importing the package takes half a second. So it is imported in a thread, and only if it may contain a provider in use.
 """
 
 from datetime import UTC, datetime
@@ -45,14 +45,14 @@ class _Snapshot(Protocol):
 
 @cache
 def snapshot() -> _Snapshot:
-    """The package's data. Takes long the first time; may be called in any thread."""
+    """The package's data. The first call is slow; it may be made in any thread."""
     from genai_prices.data_snapshot import get_snapshot
 
     return get_snapshot()
 
 
 def may_have(base_url: str, provider: str) -> bool:
-    """Whether the package may have prices of an endpoint, told without loading it."""
+    """Whether the package may have prices for an endpoint, found without loading the package."""
     if provider in IDS:
         return True
     host = urlsplit(base_url).hostname
@@ -60,9 +60,9 @@ def may_have(base_url: str, provider: str) -> bool:
 
 
 def package_rates(base_url: str, provider: str, model: str, context: dict[str, str], now: datetime) -> Rates | None:
-    """The prices of a model of today: those of the provider at this base URL, else of the one with our profile's name.
+    """A model's prices today: those of the provider at this base URL, else of the one with our profile's name.
 
-    ``context``: what else of an answer makes a price, such as the ``service_tier``. None: not known.
+    ``context``: other properties of an answer that affect the price, such as its ``service_tier``. None: unknown.
     """
     places: list[tuple[str | None, str | None]] = [(None, base_url)]
     if provider in IDS:
@@ -72,14 +72,14 @@ def package_rates(base_url: str, provider: str, model: str, context: dict[str, s
             found, info = snapshot().find_provider_model(model, None, id_, url)
         except LookupError:
             continue
-        own = any(info is known for known in found.models)  # else another provider's, which has no variants here
+        own = any(info is known for known in found.models)  # else another provider's, without variants here
         prices = info.get_prices(now.astimezone(UTC), context) if own else info.get_prices(now.astimezone(UTC))
         return _read(prices)
     return None
 
 
 def _read(prices: Any) -> Rates | None:
-    """The prices that we count by; None where the model is paid for by something else."""
+    """The prices used for the calculation; None if the model is billed by something else."""
     known: dict[str, Rate] = {}
     for key, value in vars(prices).items():
         if value is None or key in _UNUSED or key.startswith("_"):

@@ -1,4 +1,4 @@
-"""``PRICES_FILE``: prices of one's own, for models that nobody else has, or that cost something else here. TOML."""
+"""``PRICES_FILE``: the user's own prices in TOML, for models missing elsewhere or billed differently here."""
 
 import tomllib
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ _NAMES = ("provider", "model")
 _NEEDED = ("input", "output")
 _PRICES = ("input", "cached", "cache_write", "output")
 _FIELDS = (*_NAMES, *_PRICES)
-_MOST = Decimal(1_000_000)  # dollars for a million tokens
+_MOST = Decimal(1_000_000)  # dollars per million tokens
 
 
 class BadPrices(ValueError):
-    """The file can't be used: a line for each problem, which names the file, the entry and the field."""
+    """The file is invalid. There is a line for each problem, which names the file, the entry and the field."""
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = tuple(problems)
@@ -27,12 +27,12 @@ class BadPrices(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class FilePrices:
-    """Prices by provider, the name of a profile or of an upstream, and model; both in lower case."""
+    """Prices by provider (the name of a profile or an upstream) and model, both in lower case."""
 
     rates: Mapping[tuple[str, str], Rates]
 
     def find(self, providers: tuple[str, ...], models: tuple[str, ...]) -> Rates | None:
-        """The prices of the first of these models, at any of these names of its provider."""
+        """The prices of the first of these models that has one under any of its provider's names."""
         for model in models:
             for provider in providers:
                 if (found := self.rates.get((provider.lower(), model.lower()))) is not None:
@@ -41,12 +41,12 @@ class FilePrices:
 
 
 class PricesFile(str):
-    """The name of the file, and the prices in it, once they are read."""
+    """The name of the file, and the prices in it once they are read."""
 
     prices: FilePrices | None = None
 
     def read(self, beside: Path) -> None:
-        """Read the prices. A relative name is looked for in the working directory, then in the folder ``beside``.
+        """Read the prices. A relative name is looked up in the working directory, then in the folder ``beside``.
 
         Raises BadPrices.
         """
@@ -64,7 +64,7 @@ class PricesFile(str):
 
 
 def parse_prices(text: str, path: str) -> FilePrices:
-    """The prices of a text; ``path`` is for the messages. Raises BadPrices."""
+    """The prices in a text. ``path`` is for the messages. Raises BadPrices."""
     try:
         tables = tomllib.loads(text, parse_float=Decimal)
     except (tomllib.TOMLDecodeError, RecursionError) as error:

@@ -17,23 +17,23 @@ from .rates import Rates
 
 logger = logging.getLogger("ccproxy.prices")
 
-_MAX_KNOWN = 4096  # models: clients may name any
-_SECONDS = 60.0  # for which a price holds: some depend on the time of day
+_MAX_KNOWN = 4096  # models; limited, since clients may send any name
+_SECONDS = 60.0  # seconds for which a price is cached, since some prices depend on the time of day
 _CONTEXT = ("service_tier", "speed")
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where an upstream is: its base URL, and the name of its profile."""
+    """An upstream's base URL, and the name of its profile."""
 
     base_url: str
     provider: str
 
 
 class Prices:
-    """Tells what a call has cost. An instance is a :data:`Price` of the layers.
+    """Calculates the cost of a call. An instance is a :data:`Price` of the layers.
 
-    endpoints: by the name of the upstream. ``file`` goes before the package.
+    endpoints: by upstream name. ``file`` takes precedence over the package.
     """
 
     def __init__(
@@ -50,23 +50,23 @@ class Prices:
         self._uses_package = any(may_have(place.base_url, place.provider) for place in endpoints.values())
 
     def load(self) -> None:
-        """Have the package's data loaded in a thread, so that no exchange waits for it."""
+        """Load the package's data in a thread, so that no exchange waits for it."""
         if self._uses_package:
             threading.Thread(target=snapshot, name="prices", daemon=True).start()
 
     def __call__(self, call: ProviderCall) -> Decimal | None:
-        """What a call has cost, in US dollars; None where no price is known, or not what was used."""
+        """The cost of a call in US dollars; None if the price or the usage is unknown."""
         if not call.usage:
             return None
         rates = self.rates(call)
         return None if rates is None else rates.cost(call.usage)
 
     def has(self, upstream: str, model: str) -> bool:
-        """Whether the calls of an upstream's model have a price."""
+        """Whether an upstream's model has a price."""
         return self.rates(ProviderCall(upstream, model=model)) is not None
 
     def rates(self, call: ProviderCall) -> Rates | None:
-        """The prices of a call's model, by the name that was asked for, else by the one that has answered."""
+        """The prices of a call's model: by the requested name, else by the name of the model that answered."""
         speed = call.usage.get("speed")
         key = (call.upstream, call.model, call.answered_model, call.service_tier, speed if speed == "fast" else None)
         known = self._known.get(key)

@@ -1,4 +1,4 @@
-"""The prices of one model, and what tokens cost by them."""
+"""The prices of one model, and the cost of tokens at these prices."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,13 +12,15 @@ _MAX_COUNT = 2**53
 
 @dataclass(frozen=True, slots=True)
 class Tiers:
-    """A price that depends on how long the prompt is: of the ``steps`` whose length it exceeds, the last one counts."""
+    """A price that depends on the prompt's length. The last of the ``steps`` whose length the prompt exceeds
+    applies.
+    """
 
     base: Decimal
-    steps: tuple[tuple[int, Decimal], ...]  # from the shortest
+    steps: tuple[tuple[int, Decimal], ...]  # sorted, shortest first
 
     def at(self, prompt: int) -> Decimal:
-        """The price for a prompt of so many tokens."""
+        """The price for a prompt with this number of tokens."""
         price = self.base
         for start, other in self.steps:
             if prompt > start:
@@ -31,10 +33,11 @@ Rate: TypeAlias = Decimal | Tiers
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """US dollars for a million tokens; ``web_search`` and ``request`` for a thousand of them.
+    """US dollars per million tokens; for ``web_search`` and ``request``, per thousand of them.
 
-    What has no price of its own has that of what it is a part of: cached and written input that of input, what is
-    written for an hour that of the rest, reasoning that of output.
+    A price that is missing falls back to a more general one: cached and written input to input, input cached for an
+    hour to
+    other written input, reasoning to output.
     """
 
     input: Rate
@@ -47,7 +50,7 @@ class Rates:
     request: Rate | None = None
 
     def cost(self, usage: Mapping[str, Any]) -> Decimal:
-        """What a call has cost, in US dollars, by Anthropic's usage object."""
+        """The cost of a call in US dollars, from Anthropic's usage object."""
         plain, cached = _count(usage, "input_tokens"), _count(usage, "cache_read_input_tokens")
         written, output = _count(usage, "cache_creation_input_tokens"), _count(usage, "output_tokens")
         hour = min(written, _count(usage.get("cache_creation"), "ephemeral_1h_input_tokens"))

@@ -1,4 +1,4 @@
-"""``cc-boost report``: what to attach to a report of a bug."""
+"""``cc-boost report``: the text to attach to a bug report."""
 
 from .command import run_report
 

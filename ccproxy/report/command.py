@@ -44,14 +44,14 @@ _PACKAGES = [
     "uvloop",
 ]
 _CLAUDE_LIMIT = 10.0  # seconds
-_MIN_SECRET = 8  # characters; shorter ones are placeholders, such as none, and parts of other words
+_MIN_SECRET = 8  # characters; shorter values are placeholders, such as none, or parts of other words
 
 
 def run_report(*, url: str | None = None, env_file: str | None = None, doctor: bool = True, last: int = 5) -> int:
-    """Print the report, and return the exit code: 0, or 2 if the settings can't be used, which the report says.
+    """Print the report and return the exit code: 0, or 2 if the settings are invalid, which the report says.
 
-    ``url``: where the running proxy is, if not where the settings put it. ``doctor``: ask the provider. ``last``: how
-    many exchanges of the running proxy are shown.
+    ``url``: the running proxy, if it is not where the settings say. ``doctor``: ask the provider. ``last``: how many
+    exchanges of the running proxy are shown.
     """
     if env_file is not None and not Path(env_file).is_file():
         fail(f"--env-file: given {env_file!r}; accepted: a file that exists", EXIT_CONFIGURATION)
@@ -117,7 +117,7 @@ def _settings(env_file: str | None, problems: tuple[str, ...]) -> dict[str, Any]
 
 
 def _doctor(env_file: str | None) -> Any:
-    """The doctor's document. Its questions cost little, and take a while."""
+    """The doctor's document. Its requests cost little, but take a while."""
     _tell("Asking the provider, as cc-boost doctor does; --no-doctor leaves it out.")
     output = StringIO()
     with redirect_stdout(output):
@@ -126,12 +126,12 @@ def _doctor(env_file: str | None) -> Any:
 
 
 def _keys(settings: Settings) -> tuple[str, ...]:
-    """The keys that may open the inspector, the best first."""
+    """The keys that may open the inspector, the most likely first."""
     return (*settings.admin_keys, *settings.client_keys)
 
 
 def _cleaned(value: Any, hidden: Mapping[str, str]) -> Any:
-    """The value with every text in it, names of fields too, without keys and without the home directory."""
+    """The value with keys and the home directory removed from every text in it, including field names."""
     if isinstance(value, str):
         for text, shown in hidden.items():
             value = value.replace(text, shown)

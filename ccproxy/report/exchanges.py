@@ -1,4 +1,4 @@
-"""The last exchanges of a running proxy, from its inspector, as shapes."""
+"""The last exchanges of a running proxy, read from its inspector, as shapes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import httpx
 
 from .shapes import runs, shape
 
-_LIMIT = 6.0  # seconds for each question
+_LIMIT = 6.0  # seconds for each request
 _SHOWN_HEADERS = frozenset(
     [
         "accept",
@@ -52,7 +52,7 @@ _SUMMARY = [
 
 
 def running_proxy(url: str, key: str | None, last: int) -> dict[str, Any]:
-    """What a proxy at ``url`` says of itself, and its ``last`` exchanges; or why there are none."""
+    """What the proxy at ``url`` reports about itself, and its ``last`` exchanges; or why there are none."""
     headers = {} if key is None else {"x-api-key": key}
     try:
         with httpx.Client(base_url=url, headers=headers, timeout=_LIMIT, trust_env=False) as client:
@@ -105,7 +105,7 @@ def _call(call: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _event(event: Mapping[str, Any]) -> Any:
-    """An event without its time and the lengths of its texts, so that equal ones in a row become one."""
+    """An event without its time and text lengths, so that equal events in a row are merged."""
     found = {name: value for name, value in event.items() if name != "at"}
     return shape(found["json"], sizes=False) if found.keys() == {"json"} else shape(found, sizes=False)
 

@@ -1,4 +1,4 @@
-"""Bodies as shapes: their fields, types and sizes, without the texts of the conversation."""
+"""Bodies as shapes: their fields, types and sizes, without the conversation's text."""
 
 import json
 import re
@@ -42,10 +42,10 @@ _WORD = re.compile(r"[\w.:/+-]{1,80}")
 
 
 def shape(value: Any, name: str = "", *, sizes: bool = True) -> Any:
-    """A JSON value without its texts: ``<12 characters>``, or ``<text>`` where ``sizes`` is false.
+    """A JSON value with its texts replaced: ``<12 characters>``, or ``<text>`` if ``sizes`` is false.
 
-    Objects keep their field names, except where these belong to a tool or to the user. Numbers, true, false and null
-    stay. Items of a list that are equal and in a row become one with their number.
+    Objects keep their field names, except those that come from a tool or the user. Numbers, true, false and null stay.
+    Equal items in a row of a list are merged into one, with their number.
     """
     if isinstance(value, str):
         if name in _KEPT and _WORD.fullmatch(value):
@@ -63,7 +63,7 @@ def shape(value: Any, name: str = "", *, sizes: bool = True) -> Any:
 
 
 def runs(items: Sequence[Any]) -> list[Any]:
-    """A list whose equal items in a row are one, with how many there are; not more than MAX_ITEMS."""
+    """A list in which equal items in a row are merged into one with their number; at most MAX_ITEMS."""
     found: list[Any] = []
     for _, group in groupby(items, key=lambda item: json.dumps(item, sort_keys=True)):
         same = list(group)

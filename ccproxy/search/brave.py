@@ -8,7 +8,7 @@ from .service import SearchService, listed, text, with_sites
 
 
 class Brave(SearchService):
-    """Its key is a subscription token."""
+    """Brave Search. Its key is a subscription token."""
 
     name = "Brave"
     max_query = 400

@@ -1,4 +1,4 @@
-"""The package ddgs, which reads the pages of several search engines: https://github.com/deedy5/ddgs"""
+"""The package ddgs, which reads the result pages of several search engines: https://github.com/deedy5/ddgs"""
 
 import asyncio
 from collections.abc import Iterable
@@ -9,14 +9,14 @@ from ccproxy_middleware.web_search import SearchError, SearchQuery, SearchResult
 
 from .service import text, with_sites
 
-_SECONDS = 8  # below the layer's own limit, so that the thread ends too
+_SECONDS = 8  # lower than the layer's own limit, so that the thread ends too
 
 
 class DDGS:
-    """Asked in a thread. It needs no key, and is what the engines let it be: fine for one user."""
+    """ddgs, called in a thread. It needs no key. The engines limit it, so it suits a single user."""
 
     async def __call__(self, query: SearchQuery, /) -> list[SearchResult]:
-        """What it finds. Raises SearchError."""
+        """The search results. Raises SearchError."""
         exceptions: Any = import_module("ddgs.exceptions")
 
         try:

@@ -9,7 +9,7 @@ from .service import SearchService, hosts, listed, text
 
 
 class Exa(SearchService):
-    """Asked for highlights, the sentences of a page that fit the query."""
+    """Exa. It is asked for highlights, the sentences of a page that match the query."""
 
     name = "Exa"
 

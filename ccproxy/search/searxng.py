@@ -8,7 +8,7 @@ from .service import SearchService, listed, text, with_sites
 
 
 class SearXNG(SearchService):
-    """An instance, whose root is the URL. Its settings must have ``json`` in ``search.formats``."""
+    """A SearXNG instance; the URL is its root. Its settings must list ``json`` in ``search.formats``."""
 
     name = "SearXNG"
 
@@ -30,6 +30,6 @@ class SearXNG(SearchService):
 
 
 def _silent(engines: object) -> str:
-    """Which engines have failed, and why, as pairs tell it."""
+    """The engines that failed and their reasons, which SearXNG reports as pairs."""
     pairs = engines if isinstance(engines, list) else []
     return ", ".join(" ".join(map(str, pair))[:60] for pair in pairs[:5] if isinstance(pair, list))

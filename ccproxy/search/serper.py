@@ -1,4 +1,4 @@
-"""Serper, which asks Google: https://serper.dev"""
+"""Serper, which queries Google: https://serper.dev"""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from .service import SearchService, listed, text, with_sites
 
 
 class Serper(SearchService):
-    """Its results are those of a page of Google's."""
+    """Serper. Its results are those of a Google result page."""
 
     name = "Serper"
 

@@ -1,4 +1,4 @@
-"""What the services that search by HTTP have in common: one host is asked, for one bounded JSON answer."""
+"""The base of the services that search by HTTP: a request to one host, and one JSON answer of limited size."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -14,18 +14,18 @@ from ccproxy_middleware.web_search import SearchError, SearchQuery, SearchResult
 MAX_ANSWER = 2 * 1024 * 1024
 """Bytes of an answer."""
 
-_SPENT = (429, 432, 433)  # the last two are Tavily's, for plans that are used up
+_SPENT = (429, 432, 433)  # the last two are Tavily's, for used-up plans
 
 
 class SearchService:
-    """One service. A subclass says how it is asked (:meth:`search`), and reads what it answers.
+    """A search service. A subclass defines how it is asked (:meth:`search`), and reads the answer.
 
-    ``url`` is where it is, without a slash at its end; ``key`` goes out in a header only.
+    ``url`` is its address without a trailing slash. ``key`` is sent only in a header.
     """
 
     name = ""
-    max_query: int | None = None  # characters that it takes
-    refusals: tuple[int, ...] = (401, 403)  # the statuses of a key that it does not take
+    max_query: int | None = None  # the maximum length of a query, in characters
+    refusals: tuple[int, ...] = (401, 403)  # statuses for a key that the service rejects
 
     def __init__(self, client: httpx.AsyncClient, url: str, key: str | None = None) -> None:
         self._client = client
@@ -33,7 +33,7 @@ class SearchService:
         self._key = key or ""
 
     async def __call__(self, query: SearchQuery, /) -> list[SearchResult]:
-        """What it finds. Raises SearchError."""
+        """The search results. Raises SearchError."""
         if self.max_query is not None and len(query.text) > self.max_query:
             raise SearchError("query_too_long", f"{self.name} takes {self.max_query} characters")
         return list(await self.search(query))
@@ -42,15 +42,15 @@ class SearchService:
         raise NotImplementedError
 
     async def get(self, path: str, parameters: Mapping[str, str], headers: Mapping[str, str] = {}) -> dict[str, Any]:
-        """The JSON object that a GET is answered with. Raises SearchError."""
+        """The JSON object in the answer to a GET. Raises SearchError."""
         return await self._ask("GET", f"{path}?{urlencode(parameters)}", headers, b"")
 
     async def post(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> dict[str, Any]:
-        """The JSON object that a POST is answered with. Raises SearchError."""
+        """The JSON object in the answer to a POST. Raises SearchError."""
         return await self._ask("POST", path, {**headers, "content-type": "application/json"}, dumps(body))
 
     def refused(self, status: int) -> str:
-        """Why it may have refused with one of ``refusals``."""
+        """Possible reasons for an answer with one of the statuses in ``refusals``."""
         return f"{self.name} answers {status}: it has refused WEB_SEARCH_KEY"
 
     async def _ask(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
@@ -81,7 +81,7 @@ class SearchService:
 
 
 async def _read(response: httpx.Response) -> bytes:
-    """The body, out of its encoding."""
+    """The body, decoded from its content-encoding."""
     body = bytearray()
     try:
         decoder = make_decoder(response.headers.raw)
@@ -96,7 +96,7 @@ async def _read(response: httpx.Response) -> bytes:
 
 
 def listed(data: Any, *names: str) -> Iterable[dict[str, Any]]:
-    """The objects of the list that stands under these names; none if there is none."""
+    """The objects in the list under these names; empty if there is none."""
     for name in names:
         data = data.get(name) if isinstance(data, dict) else None
     return [item for item in data if isinstance(item, dict)] if isinstance(data, list) else []
@@ -108,7 +108,7 @@ def text(item: Mapping[str, Any], *names: str) -> str:
 
 
 def with_sites(query: SearchQuery, limit: int | None = None) -> str:
-    """The query with operators for its domains, as far as they fit: most search engines know ``site:``."""
+    """The query with as many ``site:`` operators for its domains as fit; most search engines know this operator."""
     words = query.text
     if query.allowed_domains:
         sites = [f"site:{_plain(domain)}" for domain in query.allowed_domains[:_MAX_SITES]]

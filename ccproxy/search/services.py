@@ -1,4 +1,4 @@
-"""The services by name, and the one that the settings choose."""
+"""The search services by name, and the one that the settings select."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -31,7 +31,7 @@ _SERVICES: Mapping[str, tuple[type[SearchService], str]] = {
 
 
 class Search:
-    """The search of a proxy, a SearchBackend; :meth:`lifespan` closes its connections."""
+    """A proxy's search, a SearchBackend. :meth:`lifespan` closes its connections."""
 
     def __init__(self, settings: "Settings") -> None:
         self._client = make_client(settings.http_transport, timeout=TIMEOUT)
@@ -43,7 +43,7 @@ class Search:
             self._backend = service(self._client, settings.web_search_url or url, given)
 
     async def __call__(self, query: SearchQuery, /) -> list[SearchResult]:
-        """What is found. Raises SearchError."""
+        """The search results. Raises SearchError."""
         return await self._backend(query)
 
     @asynccontextmanager
@@ -56,5 +56,5 @@ class Search:
 
 
 def make_search(settings: "Settings") -> Search | None:
-    """What WEB_SEARCH names; None where it is unset, or the provider searches."""
+    """The service that WEB_SEARCH names; None if it is unset, or if the provider searches."""
     return None if settings.web_search in (None, "provider") else Search(settings)

@@ -8,7 +8,7 @@ from .service import SearchService, hosts, listed, text
 
 
 class Tavily(SearchService):
-    """Asked for its basic search, which costs one credit."""
+    """Tavily. Its basic search is used, which costs one credit."""
 
     name = "Tavily"
     max_query = 400

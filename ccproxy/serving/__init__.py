@@ -1,4 +1,4 @@
-"""Processes that serve: sockets, limits, signals, reload and shutdown."""
+"""Server processes: sockets, limits, signals, reload and shutdown."""
 
 from .background import served
 from .multiprocess import forget_worker, hand_over_metrics, prepare_metrics

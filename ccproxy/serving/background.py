@@ -17,9 +17,9 @@ from .running import listen
 
 @contextmanager
 def served(app: ASGIApp) -> Iterator[str]:
-    """Serve an app on a free loopback port from a thread; yields its base URL.
+    """Serve an app on a free loopback port from a thread, and yield its base URL.
 
-    The socket listens already, so that no client comes too early.
+    The socket is already listening, so no client can connect too early.
     """
     import uvicorn
 
@@ -48,5 +48,5 @@ def served(app: ASGIApp) -> Iterator[str]:
 def _run(server: "uvicorn.Server", sock: socket.socket) -> None:
     try:
         server.run(sockets=[sock])
-    except SystemExit:  # uvicorn's way to say that the app did not start; it has logged why
+    except SystemExit:  # uvicorn signals in this way that the app did not start; it has logged the reason
         sock.close()

@@ -1,4 +1,4 @@
-"""What a client may take of the server before its request is whole, and while it reads the answer."""
+"""Limits on what a client may use before its request is complete, and while it reads the answer."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Limits:
-    """Of one connection; seconds and bytes."""
+    """The limits of one connection, in seconds and bytes."""
 
     head_seconds: float = 10.0
     """For the first request's headers from the connection on, for those of later ones from their first byte on."""
@@ -29,12 +29,12 @@ class Limits:
 
     @property
     def shortest(self) -> float:
-        """The shortest time that is limited."""
+        """The shortest of the time limits."""
         return min(self.head_seconds, self.client_seconds, self.idle_seconds)
 
 
 def address_of(host: str) -> str:
-    """What counts as one address: a network of 64 bits in IPv6, since each customer of a network has so many."""
+    """What counts as one address. In IPv6 it is a /64 network, since each customer has that many addresses."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:

@@ -1,4 +1,4 @@
-"""What several workers need to be counted as one: a directory in which each keeps its numbers."""
+"""Metrics of several workers combined: a directory in which each worker keeps its numbers."""
 
 import atexit
 import os
@@ -14,11 +14,12 @@ DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
 @cache
 def prepare_metrics() -> None:
-    """Called in the arbiter, before it forks: an empty directory for the workers' numbers.
+    """Prepare an empty directory for the workers' numbers. Called in the arbiter before it forks.
 
-    Without one in the environment a private one is made, which goes when the arbiter ends. Called again, at a
-    reload, it leaves the numbers alone; so it does in the arbiter of a binary upgrade, beside which the old one runs.
-    Where there is no space for a directory, the workers say so and serve without metrics.
+    If the environment names no directory, a private one is created and deleted when the arbiter ends. At a reload the
+    function is called again and leaves the numbers alone. It also does so in the arbiter of a binary upgrade, which
+    runs
+    beside the old one. If there is no space for a directory, the workers log this and serve without metrics.
     """
     given = os.environ.get(DIRECTORY)
     if not given:
@@ -35,13 +36,15 @@ def prepare_metrics() -> None:
 
 
 def hand_over_metrics(uid: int, gid: int) -> None:
-    """Called before the arbiter forks: workers that drop root's rights must be able to write their numbers."""
+    """Let workers that drop root privileges write their numbers. Called before the arbiter forks."""
     if os.geteuid() == 0 and os.path.isdir(os.environ[DIRECTORY]):
         os.chown(os.environ[DIRECTORY], uid, gid)
 
 
 def forget_worker(pid: int) -> None:
-    """Called when a worker has ended: what it had under way is over. Its counts stay."""
+    """Remove an ended worker's gauges: its requests in progress are over. Its counters stay. Called after it has
+    ended.
+    """
     from prometheus_client.multiprocess import mark_process_dead
 
     mark_process_dead(pid)  # type: ignore[no-untyped-call]

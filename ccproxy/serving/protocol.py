@@ -1,7 +1,7 @@
-"""uvicorn's HTTP protocol with limits of time and size, and without the requests that can be read in two ways.
+"""uvicorn's HTTP protocol with limits on time and size. It rejects requests that can be parsed in two ways.
 
-uvicorn and httptools limit neither the headers nor the time for them, keep a connection that never says a word, take
-a body for the next request where ``Upgrade`` stands above it, and add trailers to the headers.
+uvicorn and httptools limit neither the headers' size nor the time for them, and keep a silent connection open. With an
+``Upgrade`` header they parse the body as the next request. They also add trailers to the headers.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:%\[\]-]*")
 _FRAMING = (b"content-length", b"transfer-encoding")
 _DRAINED = (
     1024 * 1024
-)  # bytes that are read and dropped, so that a client which still sends can read why it was refused
+)  # bytes that are read and dropped, so that a client which is still sending can read why it was refused
 
 
 class _Refused(Exception):
@@ -36,7 +36,7 @@ class _Refused(Exception):
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """One connection. :func:`limited_protocol` makes the class that a server takes."""
+    """One connection. :func:`limited_protocol` makes the class for a server."""
 
     limits: ClassVar[Limits] = Limits()
     addresses: ClassVar[Counter[str]] = Counter()
@@ -49,13 +49,13 @@ class LimitedProtocol(HttpToolsProtocol):
         self._in_head = self._in_body = False
         self._since = 0.0  # when the connection, the request or the pause after an answer began
         self._heard = 0.0
-        self._resumes = False  # the parser reads the framing of a request whose headers are known
+        self._resumes = False  # the parser still frames a request whose headers are known
         self._received = 0  # bytes of the body's content
         self._feeding = 0  # bytes of this read
-        self._overhead = 0  # bytes of the reads since one that has brought the end of a head, or content
-        self._unsent = 0  # bytes that were to be sent when the client began to be watched, at _unsent_since
+        self._overhead = 0  # bytes read since the last read that completed a head or brought content
+        self._unsent = 0  # bytes waiting to be sent when the proxy began to watch the client, at _unsent_since
         self._unsent_since = 0.0
-        self._refusal: ApiError | None = None  # nothing that the client sends is read any more
+        self._refusal: ApiError | None = None  # input from the client is no longer read
         self._ended = False
         self._drained = 0
 
@@ -104,7 +104,9 @@ class LimitedProtocol(HttpToolsProtocol):
                 self._refuse(self._too_large())
 
     def _feed(self, data: bytes) -> None:
-        """httptools reads no body below ``Upgrade``, which is ignored here: another parser reads on with the body."""
+        """Parse the data. httptools reads no body after ``Upgrade``, so another parser, which ignores it, reads the
+        body.
+        """
         while True:
             try:
                 self.parser.feed_data(data)
@@ -119,7 +121,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def _should_upgrade(self) -> bool:
         return False
 
-    # What the parser calls
+    # Callbacks of the parser
 
     def on_message_begin(self) -> None:
         if self._resumes:
@@ -143,7 +145,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._first = self._in_head = False
         self._in_body = True
         self._overhead = -self._feeding
-        self.headers = []  # trailers are put here, and the scope has the headers
+        self.headers = []  # trailers go here; the scope has the headers
 
     def _check_head(self) -> None:
         limits, host = self.limits, None
@@ -167,7 +169,7 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if self.parser.should_upgrade():  # it has read the headers only
+        if self.parser.should_upgrade():  # it has read only the headers
             return
         trailers = self.headers
         if trailers and (
@@ -177,7 +179,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._in_body = False
         super().on_message_complete()
 
-    # The end of an answer, of a request that can't be served, and of the connection
+    # Ending an answer, an invalid request and the connection
 
     def on_response_complete(self) -> None:
         self._since = self.loop.time()
@@ -201,7 +203,7 @@ class LimitedProtocol(HttpToolsProtocol):
         raise _Refused
 
     def _refuse(self, error: ApiError) -> None:
-        """Answer the request that is being read with an error, after the answers to those before it."""
+        """Answer the current request with an error, after the answers to earlier requests."""
         self._refusal = error
         logger.info("request refused", extra={"status": error.status, "reason": error.message, "client": self.client})
         cycle = self.cycle
@@ -213,7 +215,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._end(error)
 
     def _end(self, error: ApiError | None) -> None:
-        """Close, but let the client read what it was told: a reset would take that away."""
+        """Close the connection, but let the client read the answer first: a reset would discard it."""
         if self.transport.is_closing():
             return
         self._ended = True
@@ -239,7 +241,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self._timer = self.loop.call_later(seconds, self._look)
 
     def _look(self) -> None:
-        """Whether the client has used up its time. One timer for each connection, which no request sets or cancels."""
+        """Check whether the client has used up its time. Each connection has one timer, which requests neither set nor
+        cancel.
+        """
         self._timer = None
         now = self.loop.time()
         if self._ended or self._takes_nothing(now):
@@ -261,7 +265,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._look_again(self.limits.shortest)
 
     def _deadline(self, now: float) -> float:
-        """When the state of the connection has lasted too long, if it does not change."""
+        """The time at which the connection's current state will have lasted too long."""
         limits, cycle = self.limits, self.cycle
         answered = cycle is None or cycle.response_complete
         if self._in_head:
@@ -269,7 +273,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._in_body and answered:
             return self._since + limits.head_seconds
         if self._in_body:
-            if self.flow.read_paused:  # the proxy's own doing
+            if self.flow.read_paused:  # the proxy itself causes this state
                 self._heard = now
             slow = self._since + limits.client_seconds + self._received / limits.least_rate
             return min(slow, self._heard + limits.client_seconds)
@@ -295,12 +299,12 @@ class LimitedProtocol(HttpToolsProtocol):
 
 
 def limited_protocol(limits: Limits) -> type[LimitedProtocol]:
-    """The class with these limits, which counts connections for itself: what ``http`` of uvicorn's Config takes."""
+    """A protocol class with these limits, which counts its connections. Pass it as ``http`` to uvicorn's Config."""
     return type("Protocol", (LimitedProtocol,), {"limits": limits, "addresses": Counter()})
 
 
 def _break_off(reference: "weakref.ref[RequestResponseCycle]") -> None:
-    """Close the connection without the end of the answer. uvicorn logs an error only for what it does not expect."""
+    """Close the connection without completing the answer. uvicorn logs an error only if it did not expect this."""
     cycle = reference()
     if cycle is not None and not cycle.response_complete:
         cycle.disconnected = True

@@ -1,7 +1,7 @@
-"""A new configuration for a running gunicorn: taken at a HUP if it is good; if not, all goes on as it was.
+"""Reload of a running gunicorn at SIGHUP: a valid configuration takes effect; otherwise nothing changes.
 
-A worker has the settings of the arbiter it was forked from, so that one which replaces another is like the rest
-whatever ``.env`` says meanwhile.
+A worker has the settings of the arbiter that forked it. So a replacement worker has the same settings as the others,
+even if ``.env`` has changed since.
 """
 
 import logging
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ccproxy")
 
-_settings: "Settings | None" = None  # of the arbiter; a fork hands it on
+_settings: "Settings | None" = None  # of the arbiter; a forked worker inherits it
 
 
 def arbiters_settings() -> "Settings | None":
-    """The settings for a worker; None in a process that gunicorn.conf.py has no part in."""
+    """The settings for a worker; None in a process that does not use gunicorn.conf.py."""
     return _settings
 
 
 def load_arbiters_settings() -> "Settings":
-    """The settings for the arbiter and its next workers, or exit code 2."""
+    """Load the settings for the arbiter and its next workers, or exit with code 2."""
     global _settings
     _settings = load_settings_or_exit()
     return _settings
 
 
 def keep_workers_at_bad_reload(arbiter: Any) -> None:
-    """Let a HUP replace the workers only once the configuration is loaded, its address can be had and a worker starts.
+    """Make SIGHUP replace the workers only after the configuration loads, the address can be bound and a worker starts.
 
-    gunicorn itself would end, with all that it serves, where one of them fails. The workers that are replaced don't
-    hold up the arbiter: see :class:`RetiringWorkers`.
+    If one of these fails, gunicorn itself would end and stop serving. Replaced workers don't block the arbiter: see
+    :class:`RetiringWorkers`.
     """
     from gunicorn.sock import create_sockets  # type: ignore[import-untyped]
 
@@ -53,18 +53,18 @@ def keep_workers_at_bad_reload(arbiter: Any) -> None:
                 for listener in create_sockets(app.cfg, arbiter.log):
                     listener.close()
             _try_to_start(app)
-        except SystemExit:  # its reason is on standard error
+        except SystemExit:  # the reason is on standard error
             app.cfg, _settings = good
             logger.error("The new configuration can't be used; the workers keep the old one.")
         else:
             reload()
 
-    app.reload = lambda: None  # a reload has loaded it before
+    app.reload = lambda: None  # a previous reload has loaded it
     arbiter.reload = reload_if_good
 
 
 def _try_to_start(app: Any) -> None:
-    """Put the app together in a process of its own, as a worker does. Raises SystemExit if it fails."""
+    """Build the app in a separate process, as a worker does. Raises SystemExit if it fails."""
     pid = os.fork()
     if pid == 0:
         try:

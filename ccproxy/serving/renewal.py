@@ -1,6 +1,6 @@
-"""New settings for a running server of one process: at a HUP another stack of layers takes the place of the old one.
+"""New settings for a running server of one process: SIGHUP replaces the stack of layers with a new one.
 
-Answers that are under way go on in the old stack to their end; its connections to providers are closed after that.
+Answers in progress finish in the old stack. Its connections to providers are closed after that.
 """
 
 import asyncio
@@ -30,13 +30,16 @@ _KEPT = "The new configuration can't be used; the proxy keeps the old one."
 
 
 class RenewableApp:
-    """An app that another takes the place of whenever the process gets a HUP, where there is such a signal.
+    """An app that is replaced whenever the process gets SIGHUP, on systems that have this signal.
 
-    A new app serves only once it has started; where it can't, the log says why, and nothing changes. The server listens
-    where it did. A HUP because the terminal is gone, in which the process was started, ends it as a SIGTERM does.
+    A new app serves only once it has started. If it can't start, the log gives the reason and nothing changes. The
+    listening address stays the same. If SIGHUP comes because the process's terminal has closed, the process ends as
+    with
+    SIGTERM.
 
-    ``load`` gets the settings anew, or raises ConfigurationError; ``make`` makes the app of them. ``shutdown`` is that
-    of all these apps.
+    ``load`` reads the settings again, or raises ConfigurationError. ``make`` makes the app from them. All these apps
+    share
+    ``shutdown``.
     """
 
     def __init__(
@@ -65,7 +68,7 @@ class RenewableApp:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
-        self._server = uvicorn_server()  # before the app takes its signals
+        self._server = uvicorn_server()  # before the app installs its signal handlers
         try:
             await self._now.start()
         except Exception as error:
@@ -82,7 +85,7 @@ class RenewableApp:
         await send({"type": "lifespan.shutdown.complete"})
 
     def _on_hangup(self, had_terminal: bool) -> None:
-        if not hasattr(signal, "SIGHUP") or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # as nohup leaves it
+        if not hasattr(signal, "SIGHUP") or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # as nohup sets it
             return
 
         def hang_up() -> None:
@@ -91,11 +94,11 @@ class RenewableApp:
             else:
                 self._renew_soon()
 
-        with suppress(NotImplementedError, RuntimeError, ValueError):  # another loop, or not the main thread
+        with suppress(NotImplementedError, RuntimeError, ValueError):  # another event loop, or not the main thread
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hang_up)
 
     def _renew_soon(self) -> None:
-        """Take the settings as they are now; a HUP that comes meanwhile has it done once more."""
+        """Apply the current settings. If SIGHUP comes in the meantime, do it once more."""
         self._wanted = True
         if self._renewing is None or self._renewing.done():
             self._renewing = asyncio.create_task(self._renew())
@@ -139,7 +142,7 @@ class RenewableApp:
 
 
 class _Generation:
-    """One app from the start of its lifespan to the end, and the requests that are in it."""
+    """One app from the start of its lifespan to the end, and the requests in it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -160,17 +163,17 @@ class _Generation:
                 self._empty.set()
 
     async def start(self) -> None:
-        """Start the app. Raises what keeps it from it."""
+        """Start the app. Raises the exception that prevents the start."""
         started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._life = asyncio.create_task(self._live(started))
         await started
 
     async def empty(self) -> None:
-        """Wait until no request is in it."""
+        """Wait until the app has no more requests."""
         await self._empty.wait()
 
     async def stop(self) -> None:
-        """Let the app close what it has open."""
+        """Let the app close its resources."""
         self._over.set()
         if self._life is not None:
             await self._life
@@ -195,25 +198,25 @@ class _Generation:
         try:
             await self._app({"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}}, receive, send)
         except Exception as error:
-            if started.done():  # the reason has been told
+            if started.done():  # the reason has been logged
                 return
             started.set_exception(error)
 
 
 async def _end(generation: _Generation) -> None:
-    """Wait for the last answer of an app that is replaced, and let go of it; at the end of the process at once."""
+    """Wait for the last answer of a replaced app and release the app; when the process ends, don't wait."""
     try:
         await generation.empty()
     finally:
         await generation.stop()
     del generation
-    gc.unfreeze()  # it was hidden from the collector at the start
+    gc.unfreeze()  # it was hidden from the garbage collector at the start
     gc.collect()
     gc.freeze()
 
 
 def _has_terminal() -> bool:
-    """Whether the process has a terminal that can send it a HUP."""
+    """Whether the process has a terminal that can send it SIGHUP."""
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
     except (OSError, AttributeError):

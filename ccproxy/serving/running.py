@@ -14,7 +14,7 @@ from .. import standard_streams
 from ..logs import configure_logging
 from ..settings import ConfigurationError
 
-if TYPE_CHECKING:  # uvicorn and pydantic take a while to import, and --help and --version do without
+if TYPE_CHECKING:  # uvicorn and pydantic are slow to import, and --help and --version don't need them
     import uvicorn
     from starlette.types import ASGIApp
 
@@ -26,7 +26,7 @@ KEEP_ALIVE_SECONDS = 75
 _M_TRIM_THRESHOLD = -1  # of glibc's malloc.h
 _M_MMAP_THRESHOLD = -3
 _RETURNED_AT_ONCE = 1024 * 1024  # bytes
-_KEPT = 8 * 1024 * 1024  # bytes at the heap's end, or every request of some 100 KB would take them from the system anew
+_KEPT = 8 * 1024 * 1024  # bytes at the heap's end; with less, every request of some 100 KB would ask the system for them
 
 EXIT_CANT_START = 1
 EXIT_CONFIGURATION = 2
@@ -35,7 +35,7 @@ logger = logging.getLogger("ccproxy")
 
 
 def load_settings_or_exit(env_file: str | None = None, **values: Any) -> "Settings":
-    """The settings, or exit code 2 with a line for each problem on standard error."""
+    """The settings. Exits with code 2 and a line for each problem on standard error if they are invalid."""
     from ..settings import Settings
 
     try:
@@ -52,7 +52,7 @@ def fail(message: str, code: int) -> NoReturn:
 
 
 def warn_at_start(settings: "Settings", host: str | None = None) -> None:
-    """Log what the operator should know. ``host``: where it listens, if not at HOST."""
+    """Log the warnings for the operator. ``host``: the listening address, if it is not HOST."""
     from ..settings import startup_warnings
 
     for warning in startup_warnings(settings, host):
@@ -60,7 +60,7 @@ def warn_at_start(settings: "Settings", host: str | None = None) -> None:
 
 
 def warn_under_server_command(settings: "Settings") -> None:
-    """Like :func:`warn_at_start`, for the host that a server's own command line names."""
+    """Like :func:`warn_at_start`, for the host on a server's own command line."""
     import click
 
     context = click.get_current_context(silent=True)
@@ -70,17 +70,17 @@ def warn_under_server_command(settings: "Settings") -> None:
 
 
 def server_grace(settings: "Settings") -> int:
-    """Seconds after which the server itself makes an end: the app has made its own by then."""
+    """Seconds after which the server itself ends the answers. The app has ended its own by then."""
     from .shutdown import LAST_WORDS_SECONDS
 
     return math.ceil(settings.shutdown_timeout) + LAST_WORDS_SECONDS
 
 
 def serve(app: "ASGIApp", settings: "Settings", *, announce: str | None = None, warn: bool = True) -> None:
-    """Serve until SIGINT or SIGTERM; running streams get SHUTDOWN_TIMEOUT, then the process ends with exit code 0.
+    """Serve until SIGINT or SIGTERM. Answers in progress get SHUTDOWN_TIMEOUT; then the process ends with exit code 0.
 
-    ``announce`` is printed on standard output as soon as connections are accepted. ``warn``: what the operator should
-    know is logged.
+    ``announce`` is printed to standard output as soon as connections are accepted. ``warn``: log the warnings for the
+    operator.
     """
     import uvicorn
 
@@ -110,14 +110,17 @@ def serve(app: "ASGIApp", settings: "Settings", *, announce: str | None = None, 
 
 
 def tune_memory() -> None:
-    """Fewer and shorter passes of the garbage collector, which hold up every stream, and no hoard of memory.
+    """Reduce garbage collector passes, which block every stream, and make them shorter; return freed memory early.
 
-    It is the last thing before a process of our own serves. What the start has made is hidden from the passes. Python's
-    own threshold, 700 new objects, is less than what one large request is parsed to; reference counts free nearly all
-    of it, since an exchange leaves no cycles behind.
+    This runs last, before a process of our own serves. Objects made during the start are hidden from the collector.
+    Python's
+    own threshold, 700 new objects, is less than one large parsed request creates. Reference counting frees nearly all
+    of
+    it, since an exchange leaves no cycles.
 
-    glibc keeps what large requests have freed, in pieces between what others still hold, unless it is told from which
-    size on memory goes back to the system at once.
+    glibc keeps memory that large requests have freed, in pieces between blocks still in use, unless a threshold tells
+    it
+    from which size on to return memory to the system at once.
     """
     gc.freeze()
     gc.set_threshold(10_000)
@@ -128,7 +131,7 @@ def tune_memory() -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket, or exit code 1 with one line."""
+    """A listening socket. Exits with code 1 and a one-line message if it can't listen."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # proto: asyncio needs it for TCP_NODELAY
     try:
@@ -142,11 +145,11 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def limit_clients(server: "uvicorn.Server", settings: "Settings") -> None:
-    """Let a server that is about to accept connections keep the limits, however it was started."""
+    """Apply the limits in a server that is about to accept connections, however it was started."""
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
     from .limits import Limits
-    from .protocol import limited_protocol  # here, like uvicorn itself: other hosts do without
+    from .protocol import limited_protocol  # imported here, like uvicorn itself: other hosts don't need it
 
     config = server.config
     if not issubclass(config.http_protocol_class, HttpToolsProtocol):
@@ -162,7 +165,7 @@ def limit_clients(server: "uvicorn.Server", settings: "Settings") -> None:
 
 
 def local_url(host: str, port: int) -> str:
-    """The URL under which this machine reaches a server that listens on ``host``."""
+    """The URL at which this machine reaches a server that listens on ``host``."""
     host = host.strip("[]")
     if host in ("0.0.0.0", "::", "127.0.0.1", "::1"):  # noqa: S104 - not a bind
         host = "localhost"

@@ -1,4 +1,4 @@
-"""The end of the process: running answers get a while to finish, then an error that sends the client elsewhere."""
+"""Shutdown: answers in progress get a grace period, then an error that makes the client try elsewhere."""
 
 import asyncio
 import signal
@@ -24,19 +24,19 @@ LINGER_SECONDS = 0.3
 
 
 def uvicorn_server() -> "uvicorn.Server | None":
-    """The server that has this process and its signals, if it is uvicorn; called in its event loop."""
+    """The server that controls this process and its signals, if it is uvicorn. Call this in its event loop."""
     if threading.current_thread() is not threading.main_thread():
         return None
-    import uvicorn  # here, since a host may serve the app with another server, and it takes a while
+    import uvicorn  # imported here, since a host may serve the app with another server, and the import is slow
 
     server: object = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     return server if isinstance(server, uvicorn.Server) else None
 
 
 class Shutdown:
-    """Ends the answers that still run ``grace`` seconds after :meth:`begin`.
+    """Ends the answers that are still in progress ``grace`` seconds after :meth:`begin`.
 
-    A host that knows when it ends calls ``begin``; :meth:`on_signals` does so where uvicorn serves.
+    A host that knows when it ends calls ``begin``. Under uvicorn, :meth:`on_signals` arranges that.
     """
 
     def __init__(self, grace: float) -> None:
@@ -48,42 +48,42 @@ class Shutdown:
         self._endless: set[asyncio.Timeout] = set()
 
     def begin(self) -> None:
-        """Start the clock. Called in the event loop; a second call changes nothing."""
+        """Start the grace period. Call this in the event loop. Further calls change nothing."""
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._grace, self._end)
             self.end_endless()
 
     def add(self, limit: asyncio.Timeout) -> None:
-        """Let an answer's limit, which has been entered, expire when the time is over."""
+        """Register an answer's timeout, already entered, to expire when the grace period is over."""
         self._running.add(limit)
         if self._over:
             _expire(limit)
 
     def discard(self, limit: asyncio.Timeout) -> None:
-        """The answer has come to its end."""
+        """Unregister an answer that has ended."""
         self._running.discard(limit)
         self._endless.discard(limit)
 
     def does_not_end(self, limit: asyncio.Timeout) -> None:
-        """For an answer that would use up every grace period, such as the events for a page that is open."""
+        """Mark an answer that would use up every grace period, such as the event stream of an open page."""
         self._endless.add(limit)
         if self._timer is not None:
             _expire(limit)
 
     def end_endless(self) -> None:
-        """End the answers that don't end by themselves, so that their clients come back to what serves from now on."""
+        """End the answers that never end by themselves, so that their clients reconnect to the new app."""
         for limit in tuple(self._endless):
             _expire(limit)
 
     def set_grace(self, grace: float) -> None:
-        """Give answers another time, of seconds, unless the end has begun."""
+        """Change the grace period, in seconds, unless the shutdown has begun."""
         self._grace = grace
 
     def on_signals(self) -> None:
-        """Begin at SIGTERM or SIGINT, if this process and its signals are uvicorn's; else change nothing.
+        """Begin at SIGTERM or SIGINT, if uvicorn controls this process and its signals; otherwise change nothing.
 
-        uvicorn dies of the signal once it has shut down in order. Told by ``should_exit`` it returns, and the exit
-        code is 0. A second SIGINT ends it at once, as ever.
+        After an orderly shutdown, uvicorn raises the signal again and dies of it. Stopped by ``should_exit`` it returns
+        instead, and the exit code is 0. A second SIGINT still ends it at once.
         """
         server = uvicorn_server()
         if server is None:
@@ -123,10 +123,10 @@ def _expire(limit: asyncio.Timeout) -> None:
 
 
 class ShutdownMiddleware:
-    """Give every answer an end that the client understands when the process ends before it.
+    """End every answer in a way that the client understands if the process ends first.
 
-    Nothing sent yet: a 529, which clients take for "try again". An event stream: an ``error`` event and no proper
-    end. Stands outside all layers, so that whatever they wait for is broken off.
+    If nothing is sent yet, the answer is a 529, which clients take for "try again". An event stream gets an ``error``
+    event and no regular end. This middleware is outside all layers, so it interrupts whatever they wait for.
     """
 
     def __init__(self, app: ASGIApp, *, shutdown: Shutdown) -> None:
@@ -167,7 +167,7 @@ class ShutdownMiddleware:
             return
         retry = [("retry-after", "1")]
         error = ApiError(529, "overloaded_error", "this proxy is shutting down; please try again", headers=retry)
-        with anyio.move_on_after(LAST_WORDS_SECONDS - 1):  # a client that reads nothing hears nothing
+        with anyio.move_on_after(LAST_WORDS_SECONDS - 1):  # a client that does not read receives nothing
             if not started:
                 return await send_error(scope, send, error)
             if is_stream:

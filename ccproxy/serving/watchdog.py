@@ -1,4 +1,4 @@
-"""Telling of an event loop that a request holds up, while it does: every stream waits meanwhile."""
+"""Reports, while it happens, a request that blocks the event loop: every stream waits meanwhile."""
 
 import asyncio
 import logging
@@ -10,15 +10,15 @@ from contextlib import contextmanager
 
 logger = logging.getLogger("ccproxy")
 
-_PAUSE = 0.25  # of the limit, between two looks: whatever holds the loop up for the whole limit is seen
-_FRAMES = 6  # of the code that runs, the innermost
+_PAUSE = 0.25  # fraction of the limit between two checks: every block that lasts the whole limit is detected
+_FRAMES = 6  # the innermost frames of the running code
 
 
 @contextmanager
 def watched_loop(limit: float = 1.0) -> Iterator[None]:
-    """Log a warning when the running event loop does nothing else for ``limit`` seconds, and for which request.
+    """Log a warning when the running event loop is blocked for ``limit`` seconds, and name the request.
 
-    A thread asks the loop for a sign of life, a few times in ``limit``; requests cost nothing more.
+    A thread asks the loop for a sign of life several times within ``limit``. This adds no other cost to requests.
     """
     watchdog = _Watchdog(asyncio.get_running_loop(), limit)
     watchdog.start()
@@ -46,14 +46,14 @@ class _Watchdog(threading.Thread):
                 return
             if not alive.wait(self._limit * (1 - _PAUSE)):
                 self._tell()
-                while not alive.wait(self._limit):  # once for each time
+                while not alive.wait(self._limit):  # once for each block
                     if self.end.is_set() or self._loop.is_closed():
                         return
 
     def _tell(self) -> None:
         task = asyncio.current_task(self._loop)
         frame = sys._current_frames().get(self._loops_thread)
-        if task is None or frame is None:  # it goes on by now
+        if task is None or frame is None:  # it has resumed by now
             return
         code = "".join(traceback.format_stack(frame)[-_FRAMES:])
         fields = {"request_id": task.get_name(), "seconds": self._limit, "code": code}

@@ -1,4 +1,4 @@
-"""Every setting, how its text is read, and what the operator should know of it."""
+"""The settings: how their text is read, and what the operator should know about them."""
 
 from .base_urls import without_endpoint, without_repeated_version
 from .configuration import ConfigurationError

@@ -1,4 +1,4 @@
-"""Base URLs as people write them: with the path of an endpoint at the end, or with ``/v1`` where it is added anyway."""
+"""Base URLs as people write them: with an endpoint's path at the end, or with a ``/v1`` that is added anyway."""
 
 import re
 from urllib.parse import urlsplit
@@ -9,7 +9,7 @@ _REPEATED = re.compile(r"/+v1(?:/+messages|/+chat/+completions)?(?=/+v1/)")
 
 
 def without_endpoint(base_url: str) -> str:
-    """A provider's base URL without a slash or the path of an endpoint, such as ``/chat/completions``, at its end."""
+    """A provider's base URL without a trailing slash or endpoint path, such as ``/chat/completions``."""
     base_url = base_url.rstrip("/")
     found = _ENDPOINT.search(base_url)
     if found is None or not urlsplit(base_url[: found.start()]).netloc:
@@ -20,7 +20,9 @@ def without_endpoint(base_url: str) -> str:
 
 
 def without_repeated_version(path: str) -> str:
-    """A request's path without what a client's base URL has too much: ``/v1/messages`` for ``/v1/v1/messages``."""
+    """A request's path without the version that a client's base URL repeats: ``/v1/messages`` for
+    ``/v1/v1/messages``.
+    """
     end = 0
     while found := _REPEATED.match(path, end):
         end = found.end()

@@ -1,4 +1,4 @@
-"""What the values of settings must be, and what is made of their text."""
+"""Checks of the settings' values, and how their text is converted."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -37,7 +37,9 @@ _NAMING = ("big_model", "middle_model", "small_model", "classifier_model", "safe
 
 
 class Checked(BaseSettings):
-    """The checks of the fields that Settings declares, each by itself but for the last, which sees all."""
+    """The checks of the fields that Settings declares. Each checks one field, except the last, which sees all
+    fields.
+    """
 
     @field_validator(
         "openai_api_key", "anthropic_api_key", "admin_api_key", "boost_api_key", mode="before", check_fields=False
@@ -72,7 +74,7 @@ class Checked(BaseSettings):
     @field_validator("history_bytes", mode="before", check_fields=False)
     @classmethod
     def _check_bytes(cls, value: Any) -> Any:
-        """Also as ``1e9``."""
+        """Accepts ``1e9`` too."""
         is_power = isinstance(value, str) and re.fullmatch(r"\s*\d+(\.\d+)?[eE]\d{1,2}\s*", value)
         return int(float(value)) if is_power else value
 
@@ -181,7 +183,7 @@ class Checked(BaseSettings):
 
 
 def _missing(values: Mapping[str, Any], upstreams: Mapping[str, object], fields: Mapping[str, FieldInfo]) -> list[str]:
-    """A line for each variable that is not set and must be. ``values``: the settings that are fit by themselves."""
+    """A line for each required variable that is not set. ``values``: the settings that are valid by themselves."""
     needed = dict(_needed(values, upstreams))
     return [problem(name.upper(), "not set", why, _accepted(fields[name])) for name, why in needed.items()]
 
@@ -194,7 +196,7 @@ def _history_problems(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _needed(values: Mapping[str, Any], upstreams: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    """The settings that are not there, and why each has to be."""
+    """The required settings that are missing, and why each is required."""
     key = values.get("openai_api_key")
     if isinstance(key, SecretStr) and not key.get_secret_value():
         if not upstreams:
@@ -208,7 +210,7 @@ def _needed(values: Mapping[str, Any], upstreams: Mapping[str, object]) -> Itera
 
 
 def _use_of_default(values: Mapping[str, Any], upstreams: Mapping[str, object]) -> str | None:
-    """The first model of the default upstream, and what names it."""
+    """The first model of the default upstream, and the setting that names it."""
     named = [(name.upper(), model) for name in _NAMING for model in names_of(values.get(name))]
     if values.get("enable_boost_support"):
         boost = planner_candidates(values.get("boost_model", ""), upstreams)[1]

@@ -1,4 +1,4 @@
-"""The error for settings that can't be used, made of what pydantic found."""
+"""The error for invalid settings, built from what pydantic reports."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,7 @@ MASK = "****"
 
 
 class ConfigurationError(ValueError):
-    """The settings can't be used. ``str()`` has one line for each problem, with secrets masked."""
+    """The settings are invalid. ``str()`` has one line for each problem, with secrets masked."""
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = tuple(problems)
@@ -20,19 +20,19 @@ class ConfigurationError(ValueError):
 
 
 def problem(variable: str, given: str, reason: str, accepted: str) -> str:
-    """One line about one variable; empty parts are left out."""
+    """One line about one variable. Empty parts are left out."""
     parts = (given, reason, f"accepted: {accepted}" if accepted else "")
     return f"{variable}: " + "; ".join(part for part in parts if part)
 
 
 def describe(error: ValidationError, fields: Mapping[str, FieldInfo], files: Mapping[str, str] = {}) -> list[str]:
-    """A line for each thing that is wrong: the variable, what was given and in which file, why not, what is accepted.
+    """A line for each problem: the variable, its value and the file it is from, the reason, and what is accepted.
 
-    ``files``: those that variables come from.
-    A field's ``accepted`` stands in its ``json_schema_extra``. A ConfigurationError of a validator has its
-    lines already. A ValueError that says what "there are" needs no more.
+    ``files``: the files that variables come from.
+    A field's ``accepted`` is in its ``json_schema_extra``. A validator's ConfigurationError already has its lines. A
+    ValueError that says what "there are" is complete without it.
     """
-    lines: dict[str, int] = {}  # in order, each once: two bad parts of one list are one problem each, not more
+    lines: dict[str, int] = {}  # in order and without duplicates: two bad parts of one list are one problem each
     order = [name.upper() for name in fields]
     for detail in error.errors(include_url=False):
         cause = detail.get("ctx", {}).get("error")
@@ -58,16 +58,16 @@ def describe(error: ValidationError, fields: Mapping[str, FieldInfo], files: Map
 
 
 def shown(value: Any) -> str:
-    """A value on one short line, without what may be a key in a URL."""
+    """A value on one short line, without any part of a URL that may be a key."""
     text = re.sub(r"[^/\s]*@", f"{MASK}@", str(value))
     text = re.sub(r"\?.*", f"?{MASK}", text, flags=re.DOTALL)
     return repr(text if len(text) <= 80 else text[:77] + "...")
 
 
 def find_lookalikes(names: Iterable[str], known: Iterable[str], own: Mapping[str, str] = {}) -> tuple[str, ...]:
-    """A warning for each variable that is nearly one of ours, such as OPENAI_BASEURL.
+    """A warning for each variable whose name is close to one of ours, such as OPENAI_BASEURL.
 
-    ``own``: variables of files that hold nothing but settings, with the file; there each unknown one is a mistake.
+    ``own``: variables from files that contain only settings, with the file. Every unknown variable there is a mistake.
     """
     known = list(known)
     candidates = [name for name in known if len(name) > 4]

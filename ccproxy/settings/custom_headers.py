@@ -1,4 +1,4 @@
-"""``CUSTOM_HEADER_*``: the variables that become headers for the provider."""
+"""``CUSTOM_HEADER_*``: variables that become headers of requests to the provider."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ HEADER_PREFIX = "CUSTOM_HEADER_"
 
 
 class CustomHeadersSource(PydanticBaseSettingsSource):
-    """Gathers ``CUSTOM_HEADER_*`` of the given sources, the last of which wins; arguments replace all."""
+    """Collects ``CUSTOM_HEADER_*`` from the given sources. The last source wins; arguments replace all of them."""
 
     def __init__(self, settings_cls: type[BaseSettings], *sources: PydanticBaseSettingsSource) -> None:
         super().__init__(settings_cls)
@@ -45,7 +45,7 @@ def header_problems(headers: dict[str, str]) -> list[str]:
 
 
 def accepted_header(name: str, value: str, a_name: str = "a header's name") -> str | None:
-    """What is accepted, where this header isn't. ``a_name``: what is said of a name."""
+    """What is accepted instead of this invalid header. ``a_name``: how the message describes a name."""
     if not HEADER_NAME.fullmatch(name):
         return a_name
     if name.lower() in FRAMING_HEADERS:

@@ -1,4 +1,4 @@
-"""The files that settings are read from, the user's own and the ``.env`` of a folder, and how they are replaced."""
+"""The files that settings are read from (the user's own and a folder's ``.env``), and how they are replaced."""
 
 import os
 import re
@@ -27,22 +27,25 @@ _OURS_ALONE = {
 
 @dataclass(frozen=True, slots=True)
 class SettingsFile:
-    """A file that may hold settings. ``left_out``: why it isn't read, empty if it is."""
+    """A file that may contain settings. ``left_out``: why it isn't read; empty if it is read."""
 
     path: str
     left_out: str = ""
 
 
 def users_file() -> Path:
-    """The configuration file of this user, such as ``~/.config/cc-boost/.env``; it need not be there."""
+    """The user's configuration file, such as ``~/.config/cc-boost/.env``. It may not exist."""
     return user_config_path("cc-boost", appauthor=False) / ".env"
 
 
 def settings_files(env_file: str | None = None, *, any_env: bool = True) -> list[SettingsFile]:
-    """What there is, the later over the earlier: the user's file, then ``env_file`` or the folder's ``.env``.
+    """The existing files; later ones override earlier ones: the user's file, then ``env_file`` or the folder's
+    ``.env``.
 
-    ``any_env``: take the folder's ``.env`` whatever it is. Else only one that begins as ours do: in a project where
-    Claude Code works it is mostly the project's own, and its OPENAI_API_KEY and HOST are for something else.
+    ``any_env``: read the folder's ``.env`` whatever it contains. Otherwise it is read only if it begins like ours. In a
+    project where Claude Code works, ``.env`` usually belongs to the project, and its OPENAI_API_KEY and HOST have
+    another
+    purpose.
     """
     files = [SettingsFile(str(path))] if _is_file(path := users_file()) else []
     if env_file is not None:
@@ -56,9 +59,9 @@ def settings_files(env_file: str | None = None, *, any_env: bool = True) -> list
 
 
 def unread_files(files: Iterable[SettingsFile], *, likely: bool = False) -> list[str]:
-    """A line for each file that was left out, with what to do if it was meant.
+    """A line for each file that was left out, with what to do if it should be read.
 
-    ``likely``: only for files with variables that hardly another program has.
+    ``likely``: only files with variables that few other programs use.
     """
     return [
         f"{file.path} of this folder was not read: {file.left_out}. To use it, add --env-file {file.path}; "
@@ -69,7 +72,9 @@ def unread_files(files: Iterable[SettingsFile], *, likely: bool = False) -> list
 
 
 def origins(paths: Iterable[str]) -> dict[str, str]:
-    """The file that each variable comes from, in upper case; not those that the environment sets, which wins."""
+    """The file that each variable comes from, by upper-case name. Variables of the environment, which wins, are left
+    out.
+    """
     found: dict[str, str] = {}
     for path in paths:
         found |= dict.fromkeys(values_of(path), path)
@@ -80,7 +85,9 @@ def origins(paths: Iterable[str]) -> dict[str, str]:
 
 
 def names_by_file(paths: Iterable[str]) -> tuple[list[str], dict[str, str]]:
-    """All variables of these files, and the file of each that stands in the user's own, which holds settings alone."""
+    """All variables of these files, and the file of each variable in the user's own file, which contains only
+    settings.
+    """
     names: list[str] = []
     ours: dict[str, str] = {}
     for path in paths:
@@ -92,12 +99,12 @@ def names_by_file(paths: Iterable[str]) -> tuple[list[str], dict[str, str]]:
 
 
 def values_of(path: str) -> dict[str, str]:
-    """The variables of a file that are not empty, in upper case."""
+    """The non-empty variables of a file, by upper-case name."""
     return {name.upper(): value for name, value in dotenv_values(path, encoding=_ENCODING).items() if value}
 
 
 def place_of(name: str, paths: Iterable[str]) -> str | None:
-    """Where a variable is set: ``the environment``, or a file with the line; None where it has its default."""
+    """Where a variable is set: ``the environment``, or a file and line; None if it has its default."""
     if os.environ.get(name):
         return "the environment"
     place = None
@@ -112,7 +119,7 @@ def place_of(name: str, paths: Iterable[str]) -> str | None:
 
 
 def file_to_write(env_file: str | None) -> str:
-    """Where settings that a command has found belong: the named file, a ``.env`` of ours, or the user's file."""
+    """Where to write settings that a command has found: the named file, a ``.env`` of ours, or the user's file."""
     if env_file is not None:
         return env_file
     return str(users_file()) if _is_file(users_file()) and not _is_ours(_FOLDERS_FILE) else _FOLDERS_FILE
@@ -121,13 +128,13 @@ def file_to_write(env_file: str | None) -> str:
 def check_files(paths: Iterable[str]) -> None:
     """Raise ConfigurationError if one of these files can't be read, or has a line that is not ``NAME=value``.
 
-    The message has no text of the line, which may hold a key.
+    The message does not quote the line, which may contain a key.
     """
     for path in paths:
         try:
             with open(path, encoding=_ENCODING) as file:
                 bad = [line_of(binding.original) for binding in parse_stream(file) if binding.error]
-        except FileNotFoundError:  # an .env that nobody has to have
+        except FileNotFoundError:  # a .env that is optional
             continue
         except (OSError, UnicodeDecodeError):
             raise ConfigurationError([f"{path}: can't be read; accepted: a UTF-8 text file"]) from None
@@ -137,7 +144,7 @@ def check_files(paths: Iterable[str]) -> None:
 
 
 def line_of(original: Original) -> int:
-    """The number of the line in which a statement begins: dotenv counts the empty lines before it."""
+    """The number of the line on which a statement begins. dotenv counts the empty lines before it as part of it."""
     text = original.string
     return original.line + text[: len(text) - len(text.lstrip())].count("\n")
 
@@ -165,9 +172,9 @@ def _is_ours(path: str) -> bool:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write a file, and make it, for its owner only, if it is not there. Raises OSError.
+    """Replace a file's content. A missing file is created, readable by its owner only. Raises OSError.
 
-    One that is there keeps its mode and owner; one behind a symbolic link is changed where it is.
+    An existing file keeps its mode and owner. The target of a symbolic link is changed in place.
     """
     path = path.resolve()
     try:

@@ -12,7 +12,7 @@ LAYERS = (
 
 
 def check_layers(names: Sequence[str]) -> None:
-    """Raise ValueError for a name that is unknown or stands twice, or a path that can't be imported."""
+    """Raise ValueError for an unknown or repeated name, or a path that can't be imported."""
     for name in names:
         if ":" in name:
             import_layer(name)

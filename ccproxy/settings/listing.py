@@ -13,7 +13,7 @@ from .upstreams import FIELDS, parted
 
 
 class Variable(NamedTuple):
-    """A variable: its default as one writes it (empty: unset), what is accepted, and what it means."""
+    """A variable: its default as a user would write it (empty: unset), what is accepted, and its meaning."""
 
     name: str
     default: str
@@ -39,7 +39,7 @@ def described() -> list[Variable]:
 
 
 def variables() -> list[tuple[str, str, str]]:
-    """Each variable with its default as one writes it (empty: unset) and its description, in order."""
+    """Each variable with its default as a user would write it (empty: unset) and its description, in order."""
     return [(variable.name, variable.default, variable.meaning) for variable in described()]
 
 
@@ -57,7 +57,7 @@ def _default(name: str, value: Any) -> str:
 
 
 def given_variables(paths: Iterable[str], environment: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Each variable that is set and ours, with its text and where that stands, in the order of the settings.
+    """Each of our variables that is set, with its text and where it is set, in the order of the settings.
 
     Raises ConfigurationError for a file that can't be read.
     """
@@ -73,13 +73,13 @@ def given_variables(paths: Iterable[str], environment: Mapping[str, str]) -> dic
 
 
 def shown_value(name: str, value: str) -> str:
-    """The text of a variable as it may be shown: without keys."""
+    """A variable's text with keys removed, so that it can be shown."""
     secret = name.startswith(HEADER_PREFIX) or name.endswith(("_API_KEY", "_HEADERS")) or name == "STATE_URL"
     return MASK if secret else shown(value)
 
 
 def is_variable(name: str) -> bool:
-    """Whether a variable, in upper case, is one of ours."""
+    """Whether a variable, given in upper case, is one of ours."""
     return name.lower() in Settings.model_fields or name.startswith(HEADER_PREFIX) or _is_of_upstream(name)
 
 
@@ -89,15 +89,15 @@ def _is_of_upstream(variable: str) -> bool:
 
 
 def named_models(settings: Settings) -> tuple[NamedModel, ...]:
-    """Every model that is named anywhere, in order: tiers, classifier, safeguards, vision, routes, boost.
+    """Every model that the settings name, in order: tiers, classifier, safeguards, vision, routes, boost.
 
-    BOOST_MODEL's without an upstream are BOOST_BASE_URL's, and not among them.
+    Models of BOOST_MODEL without an upstream belong to BOOST_BASE_URL and are not included.
     """
     return tuple(collect(_by_place(settings), settings.upstreams.keys()))
 
 
 def model_to_try(settings: Settings, upstream: str) -> str | None:
-    """A model of this upstream that is named, the cheapest as far as that is known; None where none is."""
+    """A model of this upstream that the settings name: the cheapest one, if prices are known. None if there is none."""
     named = {
         place: model.model
         for model in reversed(named_models(settings))

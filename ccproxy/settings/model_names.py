@@ -1,4 +1,4 @@
-"""The models that the settings name: lists with commas, and ``NAME:model`` for one of another upstream."""
+"""The models that the settings name: comma-separated lists, and ``NAME:model`` for a model of another upstream."""
 
 from collections.abc import Iterable
 from typing import NamedTuple, Self
@@ -9,7 +9,7 @@ MODELS = "a model, or several separated by commas, each model or NAME:model"
 
 
 class ModelNames(str):
-    """The first of a list of models, which is asked; ``all`` are the first and those that stand by."""
+    """The first of a list of models, which is asked first; ``all`` are this model and its standbys."""
 
     all: tuple[str, ...]
 
@@ -35,14 +35,14 @@ class NamedModel(NamedTuple):
 
 
 def names_of(models: str | None) -> tuple[str, ...]:
-    """All models of a setting, none where it is unset."""
+    """All models of a setting; empty if it is unset."""
     if models is None:
         return ()
     return models.all if isinstance(models, ModelNames) else split_models(models)
 
 
 def collect(by_place: Iterable[tuple[str, str]], upstreams: Iterable[str]) -> list[NamedModel]:
-    """The models of (place, model), each once, with all its places."""
+    """Each model once, with all its places, from pairs of (place, model)."""
     names = frozenset(upstreams)
     found: dict[tuple[str, str], dict[str, None]] = {}
     for place, model in by_place:
@@ -52,7 +52,7 @@ def collect(by_place: Iterable[tuple[str, str]], upstreams: Iterable[str]) -> li
 
 
 def planner_candidates(model: str, upstreams: Iterable[str]) -> tuple[list[str], list[str]]:
-    """BOOST_MODEL's models without an upstream, and those of upstreams."""
+    """The models of BOOST_MODEL without an upstream, and those with one."""
     names = frozenset(upstreams)
     plain: list[str] = []
     named: list[str] = []
@@ -62,7 +62,7 @@ def planner_candidates(model: str, upstreams: Iterable[str]) -> tuple[list[str],
 
 
 def canonical(models: Iterable[str], upstreams: Iterable[str]) -> tuple[str, ...]:
-    """Each model in the one way of writing it."""
+    """Each model in its canonical form."""
     names = frozenset(upstreams)
     return tuple(canonical_model(model, names) for model in models)
 

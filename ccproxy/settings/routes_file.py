@@ -1,4 +1,4 @@
-"""``ROUTES_FILE``: the rules by which requests are routed, in TOML."""
+"""``ROUTES_FILE``: the rules for routing requests, in TOML."""
 
 import re
 import tomllib
@@ -24,14 +24,14 @@ _UPSTREAM = re.compile(r"[A-Za-z0-9]+")
 
 
 class RoutesFile(str):
-    """The name of the file, and the rules in it, once they are read."""
+    """The name of the file, and the rules in it once they are read."""
 
     routes: tuple[Route, ...] = ()
 
     def read(self, upstreams: Collection[str]) -> None:
-        """Read the rules. ``upstreams``: the names of those that are configured.
+        """Read the rules. ``upstreams``: the names of the configured upstreams.
 
-        A relative name is looked for in the working directory, then beside the user's configuration file. Raises
+        A relative name is looked up in the working directory, then beside the user's configuration file. Raises
         ConfigurationError with a line for each problem, which names the file and the line.
         """
         path = Path(self).expanduser()
@@ -48,7 +48,7 @@ class RoutesFile(str):
 
 
 def parse_routes(text: str, path: str, upstreams: Collection[str]) -> tuple[Route, ...]:
-    """The rules of a text, in order, each with its name; ``path`` is for the messages. Raises ConfigurationError."""
+    """The rules of a text, in order, each with its name. ``path`` is for the messages. Raises ConfigurationError."""
     reader = _Reader(text, path, frozenset(name.lower() for name in upstreams) | {_DEFAULT})
     routes = reader.read()
     if reader.problems:
@@ -57,7 +57,7 @@ def parse_routes(text: str, path: str, upstreams: Collection[str]) -> tuple[Rout
 
 
 class _Reader:
-    """Reads one file, and gathers what is wrong with it by line."""
+    """Reads one file and collects its problems by line."""
 
     def __init__(self, text: str, path: str, upstreams: frozenset[str]) -> None:
         self._text = text
@@ -92,7 +92,7 @@ class _Reader:
             self._note(self._lines.of_key(number, "when"), "when: accepted: a table such as { images = true }")
             when = {}
         for key, value in when.items():
-            if key in _KEYS:  # Route has them as arguments of other kinds
+            if key in _KEYS:  # Route takes these as arguments of other types
                 self._note(self._lines.of_key(number, key), f"when.{key}: there is no such condition")
                 continue
             self._try(number, key, partial(Route, "m", **{key: value}), "when.")
@@ -107,7 +107,7 @@ class _Reader:
         return Route(table["models"], name=name, **when) if len(self.problems) == known else None
 
     def _try(self, number: int, key: str, make: Callable[[], Route], prefix: str = "") -> None:
-        """Note what is wrong with a rule that has nothing but this key."""
+        """Record the problem of a rule that has only this key."""
         try:
             make()
         except ValueError as error:
@@ -119,9 +119,9 @@ class _Reader:
                 self._note(self._lines.of_text(number, model.strip()), f"models: {problem}")
 
     def _no_upstream(self, model: str) -> str:
-        """Why ``NAME:model`` can't be meant as it is read, as a model of the default upstream; empty if it may be.
+        """Why ``NAME:model`` can't be a model of the default upstream, which is how it is read; empty if it can be one.
 
-        Many a model has a colon in its name: qwen3:8b.
+        Many models have a colon in their names, such as qwen3:8b.
         """
         upstream, colon, own = model.partition(":")
         name = upstream.strip().lower()
@@ -147,7 +147,7 @@ class _Reader:
 
 
 class _Lines:
-    """Where things stand in a TOML file, as far as rules are concerned. Lines are counted from 1."""
+    """The positions of rules, keys and texts in a TOML file. Lines are counted from 1."""
 
     def __init__(self, text: str) -> None:
         blank = _LONG_TEXT.sub(lambda found: "\n" * found[0].count("\n"), text)
@@ -161,7 +161,7 @@ class _Lines:
         return self._headings[route - 1] if route <= len(self._headings) else self.of_key(0, "route")
 
     def of_key(self, route: int, key: str) -> int:
-        """The line with a key of the nth rule; 0: of what stands outside of all."""
+        """The line with a key of the nth rule; 0 means a key outside of all rules."""
         pattern = re.compile(rf"(?:^|[\s{{,.\[]){re.escape(key)}\s*[=.\]]")
         return self._first(route, self._bare, lambda line: pattern.search(line) is not None)
 
@@ -180,7 +180,7 @@ class _Lines:
 
 
 def _place(message: str, last: int) -> tuple[int, str]:
-    """The line of a syntax error, and what it is."""
+    """The line of a syntax error, and the error itself."""
     found = _PLACE.fullmatch(message)
     return (int(found[2] or last), found[1]) if found else (1, message)
 

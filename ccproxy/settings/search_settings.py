@@ -1,4 +1,4 @@
-"""How WEB_SEARCH, WEB_SEARCH_URL and WEB_SEARCH_KEY are declared and checked."""
+"""The declarations and checks of WEB_SEARCH, WEB_SEARCH_URL and WEB_SEARCH_KEY."""
 
 from importlib.util import find_spec
 from typing import Annotated, Any, Literal, get_args

@@ -1,4 +1,4 @@
-"""How a setting is declared, and how the text of a variable is read."""
+"""How a setting is declared, and how a variable's text is read."""
 
 import json
 import re
@@ -46,7 +46,7 @@ def _is_file(text: str) -> bool:
 
 
 def read_text(value: str) -> str:
-    """The text of the file of this name, or the value itself where there is none. Raises ValueError."""
+    """The text of the file with this name, or the value itself if there is no such file. Raises ValueError."""
     try:
         return Path(value).read_text(encoding="utf-8") if _is_file(value) else value
     except (OSError, ValueError) as exc:
@@ -54,7 +54,7 @@ def read_text(value: str) -> str:
 
 
 def read_json(text: str) -> Any:
-    """The JSON that a variable holds. Raises ValueError."""
+    """A variable's text parsed as JSON. Raises ValueError."""
     try:
         return json.loads(text)
     except ValueError as exc:
@@ -62,7 +62,7 @@ def read_json(text: str) -> Any:
 
 
 def read_url(text: str) -> str:
-    """A base URL without its last slash. Raises ValueError."""
+    """A base URL without its trailing slash. Raises ValueError."""
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https"):
         raise ValueError("it doesn't begin with http:// or https://")
@@ -76,7 +76,7 @@ def read_url(text: str) -> str:
 
 
 def read_key(text: Any, *, several: bool) -> SecretStr:
-    """A key, or several that commas separate. Raises ValueError."""
+    """One key, or several separated by commas. Raises ValueError."""
     if not isinstance(text, str) or not all(" " <= char <= "~" for char in text.strip()):
         raise ValueError("it can't stand in a header")
     if not (split(text) if several else text.strip()):
@@ -85,7 +85,7 @@ def read_key(text: Any, *, several: bool) -> SecretStr:
 
 
 def read_keys(value: Any) -> tuple[str, ...]:
-    """The keys of a pool: a text in which commas separate them, or a sequence. Raises ValueError."""
+    """The keys of a pool, from comma-separated text or a sequence. Raises ValueError."""
     parts = [value] if isinstance(value, (str, SecretStr)) else list(value) if isinstance(value, Iterable) else [None]
     texts = [part.get_secret_value() if isinstance(part, SecretStr) else part for part in parts]
     keys = [key for text in texts for key in split(read_key(text, several=True).get_secret_value())]
@@ -93,7 +93,7 @@ def read_keys(value: Any) -> tuple[str, ...]:
 
 
 def check_hosts(names: Sequence[Any]) -> Sequence[Any]:
-    """The names themselves. Raises ValueError if one of them is none."""
+    """The host names. Raises ValueError for an invalid one."""
     if not all(_HOST_NAME.fullmatch(str(name)) for name in names):
         raise ValueError("it is no host name")
     return names
@@ -103,7 +103,7 @@ _STATE_SCHEMES = ("redis", "rediss", "valkey", "valkeys", "unix")
 
 
 def check_state_url(url: str) -> None:
-    """Raises ValueError for what is no URL of a Redis or Valkey server, or where nothing can talk to one."""
+    """Raises ValueError if this is not the URL of a Redis or Valkey server, or if no client library is installed."""
     parts = urlsplit(url)
     path = parts.path.strip("/")
     if parts.scheme not in _STATE_SCHEMES:
@@ -123,12 +123,12 @@ LEDGER_SCHEMES = ("sqlite", "postgresql")
 
 
 def ledger_file() -> Path:
-    """Where the ledger is with ``LEDGER=true``: a file in the user's data directory."""
+    """The ledger's file with ``LEDGER=true``, in the user's data directory."""
     return user_data_path("cc-boost", appauthor=False) / "ledger.db"
 
 
 def read_ledger(text: str) -> str | None:
-    """The URL of the database; None: there is none. Raises ValueError for what is no URL of one, or can't be used."""
+    """The database's URL; None if there is no ledger. Raises ValueError for an invalid or unusable URL."""
     if text.lower() in ("false", "0", "no", "off"):
         return None
     if text.lower() in ("true", "1", "yes", "on"):

@@ -1,7 +1,7 @@
-"""Every setting of the proxy: its variable, its default, what it means and what it may be.
+"""Every setting of the proxy: its variable, its default, its meaning and its accepted values.
 
-The only place that reads the environment and ``.env``. Each field is the variable of the same name in upper
-case; the help text and the messages about bad values are made from the fields.
+Only this module reads the environment and ``.env``. Each field is the variable of the same name in upper case. The
+help text and the messages about invalid values are made from the fields.
 """
 
 import os
@@ -49,10 +49,11 @@ _KEY = "a key of printable ASCII characters"
 
 
 class Settings(Checked):
-    """The proxy's settings, from arguments, then the environment, then ``.env`` of the working directory.
+    """The proxy's settings, from arguments, then the environment, then ``.env`` in the working directory.
 
-    An empty variable is the same as an unset one. Raises ConfigurationError for values that can't be used and
-    TypeError for an argument that is no setting.
+    An empty variable counts as unset. Raises ConfigurationError for invalid values and TypeError for an argument that
+    is
+    not a setting.
     """
 
     model_config = SettingsConfigDict(
@@ -244,7 +245,7 @@ class Settings(Checked):
     prices_file: Annotated[str, AfterValidator(PricesFile)] | None = setting(
         None, "Prices of your own, for models that cost something else, or that nobody else has.", "a TOML file"
     )
-    # The last one, for its check sees all others.
+    # Keep this check last: it sees all the others.
     upstreams: Annotated[Mapping[str, Upstream], NoDecode] = setting(
         {}, "Further providers by name.", "UPSTREAM_<NAME>_* variables", repr=False
     )
@@ -261,16 +262,17 @@ class Settings(Checked):
         except ValidationError as exc:
             files = {name: path for name, path in origins(_paths(values)).items() if name.lower() not in values}
             problems = describe(exc, known, files)
-            raise ConfigurationError(problems) from None  # the original holds the values
+            raise ConfigurationError(problems) from None  # the original contains the values
         except (OSError, UnicodeDecodeError):
             check_files(_paths(values))
             raise
 
     @classmethod
     def load(cls, env_file: str | None = None, *, any_env: bool = True, **values: Any) -> Self:
-        """The settings of a process: as the constructor, with the user's configuration file below ``.env``.
+        """The settings of a process: like the constructor, but the user's configuration file is also read, below
+        ``.env``.
 
-        ``env_file`` is another file instead of ``.env``. ``any_env``: see :func:`settings_files`.
+        ``env_file`` is read instead of ``.env``. ``any_env``: see :func:`settings_files`.
         """
         if env_file is not None and not Path(env_file).is_file():
             raise ConfigurationError([f"--env-file: given {env_file!r}; accepted: a file that exists"])
@@ -290,22 +292,22 @@ class Settings(Checked):
 
     @staticmethod
     def explicit(**values: Any) -> "Settings":
-        """Settings from arguments alone: neither the environment nor ``.env`` is looked at."""
+        """Settings from arguments only; neither the environment nor ``.env`` is read."""
         return _Explicit(**values)
 
     @property
     def lookalikes(self) -> tuple[str, ...]:
-        """A warning for each variable of the process that is nearly one of ours."""
+        """A warning for each variable of the process whose name is close to one of ours."""
         return self._lookalikes
 
     @property
     def client_keys(self) -> tuple[str, ...]:
-        """The keys of ANTHROPIC_API_KEY."""
+        """The keys in ANTHROPIC_API_KEY."""
         return () if self.anthropic_api_key is None else split(self.anthropic_api_key.get_secret_value())
 
     @property
     def admin_keys(self) -> tuple[str, ...]:
-        """The keys of ADMIN_API_KEY."""
+        """The keys in ADMIN_API_KEY."""
         return () if self.admin_api_key is None else split(self.admin_api_key.get_secret_value())
 
     @property
@@ -332,7 +334,7 @@ class Settings(Checked):
         )
 
     def secrets(self) -> tuple[str, ...]:
-        """All that must not be shown: keys of providers and clients, values of headers and what is secret in them."""
+        """Every value that must not be shown: keys of providers and clients, header values and the secrets in them."""
         upstreams = (self.upstream(DEFAULT_UPSTREAM), *self.upstreams.values())
         found = [*(secret for upstream in upstreams for secret in upstream.secrets()), *self.client_keys]
         found += self.admin_keys
@@ -345,17 +347,17 @@ class Settings(Checked):
 
     @property
     def has_default(self) -> bool:
-        """Whether there is a key for the default upstream; else no model of it is used."""
+        """Whether the default upstream has a key; without one, none of its models is used."""
         return bool(self.openai_api_key.get_secret_value())
 
     @property
     def routes(self) -> tuple[Route, ...]:
-        """The rules of ROUTES_FILE."""
+        """The rules in ROUTES_FILE."""
         return self.routes_file.routes if isinstance(self.routes_file, RoutesFile) else ()
 
     @property
     def prices(self) -> FilePrices | None:
-        """The prices of PRICES_FILE."""
+        """The prices in PRICES_FILE."""
         return self.prices_file.prices if isinstance(self.prices_file, PricesFile) else None
 
     @classmethod
@@ -373,7 +375,7 @@ class Settings(Checked):
 
 
 class _Explicit(Settings):
-    """Settings from arguments alone."""
+    """Settings from arguments only."""
 
     @classmethod
     def settings_customise_sources(

@@ -1,4 +1,4 @@
-"""What the operator should know before the first request."""
+"""Warnings that the operator should see before the first request."""
 
 import ipaddress
 from typing import TYPE_CHECKING
@@ -28,7 +28,9 @@ _ANSWERING = (
 
 
 def startup_warnings(settings: "Settings", host: str | None = None) -> list[str]:
-    """A line for each thing that is allowed and may be a mistake. ``host``: where it listens, if not at HOST."""
+    """A line for each setting that is valid but may be a mistake. ``host``: the listening address, if it is not
+    HOST.
+    """
     host = settings.host if host is None else host
     warnings = _url_warnings(settings)
     if not settings.needs_client_key and not _is_loopback(host):

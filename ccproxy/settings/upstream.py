@@ -1,4 +1,4 @@
-"""An upstream: a provider as it is asked."""
+"""An upstream: a provider as the settings describe it."""
 
 import re
 from collections.abc import Mapping
@@ -35,11 +35,11 @@ UpstreamApi: TypeAlias = Literal["auto", "chat", "responses", "anthropic"]
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """A provider as it is asked.
+    """A provider as the settings describe it.
 
-    api_keys: a pool, of which each session uses one. client_credential: instead, the credential is the client's own.
-    api: ``anthropic`` where Anthropic's protocol is spoken, else how OpenAI's is asked for. headers: sent with each
-    request. rpm, tpm: requests and tokens in a minute; concurrency: requests at a time. None: no limit.
+    api_keys: a pool of keys; each session uses one. client_credential: the client's own credential is used instead.
+    api: ``anthropic`` for Anthropic's protocol, else which of OpenAI's APIs is used. headers: sent with each request.
+    rpm, tpm: requests and tokens per minute. concurrency: concurrent requests. None means no limit.
     """
 
     name: str
@@ -57,31 +57,31 @@ class Upstream:
 
     @property
     def is_anthropic(self) -> bool:
-        """Whether nothing is converted for it."""
+        """Whether requests are sent without conversion."""
         return self.api == "anthropic"
 
     @property
     def is_paced(self) -> bool:
-        """Whether requests wait their turn."""
+        """Whether requests wait for a rate limit."""
         return any(limit is not None for limit in (self.rpm, self.tpm, self.concurrency))
 
     @property
     def key_texts(self) -> tuple[str, ...]:
-        """The keys as they are sent."""
+        """The keys in the form in which they are sent."""
         return tuple(key.get_secret_value() for key in self.api_keys)
 
     def own_names(self, text: str) -> str:
-        """A text that names variables of the default upstream, with those of this one instead."""
+        """A text in which the default upstream's variable names are replaced by those of this upstream."""
         if self.name == DEFAULT_UPSTREAM:
             return text
         return _VARIABLE.sub(lambda found: variable_of(self.name, _BY_DEFAULT[found[0]]), text)
 
     def secrets(self) -> tuple[str, ...]:
-        """All that must not be shown."""
+        """Every value that must not be shown."""
         parts = header_secrets([(name.encode(), value.encode("latin-1")) for name, value in self.headers.items()])
         return (*self.key_texts, *self.headers.values(), *(part.decode("latin-1") for part in parts))
 
 
 def variable_of(name: str, end: str) -> str:
-    """The variable of an upstream's field."""
+    """The variable for a field of the upstream."""
     return f"{PREFIX}{name}_{end}".upper()

@@ -1,4 +1,4 @@
-"""``UPSTREAM_<NAME>_*``: the providers beside that of ``OPENAI_BASE_URL``."""
+"""``UPSTREAM_<NAME>_*``: the providers in addition to the one at ``OPENAI_BASE_URL``."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,7 +23,9 @@ CLIENT = "client"
 
 
 class UpstreamField(NamedTuple):
-    """One variable of an upstream: what it means, what is accepted, and what reads its text or raises ValueError."""
+    """One variable of an upstream: its meaning, what is accepted, and a function that reads its text or raises
+    ValueError.
+    """
 
     description: str
     accepted: str
@@ -126,9 +128,9 @@ FIELDS: Mapping[str, UpstreamField] = {
 
 
 class UpstreamsSource(PydanticBaseSettingsSource):
-    """Gathers ``UPSTREAM_*`` of the given sources, the last of which wins; arguments replace all.
+    """Collects ``UPSTREAM_*`` from the given sources. The last source wins; arguments replace all of them.
 
-    As ``{name: {field: text}}``, in lower case.
+    The result is ``{name: {field: text}}``, in lower case.
     """
 
     def __init__(self, settings_cls: type[BaseSettings], *sources: PydanticBaseSettingsSource) -> None:
@@ -153,7 +155,7 @@ class UpstreamsSource(PydanticBaseSettingsSource):
 
 
 def parted(variable: str) -> tuple[str, str] | None:
-    """Name and field of an ``UPSTREAM_*`` variable, in lower case; None for any other."""
+    """The name and field of an ``UPSTREAM_*`` variable, in lower case; None for any other variable."""
     if not variable.upper().startswith(PREFIX):
         return None
     name, line, end = variable[len(PREFIX) :].lower().partition("_")
@@ -166,7 +168,7 @@ def upstream_variables(names: Iterable[str]) -> Iterator[str]:
 
 
 def read_upstreams(given: Any) -> Mapping[str, Upstream]:
-    """The upstreams by name, of ``{name: {field: value}}``; a value may be an Upstream already.
+    """The upstreams by name, from ``{name: {field: value}}``. A value may already be an Upstream.
 
     Raises ConfigurationError with a line for each problem.
     """
@@ -213,7 +215,7 @@ def _read(raw_name: str, fields: Any) -> Upstream:
 
 
 def _unknown(name: str, given: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the names of an upstream's variables."""
+    """The problems with the names of an upstream's variables."""
     problems = []
     for end in given:
         variable = variable_of(name, end)
@@ -235,12 +237,12 @@ def _unknown(name: str, given: Mapping[str, Any]) -> list[str]:
 
 
 def _is_split_name(end: str) -> str | None:
-    """The field of a variable whose upstream's name has a ``_`` in it."""
+    """The field of a variable whose upstream name contains a ``_``."""
     return next((known for known in ("base_url", "api_key") if end.endswith(f"_{known}")), None)
 
 
 def _made(name: str, values: Mapping[str, Any]) -> Upstream:
-    """The upstream of values that are fit one by one. Raises ConfigurationError if they don't fit together."""
+    """The upstream for values that are valid one by one. Raises ConfigurationError if they contradict each other."""
     base_url: str = values["base_url"]
     provider: str = values.get("provider") or detect_provider(base_url)
     options: Mapping[str, Any] = values.get("provider_options", {})
@@ -281,11 +283,11 @@ def _made(name: str, values: Mapping[str, Any]) -> Upstream:
 
 
 def _speaks_anthropic(base_url: str) -> bool:
-    """Whether a URL gives it away: Anthropic's own host, or another provider's path for Anthropic's protocol."""
+    """Whether the URL shows it: Anthropic's own host, or another provider's path for Anthropic's protocol."""
     parts = urlsplit(base_url)
     return parts.hostname == "api.anthropic.com" or "anthropic" in parts.path.lower().split("/")
 
 
 def _one(name: str, given: Mapping[str, Any]) -> str:
-    """One of its variables that is set."""
+    """One of the upstream's variables that is set."""
     return variable_of(name, next(iter(given), "api_key"))

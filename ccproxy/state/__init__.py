@@ -1,4 +1,4 @@
-"""What the workers of all hosts share, at STATE_URL."""
+"""The state that the workers of all hosts share, at STATE_URL."""
 
 from .state import SharedState
 

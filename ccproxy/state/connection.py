@@ -1,4 +1,4 @@
-"""The client for the server of STATE_URL."""
+"""The client for the server at STATE_URL."""
 
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -6,12 +6,12 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from limits.aio.storage import Storage
 
-_PATIENCE = 4.0  # seconds for a connection, and for an answer
+_PATIENCE = 4.0  # seconds for connecting, and for an answer
 _CONNECTIONS = 8
 
 
 def make_client(url: str) -> Any:
-    """A client that gives up at the first failure. Raises ValueError for a URL that can't be used."""
+    """A client that gives up at the first failure. Raises ValueError for an invalid URL."""
     from redis.asyncio import BlockingConnectionPool, Redis
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
@@ -30,7 +30,7 @@ def make_client(url: str) -> Any:
 
 
 def make_storage(client: Any, prefix: str) -> "Storage":
-    """Where ``limits`` counts: by the same client."""
+    """The storage in which ``limits`` counts, through the same client."""
     from limits.aio.storage import RedisStorage
 
     return RedisStorage(
@@ -42,11 +42,11 @@ def make_storage(client: Any, prefix: str) -> "Storage":
 
 
 def database(client: Any) -> str:
-    """The number of the database: channels of a server are for all of its databases."""
+    """The number of the database. It is needed because a server's channels are common to all its databases."""
     return str(client.connection_pool.connection_kwargs.get("db") or 0)
 
 
 def shown(url: str) -> str:
-    """A URL as it may be told: without user and password."""
+    """A URL that may be shown: without user and password."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()

@@ -1,4 +1,4 @@
-"""What the processes that share a state tell each other, and what they ask of the server."""
+"""The messages between processes that share a state, and their requests to the server."""
 
 import struct
 from typing import NamedTuple
@@ -12,11 +12,14 @@ EPOCH = PREFIX + "epoch"
 """A word that is there as long as the server has lost nothing."""
 
 _PUT, _DELETED, _FREE = b"P", b"D", b"F"
-_HEAD = struct.Struct(">c8sQQH")  # what, by whom, its number, milliseconds, length of the key
+_HEAD = struct.Struct(">c8sQQH")  # kind, origin, number, milliseconds, length of the key
 
 
 class Told(NamedTuple):
-    """A fact that somebody has put, or deleted (``value`` None). ``number``: which of the writes of ``origin``."""
+    """A fact that a process has stored, or deleted (``value`` None). ``number``: the sequence number among the writes
+    of
+    ``origin``.
+    """
 
     origin: bytes
     number: int
@@ -36,7 +39,7 @@ def free_message(name: str) -> bytes:
 
 
 def read_message(message: bytes) -> Told | str | None:
-    """A fact, the name of a pace where a place is free, or None for what another version may say."""
+    """A fact, the name of a pace with a free place, or None for a message of another version."""
     if message[:1] == _FREE:
         return message[1:].decode(errors="replace")
     try:

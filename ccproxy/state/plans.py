@@ -1,4 +1,4 @@
-"""Boost's plans among the shared facts, in a form that nobody can read who hasn't the prompt."""
+"""Boost's plans as shared facts, encrypted so that only those who have the prompt can read them."""
 
 import hmac
 import secrets
@@ -11,10 +11,12 @@ _SEAL = 32
 
 
 class SharedPlans:
-    """A BoostCache in a Store. A plan tells of the conversation it was made for, so it is encrypted.
+    """A BoostCache in a Store. Plans are encrypted, since a plan reveals the conversation it was made for.
 
-    The key is made from the cache's key, which is a digest of the whole prompt and stands nowhere: what is stored has
-    another digest for its name. So whoever reads the store reads no plan, and whoever asks with the same prompt does.
+    The encryption key is derived from the cache's key, which is a digest of the whole prompt and is never stored; the
+    stored entry is named by another digest. So a reader of the store can read no plan, but a request with the same
+    prompt
+    finds its plan.
     """
 
     def __init__(self, store: Store, *, seconds: float = 60.0) -> None:
@@ -51,6 +53,6 @@ def _open(key: str, stored: bytes) -> bytes | None:
 
 
 def _mixed(key: str, nonce: bytes, value: bytes) -> bytes:
-    """The value under a stream of SHAKE256 that the key and a nonce of its own begin."""
+    """The value combined with a SHAKE256 key stream, which is seeded with the key and a nonce."""
     stream = shake_256(_derived("value", key) + nonce).digest(len(value))
     return (int.from_bytes(value) ^ int.from_bytes(stream)).to_bytes(len(value))

@@ -1,4 +1,4 @@
-"""The limits of an upstream, counted for all processes together."""
+"""An upstream's limits, counted for all processes together."""
 
 import asyncio
 import secrets
@@ -14,14 +14,16 @@ from .messages import ENTER, PREFIX, RENEW, free_message
 if TYPE_CHECKING:
     from limits.aio.storage import Storage
 
-_KEPT = 30_000  # milliseconds for which a request counts that runs, if nothing more is heard of its process
-_LOOK = 1.0  # seconds: whoever counted there may have died
-_PATIENCE = 4.0  # seconds that the server may take to answer
+_KEPT = 30_000  # milliseconds for which a running request counts without a renewal from its process
+_LOOK = 1.0  # seconds: the process that counted there may have died
+_PATIENCE = 4.0  # seconds within which the server must answer
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What the limits need of the connection: ``up`` tells whether it is there, ``failed`` that it is not."""
+    """What the limits need from the connection: ``up`` says whether the server is available, ``failed`` reports a
+    failure.
+    """
 
     client: Any
     storage: Callable[[], "Storage"]
@@ -31,10 +33,11 @@ class Server:
 
 
 class SharedLimits:
-    """PaceLimits of all processes that share a server; while it is away, of this process alone.
+    """PaceLimits for all processes that share a server; while the server is unavailable, for this process only.
 
-    Requests that run are kept there for half a minute, and renewed: those of a process that was killed don't count
-    for longer. This process counts its own too, so that it knows them when the server goes away.
+    The server keeps running requests for half a minute, and their process renews them. So those of a killed process
+    soon
+    stop counting. This process also counts its own requests, so that it knows them if the server becomes unavailable.
     """
 
     def __init__(self, name: str, rates: Rates, server: Server) -> None:
@@ -71,11 +74,11 @@ class SharedLimits:
         self._local.on_free(wake)
 
     def free(self) -> None:
-        """A request of another process is over."""
+        """A request of another process has ended."""
         self._wake()
 
     async def renew(self, client: Any) -> None:
-        """Keep the requests that run here."""
+        """Renew the requests that run here."""
         if self._held and self._rates.concurrency is not None:
             await client.eval(RENEW, 1, self._running, _KEPT, *self._held)
 

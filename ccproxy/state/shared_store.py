@@ -1,4 +1,4 @@
-"""Facts that all processes share: a copy in each, kept current by what they tell each other."""
+"""Facts that all processes share. Each process has a copy, which messages between them keep current."""
 
 import asyncio
 import secrets
@@ -15,7 +15,7 @@ from .messages import FACT, INDEX, WRITE, Told, put_message
 MAX_FACTS = 20_000
 """On the server; the one whose time is over first goes first."""
 
-_MAX_VALUE = 256 * 1024  # bytes; a larger value stays in its process
+_MAX_VALUE = 256 * 1024  # bytes; a larger value is not shared
 _MAX_PENDING = 4096
 _AT_ONCE = 200
 
@@ -30,11 +30,13 @@ class _Write:
 
 
 class SharedStore:
-    """A Store whose facts are sent to the server soon after they were put here, and come from there to all others.
+    """A Store that soon sends its facts to the server, which passes them to all other processes.
 
-    Of two that put the same key, all end with the value that came to the server last. What can't be sent waits, the
-    newest 4,096 facts; reading never asks the server. A fact that was deleted while the server was away, and has lost
-    everything, may come back with another process until its time is over.
+    If two processes store the same key, all end with the value that reached the server last. Facts that can't be sent
+    wait,
+    at most the newest 4,096. Reading never asks the server. If a fact is deleted while the server is unavailable, and
+    the
+    server has lost its data, another process may restore the fact until it expires.
     """
 
     def __init__(self, channel: str, ensure_running: Callable[[], None]) -> None:
@@ -44,7 +46,7 @@ class SharedStore:
         self._number = 0
         self._local = MemoryStore()
         self._pending: OrderedDict[str, _Write] = OrderedDict()
-        self._sent: dict[str, _Write] = {}  # and not yet heard of
+        self._sent: dict[str, _Write] = {}  # sent, but not yet confirmed
         self._work = asyncio.Event()
 
     def get(self, key: str) -> bytes | None:
@@ -72,22 +74,22 @@ class SharedStore:
         self._ensure_running()
 
     def hear(self, told: Told) -> None:
-        """Take over what another process has put, and know of one's own writes that they are done."""
+        """Apply another process's change, and note which of this process's own writes are done."""
         if told.origin == self._origin:
             sent = self._sent.get(told.key)
             if sent is not None and sent.number == told.number:
                 del self._sent[told.key]
-        elif told.key not in self._sent and told.key not in self._pending:  # one's own comes after it
+        elif told.key not in self._sent and told.key not in self._pending:  # our own write comes after it
             self._take_over(told.key, told.value, told.seconds)
 
     def disconnected(self) -> None:
-        """What was sent may not have arrived."""
+        """Writes that were sent may not have arrived."""
         for key, write in self._sent.items():
             self._pending.setdefault(key, write)
         self._sent.clear()
 
     async def load(self, client: Any, *, lost: bool) -> None:
-        """Take over all facts of the server. ``lost``: it has lost its own, and is given those that are known here."""
+        """Copy all facts from the server. ``lost``: the server has lost its data, and gets the facts known here."""
         seconds, microseconds = await client.time()
         now = seconds * 1000 + microseconds // 1000
         listed = await client.zrangebyscore(INDEX, now, "+inf", withscores=True)
@@ -113,14 +115,14 @@ class SharedStore:
                 await pipe.execute()
 
     async def send(self, client: Any) -> None:
-        """Send what was put, as soon as it is; until the server fails."""
+        """Send facts as soon as they are stored, until the server fails."""
         task = asyncio.current_task()
         while task is None or not task.cancelling():  # the client may swallow a cancellation
             await self._work.wait()
             await self.flush(client)
 
     async def flush(self, client: Any) -> None:
-        """Send what is pending. Raises what the client raises, and whatever the server answers but its success."""
+        """Send what is pending. Raises what the client raises, and any server answer other than success."""
         while self._pending:
             async with client.pipeline(transaction=False) as pipe:
                 for _ in range(min(_AT_ONCE, len(self._pending))):

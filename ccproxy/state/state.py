@@ -1,4 +1,4 @@
-"""What the workers of all hosts share, by way of one server."""
+"""The state that the workers of all hosts share through one server."""
 
 import asyncio
 import logging
@@ -20,19 +20,21 @@ logger = logging.getLogger("ccproxy.state")
 
 _HEARTBEAT = 5.0  # seconds
 _EPOCH_SECONDS = 7 * 24 * 3600
-_FIRST_WAIT = 3.0  # seconds that a start may wait for the server
+_FIRST_WAIT = 3.0  # seconds that the start may wait for the server
 _SHORTEST_PAUSE = 0.1
-_LONGEST_PAUSE = 5.0  # seconds between two tries to connect
+_LONGEST_PAUSE = 5.0  # seconds between two connection attempts
 
 
 class SharedState:
     """The state at ``url``: ``redis://``, ``rediss://``, ``valkey://``, ``valkeys://`` or ``unix://``.
 
-    ``store`` has the facts; ``limits`` counts for a pace, ``plans`` keeps boost's plans. It connects in its
-    ``lifespan``, or at the first use where that isn't run. While the server is away, all of them go on with what this
-    process knows; it is told once, in a warning, and they come back by themselves.
+    ``store`` has the facts; ``limits`` counts for a pace; ``plans`` keeps boost's plans. It connects in its
+    ``lifespan``,
+    or on first use if the lifespan isn't run. While the server is unavailable, all of them continue with what this
+    process
+    knows. One warning reports this, and they reconnect automatically.
 
-    Raises ModuleNotFoundError without the extra ``redis``, and ValueError for a URL that can't be used.
+    Raises ModuleNotFoundError without the extra ``redis``, and ValueError for an invalid URL.
     """
 
     def __init__(self, url: str) -> None:
@@ -52,11 +54,11 @@ class SharedState:
 
     @property
     def up(self) -> bool:
-        """Whether the server is there, and this process knows what it knows."""
+        """Whether the server is available and its facts have been loaded."""
         return self._up
 
     def limits(self, name: str, rates: Rates) -> SharedLimits:
-        """What counts for the pace of the upstream ``name``."""
+        """The counts for the pace of the upstream ``name``."""
         server = Server(
             self._client,
             lambda: make_storage(self._client, PREFIX + "limits"),
@@ -73,7 +75,7 @@ class SharedState:
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
-        """Connected, as far as the server is there and answers soon; at the end what was put last is sent."""
+        """Connect, if the server answers soon enough; at the end send the last changes."""
         self._ensure_running()
         with suppress(TimeoutError):
             async with asyncio.timeout(_FIRST_WAIT):
@@ -104,11 +106,11 @@ class SharedState:
 
     def _ensure_running(self) -> None:
         if self._task is None and not self._closed:
-            with suppress(RuntimeError):  # no event loop runs yet
+            with suppress(RuntimeError):  # no event loop is running yet
                 self._task = asyncio.get_running_loop().create_task(self._run())
 
     def _fail(self, error: Exception) -> None:
-        """The server doesn't answer as it should: do without it until it is there again."""
+        """Continue without the server, which has failed, until it is available again."""
         if self._up:
             self._up = False
             self._error = error
@@ -147,7 +149,7 @@ class SharedState:
             )
 
     async def _connected(self) -> None:
-        """Everything that goes on while the server is there. Raises what ends it."""
+        """Run all tasks that need the server. Raises the error that ends them."""
         self._failed.clear()
         pubsub = self._client.pubsub(ignore_subscribe_messages=True)
         try:
@@ -200,7 +202,7 @@ class SharedState:
             await limits.renew(self._client)
 
     def _look_again(self) -> None:
-        """Those that wait may find room by another counting."""
+        """Wake the waiting requests: under the other counts there may be room for them."""
         for limits in self._limits.values():
             limits.free()
 

@@ -1,4 +1,4 @@
-"""What Claude Code is told by variables and by its settings files, and what is written there for good."""
+"""Claude Code's configuration: its variables, its settings files, and what is written there permanently."""
 
 from .json_edits import set_in
 from .settings_files import (

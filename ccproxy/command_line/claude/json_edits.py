@@ -1,4 +1,4 @@
-"""Members of a JSON object set and taken out in its text, which otherwise stays as it was written."""
+"""Sets and removes members of a JSON object in its text. The rest of the text stays unchanged."""
 
 import json
 import re
@@ -15,27 +15,28 @@ _INDENT = "  "
 @dataclass(frozen=True, slots=True)
 class _Member:
     key: str
-    start: int  # of the key
-    value: int  # where the value starts
-    end: int  # behind the value
+    start: int  # start of the key
+    value: int  # start of the value
+    end: int  # end of the value
 
 
 @dataclass(frozen=True, slots=True)
 class _Object:
-    start: int  # of the brace
+    start: int  # position of the opening brace
     members: list[_Member]
-    end: int  # of the other brace
+    end: int  # position of the closing brace
 
     def find(self, key: str) -> _Member | None:
-        """The last of this name, which counts."""
+        """The last member with this name, which is the one that counts."""
         return next((member for member in reversed(self.members) if member.key == key), None)
 
 
 def set_in(text: str, values: Mapping[str, Any], *, inside: str | None = None) -> str:
-    """The text of an object with these members, at its end where they are new; None takes one out.
+    """The text of an object with these members; new ones go to the end. None removes a member.
 
-    ``inside``: the members are those of the object in this member, which is made if it is not there, and taken out when
-    nothing is left in it. Raises ValueError if there is no object.
+    ``inside``: the members are in the object that is this member's value. It is created if it is missing, and removed
+    if
+    nothing is left in it. Raises ValueError if the text is not an object.
     """
     if inside is not None:
         whole = _scan(text, _start(text))
@@ -77,7 +78,7 @@ def _with(text: str, found: _Object, key: str, value: Any, depth: int) -> str:
 
 
 def _dumped(value: Any, blanks: str, indent: str, newline: str) -> str:
-    """The JSON of a new value, in lines if its neighbours stand in lines."""
+    """The JSON of a new value, on several lines if its neighbours are."""
     if "\n" not in blanks:
         return json.dumps(value, ensure_ascii=False)
     shown = json.dumps(value, ensure_ascii=False, indent=indent)
@@ -94,7 +95,7 @@ def _without(text: str, found: _Object, member: _Member) -> str:
 
 
 def _indent(text: str) -> str:
-    """One step to the right, as the text has it."""
+    """One level of indentation, as the text uses it."""
     found = re.search(r'\{\r?\n([ \t]+)"', text)
     return found[1] if found else _INDENT
 

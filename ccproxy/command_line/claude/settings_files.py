@@ -1,7 +1,7 @@
-"""Claude Code's own settings files: what stands there of other gateways, and what is handed over by ``--settings``.
+"""Claude Code's own settings files: what other gateways left there, and the settings passed with ``--settings``.
 
-Claude Code prefers ``env`` in a settings file to its environment, and what ``--settings`` names to all other files but
-those of an administrator. Background agents and the desktop app see only settings.
+Claude Code prefers ``env`` in a settings file to its environment, and the file of ``--settings`` to all other files
+except an administrator's. Background agents and the desktop app see only settings.
 """
 
 import json
@@ -24,12 +24,12 @@ _ADMINISTRATORS = {
 
 
 class BadSettings(ValueError):
-    """A file, or the JSON of ``--settings``, that is no object."""
+    """A file, or the JSON of ``--settings``, that is not an object."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOver:
-    """What one settings file has that would point Claude Code elsewhere: variables, and the choice of a model."""
+    """What one settings file has that would point Claude Code elsewhere: variables, and a choice of model."""
 
     path: str
     names: tuple[str, ...]
@@ -41,26 +41,26 @@ class LeftOver:
 
 
 def claude_home() -> Path:
-    """Where Claude Code keeps the settings of its user."""
+    """The folder in which Claude Code keeps its user's settings."""
     return Path(os.environ.get("CLAUDE_CONFIG_DIR") or Path.home() / ".claude")
 
 
 def left_over(variables: Mapping[str, str]) -> list[LeftOver]:
-    """What the settings files of the user and of this project have of other gateways.
+    """What other gateways left in the settings files of the user and of this project.
 
-    ``variables``: those of Claude Code that are going to be set.
+    ``variables``: the variables that are about to be set for Claude Code.
     """
     paths = (claude_home() / "settings.json", Path(".claude/settings.json"), Path(".claude/settings.local.json"))
     return [found for path in paths if (found := _left_over_in_file(path, variables))]
 
 
 def administrators(variables: Mapping[str, str]) -> LeftOver | None:
-    """What an administrator has set of these, which nothing goes over."""
+    """Those of these settings that an administrator has set, which nothing can override."""
     return _left_over_in_file(Path(_ADMINISTRATORS), variables)
 
 
 def read_object(text: str, what: str) -> dict[str, Any]:
-    """The JSON object of a settings file. Raises BadSettings."""
+    """The JSON object in a settings file. Raises BadSettings."""
     try:
         value = json.loads(text or "{}")
     except ValueError as exc:
@@ -71,7 +71,7 @@ def read_object(text: str, what: str) -> dict[str, Any]:
 
 
 def own_settings(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
-    """Claude Code's arguments without ``--settings``, and the settings that it named. Raises BadSettings."""
+    """Claude Code's arguments without ``--settings``, and the settings that the option named. Raises BadSettings."""
     others: list[str] = []
     given: str | None = None
     rest = iter(arguments)
@@ -95,13 +95,13 @@ def own_settings(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
 
 
 def merged(own: Mapping[str, Any], variables: Mapping[str, str], found: Sequence[LeftOver]) -> dict[str, Any]:
-    """The settings to hand over: the user's own, with the variables of the proxy, and without those of others."""
+    """The settings to pass on: the user's own with the proxy's variables, without those of other gateways."""
     env = own.get("env")
     env = dict(env) if isinstance(env, dict) else {}
     names = {name for left in found for name in left.names} | {
         name for name in env if _leads(name, env[name], variables)
     }
-    cleared = dict.fromkeys(names, "")  # Claude Code takes an empty one for unset
+    cleared = dict.fromkeys(names, "")  # Claude Code treats an empty variable as unset
     users = {name for names in own_choices(env) for name in names}
     given = with_own_headers({name: str(value) for name, value in env.items()}, variables)
     handed = {name: value for name, value in given.items() if name not in users}
@@ -112,12 +112,14 @@ def merged(own: Mapping[str, Any], variables: Mapping[str, str], found: Sequence
 
 
 def is_own_model(name: str) -> bool:
-    """Whether a proxy knows this choice of a model: a name of Claude's, or one that ``/model`` saves from its list."""
+    """Whether a proxy can serve this choice of model: a Claude name, or a name from its list that ``/model`` has
+    saved.
+    """
     return name in ("", "default", "inherit") or tier_of(name) is not None or name.startswith(PROVIDERS_OWN)
 
 
 def left_over_in(settings: Mapping[str, Any], path: str, variables: Mapping[str, str]) -> LeftOver | None:
-    """What these settings, of the file of this name, have of another gateway. ``variables``: as in left_over."""
+    """What another gateway left in these settings, read from the named file. ``variables``: as in left_over."""
     env = settings.get("env")
     names = tuple(n for n, value in env.items() if _leads(n, value, variables)) if isinstance(env, dict) else ()
     model = settings.get("model")
@@ -129,7 +131,7 @@ def _left_over_in_file(path: Path, variables: Mapping[str, str]) -> LeftOver | N
     try:
         return left_over_in(read_object(path.read_text(encoding="utf-8"), str(path)), str(path), variables)
     except (OSError, ValueError):
-        return None  # not there, or Claude Code's to complain of
+        return None  # missing, or invalid, which Claude Code itself reports
 
 
 def _leads(name: str, value: object, variables: Mapping[str, str]) -> bool:

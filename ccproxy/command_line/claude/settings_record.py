@@ -1,4 +1,4 @@
-"""What ``cc-boost setup`` has written into a settings file of Claude Code's, so that it can be taken back."""
+"""What ``cc-boost setup`` has written into a Claude Code settings file, so that it can be undone."""
 
 import base64
 import hashlib
@@ -15,11 +15,12 @@ from .json_edits import set_in
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """before: the file's bytes as they were, None if there was none. after: the SHA-256 of what was written.
+    """before: the file's original bytes, None if there was no file. after: the SHA-256 of what was written.
 
-    env: each variable that was written, with the value that stood there before, None if none did. model: the same for
-    the member ``model``; empty if it was not written. written: the values that were written. status_line: whether
-    ``statusLine`` is one of them, which was not there before.
+    env: each written variable with its previous value, None if it had none. model: the same for the member ``model``;
+    empty if it was not written. written: the values that were written. status_line: whether ``statusLine`` is among
+    them;
+    it was not there before.
     """
 
     path: str
@@ -36,17 +37,17 @@ class Record:
 
 
 def encoded(content: bytes | None) -> str | None:
-    """Bytes as they stand in a record."""
+    """Bytes in the form in which a record stores them."""
     return None if content is None else base64.b64encode(content).decode()
 
 
 def digest(content: bytes) -> str:
-    """By which it is known whether a file has been changed since."""
+    """A digest that shows whether a file has changed."""
     return hashlib.sha256(content).hexdigest()
 
 
 def load_record(path: Path) -> Record | None:
-    """The record of a settings file, if setup has written to it."""
+    """The record of a settings file, if setup has written to the file."""
     try:
         return Record(**json.loads(_place(path).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -54,21 +55,23 @@ def load_record(path: Path) -> Record | None:
 
 
 def save_record(path: Path, record: Record) -> None:
-    """Keep it, for its owner only. Raises OSError."""
+    """Save the record, readable by its owner only. Raises OSError."""
     place = _place(path)
     place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     replace_file(place, json.dumps(asdict(record), indent=2).encode())
 
 
 def forget_record(path: Path) -> None:
-    """It has been taken back."""
+    """Delete the record after an undo."""
     _place(path).unlink(missing_ok=True)
 
 
 def taken_back(content: bytes, record: Record) -> tuple[bytes | None, list[str]]:
-    """The file without what setup has written, None if it was not there; and the names that others have changed since.
+    """The file with setup's changes undone, None if it did not exist before; and the names that others have changed
+    since.
 
-    Unchanged, it is byte for byte what it was. Else each value that still is setup's own becomes what it was.
+    If nobody else has changed the file, it gets its original bytes. Otherwise each value that is still setup's own gets
+    its previous value.
     """
     if digest(content) == record.after:
         return record.bytes_before, []

@@ -1,4 +1,4 @@
-"""The variables that point Claude Code at a proxy, and those of the user that would point it elsewhere."""
+"""The variables that point Claude Code at a proxy, and the user's variables that would point it elsewhere."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ from ...settings import Settings
 
 _FAMILIES = {"OPUS": "opus", "SONNET": "sonnet", "HAIKU": "haiku", "FABLE": "fable"}
 _LISTED_AS = {"OPUS": "claude-opus", "SONNET": "claude-sonnet", "HAIKU": "claude-haiku"}  # by GET /v1/models
-_CONVERSATION = ("OPUS", "SONNET")  # what the main conversation may run on, whose length is to be bounded
+_CONVERSATION = ("OPUS", "SONNET")  # the models that the main conversation may use, whose length must be limited
 
 # Another provider, another account, and the keys that only cc-boost reads.
 _NOT_FOR_CLAUDE = (
@@ -26,12 +26,12 @@ _NOT_FOR_CLAUDE = (
 )
 _NOT_FOR_CLAUDE_PREFIXES = ("CLAUDE_CODE_USE_", "ANTHROPIC_DEFAULT_", "CUSTOM_HEADER_")
 _KEY_OF_UPSTREAM = re.compile(r"UPSTREAM_[A-Z0-9]+_(?:API_KEY|HEADERS)|STATE_URL")
-# A person's own access to Anthropic, which an upstream whose key is "client" is asked with.
+# A user's own access to Anthropic, used for an upstream whose key is "client".
 _CREDENTIALS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
-_OF_ANTHROPIC = "sk-ant-"  # how Anthropic's keys and tokens begin
-_CHOICES = ("ANTHROPIC_MODEL", "CLAUDE_CODE_SUBAGENT_MODEL")  # kept where the proxy maps them
+_OF_ANTHROPIC = "sk-ant-"  # prefixes of Anthropic's keys and tokens
+_CHOICES = ("ANTHROPIC_MODEL", "CLAUDE_CODE_SUBAGENT_MODEL")  # kept if the proxy maps them
 
-# What a user may set otherwise; variables that belong together stand together.
+# Variables that a user may set otherwise; each group belongs together.
 _OWN_CHOICE = (
     ("CLAUDE_CODE_AUTO_MODE_SERVER",),
     ("CLAUDE_CODE_MAX_OUTPUT_TOKENS",),
@@ -50,13 +50,14 @@ _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """What a proxy has behind Claude's names.
+    """The models of a proxy behind Claude's names.
 
-    names: the provider's model for each of OPUS, SONNET and HAIKU, where it is known.
-    mapped: whether the proxy maps Claude's names; else the provider is asked for the names that clients send.
-    window: tokens that a conversation may have. output: tokens that an answer may have.
-    safeguards: whether the proxy judges the tool calls of auto mode; else Claude Code does it with its own questions.
-    own_access: whether an upstream is asked with Claude Code's own credential, which it must go on sending then.
+    names: the provider's model for each of OPUS, SONNET and HAIKU, if it is known.
+    mapped: whether the proxy maps Claude's names; otherwise the provider gets the names that clients send.
+    window: the maximum tokens of a conversation. output: the maximum tokens of an answer.
+    safeguards: whether the proxy judges the tool calls of auto mode; otherwise Claude Code does so with its own
+    requests.
+    own_access: whether an upstream needs Claude Code's own credential, which it must then keep sending.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
@@ -68,7 +69,7 @@ class Models:
 
 
 def set_models(settings: Settings, limits: ModelLimits) -> Models:
-    """The models of a proxy with these settings, and what is known of them."""
+    """The models of a proxy with these settings, and what is known about them."""
     names = {"OPUS": settings.big_model, "SONNET": settings.middle_model, "HAIKU": settings.small_model}
     output = None if limits.output is None else min(limits.output, settings.max_tokens_limit)
     return Models(
@@ -87,7 +88,9 @@ def uses_own_access(settings: Settings) -> bool:
 
 
 def listed_models(listed: Iterable[Mapping[str, Any]], known: Models = Models()) -> Models:
-    """The models by a proxy's own ``GET /v1/models``: its aliases, and the provider's models if it lists them."""
+    """The models that a proxy's own ``GET /v1/models`` lists: its aliases, and the provider's models if it lists
+    them.
+    """
     entries = {entry["id"]: entry for entry in listed}
     names = known.names or {
         name: str(entries[id_]["display_name"]) for name, id_ in _LISTED_AS.items() if id_ in entries
@@ -104,10 +107,10 @@ def listed_models(listed: Iterable[Mapping[str, Any]], known: Models = Models())
 
 
 def claude_variables(url: str, key: str, models: Models) -> dict[str, str]:
-    """What Claude Code must have in its environment.
+    """The variables that Claude Code needs in its environment.
 
-    The key goes into ANTHROPIC_AUTH_TOKEN, which it uses without asking; ANTHROPIC_API_KEY needs the user's approval.
-    Where Claude Code's own credential has to reach an upstream, the key goes into a header of its own.
+    The key goes into ANTHROPIC_AUTH_TOKEN, which Claude Code uses without asking; ANTHROPIC_API_KEY needs the user's
+    approval. If Claude Code's own credential has to reach an upstream, the key goes into a separate header.
     """
     credential = {"ANTHROPIC_CUSTOM_HEADERS": f"x-cc-boost-key: {key}"}
     if not models.own_access:
@@ -124,14 +127,14 @@ def claude_variables(url: str, key: str, models: Models) -> dict[str, str]:
             variables[f"{variable}_DESCRIPTION"] = f"{family}, by cc-boost"
     variables["ANTHROPIC_SMALL_FAST_MODEL"] = variables["ANTHROPIC_DEFAULT_HAIKU_MODEL"]
     variables["CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY"] = "1"
-    variables["CLAUDE_CODE_ALWAYS_ENABLE_EFFORT"] = "1"  # for names of the provider's own too
+    variables["CLAUDE_CODE_ALWAYS_ENABLE_EFFORT"] = "1"  # this includes the provider's own names
     if not models.safeguards:
         variables["CLAUDE_CODE_AUTO_MODE_SERVER"] = "0"
     return variables | _limits(models)
 
 
 def child_environment(parent: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
-    """A user's environment with these variables, and without what would lead to another provider or model."""
+    """A user's environment with these variables, without those that would select another provider or model."""
     foreign = set(foreign_names(parent, variables))
     kept = {name: value for name, value in parent.items() if name not in foreign}
     users = {name for names in own_choices(kept) for name in names}
@@ -140,7 +143,7 @@ def child_environment(parent: Mapping[str, str], variables: Mapping[str, str]) -
 
 
 def with_project(environment: Mapping[str, str], folder: str) -> dict[str, str]:
-    """An environment in which Claude Code tells the proxy its project, unless the user has it tell one already."""
+    """An environment in which Claude Code sends the project to the proxy, unless the user already sets one."""
     headers = environment.get(_HEADERS, "")
     if PROJECT in headers.lower() or not folder:
         return dict(environment)
@@ -149,14 +152,14 @@ def with_project(environment: Mapping[str, str], folder: str) -> dict[str, str]:
 
 
 def with_own_headers(parent: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
-    """The variables, where they hold a header together with the headers that the user sends already."""
+    """The variables; where they set headers, the user's own headers are added."""
     name = "ANTHROPIC_CUSTOM_HEADERS"
     lines = [line for line in parent.get(name, "").splitlines() if not line.lower().startswith("x-cc-boost-key:")]
     return {**variables, name: "\n".join([*lines, variables[name]])} if name in variables else dict(variables)
 
 
 def no_proxy(parent: Mapping[str, str], url: str) -> dict[str, str]:
-    """What keeps Claude Code from asking an HTTP proxy for this machine, which it does otherwise."""
+    """A value that stops Claude Code from using an HTTP proxy for this machine, which it would do otherwise."""
     if urlsplit(url).hostname not in _LOOPBACK or not any(name.upper() in _PROXIES for name in parent):
         return {}
     excepted = ",".join(filter(None, (parent.get("NO_PROXY") or parent.get("no_proxy"), *_LOOPBACK)))
@@ -164,24 +167,24 @@ def no_proxy(parent: Mapping[str, str], url: str) -> dict[str, str]:
 
 
 def foreign_names(parent: Mapping[str, str], variables: Mapping[str, str]) -> list[str]:
-    """The variables of a user's environment that must not stand beside these of :func:`claude_variables`."""
+    """The variables of a user's environment that conflict with those of :func:`claude_variables`."""
     return [name for name, value in parent.items() if is_foreign(name, value) and not is_own(name, value, variables)]
 
 
 def is_own(name: str, value: str, variables: Mapping[str, str]) -> bool:
-    """Whether a variable holds the user's own access to Anthropic, and these of Claude Code leave it in place."""
+    """Whether a variable holds the user's own access to Anthropic, and these variables leave it in place."""
     if name not in _CREDENTIALS or name in variables or "ANTHROPIC_CUSTOM_HEADERS" not in variables:
         return False
     return value.startswith(_OF_ANTHROPIC) and value not in variables["ANTHROPIC_CUSTOM_HEADERS"]
 
 
 def own_choices(environment: Mapping[str, object]) -> list[tuple[str, ...]]:
-    """The groups of variables of which the user has set one: all of the group is the user's then."""
+    """The groups of variables of which the user has set at least one; the whole group is then left to the user."""
     return [names for names in _OWN_CHOICE if not environment.keys().isdisjoint(names)]
 
 
 def is_foreign(name: str, value: str) -> bool:
-    """Whether a variable points Claude Code at another provider, account or model than the proxy's."""
+    """Whether a variable points Claude Code at a provider, account or model other than the proxy's."""
     name = name.upper()
     if name in _CHOICES:
         return tier_of(value) is None and value != "inherit" and not value.startswith(PROVIDERS_OWN)
@@ -194,14 +197,14 @@ def is_foreign(name: str, value: str) -> bool:
 
 
 def _limits(models: Models) -> dict[str, str]:
-    """How long a conversation and an answer may be."""
+    """The maximum length of a conversation and of an answer."""
     variables: dict[str, str] = {}
     if models.output is not None:
         variables["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] = str(models.output)
     own_ids = needs_own_ids(models.window)
     if models.window is None or own_ids or models.window < 1_000_000:
         variables["CLAUDE_CODE_DISABLE_1M_CONTEXT"] = (
-            "1"  # with it no [1m] is put behind ids, which would say a million
+            "1"  # or Claude Code appends [1m] to model ids, which means a million tokens
         )
     if models.window is not None and own_ids:
         variables["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] = str(models.window)

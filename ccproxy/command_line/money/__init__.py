@@ -1,4 +1,4 @@
-"""``cc-boost usage`` and ``cc-boost statusline``: what the ledger says."""
+"""``cc-boost usage`` and ``cc-boost statusline``: usage and cost from the ledger."""
 
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ __all__ = ["run_status_line", "settings_block", "show_usage", "status_line_setti
 def show_usage(
     settings: "Settings", *, by: str | None, since: str | None, as_json: bool, as_csv: bool, breaks: bool = False
 ) -> int:
-    """See :func:`.usage.show_usage`, which a status line does without."""
+    """See :func:`.usage.show_usage`. It is imported only here, since a status line does not need it."""
     from . import usage
 
     return usage.show_usage(settings, by=by, since=since, as_json=as_json, as_csv=as_csv, breaks=breaks)

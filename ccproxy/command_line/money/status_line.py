@@ -1,7 +1,7 @@
-"""``cc-boost statusline``: one line for Claude Code's ``statusLine``, which starts it anew every few seconds.
+"""``cc-boost statusline``: one line for Claude Code's ``statusLine``, which runs the command every few seconds.
 
-So it must be quick, and imports next to nothing; and it must never fail, for then the line is gone. What Claude Code
-tells on standard input is described at https://code.claude.com/docs/en/statusline
+It must be quick, so it imports next to nothing. It must never fail, or the line would disappear. The input that Claude
+Code sends on standard input is described at https://code.claude.com/docs/en/statusline
 """
 
 import json
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-_LIMIT = 1.0  # seconds for the ledger, or for the proxy
+_LIMIT = 1.0  # seconds to wait for the ledger or the proxy
 _MAX_INPUT = 1_000_000
 _SUMS = (
     "SELECT count(*), coalesce(sum(cost_nano), 0), "
@@ -34,7 +34,7 @@ Usage = dict[str, Any]
 
 
 def run_status_line() -> int:
-    """Print the line for the session that standard input tells of. Returns 0, whatever happens."""
+    """Print the line for the session that standard input describes. Always returns 0."""
     told: Any = {}
     line = ""
     with suppress(Exception):
@@ -47,19 +47,21 @@ def run_status_line() -> int:
 
 
 def settings_block() -> str:
-    """What to paste into Claude Code's settings."""
+    """The block to paste into Claude Code's settings."""
     return json.dumps({"statusLine": status_line_setting()}, indent=2)
 
 
 def status_line_setting() -> dict[str, Any]:
-    """The member ``statusLine`` of Claude Code's settings."""
+    """The value of ``statusLine`` in Claude Code's settings."""
     beside = Path(sys.executable).parent / "cc-boost"
     program = shutil.which("cc-boost") or str(beside if beside.exists() else Path(sys.argv[0]).absolute())
     return {"type": "command", "command": f"{shlex.quote(program)} statusline"}
 
 
 def status_line(told: Mapping[str, Any], usage: Usage | None) -> str:
-    """The line: cost and tokens of the session, who has answered, how full the window is; as much as is known."""
+    """The line, as far as its parts are known: cost and tokens of the session, the answering model, and the used
+    window.
+    """
     parts = []
     if usage and usage.get("requests"):
         unpriced = usage.get("unpriced") or 0
@@ -103,7 +105,7 @@ def _window(told: Mapping[str, Any], prompt: Any) -> str:
 
 
 def _usage(told: Any) -> Usage | None:
-    """What the session has used, by the ledger, or by the proxy that Claude Code asks."""
+    """The session's usage, from the ledger or from the proxy that Claude Code uses."""
     session = told.get("session_id") if isinstance(told, dict) else None
     if not isinstance(session, str) or not session:
         return None
@@ -118,7 +120,7 @@ def _usage(told: Any) -> Usage | None:
 
 
 def _setting(name: str) -> str:
-    """A setting of the environment, or of the files that ``cc-boost claude`` reads."""
+    """A setting from the environment, or from the files that ``cc-boost claude`` reads."""
     if value := os.environ.get(name):
         return value
     from dotenv import dotenv_values
@@ -175,7 +177,7 @@ def _read(sums: Any, last: Any) -> Usage | None:
 
 
 def _of_proxy(session: str) -> Usage | None:
-    """What the proxy says; it must be told its key."""
+    """The session's usage from the proxy, which requires its key."""
     from http.client import HTTPConnection, HTTPSConnection
 
     parts = urlsplit(os.environ.get("ANTHROPIC_BASE_URL", ""))

@@ -1,4 +1,4 @@
-"""Sums of the ledger as a table that fits the terminal."""
+"""Sums from the ledger as a table that fits the terminal."""
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -29,7 +29,7 @@ _SPACE = 2
 
 
 def usage_table(by: str, groups: Sequence[Group], console: Console | None = None) -> None:
-    """Print the table, with a line for the sum if there is more than one."""
+    """Print the table, with a total if it has more than one row."""
     console = console or Console(highlight=False)
     total = Group("total")
     for group in groups:
@@ -53,7 +53,7 @@ def usage_table(by: str, groups: Sequence[Group], console: Console | None = None
 
 
 def breaks_table(rows: Sequence[Row], console: Console | None = None) -> None:
-    """Print the requests of which less was cached than of those before, and where they differ first."""
+    """Print the requests that read less from the cache than earlier ones, and where they first differ."""
     console = console or Console(highlight=False)
     if not rows:
         return console.print("No request has lost what was cached of its session.")
@@ -72,12 +72,12 @@ def breaks_table(rows: Sequence[Row], console: Console | None = None) -> None:
 
 
 def _width(columns: Sequence[tuple[str, int, Callable[[Group], str]]], groups: Sequence[Group]) -> int:
-    """That of all columns but the first."""
+    """The width of all columns except the first."""
     return sum(_SPACE + max(len(heading), *(len(text(group)) for group in groups)) for heading, _, text in columns)
 
 
 def _share(group: Group) -> str:
-    """What was read from a cache, and how much of the input that is."""
+    """The tokens read from a cache, and their share of the input."""
     everything = group.input + group.cached + group.cache_write
     return f"{short(group.cached)} ({100 * group.cached / everything:.0f} %)" if group.cached and everything else ""
 
@@ -91,7 +91,7 @@ def _cost(group: Group) -> str:
 
 
 def _plain(name: str) -> str:
-    """A name without what rich would read as markup, or a terminal as a command."""
+    """A name without rich markup or terminal control characters."""
     from rich.markup import escape
 
     return escape("".join(char if char.isprintable() else "?" for char in name))

@@ -1,4 +1,4 @@
-"""``cc-boost usage``: what was used and what it cost, by the ledger."""
+"""``cc-boost usage``: usage and cost from the ledger."""
 
 import asyncio
 import csv
@@ -31,11 +31,13 @@ _NOT_SET = (
 def show_usage(
     settings: "Settings", *, by: str | None, since: str | None, as_json: bool, as_csv: bool, breaks: bool = False
 ) -> int:
-    """Print it, and return the exit code: 0, or 1 where the ledger can't be read.
+    """Print the usage and return the exit code: 0, or 1 if the ledger can't be read.
 
-    ``by``: one of GROUPS; without it JSON and CSV are the rows themselves, and the table is by model. ``since``: a day,
-    or ``7d``; without it today. ``breaks``: the rows of which less was cached than of those before, and where they
-    differ. Exits with 2 for what is none of these, and where LEDGER is not set.
+    ``by``: one of GROUPS. Without it, JSON and CSV list the rows themselves, and the table is by model. ``since``: a
+    day,
+    or ``7d``; the default is today. ``breaks``: the rows that read less from the cache than earlier ones, and where
+    they
+    differ. Exits with code 2 for other values, and if LEDGER is not set.
     """
     if by is not None and by not in GROUPS:
         fail(f"--by: given {by!r}; accepted: {', '.join(GROUPS)}", EXIT_CONFIGURATION)
@@ -60,9 +62,9 @@ def show_usage(
 
 
 def read_since(text: str | None) -> datetime:
-    """The midnight of this place with which a day begins: today's, a date's, or that of the first of so many days.
+    """The local midnight at which a day begins: today, a given date, or the first of a number of days.
 
-    Exits with 2 for another text.
+    Exits with code 2 for any other text.
     """
     today = datetime.now().date()
     if text is None:
@@ -105,7 +107,7 @@ async def _show(ledger: Ledger, by: str | None, since: datetime, *, as_json: boo
 
 
 async def _print_json(rows: AsyncIterator[Row]) -> None:
-    """The rows as one array, written as they are read."""
+    """Print the rows as one array, writing each as it is read."""
     print("[", end="")
     first = True
     async for row in rows:
@@ -124,7 +126,7 @@ async def _print_csv(rows: AsyncIterator[Row]) -> None:
 
 
 def row_values(row: Row) -> dict[str, Any]:
-    """A row by the names of its columns, as JSON has it."""
+    """A row as JSON values, by column name."""
     values = {name: getattr(row, "class_" if name == "class" else name) for name in COLUMNS}
     values["time"] = row.time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     values["cost"] = None if row.cost is None else float(row.cost)

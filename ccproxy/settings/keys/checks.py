@@ -1,4 +1,4 @@
-"""What the settings of keys must be together."""
+"""Checks of the settings for keys that involve several settings."""
 
 from collections.abc import Mapping
 from hashlib import sha256
@@ -12,9 +12,9 @@ from .keys_file import KeysFile
 
 
 def check_keys(values: Mapping[str, Any]) -> None:
-    """Read KEYS_FILE, if it is set. ``values``: the settings that are fit by themselves.
+    """Read KEYS_FILE, if it is set. ``values``: the settings that are valid by themselves.
 
-    Raises ConfigurationError for what is wrong in it, and for a key that two settings have.
+    Raises ConfigurationError for problems in the file, and for a key that appears in two settings.
     """
     clients, admins = _keys(values, "anthropic_api_key"), _keys(values, "admin_api_key")
     if set(clients) & set(admins):

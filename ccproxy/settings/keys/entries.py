@@ -1,4 +1,4 @@
-"""The entries of a file of keys, checked field by field."""
+"""The entries of a keys file, checked field by field."""
 
 import re
 import tomllib
@@ -22,14 +22,14 @@ _MAX_COUNT = 2**53
 
 @dataclass(frozen=True, slots=True)
 class KeyEntry:
-    """An entry: the key, and what it may do."""
+    """An entry: the key, and what it permits."""
 
     key: ClientKey
     limits: KeyLimits
 
 
 def parse_keys(text: str, path: str) -> tuple[KeyEntry, ...]:
-    """The entries of a TOML text; ``path`` is for the messages. Raises ConfigurationError with all that is wrong."""
+    """The entries of a TOML text. ``path`` is for the messages. Raises ConfigurationError with all problems."""
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -60,7 +60,7 @@ def parse_keys(text: str, path: str) -> tuple[KeyEntry, ...]:
 
 
 class _Reader:
-    """Reads one entry, and gathers what is wrong with it."""
+    """Reads one entry and collects its problems."""
 
     def __init__(self, table: Mapping[str, Any], place: str) -> None:
         self._table = table
@@ -113,7 +113,7 @@ def _digest(value: Any) -> bytes:
 
 
 def _moment(value: Any) -> datetime:
-    """A date is its first moment; what has no time zone is in UTC."""
+    """A date means its first moment. A time without a time zone is in UTC."""
     if isinstance(value, date) and not isinstance(value, datetime):
         value = datetime.combine(value, time())
     if not isinstance(value, datetime):

@@ -1,4 +1,4 @@
-"""The file of keys while the proxy serves: what has changed in it holds within a second."""
+"""The keys file while the proxy serves: a change takes effect within a second."""
 
 import logging
 import time
@@ -13,14 +13,15 @@ from .entries import KeyEntry, parse_keys
 
 logger = logging.getLogger("ccproxy.keys")
 
-_LOOK = 1.0  # seconds between two looks at the file
+_LOOK = 1.0  # seconds between two checks of the file
 
 
 class KeysFile(str):
-    """The name of the file, and the keys in it, once they are read.
+    """The name of the file, and the keys in it once they are read.
 
-    ``named`` and ``limits`` look whether the file has changed, at most once a second, and read it anew. While it is
-    broken the keys stay as they were, and each fault is logged once.
+    ``named`` and ``limits`` check at most once a second whether the file has changed, and if so read it again. While
+    the
+    file is invalid, the last valid keys stay in use, and each problem is logged once.
     """
 
     _entries: tuple[KeyEntry, ...] = ()
@@ -32,7 +33,7 @@ class KeysFile(str):
     _next = 0.0
 
     def read(self, *, taken: Collection[bytes] = (), money: bool = True) -> None:
-        """Read the keys. ``taken``: the SHA-256 of keys that stand elsewhere; ``money``: whether money can be counted.
+        """Read the keys. ``taken``: the SHA-256 of keys from other settings; ``money``: whether costs can be counted.
 
         Raises ConfigurationError with a line for each problem, which names the file, the entry and the field.
         """
@@ -44,25 +45,27 @@ class KeysFile(str):
 
     @property
     def path(self) -> Path:
-        """The file: of a relative name in the working directory, else beside the user's configuration file."""
+        """The file's path. A relative name is looked up in the working directory, then beside the user's configuration
+        file.
+        """
         path = Path(self).expanduser()
         if not path.is_absolute() and not path.exists() and (beside := users_file().parent / path).exists():
             return beside
         return path
 
     def named(self) -> tuple[ClientKey, ...]:
-        """All keys, also those that are revoked or have expired."""
+        """All keys, including revoked and expired ones."""
         self._look()
         return self._keys
 
     def limits(self, name: str) -> KeyLimits | None:
-        """The limits of the key of this name; None if there is no such key."""
+        """The limits of the key with this name; None if there is no such key."""
         self._look()
         return self._limits.get(name)
 
     @property
     def entries(self) -> tuple[KeyEntry, ...]:
-        """The entries as they were read last, in order."""
+        """The entries as last read, in order."""
         return self._entries
 
     def _look(self) -> None:
@@ -83,7 +86,7 @@ class KeysFile(str):
             logger.info("KEYS_FILE has changed: %d keys", len(self._keys))
 
     def _state(self) -> object:
-        """What is different once the file has changed; None where it is gone."""
+        """A value that differs once the file has changed; None if the file is gone."""
         try:
             found = self.path.stat()
         except OSError:
