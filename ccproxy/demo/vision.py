@@ -8,7 +8,7 @@ import httpx
 from .provider import Answer, decide_by_rules
 
 EYES = "demo-eyes"
-"""The provider's model that sees."""
+"""The provider's vision model."""
 
 QUESTION = "What does this dialog ask?"
 _SCREENSHOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

@@ -12,7 +12,7 @@ from .examination import Examination, Result, counted, ok, problem, say, skipped
 from .probe import Answer
 
 OWN_PROMPT = 20_000
-"""Tokens that Claude Code's own prompt and tools take, about."""
+"""About the number of tokens in Claude Code's own prompt and tools."""
 
 _LEAST_WINDOW = 32_768
 

@@ -13,16 +13,16 @@ from .probe import Answer, Probe, converse
 
 Outcome: TypeAlias = Literal["ok", "warning", "problem", "skipped"]
 Build: TypeAlias = Callable[[Profile], dict[str, Any]]
-"""Makes a chat body by the switches of a profile; model and stream are added."""
+"""Makes a chat body according to a profile's switches; model and stream are added."""
 
 FEW_TOKENS = 128
-"""What an answer may have: it stands in every question, and hardly any answer needs it."""
+"""The token limit in every request; hardly any answer needs all of it."""
 
 _MORE_TOKENS = 2048  # for a model that thinks first and was cut off
 _MAX_CORRECTIONS = 5
 _LIMITS = ("max_output", "min_output")  # the proxy's own settings handle these
 BUSY = (429, 503, 504, 529)
-"""Statuses that say nothing of the request."""
+"""Statuses that say nothing about the request itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class Examination:
     async def with_one_of(
         self, candidates: Sequence[Mapping[str, Any]], ask: Callable[[], Awaitable[Answer]]
     ) -> tuple[Answer, Mapping[str, Any]]:
-        """Ask. After a refusal, try each of these switches until one works. Returns the answer, and the switches it needed.
+        """Ask. After a refusal, try each of these switches until one works. Returns the answer and the needed switches.
 
         They are noted. If the provider is too busy, the request is not repeated.
         """

@@ -23,7 +23,7 @@ from ccproxy_middleware.toolkit.sse import SSEParser
 _KEY_OF_THE_CLIENT = Profile(key_mode="passthrough")  # report a refused key as such
 RETRIES = 1  # a failure that repeats is reported
 MAX_REQUESTS = 100
-"""What one examination may ask of a provider, which may want money for each."""
+"""The maximum number of requests in one examination, since each may cost money."""
 
 
 @dataclass

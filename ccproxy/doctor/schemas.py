@@ -45,7 +45,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "required": ["id"],
     },
 }
-"""By the name of the tool that has it."""
+"""The schemas, by the name of their tool."""
 
 # From the smallest change to the largest.
 _DIALECTS = ("xgrammar", "llama.cpp", "moonshot", "gemini")

@@ -19,7 +19,7 @@ _ACKED = struct.Struct("=120xQ")  # tcpi_bytes_acked of Linux's struct tcp_info,
 _MAX_WAITING = 100  # answers to one request that arrived together, all but the last of them 1xx
 
 Trace = Callable[[str, Any], Awaitable[None]]
-"""httpcore's ``trace``: it is told of events by their names."""
+"""httpcore's ``trace``: it receives events by name."""
 
 _taken: ContextVar["_Connection | None"] = ContextVar("ccproxy.kept_connection", default=None)
 _trace: ContextVar[Trace | None] = ContextVar("ccproxy.trace", default=None)

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Literal
 
 GROUPS = ("day", "session", "model", "key", "project", "agent", "class", "upstream", "tier", "prompt", "status")
-"""By what rows can be summed up; all but ``day`` are columns."""
+"""The groupings for sums of rows; all except ``day`` are columns."""
 
 GroupBy = Literal["day", "session", "model", "key", "project", "agent", "class", "upstream", "tier", "prompt", "status"]
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ccproxy.ledger")
 
 MAX_WAITING = 64 * 1024 * 1024
-"""Bytes of exchanges that wait to be written, before they are compressed."""
+"""The maximum bytes of exchanges that wait to be written, before compression."""
 
 _BATCH = 16  # exchanges per transaction
 _SHORTEST_PAUSE = 0.5

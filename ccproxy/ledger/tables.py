@@ -88,7 +88,7 @@ def _with_history(connection: Connection) -> None:
 
 
 MIGRATIONS: Sequence[Callable[[Connection], None]] = (_first_tables, _with_history)
-"""What makes version n + 1 of version n. Only ever added to; each may find that it was done before."""
+"""The migrations from version n to n + 1. Only append to this list. Each must work even if it was applied before."""
 
 
 class TooNew(Exception):

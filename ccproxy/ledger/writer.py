@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ccproxy.ledger")
 
 BATCH_SECONDS = 0.25
-"""How long a row may wait for others."""
+"""How long a row may wait for other rows of its batch."""
 
 MAX_ROWS = 20_000
-"""That are held while the database is away; some 30 megabytes."""
+"""The rows kept while the database is unavailable; about 30 megabytes."""
 
 _BATCH = 500  # rows per transaction
 _SHORTEST_PAUSE = 0.5

@@ -22,7 +22,7 @@ IDS = {
     "xai": "x-ai",
     "z.ai": "zai",
 }
-"""The package's names of providers, by those of our profiles. The others it does not have, or they are local."""
+"""The package's provider names, by the names of our profiles. Other profiles are missing there, or local."""
 
 _FIELDS = {
     "input_mtok": "input",

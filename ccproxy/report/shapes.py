@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 MAX_ITEMS = 40
-"""Items of one list that are shown, after equal ones in a row have become one."""
+"""The maximum number of items shown per list, after equal ones in a row are merged."""
 
 _KEPT = frozenset(
     [
@@ -30,13 +30,13 @@ _KEPT = frozenset(
         "param",
     ]
 )
-"""Fields whose values are words of the protocol, not of a conversation."""
+"""Fields whose values belong to the protocol, not to a conversation."""
 
 _FREE = frozenset(("input", "arguments", "partial_json", "metadata", "extra_body", "parsed"))
-"""Fields whose own field names may be the user's."""
+"""Fields whose values may have field names chosen by the user."""
 
 _NAMED = frozenset(("properties", "patternProperties", "$defs", "definitions"))
-"""Fields of a JSON Schema below which the names are the user's."""
+"""Fields of a JSON Schema below which the user chooses the names."""
 
 _WORD = re.compile(r"[\w.:/+-]{1,80}")
 

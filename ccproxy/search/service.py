@@ -12,7 +12,7 @@ from ccproxy_middleware.toolkit.json import dumps, loads
 from ccproxy_middleware.web_search import SearchError, SearchQuery, SearchResult
 
 MAX_ANSWER = 2 * 1024 * 1024
-"""Bytes of an answer."""
+"""The maximum bytes of an answer."""
 
 _SPENT = (429, 432, 433)  # the last two are Tavily's, for used-up plans
 

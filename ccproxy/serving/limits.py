@@ -9,21 +9,21 @@ class Limits:
     """The limits of one connection, in seconds and bytes."""
 
     head_seconds: float = 10.0
-    """For the first request's headers from the connection on, for those of later ones from their first byte on."""
+    """Time for a request's headers: for a first request since the connection, for later ones since their first byte."""
     client_seconds: float = 60.0
-    """How long a client may send nothing of a body, or take nothing of an answer."""
+    """How long a client may pause while it sends a body or reads an answer."""
     idle_seconds: float = 75.0
     """Between two requests."""
     close_seconds: float = 2.0
-    """For a client that was refused to read why and to close."""
+    """Time for a refused client to read the reason and close the connection."""
     least_rate: int = 500
-    """Bytes a second that a body, or an answer, moves by at least, looked at over ``client_seconds`` and longer."""
+    """The minimum bytes per second of a body or an answer, measured over at least ``client_seconds``."""
     head_bytes: int = 64 * 1024
-    """The target and all headers; so much once more for trailers, and for what stands between two pieces of content."""
+    """The target and all headers. The same limit applies to trailers, and to the data between two pieces of content."""
     headers: int = 128
-    """Their number, and that of trailers."""
+    """The number of headers, and of trailers."""
     waiting_requests: int = 16
-    """Requests that were sent before the answers to those before them."""
+    """Pipelined requests: those sent before earlier requests are answered."""
     per_address: int = 0
     """Connections from one address at a time; 0: no limit."""
 

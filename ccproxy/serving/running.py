@@ -21,12 +21,12 @@ if TYPE_CHECKING:  # uvicorn and pydantic are slow to import, and --help and --v
     from ..settings import Settings
 
 KEEP_ALIVE_SECONDS = 75
-"""How long an idle connection stays: longer than at clients and load balancers, so that they close first."""
+"""How long an idle connection stays open: longer than at clients and load balancers, so that they close it first."""
 
 _M_TRIM_THRESHOLD = -1  # of glibc's malloc.h
 _M_MMAP_THRESHOLD = -3
 _RETURNED_AT_ONCE = 1024 * 1024  # bytes
-_KEPT = 8 * 1024 * 1024  # bytes at the heap's end; with less, every request of some 100 KB would ask the system for them
+_KEPT = 8 * 1024 * 1024  # bytes at the heap's end; with less, requests of some 100 KB would ask the system for more
 
 EXIT_CANT_START = 1
 EXIT_CONFIGURATION = 2

@@ -20,7 +20,7 @@ LAST_WORDS_SECONDS = 5
 """How long the server should wait beyond the grace period, for the errors to reach the clients."""
 
 LINGER_SECONDS = 0.3
-"""How long a client that has just connected has for its request: uvicorn hangs up on one that has sent nothing yet."""
+"""How long a newly connected client has for its request: uvicorn disconnects clients that have sent nothing yet."""
 
 
 def uvicorn_server() -> "uvicorn.Server | None":

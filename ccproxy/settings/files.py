@@ -15,7 +15,7 @@ from platformdirs import user_config_path
 from .configuration import ConfigurationError
 
 HEADER = "# Settings of cc-boost"
-"""How the first line of a file begins that is cc-boost's: ``.env.example``, and what ``cc-boost setup`` makes."""
+"""The beginning of the first line in a cc-boost file: ``.env.example``, or a file that ``cc-boost setup`` has made."""
 
 _FOLDERS_FILE = ".env"
 _ENCODING = "utf-8-sig"

@@ -8,7 +8,7 @@ LAYERS = (
     *("metrics", "inspector", "ledger", "auth", "concurrency_limit", "custom_headers", "model_mapping"),
     *("budgets", "routing", "safeguards", "boost", "web_search", "vision", "prompted_tools", "format_conversion"),
 )
-"""Ours by name, outermost first: the default of ``CCPROXY_LAYERS``."""
+"""Our layers by name, outermost first: the default of ``CCPROXY_LAYERS``."""
 
 
 def check_layers(names: Sequence[str]) -> None:

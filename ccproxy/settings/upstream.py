@@ -24,7 +24,7 @@ OF_DEFAULT: Mapping[str, str] = {
     "tpm": "OPENAI_TPM",
     "concurrency": "OPENAI_CONCURRENCY",
 }
-"""The variables that describe the default upstream, by the fields of the others."""
+"""The default upstream's variables, by the corresponding fields of other upstreams."""
 
 _BY_DEFAULT = {variable: end for end, variable in OF_DEFAULT.items() if end != "api"}
 _VARIABLE = re.compile("|".join(rf"\b{re.escape(name)}(?![A-Z_])" for name in _BY_DEFAULT))

@@ -19,7 +19,7 @@ from .upstream import OF_DEFAULT, PREFIX, Upstream, UpstreamApi, variable_of
 
 _PACE = ("rpm", "tpm", "concurrency")
 CLIENT = "client"
-"""As ``_API_KEY``: the credential is the client's own."""
+"""As ``_API_KEY``, this value means that the client's own credential is used."""
 
 
 class UpstreamField(NamedTuple):
@@ -124,7 +124,7 @@ FIELDS: Mapping[str, UpstreamField] = {
         "Concurrent requests that it allows; more requests wait. Unset: no limit.", _NUMBER, _read_number
     ),
 }
-"""By the end of the variable, in lower case."""
+"""The fields, by the end of the variable's name in lower case."""
 
 
 class UpstreamsSource(PydanticBaseSettingsSource):

@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 PREFIX = "cc-boost:"
 INDEX = PREFIX + "facts"
-"""A sorted set of the names of all facts by the end of their time, in milliseconds since the epoch."""
+"""A sorted set of all facts' names, by their expiry in milliseconds since the epoch."""
 
 FACT = PREFIX + "fact:"
 EPOCH = PREFIX + "epoch"
-"""A word that is there as long as the server has lost nothing."""
+"""A marker that exists as long as the server has not lost its data."""
 
 _PUT, _DELETED, _FREE = b"P", b"D", b"F"
 _HEAD = struct.Struct(">c8sQQH")  # kind, origin, number, milliseconds, length of the key
@@ -91,7 +91,7 @@ redis.call('ZADD', KEYS[1], string.format('%.0f', now + tonumber(ARGV[3])), ARGV
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return 1
 """
-"""A place among the requests that run, if one is free. Key: those that run. Values: its id, how many, ms it is kept."""
+"""Takes a place for a request if one is free. Key: the running ones. Values: id, limit, ms until expiry."""
 
 RENEW = """
 local now = redis.call('TIME')
@@ -99,4 +99,4 @@ now = now[1] * 1000 + math.floor(now[2] / 1000)
 for i = 2, #ARGV do redis.call('ZADD', KEYS[1], string.format('%.0f', now + tonumber(ARGV[1])), ARGV[i]) end
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
 """
-"""The places of requests that still run. Key: those that run. Values: ms they are kept, their ids."""
+"""Renews the places of requests that still run. Key: the running ones. Values: ms until expiry, their ids."""

@@ -13,7 +13,7 @@ from ccproxy_middleware.toolkit.store import MemoryStore
 from .messages import FACT, INDEX, WRITE, Told, put_message
 
 MAX_FACTS = 20_000
-"""On the server; the one whose time is over first goes first."""
+"""The maximum number of facts on the server; the one that expires first is removed first."""
 
 _MAX_VALUE = 256 * 1024  # bytes; a larger value is not shared
 _MAX_PENDING = 4096

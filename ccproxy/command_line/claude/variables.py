@@ -41,7 +41,7 @@ _OWN_CHOICE = (
     ("CLAUDE_CODE_ALWAYS_ENABLE_EFFORT",),
 )
 PROJECT = "x-cc-boost-project"
-"""The header by which the ledger knows the project. Characters that a header can't have stand as in a URL."""
+"""The header that tells the ledger the project. Characters that a header can't contain are percent-encoded."""
 
 _HEADERS = "ANTHROPIC_CUSTOM_HEADERS"
 _LOOPBACK = ("127.0.0.1", "localhost")

@@ -22,7 +22,7 @@ _COLUMNS: Sequence[tuple[str, int, Callable[[Group], str]]] = (
     ("reasoning", 6, lambda group: short(group.reasoning) if group.reasoning else ""),
     ("cost", 0, lambda group: _cost(group)),
 )
-"""Heading, how soon it goes where there is no room (the largest first; 0: never), and text."""
+"""Heading, order of removal if there is no room (the largest first; 0: never), and text."""
 
 _LEAST_NAME = 12
 _SPACE = 2

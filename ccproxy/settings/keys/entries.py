@@ -167,7 +167,7 @@ FIELDS: Mapping[str, Callable[[Any], Any]] = {
     "usd_per_day": _dollars,
     "usd_per_month": _dollars,
 }
-"""The fields of an entry, with what reads each; it raises ValueError."""
+"""The fields of an entry, each with the function that reads it or raises ValueError."""
 
 
 def _unknown(field: str, known: tuple[str, ...]) -> str:
