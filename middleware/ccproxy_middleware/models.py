@@ -45,10 +45,11 @@ _LISTED = "claude/"  # prefix of NAME:model for Claude Code, which lists only na
 
 TIERS = ("BIG_MODEL", "MIDDLE_MODEL", "SMALL_MODEL")
 
-_MODEL_PATHS = (
-    "/messages", "/messages/count_tokens", "/chat/completions", "/responses", "/responses/input_tokens", "/tokenize",
-    "/apply-template",
-)  # fmt: skip
+ANSWER_PATHS = ("/messages", "/chat/completions", "/responses")
+"""How the paths end by which a model is asked for an answer."""
+
+COUNT_PATHS = ("/messages/count_tokens", "/responses/input_tokens", "/tokenize", "/apply-template")
+"""How the paths end by which only tokens are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ class ModelMappingMiddleware:
             return await self.app(scope, receive, send)
         if await self._admission.refuses(scope, send):
             return
-        if scope["method"] != "POST" or not route_path(scope).endswith(_MODEL_PATHS):
+        if scope["method"] != "POST" or not route_path(scope).endswith(ANSWER_PATHS + COUNT_PATHS):
             return await self._list(scope, receive, send)
         request = await read_request(scope, receive, send)
         if request is None:

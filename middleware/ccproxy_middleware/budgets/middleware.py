@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..auth import Admission, forbidden
 from ..conversion.claude_code import told_at_once
-from ..models import tier_of
+from ..models import ANSWER_PATHS, COUNT_PATHS, tier_of
 from ..routing import (
     TIERS,
     Candidate,
@@ -20,9 +20,8 @@ from ..routing import (
     Rates,
     RequestFacts,
     Route,
+    Selection,
     chosen_by_client,
-    first_match,
-    parse_candidate,
 )
 from ..toolkit.asgi import BufferedBody, route_path
 from ..toolkit.errors import ApiError, invalid_request, read_request, send_error
@@ -31,8 +30,6 @@ from .limits import KeyLimits, not_allowed
 from .spending import Accounts, Spending, caps_of, reached
 
 _MESSAGES = "/messages"
-_ASKING = (_MESSAGES, "/chat/completions", "/responses")
-_COUNTING = ("/messages/count_tokens", "/responses/input_tokens", "/tokenize", "/apply-template")
 
 HasPrice = Callable[[str, str], bool]
 CountedBy = Callable[[str, Rates], PaceLimits]
@@ -86,13 +83,13 @@ class BudgetMiddleware:
         self._accounts = None if spending is None else Accounts(spending)
         self._has_price = has_price
         self._upstreams = frozenset(("default", *map(str.lower, upstreams)))
-        self._routes = tuple(routes)
+        self._selection = Selection(tuple(routes), self._upstreams)
         self._helpers = tuple(Candidate(*pair) for pair in helpers)
         self._counters: dict[str, tuple[Rates, PaceLimits]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = route_path(scope) if scope["type"] == "http" else ""
-        if scope["type"] != "http" or scope["method"] != "POST" or not path.endswith(_ASKING + _COUNTING):
+        if scope["type"] != "http" or scope["method"] != "POST" or not path.endswith(ANSWER_PATHS + COUNT_PATHS):
             return await self.app(scope, receive, send)
         name = self._admission.key_name(scope)
         limits = None if name is None else self._limits(name)
@@ -107,7 +104,7 @@ class BudgetMiddleware:
         counted: _Counted | None = None
         try:
             facts = await self._check(name, limits, scope, body)
-            if path.endswith(_ASKING):
+            if path.endswith(ANSWER_PATHS):
                 await self._check_money(name, limits)
                 counted = await self._take(name, limits, body, facts)
         except ApiError as error:
@@ -130,7 +127,8 @@ class BudgetMiddleware:
         if (refusal := not_allowed(name, limits, tier, names)) is not None:
             raise refusal
         if limits.has_cap:
-            self._check_prices(name, scope, await body.work(partial(self._candidates, scope, facts, model)))
+            _, candidates = await body.work(partial(self._selection.candidates, scope, model, lambda: facts))
+            self._check_prices(name, scope, candidates)
         return facts
 
     def _tier(self, scope: Scope, facts: RequestFacts) -> str | None:
@@ -146,7 +144,7 @@ class BudgetMiddleware:
             raise forbidden(f"the key {name} has a spend limit, and nothing here counts what it spends")
         record = get_record(scope)
         path = route_path(scope) if record is None else record.path
-        if not path.endswith((_MESSAGES, *_COUNTING)):
+        if not path.endswith((_MESSAGES, *COUNT_PATHS)):
             raise forbidden(f"the key {name} has a spend limit: it may ask by /v1/messages, whose costs are counted")
         for candidate in (*candidates, *self._helpers):
             if self._has_price is not None and not self._has_price(*candidate):
@@ -155,14 +153,6 @@ class BudgetMiddleware:
                     f"the key {name} has a spend limit, and the model {model} has no price: whoever runs this proxy "
                     "can set one in PRICES_FILE"
                 )
-
-    def _candidates(self, scope: Scope, facts: RequestFacts, model: str) -> Sequence[Candidate]:
-        """The models that may answer."""
-        if (chosen := chosen_by_client(facts.model or model, self._upstreams)) is not None:
-            return (chosen,)
-        route = first_match(self._routes, facts)
-        texts = scope.get("ccproxy.candidates") or (model,) if route is None else route.models
-        return [parse_candidate(text, self._upstreams) for text in texts]
 
     async def _check_money(self, name: str, limits: KeyLimits) -> None:
         now = datetime.now(UTC)

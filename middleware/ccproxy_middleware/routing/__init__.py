@@ -7,6 +7,7 @@ from .pace import Pace, Turn
 from .pace_limits import LocalLimits, PaceLimits, Place, RateCounter, Rates, Work
 from .pace_queue import priority_of
 from .rules import Conditions, Explanation, Misfit, Route, explain, first_match, glob_pattern, named
+from .selection import Selection
 
 __all__ = [
     "DEFAULT",
@@ -25,6 +26,7 @@ __all__ = [
     "Route",
     "Routed",
     "RoutingMiddleware",
+    "Selection",
     "Turn",
     "Work",
     "chosen_by_client",

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..auth import Admission
+from ..models import ANSWER_PATHS, COUNT_PATHS
 from ..toolkit.asgi import BufferedBody, get_header, route_path
 from ..toolkit.asker import read_asker
 from ..toolkit.errors import read_request
@@ -27,16 +27,12 @@ from .failover import (
     Trail,
     Upstreams,
     Windows,
-    chosen_by_client,
-    parse_candidate,
-    remembered,
 )
 from .model_lists import ModelLists
 from .pace_queue import priority_of
-from .rules import Route, first_match, named
+from .rules import Route, named
+from .selection import Selection
 
-_ASKING = ("/messages", "/chat/completions", "/responses")
-_COUNTING = ("/messages/count_tokens", "/responses/input_tokens", "/tokenize", "/apply-template")
 _SESSION = b"x-claude-code-session-id"
 
 
@@ -96,8 +92,7 @@ class RoutingMiddleware:
         self._routes = named(routes)
         store = MemoryStore() if store is None else store
         names = frozenset((DEFAULT, *map(str.lower, targets)))
-
-        self._parsed = remembered(lambda texts: tuple(parse_candidate(text, names) for text in texts))
+        self._selection = Selection(self._routes, names)
         by_name = {DEFAULT: app, **{name.lower(): target for name, target in targets.items()}}
         self._lists = ModelLists(by_name)
         self._shared = Upstreams(
@@ -119,7 +114,7 @@ class RoutingMiddleware:
                 await self._lists.answer(scope, receive, send)
             return
         path = route_path(scope)
-        if not path.endswith(_ASKING) and not path.endswith(_COUNTING):
+        if not path.endswith(ANSWER_PATHS) and not path.endswith(COUNT_PATHS):
             return await self.app(scope, receive, send)
         if await self._admission.refuses(scope, send):
             return
@@ -130,13 +125,14 @@ class RoutingMiddleware:
         data = await body.json_object()
         if data is None or not isinstance(model := data.get("model"), str):
             return await self.app(scope, body, send)
-        counts = path.endswith(_COUNTING)
+        counts = path.endswith(COUNT_PATHS)
         streams = data.get("stream") is True and not counts
+        facts = partial(RequestFacts, data, scope)
         if self._routes:
-            rule, candidates = await body.work(partial(self._candidates, scope, data, model))
+            rule, candidates = await body.work(partial(self._selection.candidates, scope, model, facts))
         else:
-            rule, candidates = self._candidates(scope, data, model)
-        del data  # the body releases it when it is replayed
+            rule, candidates = self._selection.candidates(scope, model, facts)
+        del data, facts  # the body releases them when it is replayed
         await self._exchange(scope, body, send, model, rule, candidates, counts=counts, streams=streams)
 
     async def _exchange(
@@ -174,15 +170,3 @@ class RoutingMiddleware:
             interval=self.ping_interval,
         )
         await RoutedExchange(shared, question, choice, Trail(rule, record), client).run()
-
-    def _candidates(self, scope: Scope, data: Any, model: str) -> tuple[str, tuple[Candidate, ...]]:
-        """The name of the rule, and the candidates."""
-        known = scope.get("ccproxy.model") or {}
-        fixed = bool(known.get("fixed"))  # a layer of ours has chosen
-        if not fixed:
-            chosen = chosen_by_client(str(known.get("requested") or model), self._shared.targets)
-            if chosen is not None:
-                return "client", (chosen,)
-            if self._routes and (route := first_match(self._routes, RequestFacts(data, scope))) is not None:
-                return route.name, self._parsed(route.models)
-        return "tier", self._parsed(tuple(scope.get("ccproxy.candidates") or (model,)))
