@@ -14,12 +14,13 @@ from urllib.parse import urlsplit
 
 from ccproxy_middleware.ledger import Row
 
+from .background import beside
 from .groups import Group
 from .records import SessionUsage
 from .writer import MAX_ROWS, Writer, reason
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncEngine
+    pass
 
 logger = logging.getLogger("ccproxy.ledger")
 
@@ -47,18 +48,11 @@ class Ledger:
     """
 
     def __init__(self, url: str, *, days: int = 90, max_rows: int = MAX_ROWS) -> None:
-        self._url = url
         self.shown = shown_url(url)
         self._days = days
-        self._writer = Writer(self._make_engine, self.shown, max_rows=max_rows)
+        self._writer = Writer(url, self.shown, max_rows=max_rows)
         self._sums: dict[tuple[str, datetime], _Sum] = {}
-        self._cleaner: asyncio.Task[None] | None = None
         self.write = self._writer.write
-
-    def _make_engine(self) -> "AsyncEngine":
-        from .database import make_engine
-
-        return make_engine(self._url)
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
@@ -69,13 +63,10 @@ class Ledger:
         with suppress(TimeoutError):
             async with asyncio.timeout(_FIRST_WAIT):
                 await self._writer.tried.wait()
-        self._cleaner = asyncio.create_task(self._clean())
         try:
-            yield
+            async with beside(self._clean()):
+                yield
         finally:
-            self._cleaner.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._cleaner
             await self._writer.aclose()
 
     async def spent(self, key: str, since: datetime) -> Decimal:

@@ -1,63 +1,37 @@
 """Rows on their way to the database: queued in memory and written in batches after the answers."""
 
-import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ccproxy_middleware.ledger import Row
 
-if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncEngine
+from .background import BackgroundWriter
 
 logger = logging.getLogger("ccproxy.ledger")
-
-BATCH_SECONDS = 0.25
-"""How long a row may wait for other rows of its batch."""
 
 MAX_ROWS = 20_000
 """The rows kept while the database is unavailable; about 30 megabytes."""
 
 _BATCH = 500  # rows per transaction
-_SHORTEST_PAUSE = 0.5
-_LONGEST_PAUSE = 5.0  # seconds between two attempts
-_LAST_SECONDS = 8.0  # seconds to write what is left at the end
 
 
-class Writer:
-    """Writes rows to the database of ``engine``, which ``prepare`` sets up.
+class Writer(BackgroundWriter):
+    """Writes rows.
 
-    Requests never wait for it. While the database is unavailable, at most ``max_rows`` rows stay in memory; then the
-    oldest are dropped.
+    While the database is unavailable, at most ``max_rows`` rows stay in memory; then the oldest are dropped.
     """
 
-    def __init__(self, connect: Callable[[], "AsyncEngine"], name: str, *, max_rows: int = MAX_ROWS) -> None:
-        self._connect = connect
+    def __init__(self, url: str, name: str, *, max_rows: int = MAX_ROWS) -> None:
+        super().__init__(url)
         self._name = name  # the database's URL without secrets
         self._max_rows = max_rows
         self._rows: deque[Row] = deque()
         self._batch: list[dict[str, Any]] = []  # being written
-        self._engine: AsyncEngine | None = None
-        self._ready = False
-        self._away = False
         self._dropped = 0
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._wake = asyncio.Event()
-        self._closing = False
-        self.tried = asyncio.Event()  # it is known whether the database is available
         self.pending: dict[str, Decimal] = {}  # costs by key, of rows not yet in the database
         self.added: dict[str, Decimal] = {}  # costs by key, of all rows
-
-    @property
-    def engine(self) -> "AsyncEngine":
-        """The engine, which connects on first use."""
-        if self._engine is None:
-            self._engine = self._connect()
-        return self._engine
 
     @property
     def waiting(self) -> int:
@@ -73,68 +47,10 @@ class Writer:
         if len(self._rows) > self._max_rows:
             self._settle(self._rows.popleft())
             self._dropped += 1
-        if self._task is None:
-            self.start()
-        elif not self._wake.is_set() and self._loop is not None:
-            self._loop.call_soon_threadsafe(self._wake.set)
-
-    def start(self) -> None:
-        """Start writing in the running event loop, unless that has been done."""
-        if self._task is None and not self._closing:
-            with suppress(RuntimeError):  # a host without an event loop
-                self._loop = asyncio.get_running_loop()
-                self._wake.set()
-                self._task = self._loop.create_task(self._run())
-
-    async def aclose(self) -> None:
-        """Write what is left, for a few seconds at most, and disconnect."""
-        self._closing = True
-        self._wake.set()
-        if self._task is not None:
-            await asyncio.wait((self._task,), timeout=_LAST_SECONDS)
-            if not self._task.done():
-                self._task.cancel()
-                await asyncio.wait((self._task,))
-        self._tell_dropped()
-        if self.waiting:
-            logger.error("the ledger %s can't be reached: %d rows are lost at the end", self._name, self.waiting)
-        if self._engine is not None:
-            with suppress(Exception):
-                await self._engine.dispose()
-
-    async def _run(self) -> None:
-        pause = _SHORTEST_PAUSE
-        while True:
-            try:
-                await self._write_all()
-                self._is_back()
-                self.tried.set()
-                pause = _SHORTEST_PAUSE
-            except Exception as error:
-                self._is_away(error)
-                self.tried.set()
-                await self._sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
-                continue
-            if self._closing and not self.waiting:
-                return
-            self._wake.clear()
-            if not self._rows:
-                await self._wake.wait()
-            await self._sleep(BATCH_SECONDS)
-
-    async def _sleep(self, seconds: float) -> None:
-        """Wait, but only briefly at the end."""
-        if self._closing:
-            return await asyncio.sleep(min(seconds, 0.05) if self._away else 0)
-        await asyncio.sleep(seconds)
+        self.wake()
 
     async def _write_all(self) -> None:
-        from .database import prepare
-
-        if not self._ready:
-            await prepare(self.engine)
-            self._ready = True
+        await self.prepared()
         while self.waiting:
             if not self._batch:
                 from .tables import values_of
@@ -179,20 +95,21 @@ class Writer:
         else:
             self.pending.pop(key, None)
 
-    def _is_away(self, error: Exception) -> None:
-        if not self._away:
-            self._away = True
-            logger.warning(
-                "the ledger %s can't be written: %s. Up to %d rows are kept in memory until it can; this is not told "
-                "again",
-                *(self._name, reason(error), self._max_rows),
-            )
+    def _report_away(self, error: Exception) -> None:
+        logger.warning(
+            "the ledger %s can't be written: %s. Up to %d rows are kept in memory until it can; this is not told again",
+            *(self._name, reason(error), self._max_rows),
+        )
 
-    def _is_back(self) -> None:
-        if self._away:
-            self._away = False
+    def _report_written(self, *, back: bool) -> None:
+        if back:
             logger.warning("the ledger %s is written again", self._name)
         self._tell_dropped()
+
+    def _report_end(self) -> None:
+        self._tell_dropped()
+        if self.waiting:
+            logger.error("the ledger %s can't be reached: %d rows are lost at the end", self._name, self.waiting)
 
     def _tell_dropped(self) -> None:
         if self._dropped:

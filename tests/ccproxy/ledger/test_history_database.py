@@ -120,7 +120,7 @@ async def sizes(history: History) -> list[int]:
 
     from ccproxy.ledger.tables import history as table
 
-    async with (await history._prepared()).connect() as connection:
+    async with (await history.prepared()).connect() as connection:
         return list((await connection.execute(select(table.c.size))).scalars())
 
 

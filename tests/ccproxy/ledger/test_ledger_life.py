@@ -162,7 +162,7 @@ async def test_memory_is_bounded_while_the_database_is_away(caplog: pytest.LogCa
 async def test_rows_that_can_not_be_written_at_the_end_are_told(
     caplog: pytest.LogCaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ccproxy.ledger.writer._LAST_SECONDS", 0.5)
+    monkeypatch.setattr("ccproxy.ledger.background._LAST_SECONDS", 0.5)
     (tmp_path / "file").write_text("")
     ledger = Ledger(f"sqlite:///{tmp_path}/file/l.db")
     async with ledger.lifespan():
